@@ -1,0 +1,1 @@
+"""Records as they came from Kafka, byte-exact."""

@@ -1,0 +1,1 @@
+"""What the shop looks at: one module per table."""

@@ -1,0 +1,1 @@
+"""Shared parts: settings, tables, Spark session, stream, jobs, embedded services, command line."""

@@ -1,0 +1,35 @@
+"""The `shoplake` command. Each area is a module beside this one; heavy imports stay inside its functions."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from lakehouse.errors import ShoplakeError
+
+app = typer.Typer(
+    name="shoplake",
+    help="A real-time e-commerce lakehouse: Kafka → bronze → silver → gold.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run the command line; an error a person can act on becomes one sentence and its exit code."""
+    from lakehouse.cli import areas
+
+    areas.register(app)
+    try:
+        app()
+    except ShoplakeError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]shoplake:[/] {error}", highlight=False)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

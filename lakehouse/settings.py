@@ -1,0 +1,118 @@
+"""Every setting, once. Environment variables with the prefix `SHOPLAKE_`, or a `.env` file."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse.errors import UsageError
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class Settings(BaseSettings):
+    """Typed settings of one lake. A part whose address is given is external and is not started."""
+
+    model_config = SettingsConfigDict(env_prefix="SHOPLAKE_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: AbsolutePath = Field(
+        Path(".shoplake"), description="Where all state of this lake lives.", validate_default=True
+    )
+
+    kafka_bootstrap: str | None = Field(None, description="Address of an external Kafka; unset starts a broker.")
+    kafka_port: Port = Field(9092, description="Port of the embedded broker.")
+    kafka_controller_port: Port = Field(9093, description="Port of the embedded broker's controller.")
+    kafka_memory_mb: int = Field(512, ge=256, description="Heap of the embedded broker, in MB.")
+    topic_partitions: int = Field(2, ge=1, le=512, description="Partitions of each topic; can be raised later.")
+    topic_replication: int = Field(1, ge=1, le=9, description="Replicas of each topic.")
+    topic_retention_hours: int = Field(168, ge=1, description="Hours that Kafka keeps a record.")
+
+    bucket: str = Field("shoplake", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="S3 bucket of the lake.")
+    bucket_versioning: bool = Field(False, description="Keep old versions of objects in the bucket.")
+    s3_endpoint: str | None = Field(
+        None, description="S3 endpoint: unset starts a local server, empty means AWS, else an address."
+    )
+    s3_port: Port = Field(9000, description="Port of the embedded S3 server.")
+    s3_memory_mb: int = Field(512, ge=128, description="Heap of the embedded S3 server, in MB.")
+    s3_region: str = Field("us-east-1", description="AWS region of the bucket.")
+
+    spark_remote: str | None = Field(
+        None, description="External Spark Connect server (sc://host:port); unset starts one."
+    )
+    spark_port: Port = Field(15002, description="Port of the embedded Spark Connect server.")
+    spark_master: str = Field("local[*]", description="Master of the embedded Spark Connect server.")
+    spark_memory_mb: int = Field(3072, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
+    spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
+
+    api_port: Port = Field(8000, description="Port of the HTTP API.")
+    superset_port: Port = Field(8088, description="Port of Superset.")
+
+    trigger_seconds: float = Field(1.0, ge=0, description="Shortest time between two micro-batches.")
+    max_offsets_per_batch: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
+    max_future_minutes: int = Field(5, ge=0, description="How far an event may be ahead of its Kafka record.")
+    max_age_days: int = Field(400, ge=1, description="How far an event may be behind its Kafka record.")
+    lateness_minutes: int = Field(15, ge=0, description="How long after its end an hour stays provisional.")
+    top_n: int = Field(10, ge=1, le=1000, description="Ranks kept in the top-products tables.")
+
+    @cached_property
+    def kafka_is_embedded(self) -> bool:
+        """Whether `shoplake up` starts the broker."""
+        return self.kafka_bootstrap is None
+
+    @cached_property
+    def s3_is_embedded(self) -> bool:
+        """Whether `shoplake up` starts the S3 server."""
+        return self.s3_endpoint is None
+
+    @cached_property
+    def spark_is_embedded(self) -> bool:
+        """Whether `shoplake up` starts the Spark Connect server."""
+        return self.spark_remote is None
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka address that clients use."""
+        return self.kafka_bootstrap or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def endpoint(self) -> str:
+        """S3 endpoint that clients use; empty for AWS."""
+        return f"http://127.0.0.1:{self.s3_port}" if self.s3_endpoint is None else self.s3_endpoint
+
+    @property
+    def remote(self) -> str:
+        """Spark Connect address that clients use."""
+        return self.spark_remote or f"sc://127.0.0.1:{self.spark_port}"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files, one per service."""
+        return self.data_dir / "logs"
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the lock, process records and the stream's state."""
+        return self.data_dir / "run"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of streaming checkpoints (a local or EBS disk, never S3)."""
+        return self.data_dir / "checkpoints"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings from environment and `.env`, with `overrides` on top.
+
+    Raises UsageError with one sentence that names the first wrong setting.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "SHOPLAKE_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(f"The setting {name} is wrong: {first['msg']} (got {first['input']!r}).") from None

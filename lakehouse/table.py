@@ -1,0 +1,35 @@
+"""What a table is: a declaration that code, documents and tests read. Nothing here reads or writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyspark.sql.types import StructType
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table at `s3://<bucket>/<layer>/<name>`.
+
+    `schema` states every column with its type and, in the column's comment, unit and meaning;
+    timestamps are UTC. `keys` identify a row, `grain` says it in words.
+    """
+
+    layer: str
+    name: str
+    grain: str
+    schema: StructType
+    keys: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        """`layer.name`, as SQL spells it."""
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def columns(self) -> list[str]:
+        """The column names in declared order."""
+        return self.schema.fieldNames()

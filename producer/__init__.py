@@ -1,0 +1,1 @@
+"""The event contract, the topics, and everything that publishes events."""

@@ -1,0 +1,167 @@
+"""The event contract, declared once.
+
+The Spark schema, the JSON Schema, the validity checks of silver, the data dictionary and the simulator
+all derive from the declarations below; adding an optional field is adding one line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CONTRACT_VERSION = 1
+SUPPORTED_VERSIONS = (1,)
+MAX_IDENTIFIER_LENGTH = 128
+MAX_TEXT_LENGTH = 2048
+MAX_QUANTITY = 10_000
+
+Place = Literal["envelope", "context", "data"]
+Kind = Literal["identifier", "text", "timestamp", "amount", "quantity", "count", "version", "choice", "products"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an event: where it stands, what it may hold, and the silver column it becomes."""
+
+    place: Place
+    name: str
+    kind: Kind
+    description: str
+    column: str = ""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Dotted path inside the JSON object, as messages name it."""
+        return self.name if self.place == "envelope" else f"{self.place}.{self.name}"
+
+    @property
+    def silver_column(self) -> str:
+        """Name of the silver column."""
+        return self.column or self.name
+
+
+@dataclass(frozen=True)
+class EventType:
+    """One event type: its topic, and the fields of `data` it knows. `required` names a subset of them."""
+
+    name: str
+    topic: str
+    description: str
+    fields: tuple[str, ...]
+    required: tuple[str, ...] = ()
+
+
+ENVELOPE = (
+    Field("envelope", "event_id", "identifier", "Identifies the event; the first accepted record of an id wins."),
+    Field("envelope", "event_type", "identifier", "What happened; one of the event types."),
+    Field("envelope", "user_id", "identifier", "Who did it; also the Kafka key."),
+    Field(
+        "envelope", "timestamp", "timestamp", "When it happened, RFC 3339 with any offset; stored as UTC.", "event_time"
+    ),
+    Field("envelope", "schema_version", "version", "Version of this contract; 1 when missing."),
+)
+REQUIRED_ENVELOPE = ("event_id", "event_type", "user_id", "timestamp")
+
+CONTEXT = (
+    Field("context", "session_id", "identifier", "The visit."),
+    Field("context", "device_id", "identifier", "The device."),
+    Field("context", "ip", "text", "Network address of the client."),
+    Field("context", "country", "text", "Country of the address, ISO 3166-1 alpha-2."),
+    Field("context", "user_agent", "text", "Browser identification."),
+)
+
+DATA = (
+    Field("data", "page_url", "text", "Address of the page."),
+    Field("data", "device", "text", "Kind of device: desktop, mobile, tablet."),
+    Field("data", "browser", "text", "Browser name."),
+    Field("data", "product_id", "identifier", "The product."),
+    Field("data", "product_name", "text", "Its name."),
+    Field("data", "category", "text", "Its category."),
+    Field("data", "price", "amount", "Its unit price."),
+    Field("data", "quantity", "quantity", "How many."),
+    Field("data", "element", "text", "What was clicked."),
+    Field("data", "order_id", "identifier", "The order."),
+    Field("data", "total_amount", "amount", "Total of the order, in its currency.", "amount"),
+    Field("data", "currency", "text", "ISO 4217 code."),
+    Field("data", "payment_method", "text", "How it was paid."),
+    Field(
+        "data",
+        "payment_status",
+        "choice",
+        "Whether the payment went through; missing counts as approved.",
+        choices=("approved", "declined"),
+    ),
+    Field("data", "card_fingerprint", "identifier", "Stable, anonymous fingerprint of the card."),
+    Field("data", "products", "products", "Lines of the order: product_id, quantity, price."),
+    Field("data", "query", "text", "What was searched for."),
+    Field("data", "results_count", "count", "How many results were shown."),
+)
+
+EVENT_TYPES = (
+    EventType(
+        "page_view",
+        "shop.page_views",
+        "A page was shown; a product view too when product_id is set.",
+        ("page_url", "device", "browser", "product_id", "product_name", "category", "price"),
+    ),
+    EventType(
+        "product_view",
+        "shop.page_views",
+        "A product's page was shown.",
+        ("product_id", "product_name", "category", "price"),
+        ("product_id",),
+    ),
+    EventType("click", "shop.clicks", "Something was clicked.", ("element", "page_url", "product_id")),
+    EventType(
+        "add_to_cart", "shop.clicks", "A product was put into the cart.", ("product_id", "quantity"), ("product_id",)
+    ),
+    EventType("add_to_wishlist", "shop.clicks", "A product was remembered.", ("product_id",), ("product_id",)),
+    EventType(
+        "purchase",
+        "shop.purchases",
+        "An order was placed.",
+        (
+            "order_id",
+            "total_amount",
+            "currency",
+            "payment_method",
+            "payment_status",
+            "card_fingerprint",
+            "products",
+        ),
+        ("order_id", "total_amount"),
+    ),
+    EventType("search", "shop.searches", "Somebody searched.", ("query", "results_count"), ("query",)),
+)
+
+PRODUCT_LINE = (
+    Field("data", "product_id", "identifier", "The product."),
+    Field("data", "quantity", "quantity", "How many."),
+    Field("data", "price", "amount", "Unit price."),
+)
+
+TOPIC_OF_TYPE = {event_type.name: event_type.topic for event_type in EVENT_TYPES}
+DATA_FIELDS = {field.name: field for field in DATA}
+"""Fields of `data` by name. A known field may stand on any type and keeps its meaning and its checks there."""
+
+REASONS = {
+    "tombstone": "The record has no value (a Kafka tombstone). Send a JSON object.",
+    "empty_value": "The value is empty or only white space. Send a JSON object.",
+    "too_large": "The value is larger than 1 MiB. Split it, or send less.",
+    "invalid_utf8": "The value is not valid UTF-8. Encode it as UTF-8.",
+    "not_json": "The value is not one well-formed JSON value (truncated, duplicate keys, trailing text, too deep).",
+    "not_an_object": "The value is JSON but not an object. Send one event per record.",
+    "missing_field": "A required field is missing or null. Add it.",
+    "wrong_type": "A field has another type than the contract says. Send the type of the data dictionary.",
+    "bad_length": "A text is empty where an identifier is needed, or longer than allowed. Shorten it.",
+    "bad_text": "A text contains a NUL or half a surrogate pair. Remove it.",
+    "out_of_range": "A number is negative, not finite, or beyond its limit. Correct it.",
+    "unknown_type": "The event type is not in the contract. Correct it, or add the type to the contract.",
+    "wrong_topic": "The event type belongs on another topic. Publish it there.",
+    "unknown_version": "This schema_version is not supported. Send a supported one.",
+    "bad_timestamp": "The timestamp is not RFC 3339 with an offset, or no such moment exists. Correct it.",
+    "timestamp_in_future": "The timestamp is too far ahead of the record's Kafka time. Set the sender's clock.",
+    "timestamp_too_old": "The timestamp is too far behind the record's Kafka time. Set the sender's clock, or raise the limit.",
+}
+"""Stable reason codes of `silver.quarantine`, in the order of checking: the first that applies decides."""

@@ -1,0 +1,1 @@
+"""Accepted events once each, and refused records with their reason."""
