@@ -1,0 +1,180 @@
+"""The JVM parts, fetched by coordinate and checked against the SHA-256 sums in `jars.lock`.
+
+One road for all three sets: every jar of the lock is fetched once into the user's cache folder, from where
+the class paths name it. `jars_lock.py` makes the lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lakehouse.errors import ShoplakeError
+
+LOCK_FILE = Path(__file__).with_name("jars.lock")
+SETS = ("spark", "kafka", "s3proxy")
+ATTEMPTS = 3
+PARALLEL_DOWNLOADS = 8
+
+
+@dataclass(frozen=True)
+class Jar:
+    """One line of the lock: a jar of a set, its sum and its size in bytes."""
+
+    set: str
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+    size: int
+
+    @property
+    def coordinate(self) -> str:
+        """The Maven coordinate."""
+        return f"{self.group}:{self.artifact}:{self.version}"
+
+    @property
+    def path(self) -> Path:
+        """Where the jar lies in the user's cache once it was fetched and checked."""
+        return cache_dir() / f"{self.group}_{self.artifact}-{self.version}.jar"
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the checked jar is there; a jar only gets its name after its sum was found right."""
+        try:
+            return self.path.stat().st_size == self.size
+        except OSError:
+            return False
+
+
+def cache_dir() -> Path:
+    """The folder of fetched jars, shared by all checkouts of this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).expanduser() / "shoplake" / "jars"
+
+
+@cache
+def locked_jars() -> tuple[Jar, ...]:
+    """All jars of the lock."""
+    rows = [line.split("\t") for line in LOCK_FILE.read_text().splitlines() if line and not line.startswith("#")]
+    return tuple(
+        Jar(name, *coordinate.split(":"), sha256=sha256, size=int(size)) for name, coordinate, sha256, size in rows
+    )
+
+
+def jar_set(name: str) -> list[Jar]:
+    """The jars of one set (`spark`, `kafka` or `s3proxy`), in class path order."""
+    return [jar for jar in locked_jars() if jar.set == name]
+
+
+def class_path(name: str) -> str:
+    """The class path of one set."""
+    return os.pathsep.join(str(jar.path) for jar in jar_set(name))
+
+
+def missing_jars(sets: tuple[str, ...] = SETS) -> list[Jar]:
+    """What has to be fetched before these sets can run (a jar in two sets is named once)."""
+    return list({jar.path: jar for jar in locked_jars() if jar.set in sets and not jar.is_present}.values())
+
+
+def fetch_jars(sets: tuple[str, ...] = SETS) -> None:
+    """Fetch the missing jars in parallel, with a progress bar. Does nothing when all are there."""
+    missing = missing_jars(sets)
+    if not missing:
+        return
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=cache_dir(), prefix=".incoming-") as incoming,
+        _progress(sum(jar.size for jar in missing), len(missing)) as advance,
+        ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
+    ):
+        tasks = [pool.submit(_fetch, jar, Path(incoming), advance) for jar in missing]
+        try:
+            for task in tasks:
+                task.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 sum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch(jar: Jar, incoming: Path, advance: Callable[[int], None]) -> None:
+    """Fetch one jar, check it, and only then give it its name in the cache."""
+    downloaded = _download(jar, incoming, advance)
+    found = sha256_of(downloaded)
+    if found != jar.sha256:
+        raise ShoplakeError(
+            f"{jar.coordinate} is not the file that was locked (SHA-256 {found}, expected {jar.sha256}): not used."
+        )
+    downloaded.replace(jar.path)
+
+
+def _download(jar: Jar, incoming: Path, advance: Callable[[int], None]) -> Path:
+    from jgo.maven import MavenContext, PythonResolver
+
+    problem: Exception | None = None
+    for attempt in range(ATTEMPTS):
+        counted = _Counter(advance)
+        context = MavenContext(
+            resolver=PythonResolver(progress_callback=counted.of_file),
+            repo_cache=incoming / f"{jar.artifact}-{jar.version}-{attempt}",
+            timeout=60,
+        )
+        try:
+            artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+            return Path(artifact.resolve())
+        except Exception as error:  # jgo raises what its HTTP library and its own checks raise
+            problem = error
+            advance(-counted.bytes)
+    raise ShoplakeError(f"{jar.coordinate} cannot be fetched: {problem}. Is the network there?")
+
+
+class _Counter:
+    """Counts the bytes of one attempt, so that a failed attempt can be taken off the bar."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self.bytes = 0
+        self._advance = advance
+
+    @contextmanager
+    def of_file(self, _name: str, _size: int) -> Iterator[Callable[[int], None]]:
+        yield self._add
+
+    def _add(self, count: int) -> None:
+        self.bytes += count
+        self._advance(count)
+
+
+@contextmanager
+def _progress(total: int, count: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal, else one line before and one after."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    text = f"Fetching {count} JVM libraries"
+    if not console.is_terminal:
+        console.print(f"{text} ({total / 1e6:.0f} MB) …", highlight=False)
+        yield lambda _count: None
+        console.print(f"{text}: done", highlight=False)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+if __name__ == "__main__":
+    fetch_jars()
