@@ -1,0 +1,101 @@
+"""One local Spark session for all tests of gold, and events from short descriptions."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+os.environ["TZ"] = "UTC"
+time.tzset()
+
+Events = Callable[[list[dict[str, Any]]], DataFrame]
+
+SCHEMA = (
+    "event_id string, event_type string, event_time timestamp, user_id string, session_id string, device_id string, "
+    "ip string, country string, product_id string, product_name string, amount double, payment_status string, "
+    "card_fingerprint string, topic string, partition int, offset long, processed_at timestamp"
+)
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    session = (
+        SparkSession.builder.master("local[1]")
+        .appName("gold")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "1")
+        .config("spark.default.parallelism", "1")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.adaptive.enabled", "false")
+        .config("spark.sql.ansi.enabled", "true")
+        .config("spark.driver.memory", "1g")
+        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC -XX:TieredStopAtLevel=1")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def events(spark: SparkSession) -> Events:
+    """Silver events from dictionaries; what is left out gets a default or null."""
+
+    def build(rows: list[dict[str, Any]]) -> DataFrame:
+        names = [part.split()[0] for part in SCHEMA.split(", ")]
+        defaults = {"event_type": "product_view", "user_id": "u1", "event_time": NOON}
+        numbered = ({"event_id": f"e{number:05d}", **defaults, **row} for number, row in enumerate(rows))
+        return spark.createDataFrame([tuple(row.get(name) for name in names) for row in numbered], SCHEMA)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def random_rows() -> list[dict[str, Any]]:
+    """A busy morning of chance, the same in every run."""
+    chance = random.Random(20260302)
+    types = ["page_view", "product_view", "product_view", "click", "add_to_cart", "purchase", "search"]
+    rows = []
+    for number in range(1500):
+        event_type = chance.choice(types)
+        is_purchase = event_type == "purchase"
+        rows.append(
+            {
+                "event_id": f"r{number:05d}",
+                "event_type": event_type,
+                "event_time": NOON + timedelta(seconds=chance.randrange(4 * 3600)),
+                "user_id": f"u{chance.randrange(40)}",
+                "product_id": chance.choice([None, *(f"p{int(chance.paretovariate(1)) % 30}" for _ in range(3))]),
+                "product_name": chance.choice([None, "red", "green", "blue"]),
+                "amount": round(chance.expovariate(1 / 60), 2) if is_purchase else None,
+                "payment_status": chance.choice([None, "approved", "declined"]) if is_purchase else None,
+            }
+        )
+    return rows
+
+
+@pytest.fixture
+def random_events(events: Events, random_rows: list[dict[str, Any]]) -> DataFrame:
+    return events(random_rows)
+
+
+@pytest.fixture
+def duckdb_rows(random_rows: list[dict[str, Any]]) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Answers SQL over `events`, the random events, with another engine."""
+    connection = duckdb.connect()
+    connection.execute(
+        "CREATE TABLE events (event_id TEXT, event_type TEXT, event_time TIMESTAMP, user_id TEXT, product_id TEXT, "
+        "product_name TEXT, amount DOUBLE, payment_status TEXT)"
+    )
+    naive = [{**row, "event_time": row["event_time"].replace(tzinfo=None)} for row in random_rows]
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [list(row.values()) for row in naive])
+    return lambda query: connection.execute(query).fetchall()
