@@ -1,0 +1,148 @@
+"""What a statement is and which tables it names, before it runs. Pure text work; nothing here connects."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import duckdb
+
+from lakehouse.errors import ShoplakeError, UsageError
+
+LAYERS = ("bronze", "silver", "gold", "ops")
+READING = frozenset(
+    (
+        "select",
+        "with",
+        "from",
+        "values",
+        "table",
+        "describe",
+        "desc",
+        "show",
+        "summarize",
+        "explain",
+        "pivot",
+        "unpivot",
+    )
+)
+ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
+
+TOKEN = re.compile(
+    r"""
+      (?P<skip>\s+ | --[^\n]* | /\*.*?\*/)
+    | (?P<text>[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+    | (?P<quoted>"(?:[^"]|"")*")
+    | (?P<word>[^\W\d]\w*)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """One piece of a statement: `kind` is text, quoted, word or other; names are folded to lower case."""
+
+    kind: str
+    value: str
+    start: int
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it can be (a part of) a table's name."""
+        return self.kind in ("word", "quoted")
+
+
+def tokens(sql: str) -> list[Token]:
+    """The statement's pieces without space and comments."""
+    found = []
+    for match in TOKEN.finditer(sql):
+        kind = match.lastgroup or "other"
+        if kind == "skip":
+            continue
+        value = match.group()
+        if kind == "quoted":
+            value = value[1:-1].replace('""', '"').lower()
+        found.append(Token(kind, value.lower() if kind == "word" else value, match.start()))
+    return found
+
+
+def named_tables(pieces: list[Token]) -> list[str]:
+    """Every `layer.name` that the statement mentions, in order, once. A few may turn out to be columns."""
+    names = {
+        f"{first.value}.{last.value}": None
+        for first, dot, last in zip(pieces, pieces[1:], pieces[2:], strict=False)
+        if first.is_name and first.value in LAYERS and dot.value == "." and last.is_name
+    }
+    return list(names)
+
+
+def mentions_catalog(pieces: list[Token]) -> bool:
+    """Whether the statement asks about the tables themselves, so that all of them must be visible."""
+    return any(
+        piece.is_name and (piece.value == "information_schema" or piece.value.startswith(("duckdb_", "pg_")))
+        for piece in pieces
+    )
+
+
+def listed_layer(pieces: list[Token]) -> str | None:
+    """For `SHOW [ALL] TABLES [FROM layer]` and a bare `DESCRIBE`: the layer, or "" for all; else None."""
+    words = [piece.value for piece in pieces if piece.value != ";"]
+    if words in (["describe"], ["desc"]):
+        return ""
+    if words[:1] != ["show"]:
+        return None
+    rest = words[2:] if words[1:2] == ["all"] else words[1:]
+    if rest == ["tables"]:
+        return ""
+    return rest[2] if len(rest) == 3 and rest[:2] == ["tables", "from"] else None
+
+
+def check_reading(sql: str) -> list[Token]:
+    """The statement's pieces, if it is one statement that only reads; else UsageError with one sentence."""
+    pieces = tokens(sql)
+    first = next((piece for piece in pieces if piece.value not in ("(", ";")), None)
+    if first is None:
+        raise UsageError(f"There is no query. {ONE_QUERY}.")
+    if first.kind != "word" or first.value not in READING:
+        raise UsageError(f"{ONE_QUERY}, not {first.value.upper()[:30]}.")
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise ShoplakeError(one_sentence(error)) from None
+    if len(statements) != 1:
+        raise UsageError(f"{ONE_QUERY}, not {len(statements)} statements.")
+    kind = statements[0].type
+    explains = first.value == "explain"
+    if kind != (duckdb.StatementType.EXPLAIN if explains else duckdb.StatementType.SELECT):
+        raise UsageError(f"{ONE_QUERY}, not {kind.name}.")
+    if explains:
+        check_reading(sql[explained_start(pieces) :])
+    return pieces
+
+
+def explained_start(pieces: list[Token]) -> int:
+    """Where the statement inside `EXPLAIN [ANALYZE] [(options)] …` begins."""
+    position = next(index for index, piece in enumerate(pieces) if piece.value == "explain") + 1
+    values = [piece.value for piece in pieces]
+    while position < len(pieces) and values[position] in ("analyze", "verbose"):
+        position += 1
+    if values[position : position + 1] == ["("] and values[position + 1 : position + 2] != ["("]:
+        inner = pieces[position + 1] if position + 1 < len(pieces) else None
+        if inner is not None and inner.value not in READING and ")" in values[position:]:
+            position += values[position:].index(")") + 1
+    return pieces[min(position, len(pieces) - 1)].start
+
+
+def one_sentence(error: BaseException) -> str:
+    """DuckDB's message without its class, its pointer into the text and its line breaks."""
+    message = re.split(r"\n+LINE \d+:", str(error))[0]
+    kind, colon, rest = message.partition(" Error: ")
+    message = rest if colon and len(kind) < 40 else message
+    message = re.sub(r"^(Parser|syntax) error:?", r"\1 error:", message)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    sentence = lines[0] if lines else "unknown error"
+    for line in lines[1:]:
+        sentence += (" " if sentence[-1] in ".!?:;," else "; ") + line
+    return f"The query fails: {sentence.rstrip('.! ')}."

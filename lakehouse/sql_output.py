@@ -1,0 +1,178 @@
+"""How answers look: a table for people, CSV or JSON for programs. Rows are written as they arrive."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any, TextIO
+from uuid import UUID
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lakehouse.sql import Result
+
+TABLE_ROWS = 200
+CELL_WIDTH = 60
+EXPLAINED = ("explain_key", "explain_value")
+NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+NUMBER_TYPES = (*NUMBERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: UTC times with Z, blobs as base64, no NaN or infinity."""
+    converter = _CONVERTERS.get(type(value))
+    return converter(value) if converter else value
+
+
+def _moment(value: datetime) -> str:
+    moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _decimal(value: Decimal) -> int | float | None:
+    if not value.is_finite():
+        return None
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+_CONVERTERS: dict[type, Callable[[Any], Any]] = {
+    datetime: _moment,
+    date: date.isoformat,
+    time: time.isoformat,
+    timedelta: str,
+    float: _number,
+    Decimal: _decimal,
+    bytes: lambda value: base64.b64encode(value).decode("ascii"),
+    UUID: str,
+    list: lambda value: [plain(item) for item in value],
+    tuple: lambda value: [plain(item) for item in value],
+    dict: lambda value: {str(plain(key)): plain(item) for key, item in value.items()},
+}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(result: Result, out: TextIO, limit: int = 0) -> None:
+    """A list of objects, one a line. The first rows are read before anything is written."""
+    rows = _first_read(_limited(result.rows, limit))
+    separator = "[\n"
+    for row in rows:
+        out.write(separator + _json({name: plain(value) for name, value in zip(result.columns, row, strict=True)}))
+        separator = ",\n"
+    out.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def write_csv(result: Result, out: TextIO, limit: int = 0) -> None:
+    """RFC 4180: a header, commas, CRLF; null is an empty field, nested values are JSON."""
+    rows = _first_read(_limited(result.rows, limit))
+    writer = csv.writer(out)
+    writer.writerow(result.columns)
+    writer.writerows([_field(value) for value in row] for row in rows)
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(value)
+    value = plain(value)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _json(value)
+
+
+def _limited(rows: Iterator[tuple[Any, ...]], limit: int) -> Iterator[tuple[Any, ...]]:
+    return islice(rows, limit) if limit else rows
+
+
+def _first_read(rows: Iterator[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    """The same rows with the first already fetched, so that a query's failure leaves the output empty."""
+    first = list(islice(rows, 1))
+
+    def all_rows() -> Iterator[tuple[Any, ...]]:
+        yield from first
+        yield from rows
+
+    return all_rows()
+
+
+def print_table(result: Result, console: Console, limit: int = TABLE_ROWS) -> None:
+    """A table, or one block of lines per row when the columns do not fit the terminal; at most `limit` rows."""
+    rows = list(islice(result.rows, limit + 1)) if limit else list(result.rows)
+    if result.columns == EXPLAINED:
+        for _, plan in rows:
+            console.print(Text(plan), soft_wrap=True)
+        return
+    more = bool(limit) and len(rows) > limit
+    cells = [[cell(value) for value in row] for row in (rows[:limit] if more else rows)]
+    if not console.is_terminal:
+        console.width = max(_needed_width(result, cells), 20)
+        console.print(_grid(result, cells, cut=False))
+    elif _needed_width(result, cells, CELL_WIDTH) > console.width and len(result.columns) > console.width // 12:
+        _print_records(result, cells, console)
+    else:
+        console.print(_grid(result, cells, cut=True))
+    note = f"the first {len(cells)} rows; there are more: --limit 0 shows all" if more else _count(len(cells))
+    console.print(Text(f"({note})", style="dim"))
+
+
+def _count(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
+def cell(value: Any) -> Text:
+    """A value as one line of text that cannot steer the terminal; null is dim."""
+    if value is None:
+        return Text("null", style="dim")
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "backslashreplace")
+    elif isinstance(value, float | Decimal):
+        text = str(value)
+    else:
+        shown = plain(value)
+        text = shown if isinstance(shown, str) else _json(shown)
+    return Text("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+
+
+def _needed_width(result: Result, cells: list[list[Text]], most: int = 1_000_000) -> int:
+    widths = [len(name) for name in result.columns]
+    for row in cells:
+        widths = [max(width, min(value.cell_len, most)) for width, value in zip(widths, row, strict=True)]
+    return sum(widths) + 3 * len(widths) + 1
+
+
+def _grid(result: Result, cells: list[list[Text]], *, cut: bool) -> Table:
+    table = Table(header_style="bold", show_lines=False)
+    for name, kind in zip(result.columns, result.types, strict=True):
+        is_number = kind.startswith(NUMBER_TYPES) and not kind.endswith("]")
+        table.add_column(
+            Text(name),
+            justify="right" if is_number else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            max_width=CELL_WIDTH if cut else None,
+        )
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _print_records(result: Result, cells: list[list[Text]], console: Console) -> None:
+    label = max(len(name) for name in result.columns)
+    for number, row in enumerate(cells, start=1):
+        console.print(Text(f"── row {number} ", style="dim"))
+        for name, value in zip(result.columns, row, strict=True):
+            line = Text(f"{name:<{label}}  ", style="bold")
+            console.print(line.append_text(value), no_wrap=True, overflow="ellipsis")
