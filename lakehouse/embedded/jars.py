@@ -64,9 +64,12 @@ def cache_dir() -> Path:
 def locked_jars() -> tuple[Jar, ...]:
     """All jars of the lock."""
     rows = [line.split("\t") for line in LOCK_FILE.read_text().splitlines() if line and not line.startswith("#")]
-    return tuple(
-        Jar(name, *coordinate.split(":"), sha256=sha256, size=int(size)) for name, coordinate, sha256, size in rows
-    )
+    return tuple(_jar(*row) for row in rows)
+
+
+def _jar(name: str, coordinate: str, sha256: str, size: str) -> Jar:
+    group, artifact, version = coordinate.split(":")
+    return Jar(name, group, artifact, version, sha256, int(size))
 
 
 def jar_set(name: str) -> list[Jar]:
@@ -145,6 +148,7 @@ class _Counter:
     """Counts the bytes of one attempt, so that a failed attempt can be taken off the bar."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
+        """Start at zero."""
         self.bytes = 0
         self._advance = advance
 

@@ -1,0 +1,157 @@
+"""`shoplake up`, `down`, `status` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lakehouse.settings import load_settings
+
+if TYPE_CHECKING:
+    from lakehouse.embedded.state import Snapshot
+
+
+class Format(StrEnum):
+    """How `status` prints."""
+
+    table = "table"
+    json = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this area."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command()(doctor)
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is up.")] = False,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Do not start the stream.")] = False,
+) -> None:
+    """Start the platform and supervise it until Ctrl-C.
+
+    Example: `shoplake up --detach`
+    """
+    from lakehouse.doctor import require_startable
+    from lakehouse.embedded.detached import start_detached
+    from lakehouse.embedded.supervisor import Supervisor
+
+    settings = load_settings()
+    require_startable(settings)
+    reporter = StartReporter()
+    if detach:
+        start_detached(settings, reporter, with_stream=not no_stream)
+        reporter.say("Everything is up. `shoplake status` shows it, `shoplake down` ends it.")
+        return
+    Supervisor(settings, reporter, with_stream=not no_stream).run()
+    reporter.say("Everything is down.")
+
+
+def down() -> None:
+    """End the platform; also what a crashed supervisor left. Data stays.
+
+    Example: `shoplake down`
+    """
+    from rich.console import Console
+
+    from lakehouse.embedded.detached import stop
+
+    console = Console(stderr=True)
+    with console.status("Ending the platform …"):
+        ended = stop(load_settings())
+    console.print("Everything is down." if ended else "Nothing was running.", highlight=False)
+
+
+def status(
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+) -> None:
+    """Show state, address, process, memory and lag of each part.
+
+    Example: `shoplake status --format json`
+    """
+    from lakehouse.embedded.state import status as platform_status
+
+    report = platform_status(load_settings())
+    if format is Format.json:
+        print(json.dumps(report))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("part", "state", "address", "process", "memory", "lag", "note")
+    colours = {"up": "green", "external": "green", "starting": "yellow", "failed": "red"}
+    for name, part in report.items():
+        address = next((part[key] for key in ("bootstrap", "endpoint", "remote", "url") if key in part), "")
+        state = f"[{colours.get(part['state'], 'dim')}]{part['state']}[/]"
+        memory = f"{part['memory_mb']} MB" if part["memory_mb"] else ""
+        lag = part.get("lag")
+        table.add_row(
+            name, state, address, str(part["pid"] or ""), memory, "" if lag is None else f"{lag:,}", part["message"]
+        )
+    Console().print(table)
+
+
+def doctor() -> None:
+    """Check that this machine can run the platform; says per failure what to do.
+
+    Example: `shoplake doctor`
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from lakehouse.doctor import examine
+
+    checks = examine(load_settings())
+    table = Table("check", "", "finding", show_lines=False)
+    marks = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failure": "[red]fails[/]"}
+    for check in checks:
+        table.add_row(check.name, marks[check.result], check.message)
+    Console().print(table)
+    if any(check.result == "failure" for check in checks):
+        raise typer.Exit(2)
+
+
+class StartReporter:
+    """Says once per change how far the start is: a spinner on a terminal, plain lines without one."""
+
+    def __init__(self) -> None:
+        """The clock starts now."""
+        from rich.console import Console
+
+        self._console = Console(stderr=True, soft_wrap=True)
+        self._spinner = self._console.status("Starting …") if self._console.is_terminal else None
+        self._begin = time.monotonic()
+        self._said: dict[str, str] = {}
+        if self._spinner:
+            self._spinner.start()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Take note of the state of the platform."""
+        for name, part in snapshot.services.items():
+            line = part.message if part.state == "failed" else part.state
+            if self._said.get(name) == line:
+                continue
+            self._said[name] = line
+            if part.state in ("up", "external"):
+                seconds = time.monotonic() - self._begin
+                self._console.print(f"  {name:<8} {part.state} after {seconds:.1f} s  {part.address}", highlight=False)
+            elif part.state == "failed":
+                self._console.print(f"  {part.message}", highlight=False)
+        if self._spinner:
+            waiting = [name for name, part in snapshot.services.items() if part.state not in ("up", "external")]
+            if waiting:
+                self._spinner.update(f"Starting {', '.join(waiting)} …")
+            else:
+                self._spinner.stop()
+
+    def say(self, sentence: str) -> None:
+        """The last word."""
+        if self._spinner:
+            self._spinner.stop()
+        self._console.print(sentence, highlight=False)

@@ -1,0 +1,98 @@
+"""`up --detach` and `down`: the supervisor in the background, started, waited for and ended from here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+
+from lakehouse.embedded import processes
+from lakehouse.embedded.lock import LakeLock, lock_holder, lock_path
+from lakehouse.embedded.logs import open_log
+from lakehouse.embedded.service import python_environment
+from lakehouse.embedded.state import Snapshot, read_state, write_state
+from lakehouse.embedded.supervisor import prepare_start
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.settings import Settings
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 90
+
+
+def start_detached(settings: Settings, report: Callable[[Snapshot], None], *, with_stream: bool = True) -> None:
+    """Start the platform in the background and return when every part is up.
+
+    Raises UsageError when a start cannot work, ShoplakeError when a part does not come up.
+    """
+    lock = LakeLock(settings)
+    lock.acquire()
+    try:
+        prepare_start(settings)
+        write_state(settings, None)
+    finally:
+        lock.release()
+    process = _spawn(settings, with_stream)
+    try:
+        _wait_until_up(settings, process, report)
+    except KeyboardInterrupt:
+        stop(settings)
+        raise
+
+
+def stop(settings: Settings) -> bool:
+    """End the platform, also what a killed supervisor left behind; whether there was anything to end."""
+    supervisor = lock_holder(settings)
+    if supervisor is not None:
+        _end_supervisor(supervisor)
+    left = processes.end_lake_processes(settings)
+    write_state(settings, None)
+    lock_path(settings).unlink(missing_ok=True)
+    return supervisor is not None or left > 0
+
+
+def _spawn(settings: Settings, with_stream: bool) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "lakehouse.embedded", *([] if with_stream else ["--no-stream"])]
+    log = settings.logs / "supervisor.log"
+    log.unlink(missing_ok=True)
+    with open_log(log) as file:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **python_environment(settings)},
+            cwd=settings.data_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_until_up(settings: Settings, process: subprocess.Popen[bytes], report: Callable[[Snapshot], None]) -> None:
+    """Returns when all is up; a supervisor that gives up says why in the last line of its log."""
+    while True:
+        ended = process.poll() is not None
+        snapshot = read_state(settings)
+        if snapshot is not None and snapshot.supervisor == process.pid:
+            report(snapshot)
+            if snapshot.is_up:
+                return
+        if ended:
+            error = UsageError if process.returncode == UsageError.exit_code else ShoplakeError
+            lines = (settings.logs / "supervisor.log").read_text().strip().splitlines()
+            raise error(lines[-1] if lines else "The supervisor ended without a word.")
+        time.sleep(POLL_SECONDS)
+
+
+def _end_supervisor(pid: int) -> None:
+    try:
+        process = psutil.Process(pid)
+        process.terminate()
+        process.wait(STOP_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(10)

@@ -1,0 +1,63 @@
+"""Finds and ends the processes of one lake, and only those: each carries the lake's mark in its environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+import psutil
+
+from lakehouse.settings import Settings
+
+MARK = "SHOPLAKE_SUPERVISED_LAKE"
+
+
+def lake_mark(settings: Settings) -> dict[str, str]:
+    """The environment variable that every child gets and hands on to its own children (Spark's Python workers)."""
+    return {MARK: str(settings.data_dir.resolve())}
+
+
+def lake_processes(settings: Settings) -> list[psutil.Process]:
+    """All processes that descend from a supervisor of this lake, whoever is their parent now."""
+    wanted = lake_mark(settings)[MARK]
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == wanted:
+                found.append(process)
+    return found
+
+
+def end_processes(processes: Iterable[psutil.Process], patience: float) -> None:
+    """Ask them to end, and make them end after `patience` seconds. psutil never hits a reused process id."""
+    waiting = list(processes)
+    for process in waiting:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, waiting = psutil.wait_procs(waiting, timeout=patience)
+    for process in waiting:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(waiting, timeout=10)
+
+
+def end_lake_processes(settings: Settings, patience: float = 15) -> int:
+    """End everything that still runs for this lake; how many there were."""
+    found = lake_processes(settings)
+    end_processes(found, patience)
+    return len(found)
+
+
+def memory_mb(pid: int) -> int:
+    """Resident memory of a process and of what it started, in MB; 0 when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    total = 0
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            total += member.memory_info().rss
+    return total // 2**20

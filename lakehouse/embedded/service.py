@@ -1,0 +1,110 @@
+"""What the supervisor needs to know about a part it runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lakehouse.errors import UsageError
+from lakehouse.settings import Settings
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PROBE_SECONDS = 3.0
+NO_JAVA = "Java was not found: install Java 17 or 21 (or set JAVA_HOME to it)."
+
+
+def _nothing() -> None:
+    """The hook of a service that needs none."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One part of the platform: how to start it and how to tell that it works.
+
+    `address_name` is the key of the address in `shoplake status`. `ports` maps a setting's name to its port.
+    `prepare` runs before each start, `on_up` once when the part answers for the first time (also when external).
+    `is_healthy` gets the process id of the running child.
+    """
+
+    name: str
+    address_name: str
+    address: str
+    command: tuple[str, ...]
+    is_healthy: Callable[[int], bool]
+    memory_limit_mb: int
+    is_embedded: bool = True
+    env: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    prepare: Callable[[], None] = _nothing
+    on_up: Callable[[], None] = _nothing
+    depends_on: tuple[str, ...] = ()
+    start_seconds: float = 90
+    stop_seconds: float = 20
+    restart: bool = True
+
+
+def answers(port: int, request: bytes) -> bool:
+    """Whether a server on this machine replies to `request`; a hung one accepts but does not reply."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), PROBE_SECONDS) as connection:
+            connection.settimeout(PROBE_SECONDS)
+            connection.sendall(request)
+            return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def java() -> str:
+    """The Java that runs the JVM parts: JAVA_HOME's, else the one on the PATH."""
+    home = os.environ.get("JAVA_HOME")
+    if home and (found := shutil.which(str(Path(home) / "bin" / "java"))):
+        return found
+    if found := shutil.which("java"):
+        return found
+    raise UsageError(NO_JAVA)
+
+
+def jvm_options(heap_mb: int) -> tuple[str, ...]:
+    """Options that every JVM part shares: a heap that stays in its bounds, UTC, and an end when memory is out."""
+    return (
+        f"-Xms{min(heap_mb, 128)}m",
+        f"-Xmx{heap_mb}m",
+        "-Duser.timezone=UTC",
+        "-Dfile.encoding=UTF-8",
+        "-Djava.awt.headless=true",
+        "-XX:+ExitOnOutOfMemoryError",
+    )
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, so that a child sees exactly what its parent saw."""
+    values = settings.model_dump(exclude_none=True)
+    return {f"SHOPLAKE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def python_environment(settings: Settings) -> dict[str, str]:
+    """What a child needs to run this project's Python code."""
+    return {
+        **settings_environment(settings),
+        "PYTHONPATH": str(PROJECT_ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a configuration file, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def properties(values: Mapping[str, object]) -> str:
+    """A Java properties file."""
+    return "".join(f"{name}={value}\n" for name, value in values.items())

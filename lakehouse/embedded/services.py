@@ -1,0 +1,14 @@
+"""The parts of the platform, in the order in which `status` shows them. A new part is one line here."""
+
+from __future__ import annotations
+
+from lakehouse.embedded import kafka, s3, spark, stream
+from lakehouse.embedded.service import Service
+from lakehouse.settings import Settings
+
+PARTS = (kafka, s3, spark, stream)
+
+
+def services(settings: Settings, *, with_stream: bool = True) -> list[Service]:
+    """All parts of this lake; external ones are in the list too and are not started."""
+    return [part.service(settings) for part in PARTS if with_stream or part is not stream]

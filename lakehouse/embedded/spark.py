@@ -1,0 +1,175 @@
+"""The embedded Spark Connect server: the one engine of the lake and its only Delta writer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lakehouse.embedded.jars import class_path
+from lakehouse.embedded.s3 import EMBEDDED_KEY
+from lakehouse.embedded.service import Service, answers, java, python_environment, write_text
+from lakehouse.errors import UsageError
+from lakehouse.settings import Settings
+
+# The HTTP/2 preface and an empty SETTINGS frame: a living gRPC server replies with its own settings.
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+LOG4J = """\
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %c{1}: %m%n
+logger.native.name = org.apache.hadoop.util.NativeCodeLoader
+logger.native.level = error
+logger.metrics.name = org.apache.hadoop.metrics2
+logger.metrics.level = error
+logger.admin.name = org.apache.spark.sql.kafka010.KafkaDataConsumer
+logger.admin.level = error
+logger.kafka.name = org.apache.kafka.clients
+logger.kafka.level = error
+"""
+
+
+def spark_conf(settings: Settings) -> dict[str, str]:
+    """The whole Spark configuration, a pure function of the settings: tests and clusters use the same."""
+    return {
+        **_engine_conf(settings),
+        **_delta_conf(),
+        **_streaming_conf(),
+        **{f"spark.hadoop.{name}": value for name, value in s3a_conf(settings).items()},
+    }
+
+
+def _engine_conf(settings: Settings) -> dict[str, str]:
+    home = settings.data_dir / "spark"
+    # On one machine the driver is the executor, and jars on its class path need not be copied at each start.
+    jars = "spark.driver.extraClassPath" if settings.spark_master.startswith("local") else "spark.jars"
+    separator = ":" if settings.spark_master.startswith("local") else ","
+    return {
+        "spark.master": settings.spark_master,
+        "spark.app.name": "shoplake",
+        "spark.driver.memory": f"{settings.spark_memory_mb}m",
+        "spark.driver.host": "127.0.0.1" if settings.spark_master.startswith("local") else "",
+        "spark.driver.bindAddress": "127.0.0.1" if settings.spark_master.startswith("local") else "",
+        jars: class_path("spark").replace(":", separator),
+        "spark.driver.extraJavaOptions": (
+            "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
+            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
+        ),
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.local.dir": str(home / "local"),
+        "spark.sql.warehouse.dir": str(home / "warehouse"),
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.master.rest.enabled": "false",
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(settings.spark_port),
+        "spark.pyspark.python": sys.executable,
+        "spark.pyspark.driver.python": sys.executable,
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
+        # Micro-batches are small: planning again in the middle costs more than it finds.
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.debug.maxToStringFields": "100",
+        "spark.scheduler.mode": "FAIR",
+        "spark.cleaner.periodicGC.interval": "10min",
+    }
+
+
+def _delta_conf() -> dict[str, str]:
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+    }
+
+
+def _streaming_conf() -> dict[str, str]:
+    rocksdb = "spark.sql.streaming.stateStore.rocksdb"
+    return {
+        "spark.sql.streaming.stateStore.providerClass": (
+            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+        ),
+        f"{rocksdb}.changelogCheckpointing.enabled": "true",
+        f"{rocksdb}.trackTotalNumberOfRows": "false",
+        "spark.sql.streaming.minBatchesToRetain": "20",
+        "spark.sql.streaming.metricsEnabled": "false",
+    }
+
+
+def s3a_conf(settings: Settings) -> dict[str, str]:
+    """Hadoop's S3A settings. A dead S3 fails in about a minute instead of ten."""
+    conf = {
+        "fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "fs.s3a.endpoint.region": settings.s3_region,
+        "fs.s3a.connection.maximum": "64",
+        "fs.s3a.threads.max": "16",
+        "fs.s3a.connection.establish.timeout": "5s",
+        "fs.s3a.connection.timeout": "30s",
+        "fs.s3a.attempts.maximum": "3",
+        "fs.s3a.retry.limit": "4",
+        "fs.s3a.retry.interval": "500ms",
+        "fs.s3a.buffer.dir": str(settings.data_dir / "spark" / "s3a"),
+    }
+    if settings.endpoint:
+        conf["fs.s3a.endpoint"] = settings.endpoint
+        conf["fs.s3a.path.style.access"] = "true"
+        conf["fs.s3a.connection.ssl.enabled"] = str(settings.endpoint.startswith("https")).lower()
+    if settings.s3_is_embedded:
+        conf["fs.s3a.access.key"] = EMBEDDED_KEY
+        conf["fs.s3a.secret.key"] = EMBEDDED_KEY
+        conf["fs.s3a.aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
+    else:
+        conf["fs.s3a.aws.credentials.provider"] = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
+    return conf
+
+
+def service(settings: Settings) -> Service:
+    """The Spark Connect server as the supervisor sees it."""
+    return Service(
+        name="spark",
+        address_name="remote",
+        address=settings.remote,
+        is_embedded=settings.spark_is_embedded,
+        command=(
+            str(spark_home() / "bin" / "spark-submit"),
+            "--class",
+            "org.apache.spark.sql.connect.service.SparkConnectServer",
+            "spark-internal",
+        ),
+        env={
+            **python_environment(settings),
+            "SPARK_HOME": str(spark_home()),
+            "SPARK_CONF_DIR": str(settings.data_dir / "spark" / "conf"),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "JAVA_HOME": str(Path(java()).resolve().parents[1]),
+        },
+        ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
+        is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
+        prepare=lambda: _prepare(settings),
+        memory_limit_mb=settings.spark_memory_mb + 1536,
+        start_seconds=180,
+    )
+
+
+def spark_home() -> Path:
+    """The Spark inside the pyspark package."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise UsageError("pyspark is not installed: `make` installs what this project needs.")
+    return Path(spec.origin).parent
+
+
+def _prepare(settings: Settings) -> None:
+    home = settings.data_dir / "spark"
+    for folder in ("local", "warehouse", "derby", "s3a"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    lines = (f"{name} {value}\n" for name, value in spark_conf(settings).items() if value)
+    write_text(home / "conf" / "spark-defaults.conf", "".join(lines))
+    write_text(home / "conf" / "log4j2.properties", LOG4J)

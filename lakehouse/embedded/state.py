@@ -1,0 +1,123 @@
+"""What the supervisor writes down about its children, and what `status`, `up` and `down` read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from lakehouse.embedded.lock import lock_holder
+from lakehouse.embedded.processes import memory_mb
+from lakehouse.embedded.service import Service
+from lakehouse.embedded.services import services
+from lakehouse.embedded.stream import lag, stream_state
+from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from lakehouse.embedded.child import Child
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """State of one part: `down`, `starting`, `up`, `failed` or `external`."""
+
+    state: str
+    address: str
+    pid: int | None
+    message: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """State of the whole platform, as its supervisor saw it last."""
+
+    supervisor: int
+    services: dict[str, ServiceState]
+
+    @classmethod
+    def of(cls, supervisor: int, children: Iterable[Child]) -> Snapshot:
+        """The state of these children now."""
+        states = {
+            child.service.name: ServiceState(
+                child.state, child.service.address, child.pid, child.message, str(child.log)
+            )
+            for child in children
+        }
+        return cls(supervisor, states)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every part is up or external."""
+        return all(one.state in ("up", "external") for one in self.services.values())
+
+
+def state_path(settings: Settings) -> Path:
+    """Where the state is written down."""
+    return settings.run_dir / "state.json"
+
+
+def write_state(settings: Settings, snapshot: Snapshot | None) -> None:
+    """Write the state (None removes it); a reader sees the old or the new one, nothing between."""
+    path = state_path(settings)
+    if snapshot is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(snapshot)))
+    temporary.replace(path)
+
+
+def read_state(settings: Settings) -> Snapshot | None:
+    """The state that was written last; None when nothing was started."""
+    try:
+        found = json.loads(state_path(settings).read_text())
+        states = {name: ServiceState(**values) for name, values in found["services"].items()}
+        return Snapshot(found["supervisor"], states)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def status(settings: Settings) -> dict[str, dict[str, Any]]:
+    """State, address, process id and memory of each part, and the stream's lag: what `shoplake status` tells."""
+    snapshot = read_state(settings)
+    is_supervised = lock_holder(settings) is not None
+    report = {
+        service.name: _service_status(service, snapshot.services.get(service.name) if snapshot else None, is_supervised)
+        for service in services(settings)
+    }
+    stream = report["stream"]
+    stream["message"] = stream["message"] or stream_state(settings).get("message") or ""
+    kafka_answers = report["kafka"]["state"] in ("up", "external")
+    stream["lag"] = lag(settings) if kafka_answers else None
+    return report
+
+
+def _service_status(service: Service, known: ServiceState | None, is_supervised: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"state": "down", service.address_name: service.address, "pid": None, "memory_mb": 0}
+    found["message"] = known.message if known else ""
+    if not service.is_embedded:
+        return {**found, "state": "external"}
+    if known is None:
+        return found
+    if known.pid is not None and _is_alive(known.pid):
+        found |= {"pid": known.pid, "memory_mb": memory_mb(known.pid)}
+        found["state"] = known.state
+        if not is_supervised:
+            found["state"] = "up" if service.is_healthy(known.pid) else "failed"
+            found["message"] = "its supervisor is gone: `shoplake up` starts anew, `shoplake down` ends it"
+    elif is_supervised:
+        found["state"] = known.state
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -1,0 +1,75 @@
+"""The stream as a child process: a thin client that keeps the streaming query running in the Spark server."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import datetime
+from typing import Any
+
+from lakehouse.embedded.service import Service, python_environment
+from lakehouse.settings import Settings
+
+STALE_SECONDS = 180
+
+
+def service(settings: Settings) -> Service:
+    """The stream as the supervisor sees it."""
+    return Service(
+        name="stream",
+        address_name="state_file",
+        address=str(settings.run_dir / "stream.json"),
+        command=(sys.executable, "-m", "lakehouse.cli", "stream"),
+        env=python_environment(settings),
+        is_healthy=lambda pid: _is_running(stream_state(settings), pid),
+        depends_on=("kafka", "s3", "spark"),
+        memory_limit_mb=1024,
+        start_seconds=300,
+        stop_seconds=40,
+    )
+
+
+def stream_state(settings: Settings) -> dict[str, Any]:
+    """What the stream last said about itself; empty before it said anything."""
+    try:
+        found = json.loads((settings.run_dir / "stream.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_running(state: dict[str, Any], pid: int) -> bool:
+    return state.get("pid") == pid and state.get("state") == "running" and _age(state) < STALE_SECONDS
+
+
+def _age(state: dict[str, Any]) -> float:
+    """Seconds since the stream wrote its state (an ISO 8601 time or seconds since 1970)."""
+    written = state.get("updated_at")
+    if isinstance(written, str):
+        written = datetime.fromisoformat(written).timestamp()
+    return time.time() - written if isinstance(written, int | float) else 0.0
+
+
+def lag(settings: Settings) -> int | None:
+    """How many Kafka records the stream has not committed yet; None when Kafka or the stream cannot tell."""
+    from kafka import KafkaConsumer, TopicPartition
+    from kafka.errors import KafkaError
+
+    offsets = stream_state(settings).get("offsets")
+    if not offsets:
+        return None
+    done = {
+        TopicPartition(topic, int(partition)): int(offset)
+        for topic, partitions in offsets.items()
+        for partition, offset in partitions.items()
+    }
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, request_timeout_ms=5000)
+        try:
+            ends = consumer.end_offsets(list(done))
+        finally:
+            consumer.close()
+    except KafkaError:
+        return None
+    return sum(max(0, int(ends[partition]) - offset) for partition, offset in done.items())
