@@ -1,0 +1,237 @@
+"""Sending records from one process with kafka-python: idempotent, acknowledged by all, compressed, bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, MutableSequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from kafka.partitioner import DefaultPartitioner, murmur2
+
+from lakehouse.settings import Settings
+from producer.record import Record
+from producer.topics import MAX_MESSAGE_BYTES, TOPICS, apply_topics
+
+SENT, ACKED, FAILED, WAITING = range(4)
+"""Places in a sender's counters. WAITING is 1 while Kafka does not answer."""
+COUNTERS = 4
+
+MAX_PENDING_RECORDS = 20_000
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+SILENCE_SECONDS = 5.0
+"""After this long without an acknowledgement, Kafka counts as away."""
+STOP_FLUSH_SECONDS = 10.0
+"""How long a stopped sender waits for what it has already sent."""
+LONG_AGO_MS = 30 * 24 * 3_600_000
+"""Nothing is given up while the broker is away: giving up after a while would tear the idempotent sequence."""
+
+
+class Event(Protocol):
+    """What threading.Event and multiprocessing's event have in common."""
+
+    def is_set(self) -> bool:
+        """Whether it happened."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for it."""
+        ...
+
+
+class CachedPartitioner(DefaultPartitioner):  # type: ignore[misc]
+    """Kafka's usual placement by key, remembering the hashes: users come again, and hashing in Python is slow."""
+
+    def __init__(self) -> None:
+        """Start with nothing remembered."""
+        self._hash = lru_cache(maxsize=1 << 17)(murmur2)
+
+    def partition(
+        self, topic: str, key: Any, serialized_key: bytes | None, value: Any, serialized_value: Any, cluster: Any
+    ) -> int:
+        """The record's partition."""
+        if serialized_key is None:
+            return int(super().partition(topic, key, serialized_key, value, serialized_value, cluster))
+        return int((self._hash(serialized_key) & 0x7FFFFFFF) % len(cluster.partitions_for_topic(topic)))
+
+
+class Sender:
+    """Sends records and counts what was acknowledged, in `counters` (SENT, ACKED, FAILED, WAITING)."""
+
+    def __init__(
+        self, settings: Settings, counters: MutableSequence[int], stop: Event, ledger: Path | None = None
+    ) -> None:
+        """Nothing is connected yet; `connect` does."""
+        self._settings = settings
+        self._counters = counters
+        self._stop = stop
+        self._ledger = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if ledger else None
+        self._lines: list[bytes] = []
+        self._pending: deque[tuple[Any, int, dict[str, object] | None]] = deque()
+        self._pending_bytes = 0
+        self._producer: Any = None
+        self._last_answer = time.monotonic()
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what a person must know, WAITING and the counts say
+
+    def connect(self) -> bool:
+        """Wait for the broker, make the topics, open the producer. False when stopped meanwhile."""
+        while not self._stop.is_set():
+            if _answers(self._settings.bootstrap):
+                try:
+                    apply_topics(self._settings)
+                    self._producer = _open_producer(self._settings)
+                    for topic in TOPICS:
+                        self._producer.partitions_for(topic)
+                except (KafkaError, OSError):
+                    self._discard_producer()
+                else:
+                    self._heard()
+                    return True
+            self._counters[WAITING] = 1
+            self._stop.wait(0.5)
+        return False
+
+    def send(self, records: Iterable[Record]) -> None:
+        """Send records in order; waits while too many are unacknowledged. Drops the rest when stopped."""
+        send = self._producer.send
+        for record in records:
+            if len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
+                self._wait_for_room()
+                if self._stop.is_set():
+                    return
+            now_ms = int(time.time() * 1000)
+            value = record.value
+            try:
+                future = send(record.topic, value, record.key, None, None, now_ms)
+            except (KafkaError, ValueError):
+                self._counters[SENT] += 1
+                self._counters[FAILED] += 1
+                continue
+            self._counters[SENT] += 1
+            size = len(value) if value else 0
+            self._pending_bytes += size
+            entry = _ledger_entry(record, now_ms) if self._ledger is not None else None
+            self._pending.append((future, size, entry))
+        self._harvest()
+
+    def finish(self) -> None:
+        """Wait for what is unacknowledged (for a while only when stopped), close everything."""
+        if self._producer is not None:
+            deadline = time.monotonic() + STOP_FLUSH_SECONDS
+            while self._pending and not (self._stop.is_set() and time.monotonic() > deadline):
+                self._wait_a_little()
+            self._discard_producer()
+            self._harvest()
+        if self._ledger is not None:
+            self._write_ledger()
+            os.close(self._ledger)
+            self._ledger = None
+
+    def _wait_for_room(self) -> None:
+        while len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
+            self._wait_a_little()
+            if self._stop.is_set():
+                return
+
+    def _wait_a_little(self) -> None:
+        try:
+            self._pending[0][0].get(timeout=0.2)
+        except KafkaError:
+            pass  # too early, or refused: both show below
+        self._harvest()
+        if time.monotonic() - self._last_answer > SILENCE_SECONDS:
+            self._counters[WAITING] = 1
+
+    def _harvest(self) -> None:
+        """Count the answers that have come."""
+        pending, acked = self._pending, 0
+        while pending and pending[0][0].is_done:
+            future, size, entry = pending.popleft()
+            self._pending_bytes -= size
+            if future.exception is not None:
+                self._counters[FAILED] += 1
+                continue
+            acked += 1
+            if entry is not None:
+                entry["partition"], entry["offset"] = future.value.partition, future.value.offset
+                self._lines.append(orjson.dumps(entry))
+        if acked:
+            self._counters[ACKED] += acked
+            self._heard()
+        if not pending:
+            self._last_answer = time.monotonic()
+        if len(self._lines) >= 1000:
+            self._write_ledger()
+
+    def _heard(self) -> None:
+        self._last_answer = time.monotonic()
+        self._counters[WAITING] = 0
+
+    def _write_ledger(self) -> None:
+        """Append whole lines in one write, so that several processes may share the file."""
+        if self._lines and self._ledger is not None:
+            os.write(self._ledger, b"\n".join(self._lines) + b"\n")
+            self._lines.clear()
+
+    def _discard_producer(self) -> None:
+        if self._producer is not None:
+            try:
+                self._producer.close(timeout=1 if self._pending else 30)
+            except KafkaError:
+                pass  # unacknowledged records stay counted as such
+            self._producer = None
+
+
+def _open_producer(settings: Settings) -> Any:
+    return KafkaProducer(
+        bootstrap_servers=settings.bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        compression_type="lz4",
+        batch_size=128 * 1024,
+        linger_ms=20,
+        max_request_size=8 * MAX_MESSAGE_BYTES,
+        partitioner=CachedPartitioner(),
+        delivery_timeout_ms=LONG_AGO_MS,
+        request_timeout_ms=10_000,
+        reconnect_backoff_max_ms=1_000,
+        bootstrap_timeout_ms=10_000,
+        max_block_ms=10_000,
+        allow_auto_create_topics=False,
+        metrics_enabled=False,
+    )
+
+
+def _answers(bootstrap: str) -> bool:
+    """Whether any of the addresses takes a connection; asked first because it is cheap and leaves no threads."""
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), timeout=2):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def _ledger_entry(record: Record, now_ms: int) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "topic": record.topic,
+        "partition": None,
+        "offset": None,
+        "event_id": record.event_id,
+        "sha256": None if record.value is None else hashlib.sha256(record.value).hexdigest(),
+        "produced_at": now_ms,
+    }
+    if record.defect:
+        entry["defect"], entry["reason"] = record.defect, record.reason
+    return entry

@@ -1,0 +1,100 @@
+"""The Kafka topics, declared once, and applied to a broker with `apply_topics`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.settings import Settings
+from producer.contract import EVENT_TYPES
+
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+"""Kafka takes more than the contract's 1 MiB, so that an oversized event ends in quarantine, not at its sender."""
+
+TOPICS = tuple(dict.fromkeys(event_type.topic for event_type in EVENT_TYPES))
+"""The topics' names, in the order of the contract."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic as it should be on the broker."""
+
+    name: str
+    partitions: int
+    replication: int
+    config: dict[str, str]
+
+
+def declared_topics(settings: Settings) -> list[Topic]:
+    """The topics that `settings` ask for."""
+    config = {
+        "retention.ms": str(settings.topic_retention_hours * 3_600_000),
+        "cleanup.policy": "delete",
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        "message.timestamp.type": "CreateTime",
+    }
+    return [Topic(name, settings.topic_partitions, settings.topic_replication, config) for name in TOPICS]
+
+
+def apply_topics(settings: Settings) -> None:
+    """Make the broker's topics as declared; doing it again changes nothing.
+
+    Missing topics are created, partitions are raised (never lowered: Kafka cannot), retention and the other
+    configurations are updated. Raises ShoplakeError when the broker is away or refuses.
+    """
+    topics = declared_topics(settings)
+    try:
+        with KafkaAdminClient(bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=10_000) as admin:
+            _create_missing(admin, topics)
+            _raise_partitions(admin, topics)
+            _update_configs(admin, topics)
+            admin.wait_for_topics([topic.name for topic in topics], timeout_ms=30_000)
+    except (KafkaError, OSError) as error:
+        message = f"The topics could not be applied to Kafka at {settings.bootstrap}: {error or type(error).__name__}."
+        raise ShoplakeError(message) from error
+
+
+def _create_missing(admin: KafkaAdminClient, topics: list[Topic]) -> None:
+    existing = set(admin.list_topics())
+    missing = {
+        topic.name: {
+            "num_partitions": topic.partitions,
+            "replication_factor": topic.replication,
+            "configs": topic.config,
+        }
+        for topic in topics
+        if topic.name not in existing
+    }
+    if not missing:
+        return
+    try:
+        admin.create_topics(missing, wait_for_metadata=True)
+    except TopicAlreadyExistsError:  # another process was faster
+        admin.wait_for_topics(list(missing))
+
+
+def _raise_partitions(admin: KafkaAdminClient, topics: list[Topic]) -> None:
+    described = admin.describe_topics([topic.name for topic in topics])
+    current = {topic["name"]: len(topic["partitions"]) for topic in described}
+    raised = {topic.name: topic.partitions for topic in topics if topic.partitions > current[topic.name]}
+    if raised:
+        admin.create_partitions(raised)
+
+
+def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(topic.config)) for topic in topics]
+    current = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics], False, "all")
+    changed = [
+        resource
+        for resource in wanted
+        if any(current["topic"][resource.name][key]["value"] != value for key, value in resource.configs.items())
+    ]
+    if not changed:
+        return
+    results = admin.alter_configs(changed)
+    refused = [f"{name}: {result}" for name, result in results.get("topic", {}).items() if result != "OK"]
+    if refused:
+        raise ShoplakeError(f"Kafka refused a topic configuration ({'; '.join(refused)}).")
