@@ -140,7 +140,6 @@ def one_sentence(error: BaseException) -> str:
     message = re.split(r"\n+LINE \d+:", str(error))[0]
     kind, colon, rest = message.partition(" Error: ")
     message = rest if colon and len(kind) < 40 else message
-    message = re.sub(r"^(Parser|syntax) error:?", r"\1 error:", message)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     sentence = lines[0] if lines else "unknown error"
     for line in lines[1:]:

@@ -125,7 +125,7 @@ def print_table(result: Result, console: Console, limit: int = TABLE_ROWS) -> No
     else:
         console.print(_grid(result, cells, cut=True))
     note = f"the first {len(cells)} rows; there are more: --limit 0 shows all" if more else _count(len(cells))
-    console.print(Text(f"({note})", style="dim"))
+    console.print(Text(f"({note})", style="dim"), soft_wrap=True)
 
 
 def _count(rows: int) -> str:
@@ -174,5 +174,5 @@ def _print_records(result: Result, cells: list[list[Text]], console: Console) ->
     for number, row in enumerate(cells, start=1):
         console.print(Text(f"── row {number} ", style="dim"))
         for name, value in zip(result.columns, row, strict=True):
-            line = Text(f"{name:<{label}}  ", style="bold")
-            console.print(line.append_text(value), no_wrap=True, overflow="ellipsis")
+            line = Text.assemble((f"{name:<{label}}  ", "bold"), value)
+            console.print(line, no_wrap=True, overflow="ellipsis")

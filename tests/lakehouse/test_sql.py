@@ -1,0 +1,415 @@
+"""The guard, the output formats and the reading of Delta tables, without Spark."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from folder_s3 import FolderS3, FolderTable
+from rich.console import Console
+
+from lakehouse import sql_output
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.settings import Settings
+from lakehouse.sql import Result, SqlReader, connect, query, secret, tables
+from lakehouse.sql_guard import LAYERS, check_reading, listed_layer, named_tables, tokens
+from producer.contract import CONTEXT, DATA_FIELDS, ENVELOPE, EVENT_TYPES
+from silver.events import TABLE as EVENTS
+from silver.views import VIEWS
+
+REFUSED = [
+    "",
+    "   -- nothing but a comment",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; DROP TABLE silver.events",
+    "INSERT INTO silver.events VALUES (1)",
+    "UPDATE silver.events SET price = 0",
+    "DELETE FROM silver.events",
+    "MERGE INTO silver.events USING x ON true WHEN MATCHED THEN DELETE",
+    "TRUNCATE silver.events",
+    "CREATE TABLE t (a INT)",
+    "CREATE OR REPLACE VIEW silver.events AS SELECT 1",
+    "CREATE SECRET (TYPE s3)",
+    "DROP VIEW silver.events",
+    "ALTER VIEW silver.events RENAME TO x",
+    "COPY silver.events TO 's3://shoplake/x.csv'",
+    "COPY (SELECT 1) TO '/tmp/x.csv'",
+    "EXPORT DATABASE 'x'",
+    "ATTACH 'x.db'",
+    "DETACH x",
+    "USE silver",
+    "INSTALL spatial",
+    "LOAD spatial",
+    "SET TimeZone = 'Europe/Berlin'",
+    "RESET TimeZone",
+    "PRAGMA version",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    "CHECKPOINT",
+    "VACUUM",
+    "BEGIN",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "EXPLAIN INSERT INTO silver.events VALUES (1)",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO 's3://shoplake/x.csv'",
+    "EXPLAIN (FORMAT json) DELETE FROM silver.events",
+    "/* SELECT */ DROP VIEW silver.events",
+    "PIVOT silver.events ON event_type",
+]
+READING = [
+    "SELECT 1",
+    "select ';' as a;",
+    "-- a comment\nSELECT 1 /* ; */",
+    "(SELECT 1)",
+    "WITH a AS (SELECT 1) SELECT * FROM a",
+    "FROM range(3)",
+    "VALUES (1), (2)",
+    "TABLE silver.events",
+    "DESCRIBE silver.events",
+    "SHOW TABLES",
+    "SUMMARIZE silver.events",
+    "EXPLAIN SELECT 1",
+    "EXPLAIN ANALYZE SELECT 1",
+    "EXPLAIN (FORMAT json) SELECT 1",
+    "EXPLAIN (SELECT 1)",
+    "PIVOT gold.kpis_hourly ON clicks IN (1, 2) USING sum(views)",
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_refuses_what_does_more_than_read(statement: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_reading(statement)
+    assert caught.value.exit_code == 2
+    assert "read-only" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("statement", READING)
+def test_lets_reading_pass(statement: str) -> None:
+    assert check_reading(statement)
+
+
+def test_a_syntax_error_is_one_sentence() -> None:
+    with pytest.raises(ShoplakeError, match=r'^The query fails: syntax error at or near "x"\.$') as caught:
+        check_reading("SELECT 1 FRM x y z")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        ("SELECT * FROM silver.events", ["silver.events"]),
+        ('SELECT * FROM "Silver" . "events" JOIN GOLD.KPIS_hourly USING (x)', ["silver.events", "gold.kpis_hourly"]),
+        ("SELECT 'silver.events', $$gold.x$$ -- bronze.events\n/* ops.batches */", []),
+        ("SELECT 'it''s', E'\\' gold.x' FROM ops.batches", ["ops.batches"]),
+        ("DESCRIBE gold.fraud_flags", ["gold.fraud_flags"]),
+        ("SELECT a.b FROM other.events", []),
+        ("SELECT 'größe' AS ü FROM silver.searches", ["silver.searches"]),
+    ],
+)
+def test_finds_the_tables_a_statement_names(statement: str, names: list[str]) -> None:
+    assert named_tables(tokens(statement)) == names
+
+
+@pytest.mark.parametrize(
+    ("statement", "layer"),
+    [
+        ("SHOW TABLES", ""),
+        ("show all tables;", ""),
+        ("DESCRIBE", ""),
+        ("SHOW TABLES FROM gold", "gold"),
+        ("SHOW silver.events", None),
+        ("DESCRIBE silver.events", None),
+    ],
+)
+def test_knows_a_listing(statement: str, layer: str | None) -> None:
+    assert listed_layer(tokens(statement)) == layer
+
+
+def test_typed_views_follow_the_contract() -> None:
+    assert {view.event_type for view in VIEWS.values()} == {event_type.name for event_type in EVENT_TYPES}
+    assert list(VIEWS) == [
+        "silver.page_views",
+        "silver.product_views",
+        "silver.clicks",
+        "silver.adds_to_cart",
+        "silver.adds_to_wishlist",
+        "silver.purchases",
+        "silver.searches",
+    ]
+    shared = [field.silver_column for field in (*ENVELOPE, *CONTEXT)]
+    for event_type in EVENT_TYPES:
+        view = next(view for view in VIEWS.values() if view.event_type == event_type.name)
+        own = [DATA_FIELDS[name].silver_column for name in event_type.fields]
+        assert list(view.columns) == [*shared, *own, "event_date"]
+        assert set(view.columns) <= set(EVENTS.columns)
+
+
+def test_lists_every_table_and_view_with_its_grain() -> None:
+    from lakehouse.catalog import TABLES
+
+    listed = dict(tables().rows)
+    assert set(listed) == {table.full_name for table in TABLES} | set(VIEWS)
+    assert all(listed.values())
+    assert {table.layer for table in TABLES} <= set(LAYERS)
+    assert {name.split(".")[0] for name in dict(tables("gold").rows)} == {"gold"}
+
+
+# ---- output
+
+VALUES = {
+    "moment": datetime(2026, 9, 1, 10, 15, 30, 123456, tzinfo=UTC),
+    "day": date(2026, 9, 1),
+    "money": Decimal("19.90"),
+    "whole": Decimal(12),
+    "nothing": None,
+    "undefined": float("nan"),
+    "endless": float("-inf"),
+    "raw": b"\x00\xff{}",
+    "lines": [{"product_id": 'p"1', "quantity": 2, "price": float("inf")}],
+    "text": 'a "b", c\nd',
+    "flag": True,
+    "naive": datetime(2026, 9, 1),
+}
+
+
+def result(*rows: dict[str, object]) -> Result:
+    return Result(tuple(VALUES), ("VARCHAR",) * len(VALUES), iter([tuple(row.values()) for row in rows]))
+
+
+def test_json_is_a_list_of_objects() -> None:
+    out = io.StringIO()
+    sql_output.write_json(result(VALUES, VALUES), out)
+    rows = json.loads(out.getvalue())
+    assert len(rows) == 2
+    assert rows[0] == {
+        "moment": "2026-09-01T10:15:30.123456Z",
+        "day": "2026-09-01",
+        "money": 19.9,
+        "whole": 12,
+        "nothing": None,
+        "undefined": None,
+        "endless": None,
+        "raw": "AP97fQ==",
+        "lines": [{"product_id": 'p"1', "quantity": 2, "price": None}],
+        "text": 'a "b", c\nd',
+        "flag": True,
+        "naive": "2026-09-01T00:00:00Z",
+    }
+
+
+def test_json_of_no_rows_is_an_empty_list() -> None:
+    out = io.StringIO()
+    sql_output.write_json(result(), out)
+    assert json.loads(out.getvalue()) == []
+
+
+def test_csv_is_rfc_4180() -> None:
+    out = io.StringIO()
+    sql_output.write_csv(result(VALUES), out)
+    assert out.getvalue().endswith("\r\n")
+    (row,) = csv.DictReader(io.StringIO(out.getvalue(), newline=""))
+    assert row["money"] == "19.90"
+    assert row["nothing"] == row["undefined"] == ""
+    assert row["text"] == VALUES["text"]
+    assert json.loads(row["lines"])[0]["price"] is None
+    assert row["flag"] == "true"
+
+
+def test_a_failing_first_row_writes_nothing() -> None:
+    def rows() -> Iterator[tuple[object, ...]]:
+        raise ShoplakeError("no")
+        yield ()
+
+    out = io.StringIO()
+    with pytest.raises(ShoplakeError):
+        sql_output.write_json(Result(("a",), ("INTEGER",), rows()), out)
+    assert out.getvalue() == ""
+
+
+def printed(answer: Result, limit: int = 200, width: int = 100, terminal: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
+    sql_output.print_table(answer, console, limit)
+    return console.file.getvalue()
+
+
+def test_table_cuts_rows_with_a_note() -> None:
+    numbers = Result(("n",), ("BIGINT",), iter([(number,) for number in range(5)]))
+    text = printed(numbers, limit=3)
+    assert "│ 2 │" in text
+    assert "│ 3 │" not in text
+    assert "the first 3 rows; there are more: --limit 0 shows all" in text
+
+
+def test_table_aligns_numbers_and_disarms_control_characters() -> None:
+    answer = Result(("name", "views"), ("VARCHAR", "BIGINT"), iter([("\x1b[31mred", 7), ("[bold]x", 12345)]))
+    text = printed(answer)
+    assert "│     7 │" in text
+    assert "\\x1b[31mred" in text
+    assert "[bold]x" in text
+
+
+def test_table_prints_wide_rows_as_records_on_a_terminal() -> None:
+    text = printed(result(VALUES), terminal=True, width=80)
+    assert "── row 1" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_table_cuts_nothing_in_a_pipe() -> None:
+    long = "x" * 500
+    assert long in printed(Result(("a",), ("VARCHAR",), iter([(long,)])))
+
+
+# ---- reading
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FolderS3]:
+    server = FolderS3(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def settings(s3: FolderS3, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(s3_port=s3.port, bucket="shoplake", data_dir=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def lake(s3: FolderS3) -> dict[str, FolderTable]:
+    """A partitioned silver.events of three days, an empty table, and one to grow."""
+    bucket = s3.folder / "shoplake"
+    lines = {
+        "type": "array",
+        "containsNull": True,
+        "elementType": {
+            "type": "struct",
+            "fields": [{"name": "product_id", "type": "string", "nullable": True, "metadata": {}}],
+        },
+    }
+    names = dict.fromkeys(EVENTS.columns, "string")
+    events = FolderTable(
+        bucket / "silver" / "events",
+        names | {"event_time": "timestamp", "products": lines, "amount": "double", "event_date": "date"},
+        ("event_date",),
+    )
+    events.create()
+    stated = {"event_id", "event_type", "event_time", "products", "amount", "event_date"}
+    rest = ", ".join(f'NULL::VARCHAR AS "{name}"' for name in EVENTS.columns if name not in stated)
+    for day in (1, 2, 3):
+        events.commit(
+            f"""SELECT 'e{day}-' || range AS event_id, if(range % 2 = 0, 'purchase', 'search') AS event_type,
+                '2026-09-0{day} 10:00:00+00'::TIMESTAMPTZ AS event_time, [{{'product_id': 'p1'}}] AS products,
+                1.5::DOUBLE AS amount, {rest} FROM range({day * 10})""",
+            {"event_date": f"2026-09-0{day}"},
+        )
+    empty = FolderTable(bucket / "gold" / "fraud_flags", {"flag_id": "string", "event_time": "timestamp"})
+    empty.create()
+    growing = FolderTable(bucket / "gold" / "kpis_hourly", {"clicks": "long", "value": "binary"})
+    growing.create()
+    growing.commit("SELECT 1::BIGINT AS clicks, '\\x00\\xFF'::BLOB AS value")
+    return {"events": events, "empty": empty, "growing": growing}
+
+
+@pytest.fixture(scope="module")
+def reader(settings: Settings, lake: dict[str, FolderTable]) -> Iterator[SqlReader]:
+    with connect(settings) as opened:
+        yield opened
+
+
+def test_reads_typed_views_in_utc(reader: SqlReader) -> None:
+    rows = reader.query("SELECT * FROM silver.purchases WHERE event_date = DATE '2026-09-02' ORDER BY event_id LIMIT 1")
+    assert rows[0]["event_time"] == datetime(2026, 9, 2, 10, tzinfo=UTC)
+    assert rows[0]["event_time"].utcoffset().total_seconds() == 0
+    assert rows[0]["products"] == [{"product_id": "p1"}]
+    assert rows[0]["event_date"] == date(2026, 9, 2)
+    assert tuple(rows[0]) == VIEWS["silver.purchases"].columns
+
+
+def test_partition_filters_lose_nothing(reader: SqlReader) -> None:
+    plain = {
+        row["d"]: row["n"] for row in reader.query("SELECT event_date d, count(*) n FROM silver.events GROUP BY 1")
+    }
+    for day, count in plain.items():
+        assert reader.query(f"SELECT count(*) n FROM silver.events WHERE event_date = '{day}'") == [{"n": count}]
+    assert sum(plain.values()) == 60
+
+
+def test_an_empty_table_is_no_rows(reader: SqlReader) -> None:
+    assert reader.query("SELECT * FROM gold.fraud_flags") == []
+    described = reader.query("DESCRIBE gold.fraud_flags")
+    assert [row["column_name"] for row in described] == ["flag_id", "event_time"]
+
+
+def test_each_query_sees_the_newest_snapshot_and_schema(reader: SqlReader, lake: dict[str, FolderTable]) -> None:
+    assert reader.query("SELECT * FROM gold.kpis_hourly") == [{"clicks": 1, "value": b"\x00\xff"}]
+    lake["growing"].commit("SELECT 2::BIGINT AS clicks, NULL::BLOB AS value")
+    assert reader.query("SELECT sum(clicks) n FROM gold.kpis_hourly") == [{"n": 3}]
+    lake["growing"].widen({"clicks": "long", "value": "binary", "searches": "long"})
+    lake["growing"].commit("SELECT 3::BIGINT AS clicks, NULL::BLOB AS value, 9::BIGINT AS searches")
+    assert reader.query("SELECT sum(searches) n FROM gold.kpis_hourly") == [{"n": 9}]
+
+
+def test_equal_column_names_do_not_hide_values(reader: SqlReader) -> None:
+    assert reader.query("SELECT 1 AS a, 2 AS a") == [{"a": 1, "a_1": 2}]
+
+
+def test_large_answers_stream(reader: SqlReader) -> None:
+    rows = reader.stream("SELECT range AS n, repeat('x', 1000) AS text FROM range(1_000_000_000)").rows
+    assert next(rows)[0] == 0
+
+
+def test_information_schema_shows_what_there_is(reader: SqlReader) -> None:
+    rows = reader.query("SELECT table_schema || '.' || table_name AS name FROM information_schema.tables")
+    assert {"silver.events", "silver.purchases", "gold.fraud_flags"} <= {row["name"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("SELECT * FROM gold.fraud_flag", r"There is no table gold.fraud_flag; did you mean gold.fraud_flags"),
+        ("SELECT * FROM events", r"There is no table events; did you mean bronze.events or silver.events\?"),
+        ("SELECT * FROM wholly_unlike", r"There is no table wholly_unlike; `shoplake sql --tables` lists all"),
+        ("SELECT * FROM silver.quarantine", r"silver.quarantine holds no data yet \(nothing at s3://shoplake/silver"),
+        ("SELECT nope FROM gold.fraud_flags", r'The query fails: Referenced column "nope" not found'),
+        ("SELECT CAST('x' AS INT)", r"The query fails: Could not convert string 'x' to INT32"),
+        ("SELECT * FROM read_csv('/etc/passwd')", r"The query fails: Cannot access file"),
+        ("SELECT * FROM read_text('s3://another/key')", r"The query fails: Cannot access file"),
+    ],
+)
+def test_errors_are_one_sentence(reader: SqlReader, statement: str, sentence: str) -> None:
+    with pytest.raises(ShoplakeError, match=sentence) as caught:
+        reader.query(statement)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_that_looks_like_a_table_is_let_pass(reader: SqlReader) -> None:
+    assert reader.query("SELECT gold.flag_id FROM gold.fraud_flags AS gold") == []
+
+
+def test_s3_away_is_said_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(ShoplakeError, match=r"S3 does not answer at http://127.0.0.1:1024"):
+        query(Settings(s3_port=1024), "SELECT * FROM gold.fraud_flags")
+    assert time.monotonic() - started < 5
+
+
+def test_secret_states_endpoint_style_and_token() -> None:
+    keys = ("k'1", "s", "t")
+    embedded = secret(Settings(s3_port=9123), keys)
+    assert "ENDPOINT '127.0.0.1:9123'" in embedded
+    assert "URL_STYLE 'path'" in embedded
+    assert "USE_SSL false" in embedded
+    assert "KEY_ID 'k''1'" in embedded
+    aws = secret(Settings(s3_endpoint="", s3_region="eu-west-1"), keys)
+    assert "ENDPOINT" not in aws
+    assert "USE_SSL" not in aws
+    assert "SESSION_TOKEN 't'" in aws
+    assert "REGION 'eu-west-1'" in aws
+    assert "USE_SSL" not in secret(Settings(s3_endpoint="https://minio.example"), keys)
