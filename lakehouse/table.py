@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pyspark.sql.types import StructType
+from pyspark.sql.types import DataType, StructField, StructType
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,8 @@ class Table:
     def columns(self) -> list[str]:
         """The column names in declared order."""
         return self.schema.fieldNames()
+
+
+def column(name: str, data_type: DataType, comment: str) -> StructField:
+    """A column of a declared schema; `comment` gives meaning and unit, and reaches the Delta table."""
+    return StructField(name, data_type, True, {"comment": comment})

@@ -162,6 +162,6 @@ REASONS = {
     "unknown_version": "This schema_version is not supported. Send a supported one.",
     "bad_timestamp": "The timestamp is not RFC 3339 with an offset, or no such moment exists. Correct it.",
     "timestamp_in_future": "The timestamp is too far ahead of the record's Kafka time. Set the sender's clock.",
-    "timestamp_too_old": "The timestamp is too far behind the record's Kafka time. Set the sender's clock, or raise the limit.",
+    "timestamp_too_old": "The timestamp is too far behind the record's Kafka time. Set the sender's clock.",
 }
 """Stable reason codes of `silver.quarantine`, in the order of checking: the first that applies decides."""

@@ -1,0 +1,1 @@
+"""Expectations and the publishing gate (not built yet)."""

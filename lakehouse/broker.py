@@ -1,0 +1,76 @@
+"""What the broker has: partitions, first and last offsets. The stream's true lag is told from these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.settings import Settings
+
+Offsets = dict[str, dict[str, int]]
+
+
+def partitions(settings: Settings, topics: Iterable[str]) -> dict[str, list[int]]:
+    """Partition numbers per topic. Raises ShoplakeError when a topic or the broker is missing."""
+    with closing(_consumer(settings)) as consumer:
+        found = {topic: sorted(consumer.partitions_for_topic(topic) or ()) for topic in topics}
+    missing = [topic for topic, numbers in found.items() if not numbers]
+    if missing:
+        raise ShoplakeError(f"The topics {', '.join(missing)} do not exist; make them with `shoplake up`.")
+    return found
+
+
+def bounds(settings: Settings, topics: Iterable[str]) -> tuple[Offsets, Offsets]:
+    """First offsets that the broker still has, and next offsets that it will give, per topic-partition."""
+    numbers = partitions(settings, topics)
+    with closing(_consumer(settings)) as consumer:
+        listed = [TopicPartition(topic, number) for topic, each in numbers.items() for number in each]
+        first, end = consumer.beginning_offsets(listed), consumer.end_offsets(listed)
+    return _nested(first), _nested(end)
+
+
+def lag(settings: Settings, topics: Iterable[str], read: Offsets) -> int:
+    """Records on the broker that are not yet read, `read` being next offsets per topic-partition."""
+    first, end = bounds(settings, topics)
+    return sum(
+        max(0, offset - read.get(topic, {}).get(partition, first[topic][partition]))
+        for topic, each in end.items()
+        for partition, offset in each.items()
+    )
+
+
+def refuse_gaps(settings: Settings, topics: Iterable[str], wanted: Offsets) -> None:
+    """Raise ShoplakeError when the broker no longer has what the lake needs next."""
+    first, end = bounds(settings, topics)
+    for topic, each in wanted.items():
+        for partition, offset in each.items():
+            oldest, newest = first.get(topic, {}).get(partition, 0), end.get(topic, {}).get(partition, 0)
+            if offset < oldest:
+                raise ShoplakeError(
+                    f"Kafka has deleted offsets {offset} to {oldest - 1} of {topic} partition {partition} before"
+                    " they were read: these records are lost. Raise SHOPLAKE_TOPIC_RETENTION_HOURS."
+                )
+            if offset > newest:
+                raise ShoplakeError(
+                    f"{topic} partition {partition} ends at offset {newest}, but the lake has read up to {offset}:"
+                    " the topic was made anew. Use a new lake (SHOPLAKE_BUCKET, SHOPLAKE_DATA_DIR) for it."
+                )
+
+
+def _consumer(settings: Settings) -> Any:
+    try:
+        return KafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
+    except KafkaError as error:
+        raise ShoplakeError(f"The Kafka broker at {settings.bootstrap} does not answer ({error}).") from error
+
+
+def _nested(offsets: dict[Any, int]) -> Offsets:
+    found: Offsets = {}
+    for place, offset in offsets.items():
+        found.setdefault(place.topic, {})[str(place.partition)] = int(offset)
+    return found

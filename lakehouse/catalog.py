@@ -1,0 +1,24 @@
+"""All tables, in the order of the data's way. Adding a table is one module and one line here."""
+
+from __future__ import annotations
+
+from bronze import events as bronze_events
+from gold import fraud, fraud_coverage, kpis, retention, top_products, user_days
+from lakehouse import batches
+from lakehouse.table import Table
+from silver import events as silver_events
+from silver import quarantine
+
+TABLES: tuple[Table, ...] = (
+    bronze_events.TABLE,
+    silver_events.TABLE,
+    quarantine.TABLE,
+    top_products.HOURLY,
+    top_products.LAST_HOUR,
+    kpis.TABLE,
+    fraud.TABLE,
+    fraud_coverage.TABLE,
+    user_days.TABLE,
+    retention.TABLE,
+    batches.TABLE,
+)

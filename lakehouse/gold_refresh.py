@@ -1,0 +1,131 @@
+"""Keeps gold true to silver: recomputes exactly the hours and flags that new events touch.
+
+The functions in `gold/` say what a table holds; this module decides which rows to compute again, from the hot
+window or, for older hours, from `silver.events`, and replaces them. Doing so twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from gold import fraud, fraud_coverage, kpis, top_products
+from lakehouse import hours as clock
+from lakehouse.hot_window import COLUMNS
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.table import Table
+from silver import events as silver_events
+
+HourlyRows = Callable[[DataFrame, datetime, Settings], DataFrame]
+Range = tuple[datetime, datetime]
+
+
+def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    closed_before = now - timedelta(minutes=settings.lateness_minutes)
+    return top_products.with_status(top_products.hourly(events, settings.top_n), closed_before, now)
+
+
+def _kpis(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    return kpis.hourly(events).withColumn("updated_at", F.lit(now))
+
+
+def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    return fraud_coverage.hourly(events).withColumn("updated_at", F.lit(now))
+
+
+HOURLY_TABLES: tuple[tuple[Table, HourlyRows], ...] = (
+    (top_products.HOURLY, _top_products),
+    (kpis.TABLE, _kpis),
+    (fraud_coverage.TABLE, _coverage),
+)
+"""Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
+
+
+class GoldRefresh:
+    """Writes gold through one Lake. Its methods are safe to repeat."""
+
+    def __init__(self, lake: Lake) -> None:
+        """Keep `lake`; writes of one refresh run side by side."""
+        self._lake = lake
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="gold")
+
+    def live(self, hot: DataFrame, complete_from: datetime, touched: set[int], now: datetime) -> None:
+        """Refresh the rolling hour, the touched hours and the flags from the hot window, side by side."""
+        jobs = [self._pool.submit(self._last_hour, hot, now)]
+        if touched:
+            jobs += [self._pool.submit(self._hours, table, rows, hot, touched, now) for table, rows in HOURLY_TABLES]
+            emit = (complete_from + fraud.CONTEXT, now + timedelta(minutes=self._lake.settings.max_future_minutes + 1))
+            jobs.append(self._pool.submit(self._flags, hot, [emit], now))
+        for job in jobs:
+            job.result()
+
+    def last_hour(self, hot: DataFrame, now: datetime) -> None:
+        """Refresh only the rolling hour: products fall out of it even when nothing happens."""
+        self._last_hour(hot, now)
+
+    def restate(self, hours: Iterable[int], now: datetime) -> None:
+        """Recompute old hours, and the flags that their events can touch, from `silver.events`."""
+        wanted = set(hours)
+        if not wanted:
+            return
+        emits = [(first, last + fraud.CONTEXT) for first, last in clock.ranges_of(wanted)]
+        reads = [(first - fraud.CONTEXT, last) for first, last in emits]
+        silver = self._lake.read(silver_events.TABLE)
+        events = silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS).persist()
+        try:
+            for table, rows in HOURLY_TABLES:
+                self._hours(table, rows, events, wanted, now)
+            self._flags(events, emits, now)
+        finally:
+            events.unpersist()
+
+    def _last_hour(self, hot: DataFrame, now: datetime) -> None:
+        as_of = now.replace(microsecond=0)
+        self._lake.overwrite(
+            top_products.LAST_HOUR, top_products.last_hour(hot, as_of, self._lake.settings.top_n).coalesce(1)
+        )
+
+    def _hours(self, table: Table, rows: HourlyRows, events: DataFrame, wanted: set[int], now: datetime) -> None:
+        """Replace the rows of the `wanted` hours; the days' other hours are carried over unchanged."""
+        dates = clock.dates_of(wanted)
+        covering = clock.within(clock.ranges_of(wanted, gap=1))
+        fresh = rows(events.where(covering), now, self._lake.settings)
+        is_other = F.col("hour_date").isin(dates) & ~clock.within(clock.ranges_of(wanted, gap=1), "hour_start")
+        others = self._lake.read(table).where(is_other)
+        merged = fresh.select(*table.columns).unionByName(others.select(*table.columns))
+        self._lake.replace(table, merged.coalesce(1), _on_days("hour_date", dates))
+
+    def _flags(self, events: DataFrame, emits: list[Range], now: datetime) -> None:
+        """Make the flags whose first crossing lies in `emits` what the events say; write only when they differ."""
+        first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
+        is_emitted = clock.within(emits)
+        new = fraud.flags(events, first, last, now).where(is_emitted)
+        on_days = clock.on_dates(emits)
+        known = self._lake.read(fraud.TABLE).where(on_days)
+        since = known.where(is_emitted).select("flag_id", F.col("detected_at").alias("first_detected_at"))
+        merged = new.join(since, on="flag_id", how="full_outer").localCheckpoint(eager=True)
+        is_change = F.col("rule_id").isNull() | F.col("first_detected_at").isNull()
+        if merged.where(is_change).isEmpty():
+            return
+        current = merged.where(F.col("rule_id").isNotNull()).withColumn(
+            "detected_at", F.coalesce("first_detected_at", "detected_at")
+        )
+        rows = current.select(*fraud.TABLE.columns).unionByName(
+            known.where(~is_emitted).select(*fraud.TABLE.columns)
+        )
+        days = sorted({day for emit in emits for day in _days(*emit)})
+        self._lake.replace(fraud.TABLE, rows.coalesce(1), _on_days("event_date", days))
+
+
+def _days(first: datetime, last: datetime) -> list[object]:
+    span = (last.date() - first.date()).days
+    return [first.date() + timedelta(days=n) for n in range(span + 1)]
+
+
+def _on_days(column: str, days: Iterable[object]) -> str:
+    return f"{column} IN ({', '.join(f'DATE {chr(39)}{day}{chr(39)}' for day in days)})"

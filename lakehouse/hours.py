@@ -1,0 +1,61 @@
+"""Sets of clock hours (UTC) as numbers since the epoch, and the conditions that pick them out of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+HOUR = timedelta(hours=1)
+
+
+def hour_number(moment: str = "event_time") -> Column:
+    """Hours since the epoch of a timestamp column."""
+    return F.floor(F.unix_seconds(moment) / 3600).cast("bigint")
+
+
+def start_of(hour: int) -> datetime:
+    """First moment of an hour, UTC."""
+    return datetime.fromtimestamp(hour * 3600, UTC)
+
+
+def number_of(moment: datetime) -> int:
+    """The hour that holds `moment`."""
+    return int(moment.timestamp() // 3600)
+
+
+def dates_of(hours: Iterable[int]) -> list[date]:
+    """The UTC days that the hours touch, ascending."""
+    return sorted({start_of(hour).date() for hour in hours})
+
+
+def ranges_of(hours: Iterable[int], gap: int = 3) -> list[tuple[datetime, datetime]]:
+    """Few half-open time ranges that cover `hours`; those at most `gap` hours apart are joined."""
+    ranges: list[tuple[int, int]] = []
+    for hour in sorted(set(hours)):
+        if ranges and hour - ranges[-1][1] < gap:
+            ranges[-1] = (ranges[-1][0], hour + 1)
+        else:
+            ranges.append((hour, hour + 1))
+    return [(start_of(first), start_of(last)) for first, last in ranges]
+
+
+def within(ranges: Iterable[tuple[datetime, datetime]], moment: str = "event_time") -> Column:
+    """True where a timestamp column falls into one of the half-open `ranges`."""
+    condition = F.lit(False)
+    for first, last in ranges:
+        condition = condition | ((F.col(moment) >= F.lit(first)) & (F.col(moment) < F.lit(last)))
+    return condition
+
+
+def on_dates(ranges: Iterable[tuple[datetime, datetime]], column: str = "event_date") -> Column:
+    """True on the days that the ranges touch: lets Delta skip whole partitions."""
+    days: set[date] = set()
+    for first, last in ranges:
+        day = first.date()
+        while day <= last.date():
+            days.add(day)
+            day += timedelta(days=1)
+    return F.col(column).isin(sorted(days))

@@ -1,0 +1,58 @@
+"""Keeps files few while the stream runs: merges small files and deletes what no reader needs, beside the batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date, datetime
+
+from bronze import events as bronze_events
+from gold import fraud, fraud_coverage, kpis, top_products
+from lakehouse import batches
+from lakehouse.lake import Lake
+from silver import events as silver_events
+from silver import quarantine
+
+COMPACT_EVERY = 60
+VACUUM_EVERY = 600
+KEEP_HOURS = 1.0
+"""Longer than any reader holds a version: queries take seconds."""
+
+_OVERWRITTEN = (top_products.LAST_HOUR, top_products.HOURLY, kpis.TABLE, fraud_coverage.TABLE, fraud.TABLE)
+_APPENDED = (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE, batches.TABLE)
+
+
+class Housekeeping:
+    """Counts batches and now and then starts one round of work in a thread of its own."""
+
+    def __init__(self, lake: Lake) -> None:
+        """Keep `lake`; nothing starts yet."""
+        self._lake = lake
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping")
+        self._running: Future[None] | None = None
+        self._count = 0
+        self._days: set[date] = set()
+
+    def after_batch(self, event_days: Iterable[date], now: datetime) -> None:
+        """Note the days a batch wrote to; start a round when it is due and none is running."""
+        self._count += 1
+        self._days |= set(event_days)
+        if self._count % COMPACT_EVERY or (self._running and not self._running.done()):
+            return
+        days, self._days = self._days, set()
+        self._running = self._pool.submit(self._round, days, now, self._count % VACUUM_EVERY == 0)
+
+    def _round(self, days: set[date], now: datetime, vacuum: bool) -> None:
+        """Failures are logged and tried again next time: the data is right without this."""
+        try:
+            listed = ", ".join(f"DATE '{day}'" for day in sorted(days)) or "DATE '1970-01-01'"
+            today = f"ingest_date >= DATE '{now.date()}'"
+            conditions = {"event_date": f"event_date IN ({listed})", "ingest_date": today}
+            for table in _APPENDED:
+                self._lake.compact(table, conditions.get(table.partition_by[0]) if table.partition_by else None)
+            if vacuum:
+                for table in (*_OVERWRITTEN, *_APPENDED):
+                    self._lake.vacuum(table, KEEP_HOURS)
+        except Exception:
+            logging.getLogger(__name__).exception("housekeeping failed; it is tried again later")

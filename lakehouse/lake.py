@@ -1,0 +1,101 @@
+"""Reading and writing the tables: the only place that knows paths and Delta options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import DataType
+
+from lakehouse.settings import Settings
+from lakehouse.table import Table
+
+_PROPERTIES = {
+    "delta.checkpointInterval": "50",
+    "delta.logRetentionDuration": "interval 1 day",
+    "delta.deletedFileRetentionDuration": "interval 1 hour",
+}
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """Names a write for ever: Delta skips a write whose application has committed this version or a later one."""
+
+    application: str
+    version: int
+
+
+class Lake:
+    """The Delta tables of one bucket, through one Spark session."""
+
+    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+        """Keep `spark` and the bucket of `settings`; nothing is started."""
+        self.spark = spark
+        self.settings = settings
+
+    def path(self, table: Table) -> str:
+        """Address of a table as Spark spells it."""
+        return f"s3a://{self.settings.bucket}/{table.layer}/{table.name}"
+
+    def create_tables(self, tables: Iterable[Table]) -> None:
+        """Create the tables that do not exist yet."""
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(self._create, tables))
+
+    def _create(self, table: Table) -> None:
+        columns = ", ".join(
+            f"`{field.name}` {_sql_type(field.dataType)} COMMENT '{field.metadata['comment'].replace(chr(39), '’')}'"
+            for field in table.schema.fields
+        )
+        partitions = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
+        properties = _PROPERTIES | table.properties
+        if table.statistics:
+            properties["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
+        listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS delta.`{self.path(table)}` ({columns}) USING delta {partitions}"
+            f" TBLPROPERTIES ({listed})"
+        ).collect()
+
+    def read(self, table: Table) -> DataFrame:
+        """The newest version of a table."""
+        return self.spark.read.format("delta").load(self.path(table))
+
+    def append(self, table: Table, rows: DataFrame, transaction: Transaction | None = None) -> None:
+        """Add `rows`, once per transaction."""
+        self._write(table, rows, "append", transaction)
+
+    def overwrite(self, table: Table, rows: DataFrame) -> None:
+        """Replace the whole table."""
+        self._write(table, rows, "overwrite", None)
+
+    def overwrite_partitions(self, table: Table, rows: DataFrame) -> None:
+        """Replace the partitions that occur in `rows`; others stay untouched."""
+        self._write(table, rows, "overwrite", None, partitionOverwriteMode="dynamic")
+
+    def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
+        """Replace the rows where the SQL `condition` over the table's columns holds by `rows`."""
+        self._write(table, rows, "overwrite", None, replaceWhere=condition)
+
+    def compact(self, table: Table, condition: str | None = None) -> None:
+        """Merge small files, in the partitions where `condition` holds."""
+        where = f" WHERE {condition}" if condition else ""
+        self.spark.sql(f"OPTIMIZE delta.`{self.path(table)}`{where}").collect()
+
+    def vacuum(self, table: Table, hours: float) -> None:
+        """Delete files that no version younger than `hours` needs."""
+        self.spark.sql(f"VACUUM delta.`{self.path(table)}` RETAIN {hours} HOURS").collect()
+
+    def _write(
+        self, table: Table, rows: DataFrame, mode: str, transaction: Transaction | None, **options: str
+    ) -> None:
+        writer = rows.select(*table.columns).write.format("delta").mode(mode).options(**options)
+        if transaction is not None:
+            writer = writer.option("txnAppId", transaction.application).option("txnVersion", str(transaction.version))
+        writer.save(self.path(table))
+
+
+def _sql_type(data_type: DataType) -> str:
+    return data_type.simpleString()

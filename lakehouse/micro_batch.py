@@ -1,0 +1,195 @@
+"""The way of one micro-batch: Kafka → bronze → silver → gold → the book. Read `__call__` top to bottom.
+
+Exactly once, whatever dies and whenever: every write names its batch (Delta skips it when repeated), what silver
+already holds is recognised by its coordinates, gold is recomputed from silver, and `ops.batches` is written last.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from bronze import events as bronze_events
+from lakehouse import batches, recovery
+from lakehouse import hours as clock
+from lakehouse.gold_refresh import GoldRefresh
+from lakehouse.hot_window import HotWindow
+from lakehouse.housekeeping import Housekeeping
+from lakehouse.lake import Lake, Transaction
+from lakehouse.settings import Settings
+from silver import checks, deduplicate, quarantine
+from silver import events as silver_events
+
+IDLE_REFRESH_SECONDS = 10.0
+LATE_REFRESH_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a checkpoint generation began; written once beside the checkpoint."""
+
+    generation: str
+    first_batch_id: int
+    starting_offsets: dict[str, dict[str, int]] = field(default_factory=dict)
+    bronze_offsets: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Next offset that bronze does not have, where it is ahead of `starting_offsets` (a batch that was cut off)."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a batch holds: counts, the clock hours of its valid events, and whether bronze may have some of it."""
+
+    rows: int
+    refused: int
+    hours: set[int]
+    overlaps: bool
+
+
+class MicroBatch:
+    """Called by Structured Streaming with every micro-batch, in order, in one process."""
+
+    def __init__(self, settings: Settings, start: Start) -> None:
+        """Keep what the process that runs the batches needs; sessions are made there."""
+        self._settings = settings
+        self._start = start
+        self._lake: Lake | None = None
+
+    def __call__(self, source: DataFrame, spark_batch_id: int) -> None:
+        """Bring one micro-batch into bronze, silver, gold and the book."""
+        now = datetime.now(UTC)
+        self._prepare(source, now)
+        records = bronze_events.from_kafka(source.where(F.col("topic").isNotNull()), now)
+        limits = checks.Limits(self._settings.max_future_minutes, self._settings.max_age_days)
+        judged = checks.judge(records.coalesce(self._settings.spark_shuffle_partitions), limits).persist()
+        try:
+            summary = self._summarise(judged)
+            if summary.rows:
+                self._process(judged, summary, self._start.first_batch_id + spark_batch_id, now)
+            else:
+                self._idle(now)
+        finally:
+            judged.unpersist()
+
+    def _process(self, judged: DataFrame, summary: Summary, batch_id: int, now: datetime) -> None:
+        raw = [self._in_background(self._append_bronze, judged, summary, batch_id)]
+        if summary.refused:
+            raw.append(self._in_background(self._append_quarantine, judged, summary, batch_id))
+
+        marks = self._already_known(judged, summary)
+        new_events = deduplicate.accepted(deduplicate.without(deduplicate.valid(judged), marks))
+        remembered = self._in_background(self._hot.add, new_events)
+        self._lake_.append(silver_events.TABLE, new_events.coalesce(1), self._transaction(batch_id))
+        for written in (*raw, remembered):
+            written.result()
+
+        self._refresh_gold(summary.hours, now)
+        self._append_book(judged, marks, batch_id, now)
+        self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
+
+    def _prepare(self, source: DataFrame, now: datetime) -> None:
+        """Before the first batch: load the hot window, and find what an earlier process left undone."""
+        if self._lake is None:
+            lake = Lake(source.sparkSession, self._settings)
+            self._lake_, self._hot = lake, HotWindow(lake, now)
+            self._gold, self._housekeeping = GoldRefresh(lake), Housekeeping(lake)
+            self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
+            self._touched = {clock.number_of(self._hot.complete_from) + n for n in range(3)}
+            self._late = recovery.late_hours(lake, self._hot.complete_from)
+            self._late_since = self._refreshed = time.monotonic()
+            self._closed_through = self._closed_hour(now)
+            self._lake = lake
+        self._hot.advance(now)
+
+    def _in_background(self, work: object, *args: object) -> Future[None]:
+        return self._pool.submit(work, *args)  # type: ignore[arg-type]
+
+    def _transaction(self, batch_id: int) -> Transaction:
+        return Transaction(f"stream:{self._start.generation}", batch_id)
+
+    def _summarise(self, judged: DataFrame) -> Summary:
+        """One pass over the batch, which also reads Kafka and fills the cache."""
+        is_valid = F.col("reason_code").isNull()
+        row = judged.agg(
+            F.count("*").alias("rows"),
+            F.count_if(~is_valid).alias("refused"),
+            F.collect_set(F.when(is_valid, clock.hour_number())).alias("hours"),
+            F.coalesce(F.bool_or(recovery.is_before(self._start.bronze_offsets)), F.lit(False)).alias("overlaps"),
+        ).collect()[0]
+        return Summary(row["rows"], row["refused"], set(row["hours"]), row["overlaps"])
+
+    def _append_bronze(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
+        rows = judged.select(*bronze_events.TABLE.columns)
+        if summary.overlaps:
+            rows = recovery.not_in(self._lake_, bronze_events.TABLE, rows, self._start)
+        self._lake_.append(bronze_events.TABLE, rows.coalesce(1), self._transaction(batch_id))
+
+    def _append_quarantine(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
+        rows = quarantine.refused(judged)
+        if summary.overlaps:
+            rows = recovery.not_in(self._lake_, quarantine.TABLE, rows, self._start)
+        self._lake_.append(quarantine.TABLE, rows.coalesce(1), self._transaction(batch_id))
+
+    def _already_known(self, judged: DataFrame, summary: Summary) -> DataFrame:
+        """Coordinates of records that must not enter silver: duplicates, and records it already holds."""
+        candidates = deduplicate.valid(judged)
+        repeated = deduplicate.repeated_within(candidates).withColumn("is_same_record", F.lit(False))
+        found = repeated.unionByName(deduplicate.known_among(candidates, self._hot.events()))
+        late = clock.ranges_of(self._late_hours(summary.hours))
+        if late:
+            days = clock.on_dates(late)
+            older = self._lake_.read(silver_events.TABLE).where(days & clock.within(late))
+            found = found.unionByName(deduplicate.known_among(candidates.where(days), older))
+        coordinates = found.groupBy(*deduplicate.COORDINATES).agg(F.bool_and("is_same_record").alias("is_same_record"))
+        return coordinates.coalesce(1).localCheckpoint(eager=True)
+
+    def _late_hours(self, hours: set[int]) -> set[int]:
+        """The hours that lie before the hot window."""
+        return {hour for hour in hours if hour < clock.number_of(self._hot.complete_from)}
+
+    def _refresh_gold(self, hours: set[int], now: datetime) -> None:
+        """Live hours now; older hours together, a few seconds later, because each costs a look into silver."""
+        late = self._late_hours(hours)
+        if late and not self._late:
+            self._late_since = time.monotonic()
+        self._late |= late
+        self._touched |= hours - late
+        self._touched |= {hour for hour in range(self._closed_through + 1, self._closed_hour(now) + 1)}
+        self._touched -= self._late_hours(self._touched)
+        self._gold.live(self._hot.events(), self._hot.complete_from, self._touched, now)
+        self._touched, self._closed_through, self._refreshed = set(), self._closed_hour(now), time.monotonic()
+        self._restate_late(now)
+
+    def _restate_late(self, now: datetime) -> None:
+        if self._late and time.monotonic() - self._late_since >= LATE_REFRESH_SECONDS:
+            self._gold.restate(self._late, now)
+            self._late = set()
+
+    def _closed_hour(self, now: datetime) -> int:
+        """The newest hour that is final: ended, and the lateness setting has passed."""
+        return clock.number_of(now - timedelta(minutes=self._settings.lateness_minutes)) - 1
+
+    def _idle(self, now: datetime) -> None:
+        """No events: the rolling hour moves on all the same, hours close, late hours are restated."""
+        self._restate_late(now)
+        if self._touched or self._closed_hour(now) > self._closed_through:
+            self._refresh_gold(set(), now)
+        elif time.monotonic() - self._refreshed >= IDLE_REFRESH_SECONDS:
+            self._gold.last_hour(self._hot.events(), now)
+            self._refreshed = time.monotonic()
+
+    def _append_book(self, judged: DataFrame, marks: DataFrame, batch_id: int, now: datetime) -> None:
+        duplicates = marks.where(~F.col("is_same_record"))
+        rows = batches.account(judged, duplicates).select(
+            "*",
+            F.lit(batch_id).cast("bigint").alias("batch_id"),
+            F.lit(self._start.generation).alias("generation"),
+            F.lit(now).alias("started_at"),
+            F.lit(bool(self._late)).alias("late_pending"),
+            F.lit(datetime.now(UTC)).alias("committed_at"),
+        )
+        self._lake_.append(batches.TABLE, rows.coalesce(1), self._transaction(batch_id))

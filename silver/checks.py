@@ -1,0 +1,313 @@
+"""From raw records to typed columns and a reason for refusal, all in Spark's own expressions.
+
+A value is parsed once into a VARIANT, which keeps the JSON types, so `"5"` and `5` stay apart. Nothing here
+can throw: a value that cannot be read becomes a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from producer import contract
+from producer.contract import Field
+from silver.events import PRODUCT_LINES
+
+MAX_VALUE_BYTES = 1024 * 1024
+_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
+_PLACES: dict[str, Sequence[Field]] = {
+    "envelope": contract.ENVELOPE,
+    "context": contract.CONTEXT,
+    "data": contract.DATA,
+}
+_FIELDS = tuple(field for fields in _PLACES.values() for field in fields)
+_READ_AS = {"amount": "double", "quantity": "bigint", "count": "bigint", "version": "bigint"}
+_LARGEST_DOUBLE = 1.7976931348623157e308
+_LARGEST_COUNT = 2**53
+_MAP = "map<string,variant>"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far an event's time may be from its Kafka record's time."""
+
+    max_future_minutes: int = 5
+    max_age_days: int = 400
+
+
+def judge(records: DataFrame, limits: Limits | None = None) -> DataFrame:
+    """Bronze rows with the silver columns added, and `reason_code`/`reason_detail` (null: valid).
+
+    Grain: one bronze record. Columns of a refused record may be null; `event_time` is UTC.
+    """
+    typed = _typed(_opened(_parsed(records)))
+    reason = F.coalesce(*_reasons(limits or Limits()))
+    judged = typed.select("*", reason.alias("_reason"))
+    return judged.select(
+        *records.columns,
+        *(_column(field) for field in _FIELDS),
+        F.to_date("event_time").alias("event_date"),
+        _extra().alias("extra"),
+        F.col("_reason.code").alias("reason_code"),
+        F.col("_reason.detail").alias("reason_detail"),
+    )
+
+
+def _parsed(records: DataFrame) -> DataFrame:
+    """Add `_text` and `_json`. The text is parsed as the first of two array elements, the second being a hash
+    of the text: so anything after the first JSON value is noticed, which the parser alone would ignore."""
+    text = F.when(F.octet_length("value") <= MAX_VALUE_BYTES, F.col("value").cast("string"))
+    with_text = records.select("*", F.when(F.is_valid_utf8(text), text).alias("_text"))
+    guard = F.xxhash64("_text").cast("string")
+    wrapped = F.try_parse_json(F.concat(F.lit("["), F.col("_text"), F.lit(","), guard, F.lit("]")))
+    with_json = with_text.select("*", wrapped.alias("_wrapped"))
+    is_whole = F.try_variant_get("_wrapped", "$[1]", "bigint") == F.xxhash64("_text")
+    event = F.when(is_whole, F.try_variant_get("_wrapped", "$[0]", "variant"))
+    return with_json.select(*records.columns, "_text", event.alias("_json"))
+
+
+def _opened(parsed: DataFrame) -> DataFrame:
+    """Add, per place (envelope, context, data), its fields as a map and read as a struct."""
+    return parsed.select(
+        "*",
+        F.try_variant_get("_json", "$", _MAP).alias("_envelope_map"),
+        F.try_variant_get("_json", "$.context", _MAP).alias("_context_map"),
+        F.try_variant_get("_json", "$.data", _MAP).alias("_data_map"),
+        F.try_variant_get("_json", "$", _struct("envelope")).alias("_envelope"),
+        F.try_variant_get("_json", "$.context", _struct("context")).alias("_context"),
+        F.try_variant_get("_json", "$.data", _struct("data")).alias("_data"),
+    )
+
+
+def _struct(place: str) -> str:
+    fields = [field for field in _PLACES[place] if field.kind != "products"]
+    columns = [f"{field.name}:{_READ_AS.get(field.kind, 'string')}" for field in fields]
+    return f"struct<{','.join(columns)}>"
+
+
+def _typed(opened: DataFrame) -> DataFrame:
+    """Flatten the structs into silver columns and add what the checks need: wrong types and product lines."""
+    plain = (
+        F.col(f"_{field.place}.{field.name}").alias(field.silver_column)
+        for field in _FIELDS
+        if field.kind not in ("products", "timestamp")
+    )
+    moment = F.upper("_envelope.timestamp").try_cast("timestamp")
+    lines = F.try_variant_get("_json", "$.data.products", "array<variant>")
+    is_purchase = F.col("_data_map").getItem("products").isNotNull()
+    return opened.select(
+        "*",
+        *plain,
+        F.when(F.col("_envelope.timestamp").rlike(_TIMESTAMP), moment).alias("event_time"),
+        F.when(is_purchase, lines).alias("_lines"),
+        *(_wrongly_typed(place).alias(f"_wrong_in_{place}") for place in _PLACES),
+    )
+
+
+def _column(field: Field) -> Column:
+    name = field.silver_column
+    if field.kind == "products":
+        return F.when(F.col("_lines").isNotNull(), F.col("_lines").cast("variant").try_cast(PRODUCT_LINES)).alias(name)
+    if field.kind == "version":
+        return F.coalesce(F.col(name).try_cast("int"), F.lit(1)).alias(name)
+    return F.col(name).try_cast("int").alias(name) if field.kind == "quantity" else F.col(name)
+
+
+def _type_name(value: Column) -> Column:
+    """JSON type of a VARIANT as Spark names it: STRING, BIGINT, DECIMAL(p,s), DOUBLE, BOOLEAN, VOID (null), …"""
+    return F.schema_of_variant(value)
+
+
+def _is_number(type_name: Column) -> Column:
+    return type_name.startswith("DECIMAL") | type_name.isin("BIGINT", "DOUBLE")
+
+
+def _wrongly_typed(place: str) -> Column:
+    """Names of the fields of `place` whose JSON type is not the contract's, as a map name → value."""
+    amounts = [field.name for field in _PLACES[place] if field.kind == "amount"]
+    integers = [field.name for field in _PLACES[place] if field.kind in ("quantity", "count", "version")]
+    texts = [f.name for f in _PLACES[place] if f.kind in ("identifier", "text", "timestamp", "choice")]
+
+    def is_wrong(name: Column, value: Column) -> Column:
+        found = _type_name(value)
+        is_right = F.when(name.isin(texts), found == "STRING")
+        if integers:
+            is_right = is_right.when(name.isin(integers), found == "BIGINT")
+        if amounts:
+            is_right = is_right.when(name.isin(amounts), _is_number(found))
+        return ~is_right.otherwise(True) & ~F.is_variant_null(value)
+
+    return F.map_filter(F.col(f"_{place}_map"), is_wrong)
+
+
+def _extra() -> Column:
+    """Fields that the contract does not know, as JSON text in the shape they came."""
+    top = _unknown("envelope", "context", "data")
+    context, data = _unknown("context"), _unknown("data")
+    parts = F.concat_ws(
+        ",",
+        F.when(F.size(top) > 0, F.regexp_replace(F.to_json(top), r"^\{|\}$", "")),
+        F.when(F.size(context) > 0, F.concat(F.lit('"context":'), F.to_json(context))),
+        F.when(F.size(data) > 0, F.concat(F.lit('"data":'), F.to_json(data))),
+    )
+    return F.when(parts != "", F.concat(F.lit("{"), parts, F.lit("}")))
+
+
+def _unknown(place: str, *also_known: str) -> Column:
+    known = [*(field.name for field in _PLACES[place]), *also_known]
+    return F.map_filter(F.col(f"_{place}_map"), lambda name, _: ~name.isin(known))
+
+
+def _refuse(code: str, condition: Column, detail: Column | str) -> Column:
+    text = F.lit(detail) if isinstance(detail, str) else detail
+    return F.when(condition, F.struct(F.lit(code).alias("code"), text.alias("detail")))
+
+
+def _said(*parts: Column | str) -> Column:
+    texts = [F.lit(part) if isinstance(part, str) else F.coalesce(part.cast("string"), F.lit("?")) for part in parts]
+    return F.concat(*texts)
+
+
+def _reasons(limits: Limits) -> list[Column]:
+    """One expression per check, null when it passes; the first that is not null decides."""
+    return [
+        *_whole_value_reasons(),
+        *(_not_an_object(place) for place in ("context", "data")),
+        *(_wrong_type(place) for place in _PLACES),
+        *(_missing(name, F.col(f"_envelope.{name}").isNull()) for name in contract.REQUIRED_ENVELOPE),
+        *(reason for field in _FIELDS for reason in _field_reasons(field)),
+        *_type_reasons(),
+        *_time_reasons(limits),
+    ]
+
+
+def _whole_value_reasons() -> list[Column]:
+    is_blank = F.trim(F.regexp_replace("_text", r"\s", "")) == ""
+    is_broken = F.col("_json").isNull()
+    has_nul = F.col("_text").contains("\\u0000") | F.col("_text").contains("\x00")
+    start = F.substring("_text", 1, 80)
+    return [
+        _refuse("tombstone", F.col("value").isNull(), "the record has no value"),
+        _refuse("too_large", F.octet_length("value") > MAX_VALUE_BYTES, _said(F.octet_length("value"), " bytes")),
+        _refuse("invalid_utf8", F.col("_text").isNull(), "the bytes are not UTF-8"),
+        _refuse("empty_value", is_broken & is_blank, "nothing but white space"),
+        _refuse("bad_text", is_broken & _has_lone_surrogate(), "half a surrogate pair"),
+        _refuse("not_json", is_broken, start),
+        _refuse("not_an_object", F.col("_envelope_map").isNull(), start),
+        _refuse("bad_text", has_nul, "a NUL character"),
+    ]
+
+
+def _has_lone_surrogate() -> Column:
+    pairs_removed = F.regexp_replace(F.lower("_text"), r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}", "")
+    return pairs_removed.rlike(r"\\ud[89a-f][0-9a-f]{2}")
+
+
+def _not_an_object(place: str) -> Column:
+    value = F.col("_envelope_map").getItem(place)
+    is_other = value.isNotNull() & ~F.is_variant_null(value) & F.col(f"_{place}_map").isNull()
+    return _refuse("wrong_type", is_other, f"{place} is not an object")
+
+
+def _wrong_type(place: str) -> Column:
+    wrong = F.col(f"_wrong_in_{place}")
+    prefix = "" if place == "envelope" else f"{place}."
+    detail = _said(prefix, F.map_keys(wrong)[0], " has the type ", _type_name(F.map_values(wrong)[0]))
+    return _refuse("wrong_type", F.size(wrong) > 0, detail)
+
+
+def _missing(path: str, condition: Column) -> Column:
+    return _refuse("missing_field", condition, f"{path} is missing")
+
+
+def _field_reasons(field: Field) -> list[Column]:
+    """Limits of one field; its type is right or it is null when these are reached."""
+    path, value = field.path, F.col(field.silver_column) if field.kind not in ("timestamp", "products") else F.lit(None)
+    match field.kind:
+        case "products":
+            return _product_reasons(path)
+        case "timestamp":
+            return []
+        case "choice":
+            is_other = ~value.isin(*field.choices)
+            return [_refuse("out_of_range", is_other, f"{path} must be one of {', '.join(field.choices)}")]
+        case "version":
+            is_unknown = ~value.isin(*contract.SUPPORTED_VERSIONS)
+            return [_refuse("unknown_version", is_unknown, _said(f"{path} is ", value))]
+        case "amount" | "quantity" | "count":
+            return [_refuse("out_of_range", ~value.between(*_range(field)), _said(f"{path} is ", value))]
+    longest = contract.MAX_IDENTIFIER_LENGTH if field.kind == "identifier" else contract.MAX_TEXT_LENGTH
+    is_bad_length = F.length(value) > longest
+    if field.kind == "identifier":
+        is_bad_length = is_bad_length | (value == "")
+    detail = _said(f"{path} has ", F.length(value), f" characters; {longest} at most")
+    return [_refuse("bad_length", is_bad_length, detail)]
+
+
+def _range(field: Field) -> tuple[float, float]:
+    highest = {"amount": _LARGEST_DOUBLE, "quantity": contract.MAX_QUANTITY, "count": _LARGEST_COUNT}
+    return (1 if field.kind == "quantity" else 0), highest[field.kind]
+
+
+def _product_reasons(path: str) -> list[Column]:
+    value = F.col("_data_map").getItem("products")
+    is_not_list = value.isNotNull() & ~F.is_variant_null(value) & F.col("_lines").isNull()
+
+    def is_wrong(line: Column) -> Column:
+        fields = F.try_variant_get(line, "$", _MAP)
+        expected = {
+            "product_id": lambda found: found.isin("STRING", "VOID"),
+            "quantity": lambda found: found.isin("BIGINT", "VOID"),
+            "price": lambda found: _is_number(found) | (found == "VOID"),
+        }
+        checks = [
+            F.coalesce(is_right(_type_name(fields.getItem(name))), F.lit(True)) for name, is_right in expected.items()
+        ]
+        return fields.isNull() | ~(checks[0] & checks[1] & checks[2])
+
+    def is_outside(line: Column) -> Column:
+        read = {name: F.try_variant_get(line, f"$.{name}", "double") for name in ("quantity", "price")}
+        is_bad_quantity = ~read["quantity"].between(1, contract.MAX_QUANTITY)
+        is_bad_price = ~read["price"].between(0, _LARGEST_DOUBLE)
+        is_bad_id = ~F.length(F.try_variant_get(line, "$.product_id", "string")).between(
+            1, contract.MAX_IDENTIFIER_LENGTH
+        )
+        return F.coalesce(is_bad_quantity | is_bad_price | is_bad_id, is_bad_quantity, is_bad_price, F.lit(False))
+
+    return [
+        _refuse("wrong_type", is_not_list, f"{path} is not a list"),
+        _refuse("wrong_type", F.exists("_lines", is_wrong), f"{path} has a line that is not product_id, quantity, price"),
+        _refuse("out_of_range", F.exists("_lines", is_outside), f"{path} has a value outside its limits"),
+    ]
+
+
+def _type_reasons() -> list[Column]:
+    event_type = F.col("event_type")
+    is_known = event_type.isin(*contract.TOPIC_OF_TYPE)
+    reasons = [_refuse("unknown_type", ~is_known, _said("event_type is ", F.substring(event_type, 1, 80)))]
+    for topic in sorted(set(contract.TOPIC_OF_TYPE.values())):
+        own = [name for name, home in contract.TOPIC_OF_TYPE.items() if home == topic]
+        is_elsewhere = event_type.isin(own) & (F.col("topic") != topic)
+        reasons.append(_refuse("wrong_topic", is_elsewhere, _said(event_type, f" belongs on {topic}")))
+    needed_by: dict[str, list[str]] = {}
+    for declared in contract.EVENT_TYPES:
+        for name in declared.required:
+            needed_by.setdefault(name, []).append(declared.name)
+    for name, types in needed_by.items():
+        is_missing = event_type.isin(types) & F.col(f"_data.{name}").isNull()
+        reasons.append(_missing(f"data.{name}", is_missing))
+    return reasons
+
+
+def _time_reasons(limits: Limits) -> list[Column]:
+    said = F.substring("_envelope.timestamp", 1, 80)
+    latest = F.col("kafka_timestamp") + F.expr(f"INTERVAL {limits.max_future_minutes} MINUTES")
+    earliest = F.col("kafka_timestamp") - F.expr(f"INTERVAL {limits.max_age_days} DAYS")
+    return [
+        _refuse("bad_timestamp", F.col("event_time").isNull(), _said("timestamp is ", said)),
+        _refuse("timestamp_in_future", F.col("event_time") > latest, _said("timestamp is ", said)),
+        _refuse("timestamp_too_old", F.col("event_time") < earliest, _said("timestamp is ", said)),
+    ]

@@ -1,0 +1,55 @@
+"""silver.quarantine: every refused record, whole, with the reason."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType, DateType, IntegerType, LongType, StringType, StructType, TimestampType
+
+from lakehouse.table import Table, column
+from producer.contract import CONTRACT_VERSION
+
+TABLE = Table(
+    layer="silver",
+    name="quarantine",
+    grain="one refused record",
+    schema=StructType(
+        [
+            column("topic", StringType(), "Kafka topic"),
+            column("partition", IntegerType(), "Kafka partition"),
+            column("offset", LongType(), "Kafka offset"),
+            column("kafka_timestamp", TimestampType(), "The record's Kafka time, UTC"),
+            column("key", BinaryType(), "Raw key"),
+            column("value", BinaryType(), "Raw value, byte-exact"),
+            column("reason_code", StringType(), "Stable code, see the data dictionary"),
+            column("reason_detail", StringType(), "What exactly was wrong"),
+            column("contract_version", IntegerType(), "Version of the contract that refused it"),
+            column("quarantined_at", TimestampType(), "When the micro-batch began, UTC"),
+            column("status", StringType(), "open or resolved"),
+            column("resolved_by", StringType(), "The run that resolved it"),
+            column("ingest_date", DateType(), "Day of quarantined_at, UTC"),
+        ]
+    ),
+    keys=("topic", "partition", "offset"),
+    partition_by=("ingest_date",),
+    statistics=("topic", "partition", "offset", "quarantined_at"),
+)
+
+
+def refused(judged: DataFrame) -> DataFrame:
+    """The quarantine rows of judged records (`silver.checks.judge`): those with a reason."""
+    return judged.where(F.col("reason_code").isNotNull()).select(
+        "topic",
+        "partition",
+        "offset",
+        "kafka_timestamp",
+        "key",
+        "value",
+        "reason_code",
+        "reason_detail",
+        F.lit(CONTRACT_VERSION).alias("contract_version"),
+        F.col("ingested_at").alias("quarantined_at"),
+        F.lit("open").alias("status"),
+        F.lit(None).cast("string").alias("resolved_by"),
+        "ingest_date",
+    )
