@@ -175,7 +175,9 @@ class _Workers:
         self._processes = []
         for counters in self.counters:
             reader, writer = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(reader, settings, counters, self._stopped, ledger), daemon=True)
+            process = context.Process(
+                target=_work, args=(reader, settings, counters, self._stopped, ledger), daemon=True
+            )
             process.start()
             reader.close()
             self._pipes.append(writer)

@@ -9,6 +9,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, MutableSequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -143,10 +144,8 @@ class Sender:
                 return
 
     def _wait_a_little(self) -> None:
-        try:
+        with suppress(KafkaError):  # too early, or refused: both show below
             self._pending[0][0].get(timeout=0.2)
-        except KafkaError:
-            pass  # too early, or refused: both show below
         self._harvest()
         if time.monotonic() - self._last_answer > SILENCE_SECONDS:
             self._counters[WAITING] = 1
@@ -184,10 +183,8 @@ class Sender:
 
     def _discard_producer(self) -> None:
         if self._producer is not None:
-            try:
+            with suppress(KafkaError):  # unacknowledged records stay counted as such
                 self._producer.close(timeout=1 if self._pending else 30)
-            except KafkaError:
-                pass  # unacknowledged records stay counted as such
             self._producer = None
 
 

@@ -86,7 +86,9 @@ def _raise_partitions(admin: KafkaAdminClient, topics: list[Topic]) -> None:
 
 def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
     wanted = [ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(topic.config)) for topic in topics]
-    current = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics], False, "all")
+    current = admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics], False, "all"
+    )
     changed = [
         resource
         for resource in wanted

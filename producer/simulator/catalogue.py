@@ -37,7 +37,10 @@ CATEGORIES = len(_CATEGORIES)
 """How many categories there are."""
 
 SEARCHES = tuple(
-    f"{word} {noun}".lower() for word in ("best", "cheap", "new", "red") for _, nouns in _CATEGORIES.values() for noun in nouns
+    f"{word} {noun}".lower()
+    for word in ("best", "cheap", "new", "red")
+    for _, nouns in _CATEGORIES.values()
+    for noun in nouns
 )
 
 
@@ -64,7 +67,8 @@ class Catalogue:
         self.categories = tuple(names)
         self.products = [_product(rng, number, names[rng.randrange(len(names))]) for number in range(PRODUCTS)]
         self.searches = [
-            orjson.Fragment(orjson.dumps({"query": query, "results_count": rng.randrange(0, 240)})) for query in SEARCHES
+            orjson.Fragment(orjson.dumps({"query": query, "results_count": rng.randrange(0, 240)}))
+            for query in SEARCHES
         ]
         ranks = np.arange(1, PRODUCTS + 1, dtype=float)
         weights = ranks**-ZIPF_EXPONENT

@@ -57,7 +57,9 @@ def _without(name: str) -> Defect:
 def _typed(name: str, reason: str | None, event_type: str, **data: Any) -> Defect:
     """A kind that is an event of a certain type, with certain data, on that type's topic."""
     topic = TOPIC_OF_TYPE[event_type]
-    return Defect(name, reason, lambda event, _: _text(event | {"event_type": event_type, "data": data}), lambda _: topic)
+    return Defect(
+        name, reason, lambda event, _: _text(event | {"event_type": event_type, "data": data}), lambda _: topic
+    )
 
 
 def _spelled(name: str, reason: str, event_type: str, data: str) -> Defect:
@@ -201,7 +203,9 @@ HARMLESS = (
     _typed("most_quantity", None, "add_to_cart", product_id="p00001", quantity=MAX_QUANTITY),
     _typed("free", None, "purchase", order_id="o-free", total_amount=0),
     Defect(
-        "longest_id", None, lambda event, _: _text(event | {"event_id": event["event_id"].ljust(MAX_IDENTIFIER_LENGTH, "x")})
+        "longest_id",
+        None,
+        lambda event, _: _text(event | {"event_id": event["event_id"].ljust(MAX_IDENTIFIER_LENGTH, "x")}),
     ),
     _timed("almost_five_minutes_ahead", None, _shifted(280), live_only=True),
     _timed("almost_too_old", None, _shifted(-399 * DAY_S), live_only=True),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from operator import attrgetter
 
 import numpy as np
@@ -34,12 +36,19 @@ WARM_UP_MS = 180_000
 """At the start of live traffic some sessions are already under way."""
 SCENARIOS = (*FRAUD, *LOOKALIKES)
 
+Plan = tuple[int, Visit, str, orjson.Fragment]
+"""An ordinary event to come: moment (epoch ms), session, type, data."""
+
 _by_due = attrgetter("due")
 
 
-def simulate(options: SimulationOptions) -> Iterator[Record]:
-    """Records in the order of sending, deterministic; ends with the history, the duration, the count, or never."""
-    return itertools.islice(_Simulation(options).records(), options.count)
+def simulate(options: SimulationOptions) -> Generator[Record, None, None]:
+    """Records in the order of sending, deterministic; ends with the history, the duration, the count, or never.
+
+    Closing it early completes the file of truth.
+    """
+    with closing(_Simulation(options).records()) as records:
+        yield from itertools.islice(records, options.count)
 
 
 class _Simulation:
@@ -64,13 +73,14 @@ class _Simulation:
         )
         self._scenarios: list[int] = []
         self._episode_budget = 0.0
-        self._buckets: dict[int, list[Record]] = {}
+        self._plans: defaultdict[int, list[Plan]] = defaultdict(list)
+        self._records: defaultdict[int, list[Record]] = defaultdict(list)
         self._bucket_ms = HOUR_MS
         self._live = False
         self._last_seen: dict[int, tuple[int, str]] = {}
         self._ordinary_share = 1 - options.duplicates - options.malformed - options.harmless - options.fraud
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Generator[Record, None, None]:
         try:
             if self._options.history_ms:
                 yield from self._history()
@@ -133,22 +143,25 @@ class _Simulation:
 
     def _go_live(self) -> None:
         """From buckets of an hour to buckets of a second; what is under way goes on."""
-        under_way = [record for bucket in self._buckets.values() for record in bucket]
-        self._buckets, self._bucket_ms, self._live = {}, SECOND_MS, True
-        now = self._options.now_ms
-        for record in sorted(under_way, key=_by_due):
-            if record.due * 1000 >= now:
+        records, plans = self._records, self._plans
+        self._records, self._plans = defaultdict(list), defaultdict(list)
+        self._bucket_ms, self._live = SECOND_MS, True
+        for record in (record for bucket in records.values() for record in bucket):
+            if record.due * 1000 >= self._options.now_ms:
                 self._put(record)
+        for plan in (plan for bucket in plans.values() for plan in bucket):
+            if plan[0] >= self._options.now_ms:
+                self._plans[plan[0] // SECOND_MS].append(plan)
         self._people = max(self._options.population, int(self._options.rate / EVENTS_PER_SESSION * 3600 * 2))
 
     def _fill(self, second: int, elapsed_ms: int, wanted: int) -> None:
         """Start sessions in this second until `wanted` records leave in it."""
-        bucket = self._buckets.setdefault(second, [])
+        plans, records = self._plans[second], self._records[second]
         self._episodes(wanted, second * SECOND_MS, (second + 1) * SECOND_MS)
         roll = self._rng.random
         earliest = max(second * SECOND_MS, self._options.now_ms)
         room = (second + 1) * SECOND_MS - earliest
-        while len(bucket) < wanted:
+        while len(plans) + len(records) < wanted:
             at = earliest + int(roll() * room)
             under_way = elapsed_ms < WARM_UP_MS and roll() > elapsed_ms / WARM_UP_MS
             self._session(self._somebody(at), at, under_way)
@@ -169,7 +182,7 @@ class _Simulation:
         """Plan one session; returns how many events it has."""
         roll = self._rng.random
         device = shopper.devices[int(roll() ** 1.5 * len(shopper.devices))]
-        country = self._population.country_now(shopper, at_ms, self._last_seen.get(shopper.index))
+        country = self._population.country_now(shopper, at_ms, self._last_seen.get(shopper.number))
         on_the_road = country != shopper.country or (device.kind == "mobile" and roll() < 0.35)
         ip = self._world.ip_of(shopper, at_ms) if on_the_road else shopper.ip
         who = visit(next(self._sessions), shopper, device, ip, country)
@@ -177,22 +190,12 @@ class _Simulation:
         if under_way and len(steps) > 1:
             steps = steps[int(roll() * len(steps)) :]
             at_ms -= steps[0][0]
-        self._last_seen[shopper.index] = (at_ms + steps[-1][0], country)
+        self._last_seen[shopper.number] = (at_ms + steps[-1][0], country)
+        plans, width = self._plans, self._bucket_ms
         for after, event_type, data in steps:
-            self._emit(at_ms + after, who, event_type, data)
+            at = at_ms + after
+            plans[at // width].append((at, who, event_type, data))
         return len(steps)
-
-    def _emit(self, at_ms: int, who: Visit, event_type: str, data: orjson.Fragment) -> None:
-        noise, roll = self._noise, self._rng.random
-        delayed = roll()
-        happened = at_ms - noise.delay_ms(delayed) if delayed < noise.delayed_share else at_ms
-        record = self._record(at_ms, happened, who, event_type, data)
-        self._put(record)
-        extra = roll()
-        if extra < noise.extra_share:
-            also = noise.extra(extra, record, self._live)
-            if also is not None:
-                self._put(also)
 
     def _record(self, due_ms: int, happened_ms: int, who: Visit, event_type: str, data: orjson.Fragment) -> Record:
         event_id = next(self._ids)
@@ -218,7 +221,9 @@ class _Simulation:
             start = begin_ms + int(rng.random() * (end_ms - begin_ms))
             episode = SCENARIOS[self._scenarios.pop()](self._world, start)
             late = start - min(step.at_ms for step in episode.steps)
-            episode.steps = sorted((step._replace(at_ms=step.at_ms + late) for step in episode.steps), key=lambda s: s.at_ms)
+            episode.steps = sorted(
+                (step._replace(at_ms=step.at_ms + late) for step in episode.steps), key=lambda s: s.at_ms
+            )
             records = [
                 self._record(step.at_ms, step.at_ms, step.visit, step.event_type, step.data) for step in episode.steps
             ]
@@ -228,10 +233,24 @@ class _Simulation:
             self._episode_budget -= len(records)
 
     def _put(self, record: Record) -> None:
-        self._buckets.setdefault(int(record.due * 1000) // self._bucket_ms, []).append(record)
+        self._records[int(record.due * 1000) // self._bucket_ms].append(record)
 
     def _take(self, bucket: int) -> Iterator[Record]:
-        records = self._buckets.pop(bucket, [])
+        """What leaves in one bucket of time. Ordinary events are written only now, most of the work of all."""
+        records = self._records.pop(bucket, [])
+        noise, roll, width = self._noise, self._rng.random, self._bucket_ms
+        for at_ms, who, event_type, data in self._plans.pop(bucket, ()):
+            delayed = roll()
+            happened = at_ms - noise.delay_ms(delayed) if delayed < noise.delayed_share else at_ms
+            record = self._record(at_ms, happened, who, event_type, data)
+            records.append(record)
+            extra = roll()
+            if extra < noise.extra_share:
+                also = noise.besides(extra, record, self._live)
+                if also is not None and int(also.due * 1000) // width == bucket:
+                    records.append(also)
+                elif also is not None:
+                    self._put(also)
         records.sort(key=_by_due)
         emitted = self._truth.emitted
         for record in records:

@@ -90,7 +90,7 @@ class World:
 
     def ip_of(self, shopper: Shopper, at_ms: int) -> str:
         """The shopper's address on the mobile network, which changes by the hour."""
-        return ip_address(self._population.number(shopper.index, "road") ^ (at_ms // 3_600_000))
+        return ip_address(self._population.number(shopper.number, "road") ^ (at_ms // 3_600_000))
 
     def card(self) -> str:
         """A card nobody has used before."""

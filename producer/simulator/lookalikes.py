@@ -34,7 +34,7 @@ def office(world: World, start_ms: int) -> Episode:
     hourly_buyers: dict[int, int] = {}
     for _ in range(rng.randint(15, 45)):
         shopper = world.fresh() if rng.random() < 0.3 else world.regular()
-        who = world.visit(shopper, None, ip, country if shopper.index >= 1 << 31 else shopper.country)
+        who = world.visit(shopper, None, ip, country if shopper.number >= 1 << 31 else shopper.country)
         at = start_ms + rng.randrange(length_ms)
         steps = world.browse(at, who, rng.randint(1, 5))
         hour = at // HOUR

@@ -41,7 +41,7 @@ class Noise:
             return 300 + int(share * 20_000)
         return int(10 * 60_000 * math.exp(share * 5.6))  # ten minutes to about two days
 
-    def extra(self, roll: float, record: Record, live: bool) -> Record | None:
+    def besides(self, roll: float, record: Record, live: bool) -> Record | None:
         """What is sent besides `record`, for a roll below `extra_share`."""
         if roll < self._repeat:
             return self._again(record, live)

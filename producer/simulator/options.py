@@ -43,7 +43,9 @@ class SimulationOptions:
             if not 0 <= getattr(self, name) <= 0.5:
                 raise UsageError(f"--{name.replace('_', '-')} is a share and must be between 0 and 0.5.")
         if sum(getattr(self, name) for name in shares) > 0.9:
-            raise UsageError("The shares of duplicates, out-of-order, late, malformed and fraud leave no ordinary events.")
+            raise UsageError(
+                "The shares of duplicates, out-of-order, late, malformed and fraud leave no ordinary events."
+            )
         if not self.live and self.history_ms <= 0:
             raise UsageError("Ask for a history, for live traffic, or for both.")
         if self.history_ms > MAX_HISTORY_DAYS * 86_400_000:

@@ -6,6 +6,7 @@ import hashlib
 import math
 import random
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,7 @@ MASK64 = 0xFFFFFFFFFFFFFFFF
 MASK32 = 0xFFFFFFFF
 
 
+@lru_cache(maxsize=4096)
 def derive(*parts: int | str) -> int:
     """A 64-bit number that stands for `parts`: seeds for parts of the simulation that must not disturb each other."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
@@ -60,4 +62,4 @@ def exponential(rng: random.Random, mean: float) -> float:
 
 def log_uniform(rng: random.Random, low: float, high: float) -> float:
     """A number between `low` and `high`, each order of magnitude as likely."""
-    return low * (high / low) ** rng.random()
+    return float(low * (high / low) ** rng.random())

@@ -146,7 +146,8 @@ class Scripts:
         if method in ("card", "apple_pay"):
             data["card_fingerprint"] = card
         data["products"] = [
-            {"product_id": product.product_id, "quantity": quantity, "price": product.price} for product, quantity in lines
+            {"product_id": product.product_id, "quantity": quantity, "price": product.price}
+            for product, quantity in lines
         ]
         return orjson.Fragment(orjson.dumps(data))
 

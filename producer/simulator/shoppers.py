@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
 from producer.simulator.catalogue import CATEGORIES
 from producer.simulator.geography import COUNTRIES, cumulative_weights, travel_hours
-from producer.simulator.randomness import derive, scramble, scramble32
+from producer.simulator.randomness import MASK64, derive, scramble, scramble32
 
 FRESH_FROM = 1 << 31
 """Numbers from here are accounts that nobody has seen before. Identifiers are scrambled and do not show it."""
 
 _BROWSERS = (
     ("mobile", "Chrome", "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 Chrome/152.0 Mobile Safari/537.36"),
-    ("mobile", "Safari", "Mozilla/5.0 (iPhone; CPU iPhone OS 19_2 like Mac OS X) AppleWebKit/605.1 Version/19.2 Safari/604.1"),
+    (
+        "mobile",
+        "Safari",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 19_2 like Mac OS X) AppleWebKit/605.1 Version/19.2 Safari/604.1",
+    ),
     ("desktop", "Chrome", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/152.0 Safari/537.36"),
     ("desktop", "Firefox", "Mozilla/5.0 (X11; Linux x86_64; rv:147.0) Gecko/20100101 Firefox/147.0"),
     ("desktop", "Safari", "Mozilla/5.0 (Macintosh; Intel Mac OS X 15_6) AppleWebKit/605.1 Version/19.1 Safari/605.1"),
     ("tablet", "Safari", "Mozilla/5.0 (iPad; CPU OS 19_1 like Mac OS X) AppleWebKit/605.1 Version/19.1 Safari/604.1"),
 )
+TABLET = 5
 _METHODS = ("card", "card", "card", "card", "paypal", "paypal", "apple_pay", "invoice")
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """A device: identifier, kind, browser, and how it introduces itself."""
 
     device_id: str
@@ -37,11 +41,10 @@ class Device:
     user_agent: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shopper:
+class Shopper(NamedTuple):
     """A person with an account."""
 
-    index: int
+    number: int
     user_id: str
     key: bytes
     country: str
@@ -52,8 +55,7 @@ class Shopper:
     favourite: int
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """One session of a shopper: whose it is, on which device, and its JSON context."""
 
     user_id: str
@@ -76,12 +78,12 @@ class Population:
 
     def number(self, index: int, what: str) -> int:
         """A 64-bit number that belongs to this shopper and this matter."""
-        return scramble(self._salt ^ derive(what) ^ (index * 0x9E3779B97F4A7C15))
+        return scramble(self._salt ^ derive(what) ^ (index * 0x9E3779B97F4A7C15 & MASK64))
 
     def country_now(self, shopper: Shopper, at_ms: int, last: tuple[int, str] | None) -> str:
         """Where the shopper is: at home, or on a trip of a week; nobody arrives sooner than travel allows."""
         week = at_ms // (7 * 86_400_000)
-        roll = scramble(self._salt ^ (shopper.index * 0x9E3779B97F4A7C15) ^ (week * 0xD1B54A32D192ED03))
+        roll = scramble(self._salt ^ (shopper.number * 0x9E3779B97F4A7C15) ^ (week * 0xD1B54A32D192ED03))
         where = COUNTRIES[(roll >> 8) % len(COUNTRIES)].code if roll % 64 == 0 else shopper.country
         if last is not None and last[1] != where:
             needed_ms = travel_hours(last[1], where) * 3_600_000 * (1.3 + (roll >> 40) % 64 / 64)
@@ -93,21 +95,19 @@ class Population:
         roll = self.number(index, "shopper")
         household = self.number(index >> 1, "household")
         shares_home = household % 100 < 20
-        shares_tablet = shares_home and household % 100 < 6
         user_id = f"u{self._tag}{scramble32(index ^ self._salt32):08x}"
         lives = household if shares_home else roll
-        devices = [make_device(self.number(index, f"device{n}")) for n in range(1 + (roll % 100 >= 45) + (roll % 100 >= 85))]
-        if shares_tablet:
-            devices.append(make_device(household, 5))
-        cards = 1 + (roll >> 24) % 3 // 2
+        devices = [make_device(scramble(roll + n)) for n in range(1 + (roll % 100 >= 45) + (roll % 100 >= 85))]
+        if household % 100 < 6:
+            devices.append(make_device(household, TABLET))
         return Shopper(
-            index=index,
+            number=index,
             user_id=user_id,
             key=user_id.encode(),
             country=_country(lives),
             ip=ip_address(lives >> 3),
             devices=tuple(devices),
-            cards=tuple(f"c{self.number(index, f'card{n}'):016x}" for n in range(cards)),
+            cards=tuple(f"c{scramble(roll ^ n):016x}" for n in range(1, 2 + (roll >> 24) % 3 // 2)),
             payment_method=_METHODS[(roll >> 16) % len(_METHODS)],
             favourite=(roll >> 40) % CATEGORIES,
         )

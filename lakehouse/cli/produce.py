@@ -1,0 +1,188 @@
+"""`shoplake produce`: simulated or recorded events to Kafka, or to a file."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.settings import load_settings
+
+if TYPE_CHECKING:
+    from producer.record import Record
+    from producer.simulator import SimulationOptions
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this area."""
+    app.command()(produce)
+
+
+def produce(
+    history: Annotated[
+        str | None, typer.Option(help="Back-dated events for this long, at full speed: 60d, 12h.")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Events in real time; after the history when both.")] = False,
+    rate: Annotated[float | None, typer.Option(help="Live events per second (default 50).")] = None,
+    duration: Annotated[str | None, typer.Option(help="End live traffic after this long: 30s, 5m.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="End after this many records.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, options and --end: same events, byte for byte.")] = 42,
+    start: Annotated[
+        str | None, typer.Option(help="When simulated time begins (RFC 3339), instead of --history.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Where history ends and live begins (RFC 3339); default now.")] = None,
+    history_events: Annotated[int, typer.Option(min=1, help="About how many events the history has.")] = 100_000,
+    users: Annotated[int | None, typer.Option(min=1, help="Shoppers; live traffic adds some when it must.")] = None,
+    duplicates: Annotated[float, typer.Option(help="Share of records sent once more.")] = 0.01,
+    out_of_order: Annotated[float, typer.Option(help="Share of records some seconds behind.")] = 0.01,
+    late: Annotated[float, typer.Option(help="Share of records minutes to two days behind.")] = 0.005,
+    malformed: Annotated[float, typer.Option(help="Share of malformed records.")] = 0.005,
+    harmless: Annotated[float, typer.Option(help="Share of odd records that are still valid.")] = 0.002,
+    fraud: Annotated[float, typer.Option(help="Share of events in fraud episodes and their look-alikes.")] = 0.02,
+    truth: Annotated[Path | None, typer.Option(help="Write the truth about fraud episodes here.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Write a line per acknowledged record here.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write JSON lines to this file instead of publishing.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Publish JSON lines, or a REES46 or RetailRocket CSV.")] = None,
+    shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="With --replay: the last event is now.")] = False,
+    processes: Annotated[int, typer.Option(min=1, max=16, help="Publishing processes; 2 for high rates.")] = 1,
+) -> None:
+    """Publish the events of a simulated shop, live unless --history is given, or of a recorded file.
+
+    Events that come back byte for byte need the same --seed and --end. A file written with --to holds one event a
+    line; records that are no plain event are wrapped: {"_topic": …, "_key": …, "_value_base64": …}.
+
+    Examples: `shoplake produce --rate 200 --duration 1m` · `shoplake produce --history 60d --live` ·
+    `shoplake produce --replay events.csv --shift-to-now`
+    """
+    _refuse_mixtures(to, ledger, replay, shift_to_now, history, live)
+    if replay is not None:
+        from producer.replay import replay as replayed
+
+        records = replayed(replay, shift_to=datetime.now(UTC) if shift_to_now else None, rate=rate)
+        _send(records, to, ledger, processes, 0.0 if rate else None, count)
+        return
+
+    from producer.simulator import SimulationOptions, simulate
+
+    now_ms = _moment_ms(end, "--end") if end else int(time.time() * 1000)
+    history_ms = _seconds(history, "--history") * 1000 if history else 0
+    if start:
+        if history:
+            raise UsageError("Give --start or --history, not both.")
+        began = _moment_ms(start, "--start")
+        now_ms, history_ms = (now_ms, now_ms - began) if end else (began, 0)
+        if history_ms < 0:
+            raise UsageError("--start must be before --end.")
+    options = SimulationOptions(
+        now_ms=now_ms,
+        seed=seed,
+        history_ms=int(history_ms),
+        history_events=history_events,
+        live=live or not history_ms,
+        rate=rate if rate is not None else 50.0,
+        duration_s=_seconds(duration, "--duration") if duration else None,
+        count=count,
+        users=users,
+        duplicates=duplicates,
+        out_of_order=out_of_order,
+        late=late,
+        malformed=malformed,
+        harmless=harmless,
+        fraud=fraud,
+        truth=truth,
+    )
+    if to is not None and options.live and count is None and duration is None:
+        raise UsageError("--to with live traffic needs --count or --duration, or the file would never end.")
+    live_from = now_ms / 1000 if options.live else None
+    _send(simulate(options), to, ledger, processes, live_from, _total(options))
+
+
+def _refuse_mixtures(
+    to: Path | None, ledger: Path | None, replay: Path | None, shift_to_now: bool, history: str | None, live: bool
+) -> None:
+    if to is not None and ledger is not None:
+        raise UsageError("--ledger lists what Kafka acknowledged; with --to nothing is published.")
+    if replay is not None and (history or live):
+        raise UsageError("--replay publishes a file; it goes without --history and --live.")
+    if shift_to_now and replay is None:
+        raise UsageError("--shift-to-now belongs to --replay.")
+
+
+def _send(
+    records: Generator[Record, None, None],
+    to: Path | None,
+    ledger: Path | None,
+    processes: int,
+    live_from: float | None,
+    total: int | None,
+) -> None:
+    import gc
+
+    from producer.progress import progress, stop_on_signals, summary
+    from producer.publish import publish
+
+    gc.set_threshold(50_000, 20, 50)  # millions of small objects, hardly a cycle among them
+    with closing(records), stop_on_signals() as stop:
+        if to is not None:
+            _write(records, to)
+            return
+        settings = load_settings()
+        with progress(settings.bootstrap, total) as observe:
+            counts = publish(
+                records,
+                settings,
+                processes=processes,
+                ledger=ledger,
+                live_from=live_from,
+                stop=stop,
+                observe=observe,
+            )
+    typer.echo(summary(counts))
+    if counts.failed or counts.unacknowledged:
+        raise ShoplakeError("Not every record reached Kafka; the line above says how many did not.")
+
+
+def _write(records: Iterable[Record], path: Path) -> None:
+    from producer.record import to_line
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with path.open("wb") as file:
+        for record in records:
+            file.write(to_line(record) + b"\n")
+            written += 1
+    typer.echo(f"{written:,} records written to {path}.")
+
+
+def _total(options: SimulationOptions) -> int | None:
+    """How many records to expect, for the bar; None when it never ends."""
+    if options.count is not None:
+        return options.count
+    past = options.history_events if options.history_ms else 0
+    if not options.live:
+        return past
+    return None if options.duration_s is None else past + int(options.rate * options.duration_s)
+
+
+def _seconds(text: str, option: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"{option} must be a number with a unit, like 30s, 5m, 12h or 60d (got {text!r}).")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _moment_ms(text: str, option: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} must be a time like 2026-09-03T10:15:30Z (got {text!r}).") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

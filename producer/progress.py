@@ -1,0 +1,81 @@
+"""What a person sees while records are published, and the signals that end it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from producer.publish import Counts, Observer
+
+
+def summary(counts: Counts) -> str:
+    """The one line that says what happened."""
+    text = (
+        f"{counts.sent:,} records sent, {counts.acked:,} acknowledged in {counts.seconds:.1f} s ({counts.rate:,.0f}/s)"
+    )
+    if counts.failed:
+        text += f", {counts.failed:,} refused"
+    if counts.unacknowledged:
+        text += f", {counts.unacknowledged:,} not acknowledged"
+    return text + "."
+
+
+@contextmanager
+def progress(address: str, total: int | None) -> Iterator[Observer]:
+    """An observer for `publish`: a bar on a terminal, and a message whenever Kafka goes away or comes back."""
+    console = Console(stderr=True)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[sent]} sent · {task.fields[acked]} acknowledged · {task.fields[rate]}/s"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("Publishing", total=total, sent="0", acked="0", rate="0")
+    away = False
+    before = Counts(0, 0, 0, 0.0)
+
+    def observe(counts: Counts) -> None:
+        nonlocal away, before
+        if counts.waiting != away:
+            away = counts.waiting
+            text = "does not answer; waiting for it (Ctrl-C ends)." if away else "answers."
+            console.print(f"Kafka at {address} {text}", highlight=False)
+        passed = counts.seconds - before.seconds
+        rate = (counts.acked - before.acked) / passed if passed > 0 else 0.0
+        before = counts
+        bar.update(
+            task, completed=counts.acked, sent=f"{counts.sent:,}", acked=f"{counts.acked:,}", rate=f"{rate:,.0f}"
+        )
+
+    with bar:
+        yield observe
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+        sys.stderr.write("\nEnding; what is under way is still flushed.\n")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
