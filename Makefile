@@ -1,0 +1,53 @@
+# Every target sets up what it needs; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down status doctor lint bench lock clean java jars
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, show what comes out
+	@$(BIN)/shoplake demo
+
+test: java .venv/.installed jars ## Run all tests
+	@$(BIN)/python -m pytest
+
+up: java .venv/.installed ## Start the platform in the background
+	@$(BIN)/shoplake up --detach
+
+down: .venv/.installed ## End the platform; data stays
+	@$(BIN)/shoplake down
+
+status: .venv/.installed ## Show what runs, where, and how far behind the stream is
+	@$(BIN)/shoplake status
+
+doctor: .venv/.installed ## Check this machine, with a remedy per finding
+	@$(BIN)/shoplake doctor
+
+lint: .venv/.installed ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: java .venv/.installed jars ## Measure throughput, freshness and memory
+	@$(BIN)/python -m benchmarks
+
+lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
+	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@$(BIN)/python -m lakehouse.embedded.jars_lock
+
+clean: ## Remove the environment and caches of this checkout; data in .shoplake/ stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+java:
+	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
+	@python3 requirements/install.py java
+
+jars: .venv/.installed
+	@$(BIN)/python -m lakehouse.embedded.jars
+
+.venv/.installed: requirements/dev.txt requirements/install.py pyproject.toml
+	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
+	@python3 requirements/install.py venv
