@@ -1,0 +1,140 @@
+"""The demo's panels: what they say, at 100 columns and without colour."""
+
+import io
+from datetime import UTC, date, datetime
+
+import pytest
+from rich.console import Console, RenderableType
+
+from lakehouse import demo_view as view
+from lakehouse.sql_guard import check_reading
+
+NOW = datetime(2026, 9, 3, 10, 15, 30, tzinfo=UTC)
+BALANCED = {"topic": "shop.clicks", "bronze": 1000, "silver": 990, "duplicates": 7, "quarantined": 3}
+PRODUCT = {
+    "as_of": NOW,
+    "hour_start": NOW.replace(minute=0, second=0),
+    "status": "provisional",
+    "rank": 1,
+    "product_id": "p9",
+    "product_name": "A very long product name that does not end soon",
+    "views": 1234,
+    "unique_viewers": 56,
+}
+FLAG = {
+    "event_time": NOW,
+    "rule_id": "impossible_travel",
+    "severity": "high",
+    "score": 0.93,
+    "entity_type": "user",
+    "entity": "u123456",
+    "reason": "DE to BR within 4 minutes, 10,000 km apart: faster than any traveller can be",
+    "events": 2,
+}
+FIGURES = {
+    "hour_start": NOW,
+    "page_views": 123456,
+    "product_views": 45678,
+    "clicks": 2345,
+    "carts": 345,
+    "purchases": 45,
+    "searches": 6,
+    "revenue": 12345.678,
+    "unique_users": 9876,
+    "conversion_rate": 0.0123,
+}
+
+
+def cell(start: int, index: int, rate: float | None, complete: bool) -> dict[str, object]:
+    return {
+        "cohort_start": date(2026, 8, start),
+        "cohort_size": 100,
+        "period_index": index,
+        "retained_users": None if rate is None else round(rate * 100),
+        "retention_rate": rate,
+        "is_complete": complete,
+    }
+
+
+RETENTION = [
+    cell(3, 0, 1.0, True),
+    cell(3, 1, 0.42, True),
+    cell(3, 2, 0.2, False),
+    cell(10, 0, 1.0, True),
+    cell(10, 1, 0.38, False),
+    cell(10, 2, None, False),
+]
+
+
+def shown(renderable: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    console.print(renderable)
+    text = console.file.getvalue()
+    assert all(len(line) <= 100 for line in text.splitlines())
+    return text
+
+
+def test_the_identity_is_ticked_or_its_gap_named() -> None:
+    assert view.is_balanced([BALANCED])
+    assert not view.is_balanced([])
+    assert "✗" not in shown(view.layers([BALANCED]))
+    lost = BALANCED | {"silver": 985}
+    assert not view.is_balanced([BALANCED, lost])
+    text = shown(view.layers([BALANCED, lost]))
+    assert "✗ +5" in text
+    assert "✓" in text
+
+
+def test_top_products_and_hours() -> None:
+    text = shown(view.top_products([PRODUCT, PRODUCT | {"rank": 2, "views": 617, "product_name": None}]))
+    assert "10:15:30" in text
+    assert "█" * view.BAR in text
+    assert "p9" in text
+    assert "09-03 10:00 │ provisional" in shown(view.hourly_products([PRODUCT | {"rank": rank} for rank in (1, 2, 3)]))
+    figures = shown(view.hourly_figures([FIGURES]))
+    assert "12,346" in figures
+    assert "1.2%" in figures
+
+
+def test_flags_say_why() -> None:
+    text = shown(view.flags([FLAG], [{"rule_id": "impossible_travel", "flags": 12}]))
+    assert "high 0.93" in text
+    assert "(2 events)" in text.replace("\n", "")
+    assert "All flags: impossible_travel 12" in text
+
+
+def test_retention_is_a_triangle() -> None:
+    lines = shown(view.retention(RETENTION)).splitlines()
+    first = next(line for line in lines if "2026-08-03" in line)
+    last = next(line for line in lines if "2026-08-10" in line)
+    assert [part.strip() for part in first.split("│")[3:-1]] == ["100%", "42%", "20%*"]
+    assert [part.strip() for part in last.split("│")[3:-1]] == ["100%", "38%*", "·"]
+
+
+def test_quarantine_freshness_and_next_steps() -> None:
+    row = {"reason_code": "not_json", "records": 3, "example": "The value\x1b is [bold]cut"}
+    text = shown(view.quarantine([row]))
+    assert "\x1b" not in text
+    assert "[bold]cut" in text
+    assert "p50 1.2 s ✓  p99 7.5 s ✗" in shown(view.freshness(1.2, 7.5, 40))
+    assert "not measured yet" in shown(view.freshness(None, None, 0))
+    assert "shoplake sql --tables" in shown(view.next_steps([("All tables", "shoplake sql --tables")]))
+
+
+def test_empty_panels_say_so() -> None:
+    empty = view.page(
+        [
+            view.top_products([]),
+            view.hourly_products([]),
+            view.hourly_figures([]),
+            view.flags([]),
+            view.quarantine([]),
+            view.retention([]),
+        ]
+    )
+    assert shown(empty).count("no ") >= 4
+
+
+@pytest.mark.parametrize("name", [name for name in vars(view) if name.isupper() and "SELECT" in str(vars(view)[name])])
+def test_queries_only_read(name: str) -> None:
+    check_reading(getattr(view, name))
