@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, retention, top_products, user_days
-from lakehouse import batches
+from lakehouse import batches, marks
 from lakehouse.table import Table
 from silver import events as silver_events
 from silver import quarantine
@@ -21,4 +21,5 @@ TABLES: tuple[Table, ...] = (
     user_days.TABLE,
     retention.TABLE,
     batches.TABLE,
+    marks.TABLE,
 )

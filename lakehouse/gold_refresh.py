@@ -68,7 +68,13 @@ class GoldRefresh:
         """Refresh only the rolling hour: products fall out of it even when nothing happens."""
         self._last_hour(hot, now)
 
-    def restate(self, hours: Iterable[int], now: datetime) -> None:
+    def restate(
+        self,
+        hours: Iterable[int],
+        now: datetime,
+        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
+        with_flags: bool = True,
+    ) -> None:
         """Recompute old hours, and the flags that their events can touch, from `silver.events`."""
         wanted = set(hours)
         if not wanted:
@@ -78,9 +84,10 @@ class GoldRefresh:
         silver = self._lake.read(silver_events.TABLE)
         events = silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS).persist()
         try:
-            for table, rows in HOURLY_TABLES:
+            for table, rows in tables:
                 self._hours(table, rows, events, wanted, now)
-            self._flags(events, emits, now)
+            if with_flags:
+                self._flags(events, emits, now)
         finally:
             events.unpersist()
 
@@ -115,9 +122,7 @@ class GoldRefresh:
         current = merged.where(F.col("rule_id").isNotNull()).withColumn(
             "detected_at", F.coalesce("first_detected_at", "detected_at")
         )
-        rows = current.select(*fraud.TABLE.columns).unionByName(
-            known.where(~is_emitted).select(*fraud.TABLE.columns)
-        )
+        rows = current.select(*fraud.TABLE.columns).unionByName(known.where(~is_emitted).select(*fraud.TABLE.columns))
         days = sorted({day for emit in emits for day in _days(*emit)})
         self._lake.replace(fraud.TABLE, rows.coalesce(1), _on_days("event_date", days))
 

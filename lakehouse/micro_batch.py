@@ -158,7 +158,7 @@ class MicroBatch:
             self._late_since = time.monotonic()
         self._late |= late
         self._touched |= hours - late
-        self._touched |= {hour for hour in range(self._closed_through + 1, self._closed_hour(now) + 1)}
+        self._touched |= set(range(self._closed_through + 1, self._closed_hour(now) + 1))
         self._touched -= self._late_hours(self._touched)
         self._gold.live(self._hot.events(), self._hot.complete_from, self._touched, now)
         self._touched, self._closed_through, self._refreshed = set(), self._closed_hour(now), time.monotonic()

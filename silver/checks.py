@@ -279,7 +279,7 @@ def _product_reasons(path: str) -> list[Column]:
 
     return [
         _refuse("wrong_type", is_not_list, f"{path} is not a list"),
-        _refuse("wrong_type", F.exists("_lines", is_wrong), f"{path} has a line that is not product_id, quantity, price"),
+        _refuse("wrong_type", F.exists("_lines", is_wrong), f"{path} has a line of other types"),
         _refuse("out_of_range", F.exists("_lines", is_outside), f"{path} has a value outside its limits"),
     ]
 

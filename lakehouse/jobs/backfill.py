@@ -1,0 +1,90 @@
+"""backfill: rebuild silver and gold of a range of days from bronze, with the functions that the stream uses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from bronze import events as bronze_events
+from lakehouse import marks, recovery
+from lakehouse.gold_refresh import HOURLY_TABLES, GoldRefresh
+from lakehouse.jobs import cohort_retention
+from lakehouse.jobs.parameters import DayRange, Say
+from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
+from lakehouse.lake import Lake
+from silver import checks, deduplicate, quarantine
+from silver import events as silver_events
+
+Parameters = DayRange
+WRITES = (silver_events.TABLE, quarantine.TABLE, *(table for table, _ in HOURLY_TABLES), *FRAUD_WRITES, marks.TABLE)
+
+
+def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
+    """Replace silver (by event day), quarantine (by ingest day) and gold of the range.
+
+    Only records of batches that are in the book are rebuilt; what the stream is writing right now is carried over.
+    """
+    booked = recovery.is_before(recovery.offsets_booked(lake))
+    say("Reading bronze and judging it again")
+    judged = _judged(lake, parameters, booked).persist()
+    try:
+        say("Replacing silver and quarantine")
+        _replace_silver(lake, parameters, judged, booked)
+        _replace_quarantine(lake, parameters, judged, booked)
+    finally:
+        judged.unpersist()
+    say("Recomputing gold")
+    GoldRefresh(lake).restate(hours_of(parameters), datetime.now(UTC))
+    marks.forget(lake, cohort_retention.NAME)
+    rows = lake.read(silver_events.TABLE).where(_on_days("event_date", parameters)).count()
+    return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date), "silver_rows": rows}
+
+
+def _judged(lake: Lake, days: DayRange, booked: Column) -> DataFrame:
+    """Bronze that can hold events of the range: nothing arrives more than the allowed minutes before its time."""
+    settings = lake.settings
+    earliest = days.from_date - timedelta(days=1)
+    records = lake.read(bronze_events.TABLE).where((F.col("ingest_date") >= F.lit(earliest)) & booked)
+    return checks.judge(records, checks.Limits(settings.max_future_minutes, settings.max_age_days))
+
+
+def _replace_silver(lake: Lake, days: DayRange, judged: DataFrame, booked: Column) -> None:
+    in_range = _on_days("event_date", days)
+    candidates = deduplicate.valid(judged).where(in_range)
+    first = deduplicate.without(candidates, deduplicate.repeated_within(candidates))
+    on_their_way = lake.read(silver_events.TABLE).where(in_range & ~booked)
+    rows = deduplicate.accepted(first).unionByName(on_their_way.select(*silver_events.TABLE.columns))
+    lake.replace(silver_events.TABLE, rows.repartition("event_date"), _condition("event_date", days))
+
+
+def _replace_quarantine(lake: Lake, days: DayRange, judged: DataFrame, booked: Column) -> None:
+    """Refused records again, keeping what has been resolved since."""
+    in_range = _on_days("ingest_date", days)
+    known = lake.read(quarantine.TABLE).where(in_range)
+    resolved = known.where(F.col("status") == "resolved").select(
+        *deduplicate.COORDINATES, F.col("status").alias("known_status"), F.col("resolved_by").alias("known_run")
+    )
+    again = (
+        quarantine.refused(judged.where(in_range))
+        .join(F.broadcast(resolved), on=deduplicate.COORDINATES, how="left")
+        .withColumns(
+            {
+                "status": F.coalesce("known_status", "status"),
+                "resolved_by": F.coalesce("known_run", "resolved_by"),
+            }
+        )
+        .select(*quarantine.TABLE.columns)
+    )
+    rows = again.unionByName(known.where(~booked).select(*quarantine.TABLE.columns))
+    lake.replace(quarantine.TABLE, rows.coalesce(1), _condition("ingest_date", days))
+
+
+def _on_days(column: str, days: DayRange) -> Column:
+    return F.col(column).between(F.lit(days.from_date), F.lit(days.to_date))
+
+
+def _condition(column: str, days: DayRange) -> str:
+    return f"{column} BETWEEN DATE '{days.from_date}' AND DATE '{days.to_date}'"

@@ -1,0 +1,74 @@
+"""cohort_retention: the daily batch job. A new day costs the new day: only days whose silver changed are read."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pyspark.sql import functions as F
+
+from gold import retention, user_days
+from lakehouse import marks
+from lakehouse.jobs.parameters import Say, today
+from lakehouse.lake import Lake
+from silver import events as silver_events
+
+NAME = "cohort_retention"
+WRITES = (user_days.TABLE, retention.TABLE, marks.TABLE)
+_SAFETY = timedelta(minutes=10)
+"""Read again what silver got shortly before the mark: a batch may have been on its way."""
+
+
+class Parameters(BaseModel):
+    """What a run can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: date = Field(default_factory=today, description="Last day whose activity counts; the default is today.")
+    timezone: str = Field("UTC", description="IANA time zone whose calendar days count.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone")
+        return value
+
+
+def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
+    """Bring `gold.user_days` up to date, then compute `gold.cohort_retention` of one time zone."""
+    zone = parameters.timezone
+    say("Looking for days that changed")
+    mark = marks.current(lake, NAME, zone)
+    newest = lake.read(silver_events.TABLE).agg(F.max("processed_at").alias("newest")).collect()[0]["newest"]
+    days = _changed_days(lake, zone, mark)
+    say(f"Reading {len(days)} changed days of silver")
+    if days:
+        _update_user_days(lake, zone, days)
+    say("Computing the cohorts")
+    activity = lake.read(user_days.TABLE).where(F.col("timezone") == zone)
+    cells = retention.cohort_retention(activity, parameters.as_of, zone, datetime.now(UTC))
+    lake.replace(retention.TABLE, cells.coalesce(1), f"timezone = '{zone}'")
+    if newest is not None:
+        marks.move(lake, NAME, zone, newest)
+    written = lake.read(retention.TABLE).where(F.col("timezone") == zone).count()
+    return {"as_of": str(parameters.as_of), "timezone": zone, "changed_days": len(days), "rows_written": written}
+
+
+def _changed_days(lake: Lake, zone: str, mark: datetime | None) -> list[date]:
+    silver = lake.read(silver_events.TABLE)
+    if mark is not None:
+        silver = silver.where(F.col("processed_at") >= F.lit(mark - _SAFETY))
+    day = F.to_date(F.from_utc_timestamp("event_time", zone)).alias("day")
+    return sorted(row["day"] for row in silver.select(day).distinct().collect())
+
+
+def _update_user_days(lake: Lake, zone: str, days: list[date]) -> None:
+    """Recompute the activity of these local days from the UTC days that they can touch."""
+    near = sorted({day + timedelta(days=shift) for day in days for shift in (-1, 0, 1)})
+    events = lake.read(silver_events.TABLE).where(F.col("event_date").isin(near))
+    activity = user_days.user_days(events, zone).where(F.col("activity_date").isin(days))
+    listed = ", ".join(f"DATE '{day}'" for day in days)
+    lake.replace(user_days.TABLE, activity, f"timezone = '{zone}' AND activity_date IN ({listed})")

@@ -1,0 +1,33 @@
+"""Parameter types that several jobs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Say = Callable[[str], None]
+"""Called by a job at the start of each step, with what it is about to do."""
+
+
+def today() -> date:
+    """The running UTC day."""
+    return datetime.now(UTC).date()
+
+
+class DayRange(BaseModel):
+    """A range of UTC days, both included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    from_date: date = Field(default_factory=today, description="First day (UTC) of the range.")
+    to_date: date = Field(default_factory=today, description="Last day (UTC) of the range, included.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> DayRange:
+        if self.to_date < self.from_date:
+            raise ValueError("to_date is before from_date")
+        if (self.to_date - self.from_date).days > 3660:
+            raise ValueError("the range is longer than ten years")
+        return self

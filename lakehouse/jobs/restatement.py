@@ -1,0 +1,39 @@
+"""top_products and fraud_scan: recompute gold of a range of days from silver."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from gold import fraud
+from gold import top_products as top
+from lakehouse import hours as clock
+from lakehouse.gold_refresh import HOURLY_TABLES, GoldRefresh
+from lakehouse.jobs.parameters import DayRange, Say
+from lakehouse.lake import Lake
+
+Parameters = DayRange
+TOP_PRODUCTS_WRITES = (top.HOURLY,)
+FRAUD_WRITES = (fraud.TABLE,)
+
+
+def hours_of(days: DayRange) -> set[int]:
+    """Every clock hour of the range."""
+    first = clock.number_of(datetime.combine(days.from_date, time(), UTC))
+    end = clock.number_of(datetime.combine(days.to_date + timedelta(days=1), time(), UTC))
+    return set(range(first, end))
+
+
+def top_products(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
+    """Recompute `gold.top_products_hourly`."""
+    say(f"Ranking {parameters.from_date} to {parameters.to_date}")
+    tables = tuple(entry for entry in HOURLY_TABLES if entry[0] is top.HOURLY)
+    GoldRefresh(lake).restate(hours_of(parameters), datetime.now(UTC), tables=tables, with_flags=False)
+    return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date)}
+
+
+def fraud_scan(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
+    """Recompute `gold.fraud_flags`."""
+    say(f"Scanning {parameters.from_date} to {parameters.to_date}")
+    GoldRefresh(lake).restate(hours_of(parameters), datetime.now(UTC), tables=(), with_flags=True)
+    return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date)}
