@@ -91,7 +91,8 @@ class SqlReader:
         return self._run(sql, missing, retry=True)
 
     def _run(self, sql: str, missing: list[str], *, retry: bool) -> Result:
-        cursor = self._connection.cursor()
+        with self._lock:
+            cursor = self._connection.cursor()
         try:
             with self._plain_errors(missing):
                 cursor.execute(sql)

@@ -4,15 +4,20 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
+import typer
 from folder_s3 import FolderS3, FolderTable
 from rich.console import Console
+from typer.testing import CliRunner
 
 from lakehouse import sql_output
+from lakehouse.cli.sql import register
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings
 from lakehouse.sql import Result, SqlReader, connect, query, secret, tables
@@ -20,6 +25,8 @@ from lakehouse.sql_guard import LAYERS, check_reading, listed_layer, named_table
 from producer.contract import CONTEXT, DATA_FIELDS, ENVELOPE, EVENT_TYPES
 from silver.events import TABLE as EVENTS
 from silver.views import VIEWS
+
+Run = Callable[..., Any]
 
 REFUSED = [
     "",
@@ -413,3 +420,56 @@ def test_secret_states_endpoint_style_and_token() -> None:
     assert "SESSION_TOKEN 't'" in aws
     assert "REGION 'eu-west-1'" in aws
     assert "USE_SSL" not in secret(Settings(s3_endpoint="https://minio.example"), keys)
+
+
+# ---- command line
+
+
+@pytest.fixture
+def run(settings: Settings, lake: dict[str, FolderTable], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `shoplake sql …` and hands back its result."""
+    monkeypatch.setenv("SHOPLAKE_S3_PORT", str(settings.s3_port))
+    monkeypatch.setenv("SHOPLAKE_DATA_DIR", str(settings.data_dir))
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    return lambda *arguments, given=None: CliRunner().invoke(app, ["sql", *arguments], input=given)
+
+
+def test_command_prints_json_and_nothing_else(run: Run) -> None:
+    ran = run("--format", "json", "SELECT count(*) AS n FROM silver.searches WHERE event_date = '2026-09-03'")
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout) == [{"n": 15}]
+    assert ran.stderr == ""
+
+
+def test_command_reads_standard_input_and_limits_rows(run: Run) -> None:
+    ran = run("--format", "csv", "--limit", "2", "-", given="SELECT range AS n FROM range(5)")
+    assert ran.stdout.splitlines() == ["n", "0", "1"]
+
+
+def test_command_lists_tables(run: Run) -> None:
+    assert "gold.fraud_flags" in run("--tables").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["DROP VIEW silver.events"], 2),
+        ([], 2),
+        (["--tables", "SELECT 1"], 2),
+        (["SELECT * FROM gold.nope"], 1),
+        (["SELECT * FROM silver.quarantine"], 1),
+    ],
+)
+def test_command_fails_with_a_sentence(run: Run, arguments: list[str], exit_code: int) -> None:
+    ran = run(*arguments)
+    assert isinstance(ran.exception, ShoplakeError)
+    assert ran.exception.exit_code == exit_code
+    assert ran.stdout == ""
+
+
+def test_threads_share_a_reader(reader: SqlReader) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(reader.query, ["SELECT count(*) AS n FROM silver.purchases"] * 8))
+    assert answers == [[{"n": 30}]] * 8
