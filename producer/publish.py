@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
 import time
@@ -75,7 +76,7 @@ def publish(
         ledger.parent.mkdir(parents=True, exist_ok=True)
         ledger.write_bytes(b"")
     began = time.monotonic()
-    with _outlet(settings, processes, ledger, stop) as (outlet, counters):
+    with rare_collections(), _outlet(settings, processes, ledger, stop) as (outlet, counters):
 
         def counts() -> Counts:
             totals = [sum(each[place] for each in counters) for place in range(COUNTERS)]
@@ -107,6 +108,18 @@ def _feed(records: Iterable[Record], outlet: _Outlet, live_from: float | None, s
             outlet.put(chunk)
             chunk = []
     outlet.put(chunk)
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Millions of small objects come and go here with hardly a cycle among them: looking for cycles at the usual
+    pace takes a third of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _clock_offset(live_from: float) -> float:
@@ -217,12 +230,13 @@ def _work(reader: Connection, settings: Settings, counters: Any, stop: Event, le
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop, and still flushes
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sender = Sender(settings, counters, stop, ledger)
-    connected = sender.connect()
-    while True:
-        try:
-            share = pickle.loads(reader.recv_bytes())  # noqa: S301 - our own parent wrote it
-        except EOFError:
-            break
-        if connected and not stop.is_set():
-            sender.send([Record._make(fields) for fields in share])
-    sender.finish()
+    with rare_collections():
+        connected = sender.connect()
+        while True:
+            try:
+                share = pickle.loads(reader.recv_bytes())  # noqa: S301 - our own parent wrote it
+            except EOFError:
+                break
+            if connected and not stop.is_set():
+                sender.send([Record._make(fields) for fields in share])
+        sender.finish()

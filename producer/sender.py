@@ -194,7 +194,7 @@ def _open_producer(settings: Settings) -> Any:
         enable_idempotence=True,
         acks="all",
         compression_type="lz4",
-        batch_size=128 * 1024,
+        batch_size=256 * 1024,
         linger_ms=20,
         max_request_size=8 * MAX_MESSAGE_BYTES,
         partitioner=CachedPartitioner(),

@@ -125,12 +125,9 @@ def _send(
     live_from: float | None,
     total: int | None,
 ) -> None:
-    import gc
-
     from producer.progress import progress, stop_on_signals, summary
     from producer.publish import publish
 
-    gc.set_threshold(50_000, 20, 50)  # millions of small objects, hardly a cycle among them
     with closing(records), stop_on_signals() as stop:
         if to is not None:
             _write(records, to)
