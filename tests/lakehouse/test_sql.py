@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -473,3 +475,8 @@ def test_threads_share_a_reader(reader: SqlReader) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(reader.query, ["SELECT count(*) AS n FROM silver.purchases"] * 8))
     assert answers == [[{"n": 30}]] * 8
+
+
+def test_a_question_loads_no_spark() -> None:
+    check = "import lakehouse.sql, lakehouse.sql_output, lakehouse.cli.sql, sys; sys.exit('pyspark' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
