@@ -2,10 +2,12 @@
 
 Needs nothing but a Python, however old, so that it can say that it is too old. uv does the work, since it shares
 one unpacked copy of each package between all checkouts of a user; it is told what pip's configuration says about
-mirrors and certificates. Where uv cannot do it, pip does.
+mirrors and certificates. pyspark comes as source only: its wheel is built once and kept in the user's cache, since
+uv builds it again whenever a mirror sends no caching headers. Where uv cannot do it, pip does.
 """
 
 import ast
+import hashlib
 import os
 import re
 import shutil
@@ -89,16 +91,52 @@ def run(command):
 
 def install_with_uv(python):
     """Whether uv did it all."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as only_uv:
-        only_uv.write(locked_uv())
-        only_uv.flush()
-        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-q", "--no-deps", "--require-hashes"]
-        if subprocess.run([*pip, "-r", only_uv.name], check=False).returncode:
+    with tempfile.TemporaryDirectory() as folder:
+        if pip_locked(python, "install", "uv", folder, ["-q"]):
             return False
-    uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--python", python, "--no-config"]
-    env = {**os.environ, **uv_environment(python), "VIRTUAL_ENV": VENV}
-    steps = (["--require-hashes", "-r", LOCK], ["--no-deps", "--no-build-isolation", "-q", "-e", ROOT])
-    return all(filtered(uv + step, env) == 0 for step in steps)
+        env = {**os.environ, **uv_environment(python), "VIRTUAL_ENV": VENV}
+        uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--python", python, "--no-config", "--no-deps"]
+        rest = write(folder, "rest.txt", locked("pyspark")[1])
+        if filtered([*uv, "--require-hashes", "-r", rest], env):
+            return False
+        wheel = pyspark_wheel(python, folder)
+    steps = ([wheel], ["--no-build-isolation", "-e", ROOT]) if wheel else ([],)
+    return bool(wheel) and all(filtered([*uv, "-q", *step], env) == 0 for step in steps)
+
+
+def pyspark_wheel(python, folder):
+    """The path of pyspark's wheel in the user's cache, built there from the locked source when it is not there."""
+    lines = locked("pyspark")[0]
+    key = hashlib.sha256(lines.encode()).hexdigest()[:16]
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "shoplake", "wheels", key)
+    if not os.path.isdir(cache):
+        print("Fetching and building pyspark (430 MB, once per user) ...", flush=True)
+        os.makedirs(os.path.dirname(cache), exist_ok=True)
+        built = tempfile.mkdtemp(dir=os.path.dirname(cache))
+        quiet = ["-q", "--progress-bar", "on" if sys.stderr.isatty() else "off", "--no-cache-dir", "-w", built]
+        if pip_locked(python, "wheel", "pyspark", folder, quiet):
+            shutil.rmtree(built)
+            return None
+        try:
+            os.rename(built, cache)
+        except OSError:  # another checkout was faster
+            shutil.rmtree(built)
+    return os.path.join(cache, os.listdir(cache)[0])
+
+
+def pip_locked(python, command, package, folder, options):
+    """Let pip install or build one package of the lock; its exit code."""
+    lines = write(folder, package + ".txt", locked(package)[0])
+    pip = [python, "-m", "pip", "--disable-pip-version-check", command, "--no-deps", "--require-hashes", "-r", lines]
+    return subprocess.run([*pip, *options], check=False).returncode
+
+
+def write(folder, name, text):
+    """Write a small file; its path."""
+    path = os.path.join(folder, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
 
 
 def filtered(command, env):
@@ -107,20 +145,23 @@ def filtered(command, env):
         return subprocess.run(command, env=env, check=False).returncode
     done = subprocess.run(command, env=env, check=False, stderr=subprocess.PIPE)
     lines = done.stderr.decode(errors="replace").splitlines()
-    sys.stderr.write("".join(line + "\n" for line in lines if not re.match(r" [+~-] |Using Python", line)))
+    sys.stderr.write("".join(line + "\n" for line in lines if not re.match(r" [+~-] | Downloaded|Using Python", line)))
     return done.returncode
 
 
-def locked_uv():
-    """uv's own lines of the lock file."""
+def locked(package):
+    """The lines of one package of the lock, and all others."""
     with open(LOCK, encoding="utf-8") as file:
         text = file.read()
-    return re.search(r"^uv==.*?(?=^\S)", text, re.MULTILINE | re.DOTALL).group(0)
+    lines = re.search(r"^%s==.*?(?=^\S|\Z)" % re.escape(package), text, re.MULTILINE | re.DOTALL).group(0)  # noqa: UP031
+    return lines, text.replace(lines, "")
 
 
 def uv_environment(python):
     """What pip is configured with, in uv's words. Variables that are set for uv itself win."""
-    listed = subprocess.run([python, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, check=False).stdout.decode()
+    listed = subprocess.run(
+        [python, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, check=False
+    ).stdout.decode()
     found = {}
     for line in listed.splitlines():
         name, _, value = line.partition("=")
