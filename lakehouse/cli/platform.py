@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -75,6 +76,7 @@ def status(
 
     Example: `shoplake status --format json`
     """
+    from lakehouse.embedded.state import UNSUPERVISED
     from lakehouse.embedded.state import status as platform_status
 
     report = platform_status(load_settings())
@@ -95,6 +97,8 @@ def status(
             name, state, address, str(part["pid"] or ""), memory, "" if lag is None else f"{lag:,}", part["message"]
         )
     Console().print(table)
+    if any(part["message"] == UNSUPERVISED for part in report.values()):
+        print("The supervisor is gone: `shoplake up` starts anew, `shoplake down` ends what it left.", file=sys.stderr)
 
 
 def doctor() -> None:

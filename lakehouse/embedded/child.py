@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import psutil
 
 from lakehouse.embedded import processes
 from lakehouse.embedded.logs import open_log, rotate
-from lakehouse.embedded.service import Service
+from lakehouse.embedded.service import Service, child_environment
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 
@@ -101,7 +100,11 @@ class Child:
         except (ShoplakeError, OSError) as error:
             self._fail(now, str(error))
             return
-        environment = {**os.environ, **self.service.env, **processes.lake_mark(self._settings)}
+        environment = {
+            **child_environment(self._settings),
+            **self.service.env,
+            **processes.lake_mark(self._settings),
+        }
         with open_log(self.log) as log:
             self._process = subprocess.Popen(
                 self.service.command,

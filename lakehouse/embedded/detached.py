@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ import psutil
 from lakehouse.embedded import processes
 from lakehouse.embedded.lock import LakeLock, lock_holder, lock_path
 from lakehouse.embedded.logs import open_log
-from lakehouse.embedded.service import python_environment
+from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.state import Snapshot, read_state, write_state
 from lakehouse.embedded.supervisor import prepare_start
 from lakehouse.errors import ShoplakeError, UsageError
@@ -61,7 +60,7 @@ def _spawn(settings: Settings, with_stream: bool) -> subprocess.Popen[bytes]:
     with open_log(log) as file:
         return subprocess.Popen(
             command,
-            env={**os.environ, **python_environment(settings)},
+            env=child_environment(settings),
             cwd=settings.data_dir,
             stdin=subprocess.DEVNULL,
             stdout=file,

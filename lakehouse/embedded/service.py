@@ -81,16 +81,16 @@ def jvm_options(heap_mb: int) -> tuple[str, ...]:
     )
 
 
-def settings_environment(settings: Settings) -> dict[str, str]:
-    """The settings as environment variables, so that a child sees exactly what its parent saw."""
+def child_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment with the settings in it, so that a child sees exactly what its parent saw.
+
+    A setting that is unset here is unset there, and Python children find this project's code.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOPLAKE_")}
     values = settings.model_dump(exclude_none=True)
-    return {f"SHOPLAKE_{name.upper()}": str(value) for name, value in values.items()}
-
-
-def python_environment(settings: Settings) -> dict[str, str]:
-    """What a child needs to run this project's Python code."""
     return {
-        **settings_environment(settings),
+        **inherited,
+        **{f"SHOPLAKE_{name.upper()}": str(value) for name, value in values.items()},
         "PYTHONPATH": str(PROJECT_ROOT),
         "PYTHONUNBUFFERED": "1",
         "PYSPARK_PYTHON": sys.executable,

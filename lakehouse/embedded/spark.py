@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lakehouse.embedded.jars import class_path
 from lakehouse.embedded.s3 import EMBEDDED_KEY
-from lakehouse.embedded.service import Service, answers, java, python_environment, write_text
+from lakehouse.embedded.service import Service, answers, java, write_text
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
@@ -142,7 +142,6 @@ def service(settings: Settings) -> Service:
             "spark-internal",
         ),
         env={
-            **python_environment(settings),
             "SPARK_HOME": str(spark_home()),
             "SPARK_CONF_DIR": str(settings.data_dir / "spark" / "conf"),
             "SPARK_LOCAL_IP": "127.0.0.1",

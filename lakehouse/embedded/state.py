@@ -20,6 +20,8 @@ from lakehouse.settings import Settings
 if TYPE_CHECKING:
     from lakehouse.embedded.child import Child
 
+UNSUPERVISED = "unsupervised"
+
 
 @dataclass(frozen=True)
 class ServiceState:
@@ -110,7 +112,7 @@ def _service_status(service: Service, known: ServiceState | None, is_supervised:
         found["state"] = known.state
         if not is_supervised:
             found["state"] = "up" if service.is_healthy(known.pid) else "failed"
-            found["message"] = "its supervisor is gone: `shoplake up` starts anew, `shoplake down` ends it"
+            found["message"] = UNSUPERVISED
     elif is_supervised:
         found["state"] = known.state
     return found

@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from lakehouse.embedded.service import Service, python_environment
+from lakehouse.embedded.service import Service
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 180
@@ -21,7 +21,6 @@ def service(settings: Settings) -> Service:
         address_name="state_file",
         address=str(settings.run_dir / "stream.json"),
         command=(sys.executable, "-m", "lakehouse.cli", "stream"),
-        env=python_environment(settings),
         is_healthy=lambda pid: _is_running(stream_state(settings), pid),
         depends_on=("kafka", "s3", "spark"),
         memory_limit_mb=1024,

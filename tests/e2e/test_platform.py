@@ -1,0 +1,159 @@
+"""Starts the whole platform and treats it badly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lakehouse.embedded.lock import lock_holder, lock_path
+from lakehouse.embedded.processes import lake_processes
+from lakehouse.embedded.s3 import s3_client
+from lakehouse.embedded.service import child_environment
+from lakehouse.embedded.state import status
+from lakehouse.embedded.testing import free_settings, platform
+from lakehouse.settings import Settings
+
+pytestmark = pytest.mark.e2e
+PARTS = ("kafka", "s3", "spark")
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    with platform(tmp_path_factory.mktemp("platform")) as settings:
+        yield settings
+
+
+def shoplake(settings: Settings, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
+    environment = child_environment(settings)
+    return subprocess.run(
+        command, env=environment, cwd=cwd or settings.data_dir, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def wait_until(condition, seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.3)
+
+
+def test_status_tells_state_address_process_and_memory(lake):
+    found = json.loads(shoplake(lake, "status", "--format", "json").stdout)
+    for name, key, address in (
+        ("kafka", "bootstrap", lake.bootstrap),
+        ("s3", "endpoint", lake.endpoint),
+        ("spark", "remote", lake.remote),
+    ):
+        part = found[name]
+        assert (part["state"], part[key]) == ("up", address)
+        assert psutil.pid_exists(part["pid"]) and part["memory_mb"] > 50
+    assert found["stream"]["state"] == "down" and "lag" in found["stream"]
+
+
+def test_bucket_and_topics_are_there(lake):
+    from kafka import KafkaConsumer
+
+    from producer.topics import TOPICS
+
+    assert [one["Name"] for one in s3_client(lake).list_buckets()["Buckets"]] == [lake.bucket]
+    consumer = KafkaConsumer(bootstrap_servers=lake.bootstrap)
+    assert set(TOPICS) <= set(consumer.topics())
+    consumer.close()
+
+
+def test_s3_keeps_awkward_keys_ranges_and_multipart(lake):
+    client, bucket = s3_client(lake), lake.bucket
+    keys = ["odd/day=2026-01-01/x%3A1=é +&.bin", "odd/%252F", "odd/a b", "odd/x:y"]
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=b"old")
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+        assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+    listed = client.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix="odd/", PaginationConfig={"PageSize": 3}
+    )
+    assert sorted(one["Key"] for page in listed for one in page["Contents"]) == sorted(keys)
+    parts = [os.urandom(5 * 2**20), b"end"]
+    upload = client.create_multipart_upload(Bucket=bucket, Key="odd/big")["UploadId"]
+    tags = [
+        client.upload_part(Bucket=bucket, Key="odd/big", UploadId=upload, PartNumber=number, Body=body)["ETag"]
+        for number, body in enumerate(parts, 1)
+    ]
+    client.complete_multipart_upload(
+        Bucket=bucket,
+        Key="odd/big",
+        UploadId=upload,
+        MultipartUpload={"Parts": [{"ETag": tag, "PartNumber": number} for number, tag in enumerate(tags, 1)]},
+    )
+    ranged = client.get_object(Bucket=bucket, Key="odd/big", Range=f"bytes={5 * 2**20 - 2}-{5 * 2**20 + 1}")
+    assert ranged["Body"].read() == (parts[0] + parts[1])[-5:-1]
+
+
+def test_spark_writes_delta_to_s3_in_utc(lake):
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.remote(lake.remote).create()
+    path = f"s3a://{lake.bucket}/trial/table"
+    spark.range(100).write.format("delta").save(path)
+    assert spark.read.format("delta").load(path).count() == 100
+    assert spark.sql("SELECT string(timestamp'2026-01-01T00:00:00Z') AS t").first()["t"] == "2026-01-01 00:00:00"
+    spark.stop()
+
+
+def test_a_second_supervisor_is_refused(lake):
+    done = shoplake(lake, "up", "--no-stream")
+    assert done.returncode == 2
+    assert "already up" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_busy_port_is_named_with_its_holder_and_setting(lake, tmp_path):
+    other = free_settings(tmp_path, kafka_port=lake.kafka_port)
+    other.data_dir.mkdir(parents=True)
+    done = shoplake(other, "up", "--detach", "--no-stream")
+    assert done.returncode == 2
+    assert f"Port {lake.kafka_port} is held by java" in done.stderr and "SHOPLAKE_KAFKA_PORT" in done.stderr
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_killed_part_comes_back(lake, name):
+    before = status(lake)[name]["pid"]
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: status(lake)[name]["pid"] not in (before, None), 30, f"{name} restarted")
+    wait_until(lambda: status(lake)[name]["state"] == "up", 90, f"{name} up")
+    assert s3_client(lake).head_bucket(Bucket=lake.bucket)
+
+
+def test_down_cleans_up_after_a_killed_supervisor_and_data_survives(lake):
+    s3_client(lake).put_object(Bucket=lake.bucket, Key="kept", Body=b"kept")
+    os.kill(lock_holder(lake), signal.SIGKILL)
+    wait_until(lambda: lock_holder(lake) is None, 5, "supervisor gone")
+    assert {name: part["state"] for name, part in status(lake).items() if name in PARTS} == dict.fromkeys(PARTS, "up")
+    assert shoplake(lake, "down").returncode == 0
+    assert lake_processes(lake) == [] and not lock_path(lake).exists()
+    assert {part["state"] for part in status(lake).values()} == {"down"}
+    assert shoplake(lake, "up", "--detach", "--no-stream").returncode == 0
+    assert s3_client(lake).get_object(Bucket=lake.bucket, Key="kept")["Body"].read() == b"kept"
+
+
+def test_up_after_a_killed_supervisor_starts_anew(lake):
+    before = {name: status(lake)[name]["pid"] for name in PARTS}
+    os.kill(lock_holder(lake), signal.SIGKILL)
+    wait_until(lambda: lock_holder(lake) is None, 5, "supervisor gone")
+    assert shoplake(lake, "up", "--detach", "--no-stream").returncode == 0
+    assert not any(psutil.pid_exists(pid) for pid in before.values())
+
+
+def test_down_leaves_nothing(lake):
+    assert shoplake(lake, "down").returncode == 0
+    assert lake_processes(lake) == []
+    assert sorted(path.name for path in lake.run_dir.iterdir()) == []
+    again = shoplake(lake, "down")
+    assert again.returncode == 0 and "Nothing was running" in again.stderr
