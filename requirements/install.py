@@ -14,11 +14,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-VENV = os.path.join(ROOT, ".venv")
-LOCK = os.path.join(ROOT, "requirements", "dev.txt")
-STAMP = os.path.join(VENV, ".installed")
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements" / "dev.txt"
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3")
 IS_SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
 # pip's option -> uv's environment variable
@@ -48,7 +48,7 @@ def give_up(sentence):
 def check_java():
     """Java 17 or 21, before anything long begins."""
     home = os.environ.get("JAVA_HOME")
-    java = (home and shutil.which(os.path.join(home, "bin", "java"))) or shutil.which("java")
+    java = (home and shutil.which(str(Path(home) / "bin" / "java"))) or shutil.which("java")
     if not java:
         give_up("Java was not found: install Java 17 or 21 (or set JAVA_HOME to it).")
     said = subprocess.run([java, "-version"], stderr=subprocess.PIPE, check=False).stderr.decode(errors="replace")
@@ -71,16 +71,15 @@ def find_python():
 def make_venv(python):
     """Create the environment, install the locked packages, then this project."""
     print("Setting up .venv (the first time takes a minute or two) ...", flush=True)
-    if subprocess.run([python, "-m", "venv", "--clear", VENV], check=False).returncode:
+    if subprocess.run([python, "-m", "venv", "--clear", str(VENV)], check=False).returncode:
         give_up("Python's venv module does not work: install it (on Debian and Ubuntu: python3-venv).")
-    in_venv = os.path.join(VENV, "bin", "python")
+    in_venv = str(VENV / "bin" / "python")
     if not install_with_uv(in_venv):
         print("Installing with pip instead of uv, which takes longer ...", flush=True)
         pip = [in_venv, "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-        run([*pip, "--progress-bar=on", "--require-hashes", "-r", LOCK])
-        run([*pip, "--no-deps", "--no-build-isolation", "-e", ROOT])
-    with open(STAMP, "w", encoding="utf-8"):
-        pass
+        run([*pip, "--progress-bar=on", "--require-hashes", "-r", str(LOCK)])
+        run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+    (VENV / ".installed").touch()
 
 
 def run(command):
@@ -94,13 +93,13 @@ def install_with_uv(python):
     with tempfile.TemporaryDirectory() as folder:
         if pip_locked(python, "install", "uv", folder, ["-q"]):
             return False
-        env = {**os.environ, **uv_environment(python), "VIRTUAL_ENV": VENV}
-        uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--python", python, "--no-config", "--no-deps"]
+        env = {**os.environ, **uv_environment(python), "VIRTUAL_ENV": str(VENV)}
+        uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", python, "--no-config", "--no-deps"]
         rest = write(folder, "rest.txt", locked("pyspark")[1])
         if filtered([*uv, "--require-hashes", "-r", rest], env):
             return False
         wheel = pyspark_wheel(python, folder)
-    steps = ([wheel], ["--no-build-isolation", "-e", ROOT]) if wheel else ([],)
+    steps = ([wheel], ["--no-build-isolation", "-e", str(ROOT)]) if wheel else ([],)
     return bool(wheel) and all(filtered([*uv, "-q", *step], env) == 0 for step in steps)
 
 
@@ -108,20 +107,21 @@ def pyspark_wheel(python, folder):
     """The path of pyspark's wheel in the user's cache, built there from the locked source when it is not there."""
     lines = locked("pyspark")[0]
     key = hashlib.sha256(lines.encode()).hexdigest()[:16]
-    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "shoplake", "wheels", key)
-    if not os.path.isdir(cache):
+    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = Path(user_cache) / "shoplake" / "wheels" / key
+    if not cache.is_dir():
         print("Fetching and building pyspark (430 MB, once per user) ...", flush=True)
-        os.makedirs(os.path.dirname(cache), exist_ok=True)
-        built = tempfile.mkdtemp(dir=os.path.dirname(cache))
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        built = tempfile.mkdtemp(dir=str(cache.parent))
         quiet = ["-q", "--progress-bar", "on" if sys.stderr.isatty() else "off", "--no-cache-dir", "-w", built]
         if pip_locked(python, "wheel", "pyspark", folder, quiet):
             shutil.rmtree(built)
             return None
         try:
-            os.rename(built, cache)
+            Path(built).rename(cache)
         except OSError:  # another checkout was faster
             shutil.rmtree(built)
-    return os.path.join(cache, os.listdir(cache)[0])
+    return str(next(cache.iterdir()))
 
 
 def pip_locked(python, command, package, folder, options):
@@ -133,10 +133,9 @@ def pip_locked(python, command, package, folder, options):
 
 def write(folder, name, text):
     """Write a small file; its path."""
-    path = os.path.join(folder, name)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    return path
+    path = Path(folder) / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
 
 
 def filtered(command, env):
@@ -151,8 +150,7 @@ def filtered(command, env):
 
 def locked(package):
     """The lines of one package of the lock, and all others."""
-    with open(LOCK, encoding="utf-8") as file:
-        text = file.read()
+    text = LOCK.read_text(encoding="utf-8")
     lines = re.search(r"^%s==.*?(?=^\S|\Z)" % re.escape(package), text, re.MULTILINE | re.DOTALL).group(0)  # noqa: UP031
     return lines, text.replace(lines, "")
 
@@ -169,7 +167,7 @@ def uv_environment(python):
         if option in PIP_TO_UV and (name.startswith(("global.", "install.", ":env:"))):
             found[PIP_TO_UV[option]] = " ".join(ast.literal_eval(value).split())
     if "UV_FIND_LINKS" in found:
-        known = [one for one in found["UV_FIND_LINKS"].split() if "://" in one or os.path.isdir(one)]
+        known = [one for one in found["UV_FIND_LINKS"].split() if "://" in one or Path(one).is_dir()]
         found["UV_FIND_LINKS"] = ",".join(known)
     return {name: value for name, value in found.items() if value and name not in os.environ}
 
