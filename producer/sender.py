@@ -65,6 +65,13 @@ class CachedPartitioner(DefaultPartitioner):  # type: ignore[misc]
         return int((self._hash(serialized_key) & 0x7FFFFFFF) % len(cluster.partitions_for_topic(topic)))
 
 
+class QuietProducer(KafkaProducer):  # type: ignore[misc]
+    """A producer that, once given up with records unacknowledged, does not complain again when it is collected."""
+
+    def __del__(self) -> None:
+        """Nothing: the sender closes it."""
+
+
 class Sender:
     """Sends records and counts what was acknowledged, in `counters` (SENT, ACKED, FAILED, WAITING)."""
 
@@ -147,8 +154,6 @@ class Sender:
         with suppress(KafkaError):  # too early, or refused: both show below
             self._pending[0][0].get(timeout=0.2)
         self._harvest()
-        if time.monotonic() - self._last_answer > SILENCE_SECONDS:
-            self._counters[WAITING] = 1
 
     def _harvest(self) -> None:
         """Count the answers that have come."""
@@ -168,6 +173,8 @@ class Sender:
             self._heard()
         if not pending:
             self._last_answer = time.monotonic()
+        elif time.monotonic() - self._last_answer > SILENCE_SECONDS:
+            self._counters[WAITING] = 1
         if len(self._lines) >= 1000:
             self._write_ledger()
 
@@ -189,7 +196,7 @@ class Sender:
 
 
 def _open_producer(settings: Settings) -> Any:
-    return KafkaProducer(
+    return QuietProducer(
         bootstrap_servers=settings.bootstrap,
         enable_idempotence=True,
         acks="all",
