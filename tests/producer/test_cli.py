@@ -1,0 +1,69 @@
+"""`shoplake produce` from the outside, without a broker."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lakehouse.cli import produce
+from lakehouse.errors import UsageError
+from producer.record import from_line
+
+app = typer.Typer()
+app.callback()(lambda: None)
+produce.register(app)
+DATA = Path(__file__).parents[1] / "data"
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["produce", *arguments], catch_exceptions=True)
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_file_is_written_the_same_again(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    options = ("--seed", "7", "--end", "2026-09-03T10:00:00Z", "--history", "3d", "--history-events", "800")
+    assert "records written" in run(*options, "--to", str(one), "--truth", str(tmp_path / "truth.jsonl"))
+    run(*options, "--to", str(other))
+    assert one.read_bytes() == other.read_bytes()
+    assert (tmp_path / "truth.jsonl").exists()
+    assert all(from_line(line).topic for line in one.read_bytes().splitlines())
+
+
+def test_the_shipped_sample_is_what_the_command_writes(tmp_path: Path) -> None:
+    sample = tmp_path / "sample.jsonl"
+    shares = ("--malformed", "0.04", "--harmless", "0.03", "--duplicates", "0.03", "--late", "0.02", "--fraud", "0.15")
+    run(
+        "--to", str(sample), "--start", "2026-09-03T10:00:00Z", "--rate", "10", "--count", "500", "--seed", "3", *shares
+    )
+    assert sample.read_bytes() == (DATA / "sample-events.jsonl").read_bytes()
+
+
+def test_a_file_can_be_replayed_to_a_file(tmp_path: Path) -> None:
+    run("--replay", str(DATA / "bare-events.jsonl"), "--to", str(tmp_path / "again.jsonl"))
+    assert (tmp_path / "again.jsonl").read_bytes() == (DATA / "bare-events.jsonl").read_bytes()
+    events = [json.loads(line) for line in (DATA / "bare-events.jsonl").read_text().splitlines()]
+    assert len(events) == 15 and not any("context" in event for event in events)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--history", "5x"), "unit"),
+        (("--end", "yesterday"), "--end"),
+        (("--to", "x.jsonl"), "--count or --duration"),
+        (("--to", "x.jsonl", "--ledger", "l.jsonl"), "--ledger"),
+        (("--shift-to-now",), "--replay"),
+        (("--replay", "f.csv", "--live"), "--replay"),
+        (("--start", "2026-09-03T10:00:00Z", "--end", "2026-09-02T10:00:00Z"), "before"),
+        (("--malformed", "2"), "--malformed"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(*arguments)

@@ -1,0 +1,25 @@
+"""What is derived from the declarations has not drifted from them."""
+
+from jsonschema import Draft202012Validator
+
+from lakehouse.settings import Settings
+from producer import contract
+from producer.dictionary import main
+from producer.json_schema import event_schema
+from producer.topics import declared_topics
+
+
+def test_the_written_documents_say_what_the_declarations_say() -> None:
+    assert main(["--check"]) == 0, "run `python -m producer.dictionary`"
+
+
+def test_the_schema_is_a_schema_and_knows_every_field() -> None:
+    schema = event_schema()
+    Draft202012Validator.check_schema(schema)
+    assert set(schema["properties"]["data"]["properties"]) == {field.name for field in contract.DATA}
+
+
+def test_topics_come_from_the_contract_and_the_settings() -> None:
+    topics = declared_topics(Settings(topic_partitions=5, topic_retention_hours=2, _env_file=None))
+    assert {topic.name for topic in topics} == set(contract.TOPIC_OF_TYPE.values())
+    assert {(topic.partitions, topic.config["retention.ms"]) for topic in topics} == {(5, "7200000")}

@@ -1,0 +1,98 @@
+"""Records as lines of a file, and recorded data as records."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from lakehouse.errors import UsageError
+from producer.json_schema import event_schema
+from producer.record import Record, from_line, to_line
+from producer.replay import replay
+from producer.simulator import SimulationOptions, simulate
+
+DATA = Path(__file__).parents[1] / "data"
+LIVE = SimulationOptions(now_ms=1_788_430_500_000, live=True, rate=200, duration_s=10, malformed=0.1, harmless=0.1)
+
+
+def same(one: Record, other: Record) -> bool:
+    return (one.topic, one.key, one.value) == (other.topic, other.key, other.value)
+
+
+def test_every_record_comes_back_from_its_line() -> None:
+    for record in simulate(LIVE):
+        line = to_line(record)
+        assert b"\n" not in line
+        assert same(from_line(line), record)
+
+
+def test_ordinary_events_are_their_own_line() -> None:
+    records = [record for record in simulate(LIVE) if record.defect is None]
+    assert all(to_line(record) == record.value for record in records)
+
+
+def test_a_line_that_is_no_event_is_sent_as_it_is() -> None:
+    assert same(from_line(b"what?"), Record("shop.page_views", None, b"what?", 0.0))
+
+
+def test_a_broken_wrapper_is_refused() -> None:
+    with pytest.raises(UsageError, match="base64"):
+        from_line(b'{"_topic": "shop.clicks", "_value_base64": "%"}')
+
+
+@pytest.mark.parametrize(
+    ("name", "types"),
+    [
+        ("bare-events.jsonl", {"page_view", "product_view", "search", "add_to_cart", "add_to_wishlist", "purchase"}),
+        ("rees46-sample.csv", {"product_view", "add_to_cart", "click", "purchase"}),
+        ("retailrocket-sample.csv", {"product_view", "add_to_cart", "purchase"}),
+    ],
+)
+def test_recorded_layouts_become_events_of_the_contract(name: str, types: set[str]) -> None:
+    records = list(replay(DATA / name))
+    events = [json.loads(record.value or b"") for record in records]
+    for record, event in zip(records, events, strict=True):
+        Draft202012Validator(event_schema()).validate(event)
+        assert record.key == event["user_id"].encode()
+    assert {event["event_type"] for event in events} == types
+    assert [record.value for record in replay(DATA / name)] == [record.value for record in records]
+
+
+def test_a_row_that_stands_twice_is_one_event() -> None:
+    ids = [record.event_id for record in replay(DATA / "rees46-sample.csv")]
+    assert len(ids) - len(set(ids)) == 1
+
+
+def test_rees46_rows_keep_what_the_contract_does_not_know() -> None:
+    first = json.loads(next(replay(DATA / "rees46-sample.csv")).value or b"")
+    assert first["data"] | first["context"] == {
+        "product_id": "88000",
+        "category": "kitchen.kettle",
+        "price": 39.9,
+        "brand": "brezza",
+        "category_id": "2100000000000000101",
+        "session_id": first["context"]["session_id"],
+    }
+
+
+@pytest.mark.parametrize("name", ["bare-events.jsonl", "retailrocket-sample.csv", "sample-events.jsonl"])
+def test_shifting_moves_the_last_event_to_the_moment(name: str) -> None:
+    target = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+    shifted = list(replay(DATA / name, shift_to=target))
+    assert len(shifted) == len(list(replay(DATA / name)))
+    if name != "sample-events.jsonl":
+        assert max(json.loads(r.value or b"")["timestamp"] for r in shifted) == "2026-11-24T12:00:00.000Z"
+
+
+def test_a_rate_spaces_the_records() -> None:
+    assert [record.due for record in replay(DATA / "bare-events.jsonl", rate=2)][:3] == [0.0, 0.5, 1.0]
+
+
+def test_unknown_layouts_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("a,b,c\n1,2,3\n")
+    with pytest.raises(UsageError, match="neither JSON"):
+        list(replay(tmp_path / "other.csv"))
+    with pytest.raises(UsageError, match="no file"):
+        list(replay(tmp_path / "missing.csv"))
