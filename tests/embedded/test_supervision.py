@@ -1,0 +1,184 @@
+"""Lock, ports, back-off, log rotation, leftovers: without any JVM."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lakehouse.embedded import logs, processes
+from lakehouse.embedded.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
+from lakehouse.embedded.lock import LakeLock, lock_holder, lock_path
+from lakehouse.embedded.ports import busy_port_message, check_ports
+from lakehouse.embedded.service import Service, answers
+from lakehouse.embedded.state import Snapshot, read_state, status, write_state
+from lakehouse.embedded.testing import free_settings
+from lakehouse.errors import ShoplakeError, UsageError
+
+
+def test_the_lock_has_one_holder(tmp_path):
+    settings = free_settings(tmp_path)
+    first, second = LakeLock(settings), LakeLock(settings)
+    first.acquire()
+    assert lock_holder(settings) == os.getpid()
+    with pytest.raises(UsageError, match="already up"):
+        second.acquire()
+    first.release()
+    assert not lock_path(settings).exists() and lock_holder(settings) is None
+    second.acquire()
+    second.release()
+
+
+def test_the_lock_dies_with_its_holder(tmp_path):
+    settings = free_settings(tmp_path)
+    lock_path(settings).parent.mkdir(parents=True)
+    lock_path(settings).write_text("1")
+    assert lock_holder(settings) is None
+    lock = LakeLock(settings)
+    lock.acquire()
+    lock.release()
+
+
+def test_a_busy_port_is_named():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        message = busy_port_message("SHOPLAKE_S3_PORT", port)
+        assert message is not None
+        assert f"Port {port} is held by" in message and f"(process {os.getpid()})" in message
+        assert "set SHOPLAKE_S3_PORT" in message
+        with pytest.raises(UsageError, match=str(port)):
+            check_ports({"SHOPLAKE_S3_PORT": port})
+    assert busy_port_message("SHOPLAKE_S3_PORT", port) is None
+
+
+def test_one_port_for_two_parts_is_refused(tmp_path):
+    port = free_settings(tmp_path).s3_port
+    with pytest.raises(UsageError, match=f"SHOPLAKE_A and SHOPLAKE_B are both {port}"):
+        check_ports({"SHOPLAKE_A": port, "SHOPLAKE_B": port})
+
+
+def test_pauses_grow_and_start_over_after_a_healthy_while():
+    restart = Restart()
+    assert [restart.plan(0, None) for _ in range(8)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        LONGEST_PAUSE_SECONDS,
+        LONGEST_PAUSE_SECONDS,
+    ]
+    assert restart.plan(STABLE_SECONDS + 1, healthy_since=0) == 1
+
+
+def test_a_large_log_is_moved_aside_while_it_is_written(tmp_path):
+    path = tmp_path / "part.log"
+    with path.open("ab") as writer:
+        for number in range(5):
+            writer.write(b"x" * 100 + str(number).encode())
+            writer.flush()
+            logs.rotate(path, max_bytes=100)
+    assert path.stat().st_size == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["part.log", "part.log.1", "part.log.2", "part.log.3"]
+    assert path.with_name("part.log.1").read_bytes().endswith(b"4")
+
+
+def test_a_server_that_does_not_reply_is_not_healthy(monkeypatch):
+    monkeypatch.setattr("lakehouse.embedded.service.PROBE_SECONDS", 0.2)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        assert not answers(mute.getsockname()[1], b"hello")
+
+
+def service(code: str, **values: object) -> Service:
+    command = (sys.executable, "-c", code)
+    defaults: dict[str, object] = {"memory_limit_mb": 1000, "is_healthy": lambda _pid: True}
+    return Service("part", "url", "", command, **{**defaults, **values})  # type: ignore[arg-type]
+
+
+def tick_until(child: Child, condition, seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, (child.state, child.message)
+        child.tick(True)
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    made = free_settings(tmp_path)
+    made.data_dir.mkdir(parents=True)
+    return made
+
+
+SLEEP = "import time; time.sleep(60)"
+
+
+def test_a_child_that_dies_is_started_again(settings):
+    child = Child(service(SLEEP), settings)
+    tick_until(child, lambda: child.state == "up")
+    first = child.pid
+    os.kill(first, 9)
+    tick_until(child, lambda: child.state == "failed")
+    assert "next start in 1 s" in child.message
+    tick_until(child, lambda: child.state == "up")
+    assert child.pid != first and not child.has_given_up
+    child.stop()
+    assert child.state == "down" and processes.lake_processes(settings) == []
+
+
+def test_a_child_that_never_comes_up_gives_up_and_names_its_log(settings):
+    child = Child(service("raise SystemExit(3)", is_healthy=lambda _pid: False), settings)
+    tick_until(child, lambda: child.has_given_up)
+    assert "ended with exit code 3" in child.message and "part.log" in child.message
+
+
+def test_a_child_that_takes_too_much_memory_is_ended(settings):
+    child = Child(service("x = b'x' * 200_000_000\n" + SLEEP, memory_limit_mb=100), settings)
+    tick_until(child, lambda: "more than its 100 MB" in child.message)
+    child.stop()
+
+
+def test_what_has_to_be_done_once_is_done_once_and_its_failure_is_told(settings):
+    def fail() -> None:
+        raise ShoplakeError("No bucket.")
+
+    child = Child(service(SLEEP, on_up=fail), settings)
+    tick_until(child, lambda: child.has_given_up)
+    assert child.message == "No bucket."
+    child.stop()
+
+
+def test_leftovers_are_found_by_their_mark_and_nothing_else_is(settings, tmp_path):
+    other = free_settings(tmp_path / "other")
+    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', %r], start_new_session=True)" % SLEEP
+    environment = {**os.environ, **processes.lake_mark(settings)}
+    subprocess.run([sys.executable, "-c", start], env=environment, check=True)
+    bystander = subprocess.Popen([sys.executable, "-c", SLEEP])
+    assert processes.lake_processes(other) == []
+    assert processes.end_lake_processes(settings) == 1
+    assert processes.lake_processes(settings) == []
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_status_of_a_lake_that_was_never_up(settings):
+    found = status(settings)
+    assert {part["state"] for part in found.values()} == {"down"}
+    assert found["kafka"]["bootstrap"] == settings.bootstrap and found["spark"]["remote"] == settings.remote
+
+
+def test_a_written_state_is_read_back(settings):
+    child = Child(service(SLEEP), settings)
+    written = Snapshot.of(1, [child])
+    write_state(settings, written)
+    assert read_state(settings) == written and not written.is_up
+    write_state(settings, None)
+    assert read_state(settings) is None

@@ -1,0 +1,65 @@
+import pytest
+
+from lakehouse.env_example import PATH, env_example
+from lakehouse.errors import UsageError
+from lakehouse.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch, tmp_path):
+    import os
+
+    for name in [name for name in os.environ if name.startswith("SHOPLAKE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_everything_is_embedded_by_default(tmp_path):
+    settings = load_settings()
+    assert settings.kafka_is_embedded and settings.s3_is_embedded and settings.spark_is_embedded
+    assert settings.data_dir == tmp_path / ".shoplake"
+    assert (settings.bootstrap, settings.endpoint) == ("127.0.0.1:9092", "http://127.0.0.1:9000")
+    assert settings.remote == "sc://127.0.0.1:15002"
+
+
+def test_a_given_address_makes_a_part_external(monkeypatch):
+    monkeypatch.setenv("SHOPLAKE_KAFKA_BOOTSTRAP", "broker:9092")
+    monkeypatch.setenv("SHOPLAKE_SPARK_REMOTE", "sc://spark:15002")
+    settings = load_settings()
+    assert not settings.kafka_is_embedded and settings.bootstrap == "broker:9092"
+    assert not settings.spark_is_embedded and settings.remote == "sc://spark:15002"
+
+
+def test_an_empty_endpoint_means_aws(monkeypatch):
+    monkeypatch.setenv("SHOPLAKE_S3_ENDPOINT", "")
+    settings = load_settings()
+    assert not settings.s3_is_embedded and settings.endpoint == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("KAFKA_PORT", "80"), ("BUCKET", "No_Bucket"), ("TOP_N", "many"), ("SPARK_MEMORY_MB", "1")]
+)
+def test_a_wrong_setting_is_named_in_one_sentence(monkeypatch, name, value):
+    monkeypatch.setenv(f"SHOPLAKE_{name}", value)
+    with pytest.raises(UsageError, match=rf"SHOPLAKE_{name} is wrong: .*{value}") as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_env_file_is_read_and_the_environment_wins(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("SHOPLAKE_TOP_N=3\nSHOPLAKE_BUCKET=from-file\n")
+    monkeypatch.setenv("SHOPLAKE_TOP_N", "5")
+    settings = load_settings()
+    assert (settings.top_n, settings.bucket) == (5, "from-file")
+
+
+def test_env_example_says_what_the_settings_say():
+    assert PATH.read_text() == env_example(), "run `python -m lakehouse.env_example`"
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_env_example_uncommented_is_valid(tmp_path):
+    lines = [line.removeprefix("#") for line in PATH.read_text().splitlines() if line.startswith("#SHOPLAKE_")]
+    kept = [line for line in lines if not line.endswith("=")]
+    (tmp_path / ".env").write_text("\n".join(kept))
+    assert load_settings() == Settings(_env_file=None)
