@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ SETTINGS = Settings(_env_file=None)
 class FakeSender:
     """Acknowledges everything at once."""
 
-    sent: list[tuple[float, Record]] = []
+    sent: ClassVar[list[tuple[float, Record]]] = []
 
     def __init__(self, _settings: object, counters: list[int], _stop: object, _ledger: Path | None) -> None:
         self.counters = counters
