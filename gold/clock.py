@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,6 +20,16 @@ def micros(moment: datetime) -> int:
 def moment_column(moment: datetime) -> Column:
     """A moment as a timestamp literal that does not depend on the client's time zone."""
     return F.timestamp_micros(F.lit(micros(moment)))
+
+
+def with_moment(frame: DataFrame, moment: datetime, name: str) -> DataFrame:
+    """`frame` with the moment as a column, in every row.
+
+    A literal would be a constant in the code that Spark generates, compiled anew for every other moment; a column
+    lets a query that runs every second keep its compiled code.
+    """
+    row = frame.sparkSession.range(1).select(moment_column(moment).alias(name))
+    return frame.crossJoin(F.broadcast(row))
 
 
 def hour_start(event_time: str = "event_time") -> Column:

@@ -44,6 +44,6 @@ Rounded figures of general reference. A country that is not here is unknown: no 
 """
 
 
-def radius_km(country: str) -> float:
-    """The radius of a circle of the country's area."""
-    return sqrt(COUNTRIES[country][2] * 1000 / pi)
+CODES = ",".join(COUNTRIES)
+CIRCLES = ",".join(f"{code}:{lat} {lon} {sqrt(area * 1000 / pi):.0f}" for code, (lat, lon, area) in COUNTRIES.items())
+"""All circles as one text: code, latitude, longitude, radius in km. An expression tree of them is slow to plan."""

@@ -5,13 +5,14 @@ How it works, and why so: docs/decisions/fraud-episodes.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_, or_
 from string import Formatter
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -24,16 +25,8 @@ from pyspark.sql.types import (
 )
 
 from gold.clock import micros, moment_column
-from gold.fraud_measures import (
-    HISTORY_FIELDS,
-    MEASURES,
-    considered,
-    distance_km,
-    is_declined,
-    place,
-    span_seconds,
-)
-from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Entity, Rule, Watch
+from gold.fraud_measures import HISTORY_FIELDS, MEASURES, considered, is_declined, is_evaluable, span_seconds
+from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
 from lakehouse.table import Table, column
 
 TABLE = Table(
@@ -71,19 +64,26 @@ without a busy time are sorted out in a backfill of months as they are in a live
 MOST_EVENTS = max(rule.most_events for rule in RULES)
 """Bounds the work and the evidence per event, also behind the largest address."""
 
+MICROSECOND = timedelta(microseconds=1)
+DECIMALS = {"mean_gap": 1, "gap_variation": 2}
+SUBJECT = ("chunk", "entity_type", "entity")
+
 
 @dataclass(frozen=True)
 class _Look:
-    """A rule's watch on one kind of entity; `number` orders them as RULES does."""
+    """A rule's watch on one kind of entity; numbers count in the order of RULES and their watches."""
 
     number: int
+    rule_number: int
     rule: Rule
     watch: Watch
 
 
 LOOKS = tuple(
-    _Look(number, rule, watch)
-    for number, (rule, watch) in enumerate((rule, watch) for rule in RULES for watch in rule.watches)
+    _Look(number, rule_number, rule, watch)
+    for number, (rule_number, rule, watch) in enumerate(
+        (rule_number, rule, watch) for rule_number, rule in enumerate(RULES) for watch in rule.watches
+    )
 )
 
 
@@ -91,7 +91,8 @@ def flags(events: DataFrame, emit_from: datetime, emit_to: datetime, detected_at
     """Rows of TABLE: the flags whose first crossing lies in [emit_from, emit_to).
 
     `events` has the columns of silver.events and covers at least [emit_from - CONTEXT, emit_to). The result
-    depends on the set of these events only, so that live batches, late data and backfill agree.
+    depends on the set of these events only, so that live batches, late data and backfill agree. The shorter
+    the range, the fewer entities are looked at.
     """
     subjects = _subjects(events, emit_from, emit_to)
     watched = _watched(subjects, _candidates(subjects))
@@ -99,60 +100,56 @@ def flags(events: DataFrame, emit_from: datetime, emit_to: datetime, detected_at
 
 
 def _subjects(events: DataFrame, emit_from: datetime, emit_to: datetime) -> DataFrame:
-    """Every event once per entity that a rule looks at, and once per chunk that needs it."""
+    """Every event once per entity it may say something about, and once per chunk that needs it.
+
+    `chunk` is the first moment for which it emits flags, `at` the event's moment, in microseconds.
+    """
     is_in_range = (F.col("event_time") >= moment_column(emit_from - CONTEXT)) & (
         F.col("event_time") < moment_column(emit_to)
     )
-    recent = _in_chunks(events.where(is_in_range), emit_from, emit_to)
-    return reduce(DataFrame.unionByName, [_subjects_of(recent, entity) for entity in ENTITY_COLUMNS])
+    recent = events.where(is_in_range).select(
+        "*", F.unix_micros("event_time").alias("at"), _chunk(emit_from, emit_to).alias("chunk")
+    )
+    others = [
+        F.struct(F.lit(entity).alias("entity_type"), F.col(name).alias("entity"))
+        for entity, name in ENTITY_COLUMNS.items()
+        if entity != "user"
+    ]
+    all_of_users = recent.select(F.lit("user").alias("entity_type"), F.col("user_id").alias("entity"), *_facts())
+    purchases_of_others = recent.where(considered("purchases")).select(F.inline(F.array(*others)), *_facts())
+    return all_of_users.unionByName(purchases_of_others.where(F.col("entity").isNotNull()))
 
 
-def _in_chunks(events: DataFrame, emit_from: datetime, emit_to: datetime) -> DataFrame:
-    """Adds `chunk_start`: the first moment for which the chunk that the event belongs to emits flags."""
+def _facts() -> list[Column | str]:
+    """What the rules use of an event, each condition evaluated once."""
+    kinds: list[Column | str] = [considered(kind).alias(kind) for kind in ("views", "purchases", "paid_purchases")]
+    fields: list[Column | str] = ["event_id", "user_id", "device_id", "ip", "country", "card_fingerprint"]
+    return ["chunk", "at", *fields, is_declined().alias("is_declined"), F.lit(True).alias("events"), *kinds]
+
+
+def _chunk(emit_from: datetime, emit_to: datetime) -> Column:
+    start, length, context = micros(emit_from), CHUNK // MICROSECOND, CONTEXT // MICROSECOND
     if emit_to - emit_from <= CHUNK:
-        return events.withColumn("chunk_start", moment_column(emit_from))
-    start, length, context = micros(emit_from), CHUNK // timedelta(microseconds=1), CONTEXT // timedelta(microseconds=1)
+        return F.lit(start)
     since = F.unix_micros("event_time") - start
-    last_chunk = F.lit((micros(emit_to) - 1 - start) // length)
+    last = (micros(emit_to) - 1 - start) // length
     own = F.greatest(F.floor(since / length), F.lit(0))
-    latest = F.least(F.floor((since + context) / length), last_chunk)
-    chunk = F.explode(F.sequence(own, latest))
-    return events.withColumn("chunk", chunk).withColumn(
-        "chunk_start", F.timestamp_micros(F.lit(start) + F.col("chunk") * length)
-    )
-
-
-def _subjects_of(events: DataFrame, entity: Entity) -> DataFrame:
-    """The events at which some rule looks for this kind of entity."""
-    kinds = {look.rule.considers for look in LOOKS if look.watch.entity == entity}
-    has_entity = F.col(ENTITY_COLUMNS[entity]).isNotNull()
-    return events.where(has_entity & reduce(or_, map(considered, sorted(kinds)))).select(
-        "chunk_start",
-        F.lit(entity).alias("entity_type"),
-        F.col(ENTITY_COLUMNS[entity]).alias("entity"),
-        "event_time",
-        "event_id",
-        "event_type",
-        "user_id",
-        "device_id",
-        "country",
-        "product_id",
-        "payment_status",
-        "card_fingerprint",
-    )
+    latest = F.least(F.floor((since + context) / length), F.lit(last))
+    return F.explode(F.sequence(own * length + start, latest * length + start, F.lit(length)))
 
 
 def _candidates(subjects: DataFrame) -> DataFrame:
     """The entities that could cross, with the looks under which they could: a cheap necessary condition."""
-    aggregates: dict[str, Column] = {"last_time": F.max("event_time")}
+    aggregates: dict[str, Column] = {"last_at": F.max("at")}
     possible = [F.when(_may_cross(look, aggregates), F.lit(look.number)) for look in LOOKS]
-    is_active = F.col("last_time") >= F.col("chunk_start")
+    is_active = F.col("last_at") >= F.col("chunk")
     return (
-        subjects.groupBy("chunk_start", "entity_type", "entity")
+        subjects.groupBy(*SUBJECT)
         .agg(*(aggregate.alias(name) for name, aggregate in aggregates.items()))
         .where(is_active)
-        .select("chunk_start", "entity_type", "entity", F.array_compact(F.array(*possible)).alias("looks"))
-        .where(F.size("looks") > 0)
+        .select(*SUBJECT, F.explode(F.array_compact(F.array(*possible))).alias("look"))
+        .groupBy(*SUBJECT)
+        .agg(F.collect_list("look").alias("looks"))
     )
 
 
@@ -167,17 +164,17 @@ def _may_cross(look: _Look, aggregates: dict[str, Column]) -> Column:
 
 def _may_hold(rule: Rule, condition: Condition, aggregates: dict[str, Column]) -> Column:
     measure = MEASURES[condition.measure]
-    if condition.at_least is None:
-        return F.lit(True)
-    name = f"{rule.rule_id} events"
-    is_considered = considered(rule.considers) & _is_recent(rule)
     may_hold = F.lit(True)
+    if condition.at_least is None:
+        return may_hold
+    is_considered = F.col(rule.considers) & _is_recent(rule)
     if measure.counts_events:
-        aggregates[name] = F.count_if(is_considered)
-        may_hold = may_hold & (F.col(name) >= condition.at_least)
+        count = f"{rule.rule_id}_events"
+        aggregates[count] = F.count_if(is_considered)
+        may_hold = may_hold & (F.col(count) >= condition.at_least)
     if measure.differs_in and condition.at_least > 1:
         value = F.when(is_considered & F.col(measure.differs_in).isNotNull(), F.xxhash64(measure.differs_in))
-        least, greatest = f"{rule.rule_id} least {measure.differs_in}", f"{rule.rule_id} greatest {measure.differs_in}"
+        least, greatest = f"{rule.rule_id}_least_{measure.differs_in}", f"{rule.rule_id}_greatest_{measure.differs_in}"
         aggregates[least], aggregates[greatest] = F.min(value), F.max(value)
         may_hold = may_hold & (F.col(least) != F.col(greatest))
     return may_hold
@@ -185,51 +182,41 @@ def _may_hold(rule: Rule, condition: Condition, aggregates: dict[str, Column]) -
 
 def _is_recent(rule: Rule) -> Column:
     """Whether the event can still matter to a flag of its chunk."""
-    return F.col("event_time") >= F.col("chunk_start") - F.lit(rule.context)
+    return F.col("at") >= F.col("chunk") - rule.context // MICROSECOND
 
 
 def _watched(subjects: DataFrame, candidates: DataFrame) -> DataFrame:
     """The candidates' events, once per look that considers them."""
-    per_look = subjects.join(
-        F.broadcast(candidates), on=["chunk_start", "entity_type", "entity"], how="inner"
-    ).withColumn("look", F.explode("looks"))
-    is_considered = reduce(
-        or_,
-        (_is_look_of(rule) & considered(rule.considers) & _is_recent(rule) for rule in RULES),
+    rule_numbers = F.lit([look.rule_number for look in LOOKS])
+    is_judged = [F.col(rule.considers) & _is_recent(rule) & is_evaluable(rule) for rule in RULES]
+    return (
+        subjects.join(F.broadcast(candidates), on=list(SUBJECT), how="inner")
+        .select(*SUBJECT, F.explode("looks").alias("look"), *HISTORY_FIELDS, F.array(*is_judged).alias("is_judged"))
+        .withColumn("rule", rule_numbers[F.col("look")])
+        .where(F.col("is_judged")[F.col("rule")])
     )
-    return per_look.where(is_considered)
 
 
-def _is_look_of(rule: Rule) -> Column:
-    return F.col("look").isin([look.number for look in LOOKS if look.rule == rule])
-
-
-def _by_rule(values: dict[Rule, Column]) -> Column:
-    """The value of the row's rule."""
-    return F.coalesce(*(F.when(_is_look_of(rule), value) for rule, value in values.items()))
+def _of_rule(values: Sequence[int] | Sequence[float] | Sequence[str]) -> Column:
+    """The value of the row's rule, from one value per rule."""
+    return F.lit(list(values))[F.col("rule")]
 
 
 def _crossings(watched: DataFrame) -> DataFrame:
-    """The events at which an alternative of the look holds, with their history and the excess."""
-    in_order = Window.partitionBy("chunk_start", "look", "entity").orderBy("event_time", "event_id")
-    gap = (F.unix_micros("event_time") - F.unix_micros(F.lag("event_time").over(in_order))) / 1e6
-    with_steps = watched.select(
-        "chunk_start",
-        "look",
-        "entity_type",
-        "entity",
-        *HISTORY_FIELDS[:-3],
-        is_declined().alias("is_declined"),
-        gap.alias("gap_seconds"),
-        distance_km(F.lag(place("country")).over(in_order), place("country")).alias("step_km"),
-    )
-    last_events = F.collect_list(F.struct(*HISTORY_FIELDS)).over(in_order.rowsBetween(1 - MOST_EVENTS, 0))
+    """The events at which an alternative of the look holds, with history, measures and the excess."""
+    last_events = F.collect_list(F.struct(*HISTORY_FIELDS)).over(_in_order().rowsBetween(1 - MOST_EVENTS, 0))
+    event = (*SUBJECT, "rule", "look", "event_id", "user_id", "at")
     return (
-        with_steps.withColumn("last_events", last_events)
-        .withColumn("history", _once(_history()))
-        .withColumn("excess", _once(_excess()))
+        watched.select(*event, last_events.alias("last_events"))
+        .select(*event, _once(_history()).alias("history"))
+        .select(*event, "history", _once(_measures()).alias("measures"))
+        .select(*event, "history", "measures", _once(_excess()).alias("excess"))
         .where(F.col("excess").isNotNull())
     )
+
+
+def _in_order() -> WindowSpec:
+    return Window.partitionBy("chunk", "look", "entity").orderBy("at", "event_id")
 
 
 def _once(value: Column) -> Column:
@@ -239,53 +226,61 @@ def _once(value: Column) -> Column:
 
 def _history() -> Column:
     """The last events within the rule's window, as many as the rule looks at."""
-    begin = F.col("event_time") - _by_rule({rule: F.lit(rule.window) for rule in RULES})
-    most = _by_rule({rule: F.lit(rule.most_events) for rule in RULES})
-    in_window = F.filter("last_events", lambda event: event["event_time"] > begin)
-    return F.slice(in_window, -F.least(most, F.size(in_window)), most)
+    begin = F.col("at") - _of_rule([rule.window // MICROSECOND for rule in RULES])
+    most = _of_rule([rule.most_events for rule in RULES])
+    in_window = F.filter("last_events", lambda event: event["at"] > begin)
+    return F.slice(in_window, F.greatest(F.size(in_window) - most + 1, F.lit(1)), most)
+
+
+def _measures() -> Column:
+    """Every measure, by name; null where no condition or reason of the row's rule names it."""
+    return F.struct(
+        *(
+            F.when(F.col("rule").isin(_users_of(name)), measure.of(F.col("history"))).alias(name)
+            for name, measure in MEASURES.items()
+        )
+    )
+
+
+def _users_of(measure: str) -> list[int]:
+    """The numbers of the rules that use a measure."""
+    return [
+        look.rule_number
+        for look in LOOKS
+        if f"{{{measure}}}" in look.rule.reason
+        or any(condition.measure == measure for conditions in look.watch.any_of for condition in conditions)
+    ]
 
 
 def _excess() -> Column:
     """How many times its threshold the leading measure of an alternative is; null when none holds."""
-    history = F.col("history")
     return F.coalesce(
         *(
-            F.when((F.col("look") == look.number) & _holds(conditions, history), _ratio(conditions[0], history))
+            F.when(
+                (F.col("look") == look.number) & reduce(and_, map(_holds, conditions)),
+                F.col(f"measures.{conditions[0].measure}") / F.lit(conditions[0].at_least),
+            )
             for look in LOOKS
             for conditions in look.watch.any_of
         )
     )
 
 
-def _holds(conditions: tuple[Condition, ...], history: Column) -> Column:
-    checks = []
-    for condition in conditions:
-        value = MEASURES[condition.measure].of(history)
-        if condition.at_least is not None:
-            checks.append(value >= condition.at_least)
-        if condition.at_most is not None:
-            checks.append(value <= condition.at_most)
-    return reduce(and_, checks)
-
-
-def _ratio(condition: Condition, history: Column) -> Column:
-    return MEASURES[condition.measure].of(history) / F.lit(condition.at_least)
+def _holds(condition: Condition) -> Column:
+    value = F.col(f"measures.{condition.measure}")
+    return value <= F.lit(condition.at_most) if condition.at_least is None else value >= F.lit(condition.at_least)
 
 
 def _first_crossings(crossings: DataFrame) -> DataFrame:
     """The crossing that begins an episode, unless a more specific entity of the rule crosses there as well."""
-    in_order = Window.partitionBy("chunk_start", "look", "entity").orderBy("event_time", "event_id")
-    cooldown = _by_rule({rule: F.lit(rule.cooldown) for rule in RULES})
-    previous = F.lag("event_time").over(in_order)
-    begins_episode = previous.isNull() | (previous < F.col("event_time") - cooldown)
-    rule_number = _by_rule({rule: F.lit(number) for number, rule in enumerate(RULES)})
-    is_most_specific = F.col("look") == F.min("look").over(Window.partitionBy("chunk_start", "rule_number", "event_id"))
-    is_in_chunk = (F.col("event_time") >= F.col("chunk_start")) & (
-        F.col("event_time") < F.col("chunk_start") + F.lit(CHUNK)
-    )
+    cooldown = _of_rule([rule.cooldown // MICROSECOND for rule in RULES])
+    previous = F.lag("at").over(_in_order())
+    same_event = Window.partitionBy("chunk", "rule", "event_id")
+    begins_episode = previous.isNull() | (previous < F.col("at") - cooldown)
+    is_most_specific = F.col("look") == F.min("look").over(same_event)
+    is_in_chunk = (F.col("at") >= F.col("chunk")) & (F.col("at") < F.col("chunk") + CHUNK // MICROSECOND)
     return (
         crossings.withColumn("begins_episode", begins_episode)
-        .withColumn("rule_number", rule_number)
         .withColumn("is_most_specific", is_most_specific)
         .where(F.col("begins_episode") & F.col("is_most_specific") & is_in_chunk)
     )
@@ -293,8 +288,9 @@ def _first_crossings(crossings: DataFrame) -> DataFrame:
 
 def _described(crossings: DataFrame, detected_at: datetime) -> DataFrame:
     """Rows of TABLE from first crossings."""
-    rule_id = _by_rule({rule: F.lit(rule.rule_id) for rule in RULES})
-    version = _by_rule({rule: F.lit(rule.version) for rule in RULES})
+    rule_id = _of_rule([rule.rule_id for rule in RULES])
+    version = _of_rule([rule.version for rule in RULES])
+    event_time = F.timestamp_micros("at")
     identity = F.concat_ws("\n", rule_id, version.cast("string"), "entity_type", "entity", "event_id")
     return crossings.select(
         F.sha2(identity, 256).alias("flag_id"),
@@ -302,31 +298,35 @@ def _described(crossings: DataFrame, detected_at: datetime) -> DataFrame:
         rule_id.alias("rule_id"),
         version.alias("rule_version"),
         _score().alias("score"),
-        _by_rule({rule: F.lit(rule.severity) for rule in RULES}).alias("severity"),
-        _by_rule({rule: _reason(rule) for rule in RULES}).alias("reason"),
+        _of_rule([rule.severity for rule in RULES]).alias("severity"),
+        _reason().alias("reason"),
         "entity_type",
         "entity",
-        F.col("history")[0]["event_time"].alias("window_start"),
-        F.col("event_time").alias("window_end"),
+        F.timestamp_micros(F.col("history")[0]["at"]).alias("window_start"),
+        event_time.alias("window_end"),
         F.col("history")["event_id"].alias("evidence"),
-        "event_time",
+        event_time.alias("event_time"),
         moment_column(detected_at).alias("detected_at"),
-        F.to_date("event_time").alias("event_date"),
+        F.to_date(event_time).alias("event_date"),
     )
 
 
 def _score() -> Column:
     """Severity's floor, and above it the nearer to 1 the further and the faster the threshold was passed."""
-    floor = _by_rule({rule: F.lit(SEVERITY_FLOORS[rule.severity]) for rule in RULES})
-    window = _by_rule({rule: F.lit(rule.window.total_seconds()) for rule in RULES})
+    floor = _of_rule([SEVERITY_FLOORS[rule.severity] for rule in RULES])
+    window = _of_rule([rule.window.total_seconds() for rule in RULES])
     haste = window / F.greatest(span_seconds(F.col("history")), F.lit(1.0))
     return F.round(1 - (1 - floor) / (F.col("excess") * haste), 3)
 
 
-def _reason(rule: Rule) -> Column:
+def _reason() -> Column:
     """The rule's sentence with its measures filled in."""
+    return F.coalesce(*(F.when(F.col("rule") == number, _sentence(rule.reason)) for number, rule in enumerate(RULES)))
+
+
+def _sentence(template: str) -> Column:
     parts = []
-    for text, name, _, _ in Formatter().parse(rule.reason):
+    for text, name, _, _ in Formatter().parse(template):
         parts.append(F.lit(text))
         if name:
             parts.append(_worded(name))
@@ -334,15 +334,12 @@ def _reason(rule: Rule) -> Column:
 
 
 def _worded(name: str) -> Column:
-    history = F.col("history")
-    if name in ("entity", "entity_type"):
-        return F.col(name)
+    if name == "entity_type":
+        return F.col("entity_type")
     if name == "span":
-        seconds = span_seconds(history)
-        minutes = F.format_string("%.1f minutes", seconds / 60)
-        return F.when(seconds < 120, F.format_string("%.0f seconds", seconds)).otherwise(minutes)
-    if name in ("mean_gap", "gap_variation"):
-        return F.format_string("%.2f", MEASURES[name].of(history))
-    if name == "distance":
-        return F.format_string("%.0f", MEASURES[name].of(history))
-    return MEASURES[name].of(history).cast("string")
+        return F.concat(F.format_number(span_seconds(F.col("history")) / 60, 1), F.lit(" minutes"))
+    if name == "country":
+        return F.element_at("history", -1)["country"]
+    if name == "previous_country":
+        return F.col("history")[0]["country"]
+    return F.format_number(F.col(f"measures.{name}"), DECIMALS.get(name, 0))

@@ -1,40 +1,32 @@
-"""What fraud rules measure, and which events they consider.
+"""What fraud rules consider, need and measure.
 
 A measure is an expression over `history`, an array of an entity's last events up to and including the one
-that is judged, in order of event_time and event_id.
+that is judged, in order of event_time and event_id. Expressions are kept small: they are planned anew for
+every micro-batch, which costs more than running them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import radians
+from functools import reduce
+from operator import and_, or_
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from gold.countries import COUNTRIES, radius_km
-from gold.fraud_rules import Considers
+from gold.countries import CIRCLES, CODES
+from gold.fraud_rules import Considers, Rule
 from gold.shop import is_paid_purchase
 
 EARTH_RADIUS_KM = 6371.0
-HISTORY_FIELDS = (
-    "event_time",
-    "event_id",
-    "user_id",
-    "device_id",
-    "country",
-    "card_fingerprint",
-    "is_declined",
-    "gap_seconds",
-    "step_km",
-)
-"""What `history` keeps of an event. `gap_seconds` and `step_km` lead from the entity's event before."""
+HISTORY_FIELDS = ("at", "event_id", "user_id", "device_id", "country", "card_fingerprint", "is_declined")
+"""What `history` keeps of an event; `at` is event_time in microseconds since the epoch."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number (or a text, for reasons) about `history`, and what it cannot do without.
+    """A number about `history`, and what it cannot do without.
 
     A measure that `counts_events` is at most the number of events; one that `differs_in` a column needs two
     values of it. Both sort out most entities by a cheap aggregate, before any history is built.
@@ -46,15 +38,27 @@ class Measure:
 
 
 def considered(considers: Considers) -> Column:
-    """Whether a rule looks at an event. Never null."""
+    """Whether a rule looks at an event of silver. Never null."""
+    event_type = F.col("event_type")
     conditions = {
-        "events": F.lit(True),
-        "located events": F.coalesce(F.col("country").isin(list(COUNTRIES)), F.lit(False)),
-        "views": F.col("event_type").isin("product_view", "page_view"),
-        "purchases": F.col("event_type") == "purchase",
-        "paid purchases": is_paid_purchase(),
+        "events": lambda: F.lit(True),
+        "views": lambda: event_type.isin("product_view", "page_view"),
+        "purchases": lambda: event_type == "purchase",
+        "paid_purchases": is_paid_purchase,
     }
-    return conditions[considers]
+    return conditions[considers]()
+
+
+def is_evaluable(rule: Rule) -> Column:
+    """Whether an event carries what the rule needs: of each group of fields, one. Never null."""
+    groups = (reduce(or_, map(_is_known, fields)) for fields in rule.needs)
+    return reduce(and_, groups, F.lit(True))
+
+
+def _is_known(field: str) -> Column:
+    if field == "country":
+        return F.coalesce(F.find_in_set("country", F.lit(CODES)), F.lit(0)) > 0
+    return F.col(field).isNotNull()
 
 
 def is_declined() -> Column:
@@ -62,44 +66,9 @@ def is_declined() -> Column:
     return F.coalesce(F.col("payment_status"), F.lit("approved")) == "declined"
 
 
-def distance_km(origin: Column, target: Column) -> Column:
-    """Kilometres between the borders of two countries seen as circles; 0 for neighbours, null when unknown."""
-    lat_1, lon_1, lat_2, lon_2 = (origin["lat"], origin["lon"], target["lat"], target["lon"])
-    haversine = F.pow(F.sin((lat_2 - lat_1) / 2), 2) + F.cos(lat_1) * F.cos(lat_2) * F.pow(
-        F.sin((lon_2 - lon_1) / 2), 2
-    )
-    between_middles = F.asin(F.sqrt(haversine)) * (2 * EARTH_RADIUS_KM)
-    return F.greatest(between_middles - origin["radius_km"] - target["radius_km"], F.lit(0.0))
-
-
-def place(country: str) -> Column:
-    """The circle of a country: latitude and longitude in radians, radius; null when the country is unknown."""
-    circles = [
-        part
-        for code, (lat, lon, _) in COUNTRIES.items()
-        for part in (
-            F.lit(code),
-            F.struct(
-                F.lit(radians(lat)).alias("lat"),
-                F.lit(radians(lon)).alias("lon"),
-                F.lit(radius_km(code)).alias("radius_km"),
-            ),
-        )
-    ]
-    return F.try_element_at(F.create_map(*circles), F.col(country))
-
-
 def span_seconds(history: Column) -> Column:
     """Seconds between the first and the last event."""
-    return _seconds(_last(history)["event_time"]) - _seconds(history[0]["event_time"])
-
-
-def _last(history: Column) -> Column:
-    return F.element_at(history, -1)
-
-
-def _seconds(moment: Column) -> Column:
-    return F.unix_micros(moment) / 1e6
+    return (F.element_at(history, -1)["at"] - history[0]["at"]) / 1e6
 
 
 def _distinct(history: Column, name: str) -> Column:
@@ -111,22 +80,40 @@ def _declined(history: Column) -> Column:
 
 
 def _mean_gap(history: Column) -> Column:
-    return span_seconds(history) / F.greatest(F.size(history) - 1, F.lit(1))
+    """Seconds from one event to the next, on average; null for a single event."""
+    return F.try_divide(span_seconds(history), F.size(history) - 1)
 
 
 def _gap_variation(history: Column) -> Column:
     """Standard deviation of the gaps between the events over their mean; null without a gap."""
-    gaps = F.slice(history, 2, F.greatest(F.size(history) - 1, F.lit(0)))["gap_seconds"]
-    squares = F.aggregate(gaps, F.lit(0.0), lambda total, gap: total + gap * gap)
+    times = history["at"]
+    gaps = F.zip_with(times, F.slice(times, 2, F.size(times)), lambda first, second: (second - first) / 1e6)
+    squares = F.aggregate(F.array_compact(gaps), F.lit(0.0), lambda total, gap: total + gap * gap)
     mean = _mean_gap(history)
-    variance = F.greatest(F.try_divide(squares, F.size(gaps)) - mean * mean, F.lit(0.0))
-    return F.try_divide(F.sqrt(variance), mean)
+    variance = F.try_divide(squares, F.size(times) - 1) - mean * mean
+    return F.try_divide(F.sqrt(F.greatest(variance, F.lit(0.0))), mean)
+
+
+def _distance_km(history: Column) -> Column:
+    """Kilometres between the borders of the first and the last country, seen as circles; 0 for neighbours."""
+    lat_1, lon_1, radius_1 = _circle(history[0]["country"])
+    lat_2, lon_2, radius_2 = _circle(F.element_at(history, -1)["country"])
+    cosine = F.sin(lat_1) * F.sin(lat_2) + F.cos(lat_1) * F.cos(lat_2) * F.cos(lon_2 - lon_1)
+    between_middles = F.acos(F.least(cosine, F.lit(1.0))) * EARTH_RADIUS_KM
+    return F.greatest(between_middles - radius_1 - radius_2, F.lit(0.0))
+
+
+def _circle(country: Column) -> tuple[Column, Column, Column]:
+    """Latitude and longitude of a country's middle in radians, and its radius in km; null when unknown."""
+    circles = F.str_to_map(F.lit(CIRCLES), F.lit(","), F.lit(":"))
+    parts = F.split(F.try_element_at(circles, country), " ")
+    lat, lon, radius = (parts[number].cast("double") for number in range(3))
+    return F.radians(lat), F.radians(lon), radius
 
 
 def _speed(history: Column) -> Column:
-    """Kilometres per hour over the last step; a step within one second counts as one second."""
-    hours = F.greatest(_last(history)["gap_seconds"], F.lit(1.0)) / 3600
-    return _last(history)["step_km"] / hours
+    """Kilometres per hour from the first to the last country; less than a second counts as one."""
+    return _distance_km(history) * 3600 / F.greatest(span_seconds(history), F.lit(1.0))
 
 
 MEASURES: dict[str, Measure] = {
@@ -144,8 +131,6 @@ MEASURES: dict[str, Measure] = {
     ),
     "mean_gap": Measure(_mean_gap),
     "gap_variation": Measure(_gap_variation),
-    "distance": Measure(lambda history: _last(history)["step_km"], differs_in="country"),
+    "distance": Measure(_distance_km, differs_in="country"),
     "speed": Measure(_speed, differs_in="country"),
-    "country": Measure(lambda history: _last(history)["country"]),
-    "previous_country": Measure(lambda history: history[0]["country"]),
 }

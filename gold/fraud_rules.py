@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-Considers = Literal["events", "located events", "views", "purchases", "paid purchases"]
+Considers = Literal["events", "views", "purchases", "paid_purchases"]
 Entity = Literal["user", "device", "ip", "card"]
 Severity = Literal["low", "medium", "high"]
 
@@ -77,7 +77,7 @@ PURCHASE_VELOCITY = Rule(
     rule_id="purchase_velocity",
     version=1,
     title="Purchases in quick succession",
-    considers="paid purchases",
+    considers="paid_purchases",
     window=timedelta(minutes=10),
     cooldown=timedelta(minutes=30),
     severity="medium",
@@ -168,7 +168,7 @@ ACCOUNT_RING = Rule(
     rule_id="account_ring",
     version=1,
     title="Many accounts buy as one",
-    considers="paid purchases",
+    considers="paid_purchases",
     window=timedelta(minutes=60),
     cooldown=timedelta(minutes=30),
     severity="high",
@@ -198,7 +198,7 @@ IMPOSSIBLE_TRAVEL = Rule(
     rule_id="impossible_travel",
     version=1,
     title="A change of country faster than travel",
-    considers="located events",
+    considers="events",
     window=timedelta(minutes=80),
     cooldown=timedelta(minutes=10),
     severity="high",

@@ -8,10 +8,11 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructType, TimestampType
 
-from gold.clock import hour_date, hour_start, moment_column
+from gold.clock import hour_date, hour_start, moment_column, with_moment
 from gold.shop import is_product_view
 from lakehouse.table import Table, column
 
+HOUR = F.expr("INTERVAL 1 HOUR")
 RANKED_PRODUCT = [
     column("rank", IntegerType(), "1 is the most viewed; equal views in order of product_id"),
     column("product_id", StringType(), "The product"),
@@ -82,12 +83,11 @@ def with_status(ranks: DataFrame, closed_before: datetime, updated_at: datetime)
 
 def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:
     """Rows of LAST_HOUR: the `top_n` products viewed in (as_of - 60 minutes, as_of]; no rows after a silent hour."""
-    end = moment_column(as_of)
-    start = moment_column(as_of - timedelta(hours=1))
-    is_recent = (F.col("event_time") > start) & (F.col("event_time") <= end)
-    return _ranked(events.where(is_recent & is_product_view()), end, top_n).select(
+    dated = with_moment(events.where(is_product_view()), as_of, "as_of")
+    is_recent = (F.col("event_time") > F.col("as_of") - HOUR) & (F.col("event_time") <= F.col("as_of"))
+    return _ranked(dated.where(is_recent), F.col("as_of"), top_n).select(
         F.col("period").alias("as_of"),
-        start.alias("window_start"),
+        (F.col("period") - HOUR).alias("window_start"),
         "rank",
         "product_id",
         "product_name",
