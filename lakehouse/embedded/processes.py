@@ -20,13 +20,22 @@ def lake_mark(settings: Settings) -> dict[str, str]:
 
 def lake_processes(settings: Settings) -> list[psutil.Process]:
     """All processes that descend from a supervisor of this lake, whoever is their parent now."""
-    wanted = lake_mark(settings)[MARK]
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == wanted:
-                found.append(process)
-    return found
+    return [one for one in psutil.process_iter() if one.pid != os.getpid() and _belongs_to(one, settings)]
+
+
+def is_alive(settings: Settings, pid: int) -> bool:
+    """Whether this process id still is a process of this lake."""
+    try:
+        return _belongs_to(psutil.Process(pid), settings)
+    except psutil.Error:
+        return False
+
+
+def _belongs_to(process: psutil.Process, settings: Settings) -> bool:
+    """Whether a process carries the lake's mark. A zombie has no environment any more, and so no mark."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARK) == lake_mark(settings)[MARK]
+    return False
 
 
 def end_processes(processes: Iterable[psutil.Process], patience: float) -> None:

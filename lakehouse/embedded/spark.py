@@ -56,6 +56,8 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         jars: class_path("spark").replace(":", separator),
         "spark.driver.extraJavaOptions": (
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
+            # Generated methods are long: let the JIT compile them all the same, and keep what it compiled.
+            "-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=512m "
             f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
         ),
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
@@ -73,6 +75,9 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
         # Micro-batches are small: planning again in the middle costs more than it finds.
         "spark.sql.adaptive.enabled": "false",
+        # A micro-batch runs some two hundred generated classes. The default of 100 would have each of them
+        # compiled again for every batch, which costs more than the batch.
+        "spark.sql.codegen.cache.maxEntries": "5000",
         "spark.sql.debug.maxToStringFields": "100",
         "spark.scheduler.mode": "FAIR",
         "spark.cleaner.periodicGC.interval": "10min",

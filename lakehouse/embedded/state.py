@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from lakehouse.embedded.lock import lock_holder
-from lakehouse.embedded.processes import memory_mb
+from lakehouse.embedded.processes import is_alive, memory_mb
 from lakehouse.embedded.service import Service
 from lakehouse.embedded.services import services
 from lakehouse.embedded.stream import lag, stream_state
@@ -89,8 +87,9 @@ def status(settings: Settings) -> dict[str, dict[str, Any]]:
     """State, address, process id and memory of each part, and the stream's lag: what `shoplake status` tells."""
     snapshot = read_state(settings)
     is_supervised = lock_holder(settings) is not None
+    known = snapshot.services if snapshot else {}
     report = {
-        service.name: _service_status(service, snapshot.services.get(service.name) if snapshot else None, is_supervised)
+        service.name: _service_status(settings, service, known.get(service.name), is_supervised)
         for service in services(settings)
     }
     stream = report["stream"]
@@ -100,14 +99,16 @@ def status(settings: Settings) -> dict[str, dict[str, Any]]:
     return report
 
 
-def _service_status(service: Service, known: ServiceState | None, is_supervised: bool) -> dict[str, Any]:
+def _service_status(
+    settings: Settings, service: Service, known: ServiceState | None, is_supervised: bool
+) -> dict[str, Any]:
     found: dict[str, Any] = {"state": "down", service.address_name: service.address, "pid": None, "memory_mb": 0}
     found["message"] = known.message if known else ""
     if not service.is_embedded:
         return {**found, "state": "external"}
     if known is None:
         return found
-    if known.pid is not None and _is_alive(known.pid):
+    if known.pid is not None and is_alive(settings, known.pid):
         found |= {"pid": known.pid, "memory_mb": memory_mb(known.pid)}
         found["state"] = known.state
         if not is_supervised:
@@ -116,10 +117,3 @@ def _service_status(service: Service, known: ServiceState | None, is_supervised:
     elif is_supervised:
         found["state"] = known.state
     return found
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

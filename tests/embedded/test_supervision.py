@@ -63,7 +63,8 @@ def test_one_port_for_two_parts_is_refused(tmp_path):
 
 def test_pauses_grow_and_start_over_after_a_healthy_while():
     restart = Restart()
-    assert [restart.plan(0, None) for _ in range(8)] == [
+    pauses = [restart.plan(0, None) for _ in range(8)]
+    assert pauses == [
         1,
         2,
         4,
@@ -157,7 +158,7 @@ def test_what_has_to_be_done_once_is_done_once_and_its_failure_is_told(settings)
 
 def test_leftovers_are_found_by_their_mark_and_nothing_else_is(settings, tmp_path):
     other = free_settings(tmp_path / "other")
-    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', %r], start_new_session=True)" % SLEEP
+    start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
     environment = {**os.environ, **processes.lake_mark(settings)}
     subprocess.run([sys.executable, "-c", start], env=environment, check=True)
     bystander = subprocess.Popen([sys.executable, "-c", SLEEP])

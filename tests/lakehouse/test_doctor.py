@@ -55,13 +55,13 @@ def test_too_little_memory_is_a_failure(tmp_path, monkeypatch):
 def test_a_full_disk_is_a_failure(tmp_path, monkeypatch):
     usage = doctor.shutil.disk_usage(tmp_path)._replace(free=2**30)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _folder: usage)
-    with pytest.raises(UsageError, match="1 GB are free .* SHOPLAKE_DATA_DIR"):
+    with pytest.raises(UsageError, match=r"1 GB are free .* SHOPLAKE_DATA_DIR"):
         require_startable(free_settings(tmp_path))
 
 
 def test_a_data_folder_that_cannot_be_made_is_a_failure(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot be written .* SHOPLAKE_DATA_DIR"):
+    with pytest.raises(UsageError, match=r"cannot be written .* SHOPLAKE_DATA_DIR"):
         require_startable(free_settings(tmp_path / "file"))
 
 
