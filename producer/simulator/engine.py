@@ -24,7 +24,7 @@ from producer.simulator.noise import Noise
 from producer.simulator.options import SimulationOptions
 from producer.simulator.randomness import derive, generator, opaque_ids
 from producer.simulator.sessions import Scripts
-from producer.simulator.shoppers import Population, Returning, Shopper, Visit, visit
+from producer.simulator.shoppers import Population, Returning, Shopper, Visit, make_device, visit
 from producer.simulator.truth import Truth
 
 SECOND_MS = 1000
@@ -32,6 +32,8 @@ EVENTS_PER_SESSION = 6.3
 """About how long a session is; the history corrects itself day by day, live traffic second by second."""
 BUSY_MS = 30 * 60_000
 """A person who has just been here does not come again within this time."""
+RETURNING = 0.5
+"""Share of live sessions for which somebody from the history is asked first."""
 WARM_UP_MS = 180_000
 """At the start of live traffic some sessions are already under way."""
 SCENARIOS = (*FRAUD, *LOOKALIKES)
@@ -167,10 +169,11 @@ class _Simulation:
             self._session(self._somebody(at), at, under_way)
 
     def _somebody(self, at_ms: int) -> Shopper:
-        """A shopper who is not busy right now."""
+        """A shopper who is not busy right now: every other time one of the history's, if they have time."""
         roll = self._rng.random
-        for _ in range(5):
-            index = int(roll() * self._people)
+        known = roll() < RETURNING
+        for attempt in range(5):
+            index = int(roll() * (self._options.population if known and attempt < 2 else self._people))
             last = self._last_seen.get(index)
             if last is None or at_ms - last[0] > BUSY_MS:
                 break
@@ -181,7 +184,7 @@ class _Simulation:
     def _session(self, shopper: Shopper, at_ms: int, under_way: bool = False) -> int:
         """Plan one session; returns how many events it has."""
         roll = self._rng.random
-        device = shopper.devices[int(roll() ** 1.5 * len(shopper.devices))]
+        device = make_device(*shopper.device_rolls[int(roll() ** 1.5 * len(shopper.device_rolls))])
         country = self._population.country_now(shopper, at_ms, self._last_seen.get(shopper.number))
         on_the_road = country != shopper.country or (device.kind == "mobile" and roll() < 0.35)
         ip = self._world.ip_of(shopper, at_ms) if on_the_road else shopper.ip

@@ -92,13 +92,14 @@ class Scripts:
         steps.append((at + 300, "page_view", self.page("/cart", device)))
         at += 4000 + int(-25000 * math.log(1.0 - roll()))
         lines = [(product, 1 if roll() < 0.8 else rng.randrange(2, 5)) for product in cart]
-        order, card = next(self._orders), shopper.cards[int(roll() * len(shopper.cards))]
+        order, cards = next(self._orders), shopper.cards
+        card = cards[int(roll() * len(cards))]
         declined = shopper.payment_method != "invoice" and roll() < DECLINE
         steps.append((at, "purchase", self.purchase(order, lines, shopper.payment_method, card, declined)))
         while declined and roll() < TRY_AGAIN:
             at += 8000 + int(-30000 * math.log(1.0 - roll()))
             declined = roll() < 0.25
-            card = shopper.cards[int(roll() * len(shopper.cards))]
+            card = cards[int(roll() * len(cards))]
             steps.append((at, "purchase", self.purchase(order, lines, shopper.payment_method, card, declined)))
 
     def page(self, url: str, device: Device) -> orjson.Fragment:

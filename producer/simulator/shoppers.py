@@ -42,17 +42,27 @@ class Device(NamedTuple):
 
 
 class Shopper(NamedTuple):
-    """A person with an account."""
+    """A person with an account. Devices and cards are made when asked for: most visits need one device, no card."""
 
     number: int
     user_id: str
     key: bytes
     country: str
     ip: str
-    devices: tuple[Device, ...]
-    cards: tuple[str, ...]
+    device_rolls: tuple[tuple[int, int | None], ...]
+    card_rolls: tuple[int, ...]
     payment_method: str
     favourite: int
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices, the most used first."""
+        return tuple(make_device(*roll) for roll in self.device_rolls)
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """Fingerprints of the cards."""
+        return tuple(f"c{scramble(roll):016x}" for roll in self.card_rolls)
 
 
 class Visit(NamedTuple):
@@ -97,17 +107,18 @@ class Population:
         shares_home = household % 100 < 20
         user_id = f"u{self._tag}{scramble32(index ^ self._salt32):08x}"
         lives = household if shares_home else roll
-        devices = [make_device(scramble(roll + n)) for n in range(1 + (roll % 100 >= 45) + (roll % 100 >= 85))]
+        owned = 1 + (roll % 100 >= 45) + (roll % 100 >= 85)
+        devices: list[tuple[int, int | None]] = [(roll + number, None) for number in range(owned)]
         if household % 100 < 6:
-            devices.append(make_device(household, TABLET))
+            devices.append((household, TABLET))
         return Shopper(
             number=index,
             user_id=user_id,
             key=user_id.encode(),
             country=_country(lives),
             ip=ip_address(lives >> 3),
-            devices=tuple(devices),
-            cards=tuple(f"c{scramble(roll ^ n):016x}" for n in range(1, 2 + (roll >> 24) % 3 // 2)),
+            device_rolls=tuple(devices),
+            card_rolls=tuple(roll ^ number for number in range(1, 2 + (roll >> 24) % 3 // 2)),
             payment_method=_METHODS[(roll >> 16) % len(_METHODS)],
             favourite=(roll >> 40) % CATEGORIES,
         )
@@ -115,8 +126,9 @@ class Population:
 
 def make_device(roll: int, kind: int | None = None) -> Device:
     """The device that belongs to a number; `kind` selects the browser."""
-    agent = _BROWSERS[roll % len(_BROWSERS) if kind is None else kind]
-    return Device(f"d{scramble(roll) & 0xFFFFFFFFFFFF:012x}", *agent)
+    number = scramble(roll)
+    agent = _BROWSERS[(number >> 50) % len(_BROWSERS) if kind is None else kind]
+    return Device(f"d{number & 0xFFFFFFFFFFFF:012x}", *agent)
 
 
 def _country(roll: int) -> str:
