@@ -84,10 +84,11 @@ class _Simulation:
 
     def records(self) -> Generator[Record, None, None]:
         try:
-            if self._options.history_ms:
-                yield from self._history()
-            if self._options.live:
-                yield from self._live_traffic()
+            for record in itertools.chain(
+                self._history() if self._options.history_ms else (), self._live_traffic() if self._options.live else ()
+            ):
+                self._truth.emitted(record.event_id)
+                yield record
         finally:
             self._truth.close()
 
@@ -238,7 +239,7 @@ class _Simulation:
     def _put(self, record: Record) -> None:
         self._records[int(record.due * 1000) // self._bucket_ms].append(record)
 
-    def _take(self, bucket: int) -> Iterator[Record]:
+    def _take(self, bucket: int) -> list[Record]:
         """What leaves in one bucket of time. Ordinary events are written only now, most of the work of all."""
         records = self._records.pop(bucket, [])
         noise, roll, width = self._noise, self._rng.random, self._bucket_ms
@@ -255,7 +256,4 @@ class _Simulation:
                 elif also is not None:
                     self._put(also)
         records.sort(key=_by_due)
-        emitted = self._truth.emitted
-        for record in records:
-            emitted(record.event_id)
-            yield record
+        return records
