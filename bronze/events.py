@@ -32,15 +32,18 @@ TABLE = Table(
 )
 
 
-def from_kafka(source: DataFrame, ingested_at: datetime) -> DataFrame:
-    """The records of a Kafka source as bronze rows, one each; `ingested_at` is UTC."""
-    return source.select(
-        "topic",
-        "partition",
-        "offset",
-        F.col("timestamp").alias("kafka_timestamp"),
-        "key",
-        "value",
-        F.lit(ingested_at).cast("timestamp").alias("ingested_at"),
-        F.lit(ingested_at.date()).alias("ingest_date"),
-    )
+RECORD_COLUMNS = ["topic", "partition", "offset", "kafka_timestamp", "key", "value"]
+
+
+def from_kafka(source: DataFrame) -> DataFrame:
+    """The records of a Kafka source with RECORD_COLUMNS, one row each."""
+    return source.select("topic", "partition", "offset", F.col("timestamp").alias("kafka_timestamp"), "key", "value")
+
+
+def ingested(records: DataFrame, at: datetime) -> DataFrame:
+    """Records with `ingested_at` and `ingest_date` (UTC) added.
+
+    Apart from `from_kafka`, and done last: a moment that changes with every micro-batch is a constant in the code
+    that Spark generates, and would have the large plan of the checks compiled anew every time.
+    """
+    return records.select("*", F.lit(at).cast("timestamp").alias("ingested_at"), F.lit(at.date()).alias("ingest_date"))

@@ -12,7 +12,6 @@ from gold.clock import hour_date, hour_start, moment_column, with_moment
 from gold.shop import is_product_view
 from lakehouse.table import Table, column
 
-HOUR = F.expr("INTERVAL 1 HOUR")
 RANKED_PRODUCT = [
     column("rank", IntegerType(), "1 is the most viewed; equal views in order of product_id"),
     column("product_id", StringType(), "The product"),
@@ -83,11 +82,13 @@ def with_status(ranks: DataFrame, closed_before: datetime, updated_at: datetime)
 
 def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:
     """Rows of LAST_HOUR: the `top_n` products viewed in (as_of - 60 minutes, as_of]; no rows after a silent hour."""
+    hour = F.lit(timedelta(hours=1))
+    hour = F.expr("INTERVAL 1 HOUR")
     dated = with_moment(events.where(is_product_view()), as_of, "as_of")
-    is_recent = (F.col("event_time") > F.col("as_of") - HOUR) & (F.col("event_time") <= F.col("as_of"))
+    is_recent = (F.col("event_time") > F.col("as_of") - hour) & (F.col("event_time") <= F.col("as_of"))
     return _ranked(dated.where(is_recent), F.col("as_of"), top_n).select(
         F.col("period").alias("as_of"),
-        (F.col("period") - HOUR).alias("window_start"),
+        (F.col("period") - hour).alias("window_start"),
         "rank",
         "product_id",
         "product_name",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold import fraud, fraud_coverage, kpis, top_products
+from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
 from lakehouse.hot_window import COLUMNS
 from lakehouse.lake import Lake
@@ -26,7 +27,7 @@ Range = tuple[datetime, datetime]
 
 
 def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    closed_before = now - timedelta(minutes=settings.lateness_minutes)
+    closed_before = clock.start_of(clock.number_of(now - timedelta(minutes=settings.lateness_minutes)))
     return top_products.with_status(top_products.hourly(events, settings.top_n), closed_before, now)
 
 
@@ -59,7 +60,8 @@ class GoldRefresh:
         jobs = [self._pool.submit(self._last_hour, hot, now)]
         if touched:
             jobs += [self._pool.submit(self._hours, table, rows, hot, touched, now) for table, rows in HOURLY_TABLES]
-            emit = (complete_from + fraud.CONTEXT, now + timedelta(minutes=self._lake.settings.max_future_minutes + 1))
+            # The range changes with the hour only, so that the compiled code serves every batch of it.
+            emit = (complete_from + CONTEXT, clock.start_of(clock.number_of(now) + 2))
             jobs.append(self._pool.submit(self._flags, hot, [emit], now))
         for job in jobs:
             job.result()
@@ -79,8 +81,8 @@ class GoldRefresh:
         wanted = set(hours)
         if not wanted:
             return
-        emits = [(first, last + fraud.CONTEXT) for first, last in clock.ranges_of(wanted)]
-        reads = [(first - fraud.CONTEXT, last) for first, last in emits]
+        emits = [(first, last + CONTEXT) for first, last in clock.ranges_of(wanted)]
+        reads = [(first - CONTEXT, last) for first, last in emits]
         silver = self._lake.read(silver_events.TABLE)
         events = silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS).persist()
         try:
@@ -127,10 +129,10 @@ class GoldRefresh:
         self._lake.replace(fraud.TABLE, rows.coalesce(1), _on_days("event_date", days))
 
 
-def _days(first: datetime, last: datetime) -> list[object]:
+def _days(first: datetime, last: datetime) -> list[date]:
     span = (last.date() - first.date()).days
     return [first.date() + timedelta(days=n) for n in range(span + 1)]
 
 
-def _on_days(column: str, days: Iterable[object]) -> str:
+def _on_days(column: str, days: Iterable[date]) -> str:
     return f"{column} IN ({', '.join(f'DATE {chr(39)}{day}{chr(39)}' for day in days)})"

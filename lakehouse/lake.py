@@ -88,9 +88,7 @@ class Lake:
         """Delete files that no version younger than `hours` needs."""
         self.spark.sql(f"VACUUM delta.`{self.path(table)}` RETAIN {hours} HOURS").collect()
 
-    def _write(
-        self, table: Table, rows: DataFrame, mode: str, transaction: Transaction | None, **options: str
-    ) -> None:
+    def _write(self, table: Table, rows: DataFrame, mode: str, transaction: Transaction | None, **options: str) -> None:
         writer = rows.select(*table.columns).write.format("delta").mode(mode).options(**options)
         if transaction is not None:
             writer = writer.option("txnAppId", transaction.application).option("txnVersion", str(transaction.version))

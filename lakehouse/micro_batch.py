@@ -58,16 +58,21 @@ class MicroBatch:
         self._settings = settings
         self._start = start
         self._lake: Lake | None = None
+        self._was_idle = False
 
     def __call__(self, source: DataFrame, spark_batch_id: int) -> None:
         """Bring one micro-batch into bronze, silver, gold and the book."""
         now = datetime.now(UTC)
         self._prepare(source, now)
-        records = bronze_events.from_kafka(source.where(F.col("topic").isNotNull()), now)
+        records = bronze_events.from_kafka(source.where(F.col("topic").isNotNull()))
+        if self._was_idle and records.isEmpty():
+            self._idle(now)
+            return
         limits = checks.Limits(self._settings.max_future_minutes, self._settings.max_age_days)
         judged = checks.judge(records.coalesce(self._settings.spark_shuffle_partitions), limits).persist()
         try:
             summary = self._summarise(judged)
+            self._was_idle = not summary.rows
             if summary.rows:
                 self._process(judged, summary, self._start.first_batch_id + spark_batch_id, now)
             else:
@@ -76,12 +81,13 @@ class MicroBatch:
             judged.unpersist()
 
     def _process(self, judged: DataFrame, summary: Summary, batch_id: int, now: datetime) -> None:
-        raw = [self._in_background(self._append_bronze, judged, summary, batch_id)]
+        ingested = bronze_events.ingested(judged, now)
+        raw = [self._in_background(self._append_bronze, ingested, summary, batch_id)]
         if summary.refused:
-            raw.append(self._in_background(self._append_quarantine, judged, summary, batch_id))
+            raw.append(self._in_background(self._append_quarantine, ingested, summary, batch_id))
 
         marks = self._already_known(judged, summary)
-        new_events = deduplicate.accepted(deduplicate.without(deduplicate.valid(judged), marks))
+        new_events = deduplicate.accepted(deduplicate.without(deduplicate.valid(ingested), marks))
         remembered = self._in_background(self._hot.add, new_events)
         self._lake_.append(silver_events.TABLE, new_events.coalesce(1), self._transaction(batch_id))
         for written in (*raw, remembered):

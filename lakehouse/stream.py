@@ -112,8 +112,8 @@ class _Watch:
         if not is_active:
             raise ShoplakeError(f"The stream stopped: {_reason(self._query)}")
         is_new = progress is not None and progress["batchId"] != self._last_batch
-        if is_new:
-            self._last_batch = progress["batchId"]
+        if progress is not None and is_new:
+            self._last_batch = int(progress["batchId"])
             self._offsets, self._figures = _end_offsets(progress), _figures(progress)
             self._say_lag(self._offsets)
         if is_new or time.monotonic() - self._written > _HEARTBEAT_SECONDS:
@@ -155,12 +155,14 @@ def _end_offsets(progress: Any) -> dict[str, Any]:
 def _figures(progress: Any) -> dict[str, Any]:
     return {
         "batch_id": progress["batchId"],
-        "rows": progress["numInputRows"],
+        "rows": sum(part["numInputRows"] or 0 for part in progress["sources"]),
         "duration_ms": progress["durationMs"].get("triggerExecution"),
     }
 
 
 def _reason(query: StreamingQuery) -> str:
-    error = query.exception()
-    lines = [line.strip() for line in str(error or "no reason given").splitlines() if line.strip()]
-    return " ".join(lines)[:600]
+    """The sentence that matters of a query's error: the last one of Python's or Spark's, without stack traces."""
+    text = str(query.exception() or "no reason given").split("JVM stacktrace")[0]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith((" ", "\t", "SQLSTATE"))]
+    said = [line for line in lines if not line.startswith("Traceback")]
+    return (said[-1] if said else text).strip()[:600]

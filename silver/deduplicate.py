@@ -6,13 +6,17 @@ same event time, so its own day is the only place to look, however late it comes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from silver.events import TABLE
+
 IDENTITY = ["event_id", "event_date"]
 COORDINATES = ["topic", "partition", "offset"]
-ARRIVAL = ["ingested_at", "kafka_timestamp", "topic", "partition", "offset"]
-"""Order of acceptance: an earlier micro-batch first, then the record's Kafka time, then its coordinates."""
+ARRIVAL = ["kafka_timestamp", "topic", "partition", "offset"]
+"""Order of acceptance inside a micro-batch; an earlier micro-batch (`ingested_at`) comes first."""
 
 
 def valid(judged: DataFrame) -> DataFrame:
@@ -20,10 +24,10 @@ def valid(judged: DataFrame) -> DataFrame:
     return judged.where(F.col("reason_code").isNull())
 
 
-def repeated_within(candidates: DataFrame) -> DataFrame:
+def repeated_within(candidates: DataFrame, arrival: Sequence[str] = tuple(ARRIVAL)) -> DataFrame:
     """Coordinates of the candidates that are not the first of their event id in this very set."""
-    arrival = Window.partitionBy(*IDENTITY).orderBy(*ARRIVAL)
-    ranked = candidates.select(*IDENTITY, *ARRIVAL, F.row_number().over(arrival).alias("place"))
+    first_come = Window.partitionBy(*IDENTITY).orderBy(*arrival)
+    ranked = candidates.select(*IDENTITY, *COORDINATES, F.row_number().over(first_come).alias("place"))
     return ranked.where(F.col("place") > 1).select(*COORDINATES)
 
 
@@ -45,9 +49,6 @@ def without(frame: DataFrame, coordinates: DataFrame) -> DataFrame:
     return frame.join(F.broadcast(coordinates.select(*COORDINATES)), on=COORDINATES, how="left_anti")
 
 
-def accepted(candidates: DataFrame, processed_at: str = "ingested_at") -> DataFrame:
-    """Candidates as rows of silver.events."""
-    from silver.events import TABLE
-
-    columns = [F.col(processed_at).alias(name) if name == "processed_at" else F.col(name) for name in TABLE.columns]
-    return candidates.select(*columns)
+def accepted(candidates: DataFrame) -> DataFrame:
+    """Candidates (with `ingested_at`) as rows of silver.events."""
+    return candidates.withColumn("processed_at", F.col("ingested_at")).select(*TABLE.columns)

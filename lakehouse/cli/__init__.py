@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from lakehouse.errors import ShoplakeError
 
@@ -27,7 +28,7 @@ def main() -> None:
     try:
         app()
     except ShoplakeError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]shoplake:[/] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]shoplake:[/] {escape(str(error))}", highlight=False)
         sys.exit(error.exit_code)
 
 

@@ -116,7 +116,7 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         "fs.s3a.connection.establish.timeout": "5s",
         "fs.s3a.connection.timeout": "30s",
         "fs.s3a.attempts.maximum": "3",
-        "fs.s3a.retry.limit": "4",
+        "fs.s3a.retry.limit": "3",
         "fs.s3a.retry.interval": "500ms",
         "fs.s3a.buffer.dir": str(settings.data_dir / "spark" / "s3a"),
     }

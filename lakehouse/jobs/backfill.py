@@ -54,7 +54,8 @@ def _judged(lake: Lake, days: DayRange, booked: Column) -> DataFrame:
 def _replace_silver(lake: Lake, days: DayRange, judged: DataFrame, booked: Column) -> None:
     in_range = _on_days("event_date", days)
     candidates = deduplicate.valid(judged).where(in_range)
-    first = deduplicate.without(candidates, deduplicate.repeated_within(candidates))
+    arrival = ["ingested_at", *deduplicate.ARRIVAL]
+    first = deduplicate.without(candidates, deduplicate.repeated_within(candidates, arrival))
     on_their_way = lake.read(silver_events.TABLE).where(in_range & ~booked)
     rows = deduplicate.accepted(first).unionByName(on_their_way.select(*silver_events.TABLE.columns))
     lake.replace(silver_events.TABLE, rows.repartition("event_date"), _condition("event_date", days))

@@ -1,0 +1,224 @@
+"""The demo: a whole lakehouse on this machine, with two months of history, live traffic and its numbers shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lakehouse import broker, demo_view
+from lakehouse.doctor import require_startable
+from lakehouse.embedded.detached import start_detached, stop
+from lakehouse.embedded.lock import lock_holder
+from lakehouse.cli.platform import StartReporter
+from lakehouse.errors import ShoplakeError
+from lakehouse.freshness import Freshness, FreshnessProbe
+from lakehouse.job_run import run_job
+from lakehouse.jobs import find
+from lakehouse.settings import Settings
+from lakehouse.sql import SqlReader, connect
+from producer.contract import TOPIC_OF_TYPE
+from producer.publish import publish
+from producer.record import Record
+from producer.simulator.engine import simulate
+from producer.simulator.options import SimulationOptions
+
+DAY_MS = 86_400_000
+TOPICS = tuple(sorted(set(TOPIC_OF_TYPE.values())))
+REFRESH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large the demo is."""
+
+    history_days: int = 60
+    history_events: int = 30_000
+    rate: float = 100.0
+    live_seconds: int = 30
+    seed: int = 42
+
+
+def run(settings: Settings, plan: Plan, console: Console) -> bool:
+    """Run the demo. On a terminal it stays up until Ctrl-C; else it checks what it shows and says whether it is right."""
+    with _platform(settings, console):
+        folder = settings.data_dir / "truth"
+        folder.mkdir(parents=True, exist_ok=True)
+        _load_history(settings, plan, folder, console)
+        result = run_job(find("cohort_retention"), find("cohort_retention").parse({}))
+        console.print(f"[green]✓[/] cohorts computed in {result['seconds']} s")
+        if console.is_terminal:
+            _stay_up(settings, plan, folder, console)
+            return True
+        freshness = _live_for_a_while(settings, plan, folder, console)
+        with connect(settings) as reader:
+            console.print(demo_view.page(_panels(reader, settings, freshness)))
+            return _is_right(reader, console)
+
+
+@contextmanager
+def _platform(settings: Settings, console: Console) -> Iterator[None]:
+    """The platform, started when it does not run yet; what was started here is ended here."""
+    was_running = lock_holder(settings) is not None
+    if not was_running:
+        require_startable(settings)
+        start_detached(settings, StartReporter())
+    try:
+        yield
+    finally:
+        if not was_running:
+            console.print("Ending the platform …")
+            stop(settings)
+
+
+def _load_history(settings: Settings, plan: Plan, folder: Path, console: Console) -> None:
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000),
+        seed=plan.seed,
+        history_ms=plan.history_days * DAY_MS,
+        history_events=plan.history_events,
+        truth=folder / "history.jsonl",
+    )
+    counts = publish(simulate(options), settings)
+    console.print(f"[green]✓[/] {counts.acked:,} events of {plan.history_days} days published")
+    _wait_until_read(settings, console)
+
+
+def _wait_until_read(settings: Settings, console: Console, seconds: float = 600) -> None:
+    """Show how the stream works off what is on the broker, until nothing is left."""
+    end = time.monotonic() + seconds
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} read"),
+        TimeElapsedColumn(),
+    )
+    with connect(settings) as reader, Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Kafka → bronze → silver → gold", total=None)
+        while True:
+            booked = _booked(reader)
+            read = sum(offset for each in booked.values() for offset in each.values())
+            behind = broker.lag(settings, TOPICS, booked)
+            progress.update(task, total=read + behind, completed=read)
+            if not behind:
+                break
+            if time.monotonic() > end:
+                raise ShoplakeError(
+                    f"The stream is still {behind:,} records behind; see {settings.logs / 'stream.log'}."
+                )
+            time.sleep(0.5)
+    console.print(f"[green]✓[/] {read:,} records read into the lake")
+
+
+def _booked(reader: SqlReader) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for row in reader.query('select topic, "partition" as p, max(to_offset) as n from ops.batches group by all'):
+        found.setdefault(row["topic"], {})[str(row["p"])] = row["n"]
+    return found
+
+
+def _live_for_a_while(settings: Settings, plan: Plan, folder: Path, console: Console) -> Freshness:
+    """Live traffic for some seconds, with its freshness measured."""
+    options = _live_options(plan, folder, plan.live_seconds)
+    records: list[Record] = list(simulate(options))
+    ledger = folder / "live-ledger.jsonl"
+    probe = FreshnessProbe(settings)
+    probe.start()
+    console.print(f"Live traffic for {plan.live_seconds} s at {plan.rate:.0f} events/s …")
+    counts = publish(records, settings, ledger=ledger, live_from=options.now_ms / 1000)
+    console.print(f"[green]✓[/] {counts.acked:,} live events published")
+    _wait_until_read(settings, console)
+    time.sleep(1)
+    probe.stop()
+    return probe.result(records, ledger)
+
+
+def _live_options(plan: Plan, folder: Path, seconds: float | None) -> SimulationOptions:
+    return SimulationOptions(
+        now_ms=int(time.time() * 1000),
+        seed=plan.seed + 1,
+        live=True,
+        rate=plan.rate,
+        duration_s=seconds,
+        malformed=0.01,
+        duplicates=0.02,
+        fraud=0.1,
+        truth=folder / "live.jsonl",
+    )
+
+
+def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console) -> None:
+    """Live traffic and a page that refreshes, until Ctrl-C."""
+    options = _live_options(plan, folder, None)
+    end = threading.Event()
+    sender = threading.Thread(
+        target=publish, args=(simulate(options), settings), kwargs={"live_from": options.now_ms / 1000, "stop": end}
+    )
+    sender.start()
+    try:
+        with connect(settings) as reader, Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(demo_view.page(_panels(reader, settings, None)), refresh=True)
+                time.sleep(REFRESH_SECONDS)
+    except KeyboardInterrupt:
+        console.print("Stopping the traffic …")
+    finally:
+        end.set()
+        sender.join()
+
+
+def _panels(reader: SqlReader, settings: Settings, freshness: Freshness | None) -> Iterator[RenderableType]:
+    ask = reader.query
+    yield demo_view.layers(ask(demo_view.LAYERS))
+    if freshness is not None:
+        yield demo_view.freshness(freshness.p50, freshness.p99, freshness.samples)
+    yield demo_view.top_products(ask(demo_view.LAST_HOUR))
+    yield demo_view.hourly_products(ask(demo_view.HOURLY_PRODUCTS))
+    yield demo_view.hourly_figures(ask(demo_view.HOURLY_FIGURES))
+    yield demo_view.flags(ask(demo_view.FLAGS), ask(demo_view.FLAG_COUNTS))
+    yield demo_view.quarantine(ask(demo_view.QUARANTINE))
+    yield demo_view.retention(ask(demo_view.RETENTION))
+    yield demo_view.next_steps(_next_steps(settings))
+
+
+def _next_steps(settings: Settings) -> list[tuple[str, str]]:
+    return [
+        ("Leave everything running", "make up"),
+        ("Ask your own question", 'shoplake sql "SELECT * FROM gold.kpis_hourly ORDER BY hour_start DESC LIMIT 5"'),
+        ("All tables and what a row is", "shoplake sql --tables"),
+        ("Send more traffic", "shoplake produce --live --rate 200 --duration 1m"),
+        ("Kafka", settings.bootstrap),
+        ("S3", f"{settings.endpoint}/{settings.bucket}"),
+        ("Spark Connect", settings.remote),
+        ("Logs", str(settings.logs)),
+    ]
+
+
+def _is_right(reader: SqlReader, console: Console) -> bool:
+    """Whether everything shown has rows and the books balance; says what is wrong."""
+    wanted = {
+        "gold.top_products_last_hour": demo_view.LAST_HOUR,
+        "gold.top_products_hourly": demo_view.HOURLY_PRODUCTS,
+        "gold.kpis_hourly": demo_view.HOURLY_FIGURES,
+        "gold.fraud_flags": demo_view.FLAGS,
+        "silver.quarantine": demo_view.QUARANTINE,
+        "gold.cohort_retention": demo_view.RETENTION,
+    }
+    answers: dict[str, list[dict[str, Any]]] = {name: reader.query(sql) for name, sql in wanted.items()}
+    empty = [name for name, rows in answers.items() if not rows]
+    balanced = demo_view.is_balanced(reader.query(demo_view.LAYERS))
+    for name in empty:
+        console.print(f"[red]✗[/] {name} is empty")
+    if not balanced:
+        console.print("[red]✗[/] bronze is not silver + duplicates + quarantined")
+    if not empty and balanced:
+        console.print("[green]✓[/] everything has rows, and bronze = silver + duplicates + quarantined")
+    return not empty and balanced

@@ -1,0 +1,101 @@
+"""kill -9 of each process under load, and lost or old checkpoints: nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+from lakehouse.embedded.state import read_snapshot
+from producer.simulator.engine import simulate
+from producer.simulator.options import SimulationOptions
+from tests.e2e.conftest import Shop, eventually
+from tests.e2e.test_numbers import assert_books_balance, assert_gold_is_right
+
+pytestmark = pytest.mark.e2e
+
+
+def pid_of(shop: Shop, name: str) -> int | None:
+    return read_snapshot(shop.settings).services[name].pid
+
+
+def kill(shop: Shop, name: str) -> None:
+    """kill -9 the process of a part, or one that Spark runs our batches in."""
+    if name == "batch worker":
+        spark = psutil.Process(pid_of(shop, "spark"))
+        workers = [p for p in spark.children(recursive=True) if "foreach_batch_worker" in " ".join(p.cmdline())]
+        for worker in workers:
+            worker.kill()
+        return
+    pid = pid_of(shop, name)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def load(shop: Shop, seed: int, seconds: float) -> threading.Thread:
+    """Live traffic in the background."""
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000),
+        seed=seed,
+        live=True,
+        rate=150,
+        duration_s=seconds,
+        duplicates=0.05,
+        malformed=0.02,
+    )
+    records = list(simulate(options))
+    thread = threading.Thread(target=shop.send, args=(records,), kwargs={"live_from": options.now_ms / 1000})
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("name", ["stream", "batch worker", "spark", "s3", "kafka"])
+def test_kill_under_load(shop: Shop, name: str) -> None:
+    sending = load(shop, seed=100 + len(name), seconds=12)
+    time.sleep(5)
+    kill(shop, name)
+    sending.join()
+    shop.wait_until_read(300)
+    assert_books_balance(shop)
+    assert_gold_is_right(shop)
+
+
+def test_deleted_checkpoint_is_rebuilt_from_the_book(shop: Shop) -> None:
+    sending = load(shop, seed=201, seconds=8)
+    time.sleep(3)
+    shutil.rmtree(shop.settings.checkpoints)
+    kill(shop, "stream")
+    kill(shop, "batch worker")
+    sending.join()
+    shop.wait_until_read(300)
+    assert_books_balance(shop)
+    assert_gold_is_right(shop)
+
+
+def test_restored_older_checkpoint_does_no_harm(shop: Shop) -> None:
+    aside = shop.folder / "old-checkpoint"
+    shutil.copytree(shop.settings.checkpoints, aside, dirs_exist_ok=True)
+    load(shop, seed=202, seconds=6).join()
+    shop.wait_until_read(300)
+    kill(shop, "stream")
+    kill(shop, "batch worker")
+    shutil.rmtree(shop.settings.checkpoints)
+    shutil.copytree(aside, shop.settings.checkpoints)
+    load(shop, seed=203, seconds=6).join()
+    shop.wait_until_read(300)
+    assert_books_balance(shop)
+    assert_gold_is_right(shop)
+
+
+def test_products_leave_the_rolling_hour_without_events(shop: Shop) -> None:
+    def as_of() -> object:
+        rows = shop.ask("select max(as_of) as as_of from gold.top_products_last_hour")
+        return rows[0]["as_of"]
+
+    before = as_of()
+    eventually(lambda: as_of() != before, 60, "the rolling hour moves on when nothing happens")

@@ -1,0 +1,132 @@
+"""Every number in the lake equals an independent recompute from what was sent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from producer.simulator.defects import DEFECTS
+from tests.e2e.conftest import Shop, eventually
+from tests.support import oracle
+
+pytestmark = pytest.mark.e2e
+
+TOP_N = 10
+IDENTITY = (
+    "select sum(to_offset - from_offset) as offsets, sum(bronze_rows) as bronze, sum(silver_rows) as silver,"
+    " sum(duplicate_rows) as duplicates, sum(quarantined_rows) as quarantined from ops.batches"
+)
+
+
+def tuples(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in rows]
+
+
+def shoplake(shop: Shop, *arguments: str) -> None:
+    """Run the command line against the shop's lake."""
+    environment = {
+        f"SHOPLAKE_{name.upper()}": str(value) for name, value in shop.settings.model_dump().items() if value
+    }
+    subprocess.run([sys.executable, "-m", "lakehouse.cli", *arguments], check=True, env={**_base(), **environment})
+
+
+def _base() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+def assert_gold_is_right(shop: Shop) -> None:
+    """Hourly ranks and figures, to the last row; late hours are restated within seconds."""
+    database = shop.oracle.open()
+    expected_ranks = oracle.hourly_products(database, TOP_N)
+    ranks = "select hour_start, rank, product_id, views, unique_viewers from gold.top_products_hourly order by 1, 2"
+    eventually(lambda: tuples(shop.ask(ranks)) == expected_ranks, 120, "hourly ranks equal the recompute")
+    figures = (
+        "select hour_start, page_views, product_views, clicks, carts, purchases, searches, round(revenue, 2),"
+        " unique_users, round(conversion_rate, 9) from gold.kpis_hourly order by 1"
+    )
+    assert tuples(shop.ask(figures)) == oracle.hourly_figures(database)
+
+
+def assert_books_balance(shop: Shop) -> None:
+    """The identity in the book, in the tables, and against the broker's acknowledgements."""
+    expected = oracle.counts(shop.oracle.open())
+    (book,) = shop.ask(IDENTITY)
+    assert book["offsets"] == book["bronze"] == expected["bronze"]
+    assert {name: book[name] for name in expected} == expected
+    tables = {"bronze": "bronze.events", "silver": "silver.events", "quarantined": "silver.quarantine"}
+    for name, table in tables.items():
+        (row,) = shop.ask(f'select count(*) as n, count(distinct (topic, "partition", "offset")) as d from {table}')
+        assert row["n"] == row["d"] == expected[name], table
+
+
+def test_books_balance(shop: Shop) -> None:
+    assert_books_balance(shop)
+
+
+def test_bronze_is_byte_exact(shop: Shop) -> None:
+    database = shop.oracle.open()
+    expected = database.execute(
+        'select topic, "partition", "offset", sha256(value) from records where reason is null order by all'
+    ).fetchall()
+    found = shop.ask('select topic, "partition", "offset", sha256(value) as digest from bronze.events order by all')
+    digests = {tuple(row.values())[:3]: row["digest"] for row in found}
+    assert all(digests[row[:3]] == row[3] for row in expected)
+
+
+def test_silver_has_each_event_once(shop: Shop) -> None:
+    database = shop.oracle.open()
+    expected = database.execute('select event_id, topic, "partition", "offset" from accepted order by all').fetchall()
+    assert tuples(shop.ask('select event_id, topic, "partition", "offset" from silver.events order by all')) == expected
+
+
+def test_every_kind_of_defect_is_refused_with_its_reason(shop: Shop) -> None:
+    database = shop.oracle.open()
+    expected = database.execute(
+        'select topic, "partition", "offset", reason from records where reason is not null order by all'
+    ).fetchall()
+    found = 'select topic, "partition", "offset", reason_code from silver.quarantine order by all'
+    assert tuples(shop.ask(found)) == expected
+    assert len(DEFECTS) >= 30
+
+
+def test_hourly_gold_equals_the_recompute(shop: Shop) -> None:
+    assert_gold_is_right(shop)
+
+
+def test_rolling_hour_equals_the_recompute(shop: Shop) -> None:
+    rows = shop.ask("select * from gold.top_products_last_hour order by rank")
+    assert rows, "live traffic has been sent within the hour"
+    expected = oracle.last_hour_products(shop.oracle.open(), rows[0]["window_start"], rows[0]["as_of"], TOP_N)
+    assert [(r["rank"], r["product_id"], r["views"], r["unique_viewers"]) for r in rows] == expected
+
+
+@pytest.mark.parametrize("activity", ["any", "purchase"])
+def test_retention_equals_the_recompute(shop: Shop, activity: str) -> None:
+    shoplake(shop, "run", "cohort_retention", "--wait")
+    rows = shop.ask(
+        "select cohort_start, period_index, cohort_size, retained_users from gold.cohort_retention where granularity ="
+        f" 'day' and definition = 'n_day' and activity = '{activity}' and retained_users > 0 order by 1, 2"
+    )
+    assert tuples(rows) == oracle.day_retention(shop.oracle.open(), activity)
+
+
+def test_backfill_equals_what_the_stream_wrote(shop: Shop) -> None:
+    columns = "* exclude (processed_at)"
+    gold = {
+        "silver.events": columns,
+        "silver.quarantine": "* exclude (quarantined_at)",
+        "gold.top_products_hourly": "* exclude (updated_at, status)",
+        "gold.kpis_hourly": "* exclude (updated_at)",
+        "gold.fraud_flags": "* exclude (detected_at)",
+    }
+    before = {table: sorted(map(str, shop.ask(f"select {what} from {table}"))) for table, what in gold.items()}
+    (days,) = shop.ask("select min(event_date)::varchar as first, max(event_date)::varchar as last from silver.events")
+    shoplake(shop, "run", "backfill", "-p", f"from_date={days['first']}", "-p", f"to_date={days['last']}")
+    after = {table: sorted(map(str, shop.ask(f"select {what} from {table}"))) for table, what in gold.items()}
+    for table in gold:
+        assert after[table] == before[table], table
