@@ -12,7 +12,7 @@ from functools import reduce
 from operator import and_, or_
 from string import Formatter
 
-from pyspark.sql import Column, DataFrame, Window, WindowSpec
+from pyspark.sql import Column, DataFrame, SparkSession, Window, WindowSpec
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -24,7 +24,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from gold.clock import micros, moment_column
+from gold.clock import micros
 from gold.fraud_measures import HISTORY_FIELDS, MEASURES, considered, is_declined, is_evaluable, span_seconds
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
 from lakehouse.table import Table, column
@@ -94,21 +94,32 @@ def flags(events: DataFrame, emit_from: datetime, emit_to: datetime, detected_at
     depends on the set of these events only, so that live batches, late data and backfill agree. The shorter
     the range, the fewer entities are looked at.
     """
-    subjects = _subjects(events, emit_from, emit_to)
+    chunks = _chunks(events.sparkSession, emit_from, emit_to, detected_at)
+    subjects = _subjects(events, chunks)
     watched = _watched(subjects, _candidates(subjects))
-    return _described(_first_crossings(_crossings(watched)), detected_at)
+    return _described(_first_crossings(_crossings(watched)))
 
 
-def _subjects(events: DataFrame, emit_from: datetime, emit_to: datetime) -> DataFrame:
-    """Every event once per entity it may say something about, and once per chunk that needs it.
+def _chunks(spark: SparkSession, emit_from: datetime, emit_to: datetime, detected_at: datetime) -> DataFrame:
+    """One row per chunk: it emits flags from `chunk` until before `chunk_end`, in microseconds.
 
-    `chunk` is the first moment for which it emits flags, `at` the event's moment, in microseconds.
+    Moments are data, not literals: Spark would compile a query anew for every other constant.
     """
-    is_in_range = (F.col("event_time") >= moment_column(emit_from - CONTEXT)) & (
-        F.col("event_time") < moment_column(emit_to)
+    start, end, length = micros(emit_from), micros(emit_to), CHUNK // MICROSECOND
+    chunk = F.col("id") * length + start
+    return spark.range(-((start - end) // length), numPartitions=1).select(
+        chunk.alias("chunk"),
+        F.least(chunk + length, F.lit(end)).alias("chunk_end"),
+        F.lit(micros(detected_at)).alias("detected_at"),
     )
-    recent = events.where(is_in_range).select(
-        "*", F.unix_micros("event_time").alias("at"), _chunk(emit_from, emit_to).alias("chunk")
+
+
+def _subjects(events: DataFrame, chunks: DataFrame) -> DataFrame:
+    """Every event once per entity it may say something about, and once per chunk that needs it."""
+    recent = events.withColumn("at", F.unix_micros("event_time")).join(
+        F.broadcast(chunks),
+        on=(F.col("at") >= F.col("chunk") - CONTEXT // MICROSECOND) & (F.col("at") < F.col("chunk_end")),
+        how="inner",
     )
     others = [
         F.struct(F.lit(entity).alias("entity_type"), F.col(name).alias("entity"))
@@ -124,18 +135,15 @@ def _facts() -> list[Column | str]:
     """What the rules use of an event, each condition evaluated once."""
     kinds: list[Column | str] = [considered(kind).alias(kind) for kind in ("views", "purchases", "paid_purchases")]
     fields: list[Column | str] = ["event_id", "user_id", "device_id", "ip", "country", "card_fingerprint"]
-    return ["chunk", "at", *fields, is_declined().alias("is_declined"), F.lit(True).alias("events"), *kinds]
-
-
-def _chunk(emit_from: datetime, emit_to: datetime) -> Column:
-    start, length, context = micros(emit_from), CHUNK // MICROSECOND, CONTEXT // MICROSECOND
-    if emit_to - emit_from <= CHUNK:
-        return F.lit(start)
-    since = F.unix_micros("event_time") - start
-    last = (micros(emit_to) - 1 - start) // length
-    own = F.greatest(F.floor(since / length), F.lit(0))
-    latest = F.least(F.floor((since + context) / length), F.lit(last))
-    return F.explode(F.sequence(own * length + start, latest * length + start, F.lit(length)))
+    return [
+        "chunk",
+        "detected_at",
+        "at",
+        *fields,
+        is_declined().alias("is_declined"),
+        F.lit(True).alias("events"),
+        *kinds,
+    ]
 
 
 def _candidates(subjects: DataFrame) -> DataFrame:
@@ -147,9 +155,8 @@ def _candidates(subjects: DataFrame) -> DataFrame:
         subjects.groupBy(*SUBJECT)
         .agg(*(aggregate.alias(name) for name, aggregate in aggregates.items()))
         .where(is_active)
-        .select(*SUBJECT, F.explode(F.array_compact(F.array(*possible))).alias("look"))
-        .groupBy(*SUBJECT)
-        .agg(F.collect_list("look").alias("looks"))
+        .select(*SUBJECT, _once(F.array_compact(F.array(*possible))).alias("looks"))
+        .where(F.size("looks") > 0)
     )
 
 
@@ -191,7 +198,13 @@ def _watched(subjects: DataFrame, candidates: DataFrame) -> DataFrame:
     is_judged = [F.col(rule.considers) & _is_recent(rule) & is_evaluable(rule) for rule in RULES]
     return (
         subjects.join(F.broadcast(candidates), on=list(SUBJECT), how="inner")
-        .select(*SUBJECT, F.explode("looks").alias("look"), *HISTORY_FIELDS, F.array(*is_judged).alias("is_judged"))
+        .select(
+            *SUBJECT,
+            "detected_at",
+            F.explode("looks").alias("look"),
+            *HISTORY_FIELDS,
+            F.array(*is_judged).alias("is_judged"),
+        )
         .withColumn("rule", rule_numbers[F.col("look")])
         .where(F.col("is_judged")[F.col("rule")])
     )
@@ -205,7 +218,7 @@ def _of_rule(values: Sequence[int] | Sequence[float] | Sequence[str]) -> Column:
 def _crossings(watched: DataFrame) -> DataFrame:
     """The events at which an alternative of the look holds, with history, measures and the excess."""
     last_events = F.collect_list(F.struct(*HISTORY_FIELDS)).over(_in_order().rowsBetween(1 - MOST_EVENTS, 0))
-    event = (*SUBJECT, "rule", "look", "event_id", "user_id", "at")
+    event = (*SUBJECT, "detected_at", "rule", "look", "event_id", "user_id", "at")
     return (
         watched.select(*event, last_events.alias("last_events"))
         .select(*event, _once(_history()).alias("history"))
@@ -278,15 +291,14 @@ def _first_crossings(crossings: DataFrame) -> DataFrame:
     same_event = Window.partitionBy("chunk", "rule", "event_id")
     begins_episode = previous.isNull() | (previous < F.col("at") - cooldown)
     is_most_specific = F.col("look") == F.min("look").over(same_event)
-    is_in_chunk = (F.col("at") >= F.col("chunk")) & (F.col("at") < F.col("chunk") + CHUNK // MICROSECOND)
     return (
         crossings.withColumn("begins_episode", begins_episode)
         .withColumn("is_most_specific", is_most_specific)
-        .where(F.col("begins_episode") & F.col("is_most_specific") & is_in_chunk)
+        .where(F.col("begins_episode") & F.col("is_most_specific") & (F.col("at") >= F.col("chunk")))
     )
 
 
-def _described(crossings: DataFrame, detected_at: datetime) -> DataFrame:
+def _described(crossings: DataFrame) -> DataFrame:
     """Rows of TABLE from first crossings."""
     rule_id = _of_rule([rule.rule_id for rule in RULES])
     version = _of_rule([rule.version for rule in RULES])
@@ -306,7 +318,7 @@ def _described(crossings: DataFrame, detected_at: datetime) -> DataFrame:
         event_time.alias("window_end"),
         F.col("history")["event_id"].alias("evidence"),
         event_time.alias("event_time"),
-        moment_column(detected_at).alias("detected_at"),
+        F.timestamp_micros("detected_at").alias("detected_at"),
         F.to_date(event_time).alias("event_date"),
     )
 
