@@ -111,15 +111,22 @@ def _create_bucket(client: Any, settings: Settings) -> None:
 
 
 def _protect_bucket(client: Any, settings: Settings) -> None:
-    client.put_public_access_block(
-        Bucket=settings.bucket,
-        PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True,
-            "IgnorePublicAcls": True,
-            "BlockPublicPolicy": True,
-            "RestrictPublicBuckets": True,
-        },
-    )
+    from botocore.exceptions import ClientError
+
+    try:
+        client.put_public_access_block(
+            Bucket=settings.bucket,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
+    except ClientError as error:
+        # Servers other than AWS may not know public access, and so cannot block it.
+        if not settings.endpoint or error.response["Error"]["Code"] != "NotImplemented":
+            raise
     known = client.get_bucket_versioning(Bucket=settings.bucket).get("Status")
     wanted = "Enabled" if settings.bucket_versioning else "Suspended"
     if known != wanted and (known or settings.bucket_versioning):
