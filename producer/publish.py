@@ -10,14 +10,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from producer.record import Record
-from producer.sender import ACKED, COUNTERS, FAILED, SENT, WAITING, Event, Sender
+from producer.sender import ACKED, COUNTERS, FAILED, SENT, WAITING, Event, Sender, prepare_topics
 
 CHUNK = 500
 """Records handed on at once."""
@@ -164,11 +166,12 @@ class _Inline:
 
     def __init__(self, settings: Settings, counters: list[int], stop: Event, ledger: Path | None) -> None:
         self._sender = Sender(settings, counters, stop, ledger)
+        self._prepare = partial(prepare_topics, settings, counters, stop)
         self._connected: bool | None = None
 
     def put(self, records: list[Record]) -> None:
         if self._connected is None:
-            self._connected = self._sender.connect()
+            self._connected = self._prepare() and self._sender.connect()
         if self._connected:
             self._sender.send(records)
 
@@ -183,6 +186,8 @@ class _Workers:
         context = get_context("spawn")
         self.counters: list[Any] = [context.RawArray("q", COUNTERS) for _ in range(processes)]
         self._stopped = context.Event()
+        self._prepare = partial(prepare_topics, settings, self.counters[0], stop)
+        self._prepared: bool | None = None
         self._closed = threading.Event()
         self._pipes: list[Connection] = []
         self._processes = []
@@ -200,13 +205,23 @@ class _Workers:
         self._relay.start()
 
     def put(self, records: list[Record]) -> None:
+        if self._prepared is None:
+            self._prepared = self._prepare()
+        if not self._prepared:
+            return
         shares: list[list[Record]] = [[] for _ in self._pipes]
         count = len(shares)
         for record in records:
             shares[zlib.crc32(record.key or b"") % count].append(record)
         for pipe, share in zip(self._pipes, shares, strict=True):
             if share:
-                pipe.send_bytes(pickle.dumps([tuple(record) for record in share], protocol=5))
+                self._hand_over(pipe, share)
+
+    def _hand_over(self, pipe: Connection, share: list[Record]) -> None:
+        try:
+            pipe.send_bytes(pickle.dumps([tuple(record) for record in share], protocol=5))
+        except OSError as error:
+            raise ShoplakeError("A publishing process ended unexpectedly; its records are lost.") from error
 
     def close(self) -> None:
         for pipe in self._pipes:

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Callable, Iterable, MutableSequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 import orjson
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import BrokerResponseError, KafkaError, RetriableError
 from kafka.partitioner import DefaultPartitioner, murmur2
 
+from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from producer.record import Record
 from producer.topics import MAX_MESSAGE_BYTES, TOPICS, apply_topics
@@ -91,22 +92,21 @@ class Sender:
         logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what a person must know, WAITING and the counts say
 
     def connect(self) -> bool:
-        """Wait for the broker, make the topics, open the producer. False when stopped meanwhile."""
-        while not self._stop.is_set():
-            if _answers(self._settings.bootstrap):
-                try:
-                    apply_topics(self._settings)
-                    self._producer = _open_producer(self._settings)
-                    for topic in TOPICS:
-                        self._producer.partitions_for(topic)
-                except (KafkaError, OSError):
-                    self._discard_producer()
-                else:
-                    self._heard()
-                    return True
-            self._counters[WAITING] = 1
-            self._stop.wait(0.5)
-        return False
+        """Open the producer as soon as the broker answers. False when stopped meanwhile."""
+
+        def is_open() -> bool:
+            try:
+                self._producer = _open_producer(self._settings)
+                for topic in TOPICS:
+                    self._producer.partitions_for(topic)
+            except (KafkaError, OSError):
+                self._discard_producer()
+                return False
+            return True
+
+        connected = _until(is_open, self._settings, self._counters, self._stop)
+        self._last_answer = time.monotonic()
+        return connected
 
     def send(self, records: Iterable[Record]) -> None:
         """Send records in order; waits while too many are unacknowledged. Drops the rest when stopped."""
@@ -193,6 +193,35 @@ class Sender:
             with suppress(KafkaError):  # unacknowledged records stay counted as such
                 self._producer.close(timeout=1 if self._pending else 30)
             self._producer = None
+
+
+def prepare_topics(settings: Settings, counters: MutableSequence[int], stop: Event) -> bool:
+    """Wait for the broker and make its topics as declared. False when stopped meanwhile.
+
+    Raises ShoplakeError when the broker answers but refuses for good.
+    """
+
+    def are_applied() -> bool:
+        try:
+            apply_topics(settings)
+        except ShoplakeError as error:
+            if isinstance(error.__cause__, BrokerResponseError) and not isinstance(error.__cause__, RetriableError):
+                raise
+            return False
+        return True
+
+    return _until(are_applied, settings, counters, stop)
+
+
+def _until(succeeds: Callable[[], bool], settings: Settings, counters: MutableSequence[int], stop: Event) -> bool:
+    """Try again and again, marking the counters as waiting, until it succeeds or is stopped."""
+    while not stop.is_set():
+        if _answers(settings.bootstrap) and succeeds():
+            counters[WAITING] = 0
+            return True
+        counters[WAITING] = 1
+        stop.wait(0.5)
+    return False
 
 
 def _open_producer(settings: Settings) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
@@ -53,8 +54,14 @@ def apply_topics(settings: Settings) -> None:
             _update_configs(admin, topics)
             admin.wait_for_topics([topic.name for topic in topics], timeout_ms=30_000)
     except (KafkaError, OSError) as error:
-        message = f"The topics could not be applied to Kafka at {settings.bootstrap}: {error or type(error).__name__}."
+        message = f"The topics could not be applied to Kafka at {settings.bootstrap}: {_what_happened(error)}."
         raise ShoplakeError(message) from error
+
+
+def _what_happened(error: Exception) -> str:
+    """The broker's own words where there are some: the error itself repeats the whole exchange."""
+    said = re.search(r"error_message='([^']+)'", str(error))
+    return said[1].rstrip(".") if said else type(error).__name__
 
 
 def _create_missing(admin: KafkaAdminClient, topics: list[Topic]) -> None:

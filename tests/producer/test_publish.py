@@ -41,6 +41,7 @@ class FakeSender:
 @pytest.fixture(autouse=True)
 def fake_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "Sender", FakeSender)
+    monkeypatch.setattr(publishing, "prepare_topics", lambda *_: True)
 
 
 def records(count: int, spacing: float = 0.0, start: float = 0.0) -> Iterator[Record]:
