@@ -34,6 +34,8 @@ BUSY_MS = 30 * 60_000
 """A person who has just been here does not come again within this time."""
 RETURNING = 0.5
 """Share of live sessions for which somebody from the history is asked first."""
+MOST_REMEMBERED = 400_000
+"""With more people than this, those who were here longer ago than BUSY_MS are forgotten."""
 WARM_UP_MS = 180_000
 """At the start of live traffic some sessions are already under way."""
 SCENARIOS = (*FRAUD, *LOOKALIKES)
@@ -80,6 +82,7 @@ class _Simulation:
         self._bucket_ms = HOUR_MS
         self._live = False
         self._last_seen: dict[int, tuple[int, str]] = {}
+        self._forget_above = MOST_REMEMBERED
         self._ordinary_share = 1 - options.duplicates - options.malformed - options.harmless - options.fraud
 
     def records(self) -> Generator[Record, None, None]:
@@ -143,6 +146,7 @@ class _Simulation:
                     emitted += 1
                     yield record
             second += 1
+            self._forget(second * SECOND_MS)
 
     def _go_live(self) -> None:
         """From buckets of an hour to buckets of a second; what is under way goes on."""
@@ -179,6 +183,13 @@ class _Simulation:
             if last is None or at_ms - last[0] > BUSY_MS:
                 break
         return self._population.shopper(index)
+
+    def _forget(self, now_ms: int) -> None:
+        """Keep memory bounded, however long live traffic goes on."""
+        if len(self._last_seen) > self._forget_above:
+            recent = {n: last for n, last in self._last_seen.items() if now_ms - last[0] < BUSY_MS}
+            self._last_seen = recent
+            self._forget_above = max(MOST_REMEMBERED, 2 * len(recent))
 
     # --- both --------------------------------------------------------------------------------------------------
 

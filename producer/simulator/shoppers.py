@@ -84,7 +84,7 @@ class Population:
         self._salt = derive(seed, "population")
         self._salt32 = self._salt & 0xFFFFFFFF
         self._tag = f"{derive(seed, 'tag') & 0xFFF:03x}"
-        self.shopper = lru_cache(maxsize=1 << 17)(self._make)
+        self.shopper = lru_cache(maxsize=1 << 16)(self._make)
 
     def number(self, index: int, what: str) -> int:
         """A 64-bit number that belongs to this shopper and this matter."""
