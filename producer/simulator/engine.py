@@ -28,7 +28,7 @@ from producer.simulator.shoppers import Population, Returning, Shopper, Visit, m
 from producer.simulator.truth import Truth
 
 SECOND_MS = 1000
-EVENTS_PER_SESSION = 6.3
+EVENTS_PER_SESSION = 6.0
 """About how long a session is; the history corrects itself day by day, live traffic second by second."""
 BUSY_MS = 30 * 60_000
 """A person who has just been here does not come again within this time."""
