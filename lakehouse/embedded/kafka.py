@@ -6,7 +6,6 @@ import struct
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from importlib.util import find_spec
 from pathlib import Path
 
 from lakehouse.embedded.jars import class_path
@@ -105,8 +104,6 @@ def _prepare(settings: Settings) -> None:
 
 
 def _apply_topics(settings: Settings) -> None:
-    if find_spec("producer.topics") is None:
-        return
     from producer.topics import apply_topics
 
     apply_topics(settings)

@@ -21,6 +21,8 @@ appender.console.name = console
 appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %c{1}: %m%n
+logger.conf.name = org.apache.spark.SparkConf
+logger.conf.level = error
 logger.native.name = org.apache.hadoop.util.NativeCodeLoader
 logger.native.level = error
 logger.metrics.name = org.apache.hadoop.metrics2
@@ -113,7 +115,7 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         "fs.s3a.endpoint.region": settings.s3_region,
         "fs.s3a.connection.maximum": "64",
         "fs.s3a.threads.max": "16",
-        "fs.s3a.connection.establish.timeout": "5s",
+        "fs.s3a.connection.establish.timeout": "15s",
         "fs.s3a.connection.timeout": "30s",
         "fs.s3a.attempts.maximum": "3",
         "fs.s3a.retry.limit": "3",

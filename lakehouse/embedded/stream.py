@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from lakehouse.embedded.service import Service
+from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 180
@@ -51,24 +52,11 @@ def _age(state: dict[str, Any]) -> float:
 
 
 def lag(settings: Settings) -> int | None:
-    """How many Kafka records the stream has not committed yet; None when Kafka or the stream cannot tell."""
-    from kafka import KafkaConsumer, TopicPartition
-    from kafka.errors import KafkaError
+    """How many Kafka records the stream has not read yet; None when the broker cannot tell."""
+    from lakehouse import broker
+    from producer.topics import TOPICS
 
-    offsets = stream_state(settings).get("offsets")
-    if not offsets:
-        return None
-    done = {
-        TopicPartition(topic, int(partition)): int(offset)
-        for topic, partitions in offsets.items()
-        for partition, offset in partitions.items()
-    }
     try:
-        consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, request_timeout_ms=5000)
-        try:
-            ends = consumer.end_offsets(list(done))
-        finally:
-            consumer.close()
-    except KafkaError:
+        return broker.lag(settings, TOPICS, stream_state(settings).get("offsets") or {})
+    except ShoplakeError:
         return None
-    return sum(max(0, int(ends[partition]) - offset) for partition, offset in done.items())
