@@ -123,7 +123,11 @@ CARD_TESTING = Rule(
                     Condition("cards", "cards; a family of four has four, and one to spare", 6),
                     Condition("cards_per_account", "cards per account; a family has one each", 2),
                 ),
-                (Condition("declined_cards", "cards declined", 4), MANY_DECLINES),
+                (
+                    Condition("declined_cards", "cards declined", 4),
+                    Condition("declines", "declined payments; no fewer than of a user, who is named first", 5),
+                    MANY_DECLINES,
+                ),
             ),
         ),
         Watch(
@@ -177,7 +181,7 @@ ACCOUNT_RING = Rule(
     watches=(
         Watch("device", ((Condition("accounts", "accounts; a family on one device has two to four", 5),),)),
         Watch("card", ((Condition("accounts", "accounts; a family shares a card too", 5),),)),
-        Watch("ip", ((Condition("accounts", "accounts; fewer people of an office buy within one hour", 12),),)),
+        Watch("ip", ((Condition("accounts", "accounts; of an office of forty, fewer buy within one hour", 10),),)),
     ),
 )
 
@@ -199,8 +203,8 @@ IMPOSSIBLE_TRAVEL = Rule(
     version=1,
     title="A change of country faster than travel",
     considers="events",
-    window=timedelta(minutes=80),
-    cooldown=timedelta(minutes=10),
+    window=timedelta(minutes=60),
+    cooldown=timedelta(minutes=30),  # the way back is no second journey
     severity="high",
     reason="from {previous_country} to {country}, at least {distance} km, within {span}",
     needs=(("country",),),

@@ -46,7 +46,7 @@ def spark() -> Iterator[SparkSession]:
     session.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def events(spark: SparkSession) -> Events:
     """Silver events from dictionaries; what is left out gets a default or null."""
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import pytest
+from pyspark.sql import functions as F
 
 from gold import fraud
-from gold.fraud_rules import CONTEXT, RULES
+from gold.fraud_measures import MEASURES
+from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS
 
 pytestmark = pytest.mark.spark
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -30,10 +34,10 @@ def purchases(seconds: float, count: int, **fields: Any) -> Rows:
     return every(seconds, count, **{"event_type": "purchase", "amount": 9.9, "payment_status": "approved", **fields})
 
 
-def found(events: Any, rows: Rows, begin: float = -1, end: float = 6) -> Rows:
+def found(events: Any, begin: float = -1, end: float = 6) -> Rows:
     """The flags that begin within hours of noon."""
     since, until = NOON + timedelta(hours=begin), NOON + timedelta(hours=end)
-    return [row.asDict() for row in fraud.flags(events(rows), since, until, NOON).collect()]
+    return [row.asDict() for row in fraud.flags(events, since, until, NOON).collect()]
 
 
 def summary(flags: Rows) -> list[tuple[str, str, str]]:
@@ -62,7 +66,12 @@ FRAUD: dict[str, tuple[Rows, tuple[str, str, str]]] = {
     ),
     "guests testing cards on one device": (
         purchases(
-            30, 9, user_id=lambda n: f"g{n}", device_id="d", payment_status="declined", card_fingerprint=lambda n: f"c{n}"
+            30,
+            9,
+            user_id=lambda n: f"g{n}",
+            device_id="d",
+            payment_status="declined",
+            card_fingerprint=lambda n: f"c{n}",
         ),
         ("card_testing", "device", "d"),
     ),
@@ -119,12 +128,103 @@ INNOCENT: dict[str, Rows] = {
 }
 
 
-@pytest.mark.parametrize("name", FRAUD)
-def test_flags_fraud_once(events, name):
-    rows, expected = FRAUD[name]
-    assert summary(found(events, rows)) == [expected]
+def apart(scenarios: dict[str, Rows]) -> Rows:
+    """All scenarios in one frame, without anything in common."""
+    rows: Rows = []
+    for name, scenario in scenarios.items():
+        for number, row in enumerate(scenario):
+            own = {field: f"{name}/{row[field]}" for field in ENTITIES if row.get(field) is not None}
+            rows.append({**row, **own, "event_id": f"{name}/{number:04d}"})
+    return rows
 
 
-def test_leaves_the_innocent_alone(events):
-    for name, rows in INNOCENT.items():
-        assert summary(found(events, rows, end=12)) == [], name
+ENTITIES = ("user_id", "device_id", "ip", "card_fingerprint")
+FRAUD_ROWS = apart({name: rows for name, (rows, _) in FRAUD.items()})
+EVERYTHING = FRAUD_ROWS + apart(INNOCENT)
+
+
+@pytest.fixture(scope="module")
+def everything(events) -> Any:
+    return events(EVERYTHING).persist()
+
+
+@pytest.fixture(scope="module")
+def one_pass(everything) -> Rows:
+    return found(everything, begin=-1, end=12)
+
+
+def test_flags_each_fraud_once_and_leaves_the_innocent_alone(one_pass):
+    expected = [(rule, kind, f"{name}/{entity}") for name, (_, (rule, kind, entity)) in FRAUD.items()]
+    assert summary(one_pass) == sorted(expected)
+
+
+def test_a_flag_can_be_read_and_proved(one_pass):
+    events_of = {row["event_id"]: row for row in EVERYTHING}
+    for flag in one_pass:
+        proof = [events_of[event_id] for event_id in flag["evidence"]]
+        times = [row["event_time"].replace(tzinfo=None) for row in proof]
+        assert times == sorted(times)
+        assert (flag["window_start"], flag["window_end"], flag["event_time"]) == (times[0], times[-1], times[-1])
+        assert {row[ENTITY_COLUMNS[flag["entity_type"]]] for row in proof} == {flag["entity"]}
+        assert flag["user_id"] == proof[-1]["user_id"]
+        assert SEVERITY_FLOORS[flag["severity"]] <= flag["score"] <= 1
+        assert flag["event_date"] == NOON.date()
+    reasons = {flag["entity"]: flag["reason"] for flag in one_pass}
+    assert reasons["Berlin, then Rio/j"].startswith("from DE to BR, at least 7,")
+    assert reasons["accounts on one card/c"] == "5 accounts bought from one card within 13.3 minutes"
+
+
+def test_has_the_declared_columns(everything):
+    schema = fraud.flags(everything, NOON, NOON, NOON).schema
+    assert [(field.name, field.dataType) for field in schema] == [
+        (field.name, field.dataType) for field in fraud.TABLE.schema
+    ]
+
+
+def test_batches_find_what_one_pass_finds(everything, one_pass):
+    chance = random.Random(7)
+    cuts = sorted(chance.uniform(-0.9, 2) for _ in range(4))
+    batches: Rows = []
+    for begin, end in pairwise([-1, *cuts, 12]):
+        since, until = NOON + timedelta(hours=begin), NOON + timedelta(hours=end)
+        seen = (F.col("event_time") >= F.lit(since - CONTEXT)) & (F.col("event_time") < F.lit(until))
+        batches += found(everything.where(seen).orderBy(F.hash("event_id")), begin, end)
+    assert sorted(batches, key=itemgetter("flag_id")) == sorted(one_pass, key=itemgetter("flag_id"))
+
+
+def test_a_later_episode_is_a_new_flag_and_an_ongoing_one_is_not(events):
+    storm = purchases(60, 90, user_id="u")
+    again = purchases(60, 6, start=90 * 60 + 45 * 60, user_id="u")
+    flags = found(events([{**row, "event_id": f"e{n}"} for n, row in enumerate(storm + again)]), end=6)
+    assert [flag["rule_id"] for flag in flags] == ["purchase_velocity"] * 2
+    assert len({flag["flag_id"] for flag in flags}) == 2
+
+
+def test_the_score_rises_with_haste(events):
+    slow, fast = (purchases(gap, 5, user_id=user) for gap, user in ((100, "slow"), (5, "fast")))
+    rows = [{**row, "event_id": f"e{number}"} for number, row in enumerate(slow + fast)]
+    scores = {flag["entity"]: flag["score"] for flag in found(events(rows))}
+    assert 0.5 <= scores["slow"] < scores["fast"] <= 1
+
+
+def test_the_bare_envelope_is_judged_by_what_it_has(events):
+    assert summary(found(events(purchases(30, 6, user_id="u", payment_status=None)))) == [
+        ("purchase_velocity", "user", "u")
+    ]
+
+
+def test_the_plan_stays_inside_the_engine(everything):
+    plan = everything.sparkSession._jvm.PythonSQLUtils.explainString(
+        fraud.flags(everything, NOON, NOON + timedelta(hours=1), NOON)._jdf.queryExecution(), "formatted"
+    )
+    assert not re.findall("EvalPython|PythonUDF|InPandas|InArrow|CartesianProduct", plan)
+
+
+def test_rules_are_well_formed():
+    assert max(rule.context for rule in RULES) == CONTEXT <= timedelta(minutes=90)
+    for rule in RULES:
+        for watch in rule.watches:
+            for leading, *_ in watch.any_of:
+                assert leading.at_least is not None, rule.rule_id
+        names = {condition.measure for watch in rule.watches for others in watch.any_of for condition in others}
+        assert names <= set(MEASURES), rule.rule_id

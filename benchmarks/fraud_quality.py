@@ -1,0 +1,180 @@
+"""Precision and recall of the fraud rules on simulated shops whose truth is known.
+
+Example: `python benchmarks/fraud_quality.py --seeds 11 12 13`, or, for recorded scenarios,
+`python benchmarks/fraud_quality.py --events events.jsonl --truth truth.jsonl`.
+
+A flag is right when it names an entity of a fraud episode of its rule's scenario, within the episode's time.
+An episode is found when at least one flag of its scenario is right about it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from gold import fraud
+from gold.fraud_rules import CONTEXT, RULES
+
+EVENT = (
+    "event_id string, event_type string, user_id string, timestamp string, "
+    "context struct<session_id: string, device_id: string, ip: string, country: string>, "
+    "data struct<product_id: string, product_name: string, total_amount: double, payment_status: string, "
+    "card_fingerprint: string>"
+)
+GRACE = timedelta(seconds=1)
+"""Truth and events may round times differently."""
+
+
+@dataclass
+class Score:
+    """The figures of one scenario."""
+
+    episodes: int = 0
+    found: int = 0
+    flags: int = 0
+    right: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def precision(self) -> float:
+        """Right flags over flags."""
+        return self.right / self.flags if self.flags else float("nan")
+
+    @property
+    def recall(self) -> float:
+        """Found episodes over episodes."""
+        return self.found / self.episodes if self.episodes else float("nan")
+
+
+def main() -> None:
+    """Evaluate every seed, and print a table each and one over all."""
+    arguments = _arguments()
+    spark = _session()
+    total: dict[str, Score] = {}
+    for name, events, truth in _data(arguments):
+        scores = _evaluate(_silver(spark, events), [json.loads(line) for line in truth.read_text().splitlines()])
+        _print(name, scores)
+        for scenario, score in scores.items():
+            whole = total.setdefault(scenario, Score())
+            whole.episodes += score.episodes
+            whole.found += score.found
+            whole.flags += score.flags
+            whole.right += score.right
+            whole.wrong += score.wrong
+    _print("all", total)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13], help="seeds of simulated shops")
+    parser.add_argument("--history", default="3d", help="simulated time per seed")
+    parser.add_argument("--history-events", type=int, default=150_000, help="about how many events per seed")
+    parser.add_argument("--fraud", type=float, default=0.06, help="share of events in episodes and look-alikes")
+    parser.add_argument("--events", type=Path, help="JSON lines of the contract, instead of seeds")
+    parser.add_argument("--truth", type=Path, help="the truth about --events")
+    return parser.parse_args()
+
+
+def _data(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Path]]:
+    if arguments.events:
+        yield arguments.events.name, arguments.events, arguments.truth
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in arguments.seeds:
+            events, truth = Path(folder, "events.jsonl"), Path(folder, "truth.jsonl")
+            command = [sys.executable, "-m", "lakehouse.cli", "produce", "--seed", str(seed)]
+            command += ["--history", arguments.history, "--history-events", str(arguments.history_events)]
+            command += ["--fraud", str(arguments.fraud), "--end", "2026-03-10T00:00:00Z"]
+            command += ["--to", str(events), "--truth", str(truth)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            yield f"seed {seed}", events, truth
+
+
+def _session() -> SparkSession:
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    return (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.driver.memory", "3g")
+        .getOrCreate()
+    )
+
+
+def _silver(spark: SparkSession, path: Path) -> DataFrame:
+    """The valid events of a file of JSON lines, with the silver columns that rules use."""
+    events = spark.read.schema(EVENT).json(str(path)).select("*", F.try_to_timestamp("timestamp").alias("event_time"))
+    is_usable = F.col("event_id").isNotNull() & F.col("user_id").isNotNull() & F.col("event_time").isNotNull()
+    return (
+        events.where(is_usable)
+        .dropDuplicates(["event_id"])
+        .select(
+            "event_id",
+            "event_type",
+            "event_time",
+            "user_id",
+            "context.*",
+            "data.*",
+        )
+    )
+
+
+def _evaluate(events: DataFrame, truth: list[dict[str, Any]]) -> dict[str, Score]:
+    first, last = (_moment(truth_time) for truth_time in (min(e["start"] for e in truth), max(e["end"] for e in truth)))
+    flags = fraud.flags(events, first - CONTEXT, last + CONTEXT, datetime.now(UTC)).collect()
+    episodes = [episode for episode in truth if not episode["innocent"]]
+    scores = {rule.rule_id: Score() for rule in RULES}
+    for scenario, score in scores.items():
+        of_scenario = [episode for episode in episodes if episode["scenario"] == scenario]
+        raised = [flag for flag in flags if flag.rule_id == scenario]
+        score.episodes, score.flags = len(of_scenario), len(raised)
+        score.found = sum(any(_names(flag, episode) for flag in raised) for episode in of_scenario)
+        for flag in raised:
+            if any(_names(flag, episode) for episode in of_scenario):
+                score.right += 1
+            else:
+                score.wrong[next((e["scenario"] for e in truth if _names(flag, e)), "ordinary shoppers")] += 1
+    return scores
+
+
+def _names(flag: Any, episode: dict[str, Any]) -> bool:
+    """Whether a flag names an entity of the episode within its time."""
+    moment = flag.event_time.replace(tzinfo=UTC)
+    in_time = _moment(episode["start"]) - GRACE <= moment <= _moment(episode["end"]) + GRACE
+    return in_time and flag.entity in episode[f"{flag.entity_type}s"]
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _print(name: str, scores: dict[str, Score]) -> None:
+    print(f"\n{name:<20}{'episodes':>9}{'found':>7}{'recall':>8}{'flags':>7}{'right':>7}{'precision':>11}  wrong about")
+    for scenario, score in scores.items():
+        wrong = ", ".join(f"{count} {what}" for what, count in score.wrong.most_common())
+        print(
+            f"{scenario:<20}{score.episodes:>9}{score.found:>7}{score.recall:>8.2f}"
+            f"{score.flags:>7}{score.right:>7}{score.precision:>11.2f}  {wrong}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
