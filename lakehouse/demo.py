@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lakehouse import broker, demo_view
+from lakehouse.cli.platform import StartReporter
 from lakehouse.doctor import require_startable
 from lakehouse.embedded.detached import start_detached, stop
 from lakehouse.embedded.lock import lock_holder
-from lakehouse.cli.platform import StartReporter
 from lakehouse.errors import ShoplakeError
 from lakehouse.freshness import Freshness, FreshnessProbe
 from lakehouse.job_run import run_job

@@ -42,9 +42,10 @@ def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame
 HOURLY_TABLES: tuple[tuple[Table, HourlyRows], ...] = (
     (top_products.HOURLY, _top_products),
     (kpis.TABLE, _kpis),
-    (fraud_coverage.TABLE, _coverage),
 )
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
+FRAUD_HOURLY: tuple[tuple[Table, HourlyRows], ...] = ((fraud_coverage.TABLE, _coverage),)
+"""The same, refreshed together with the flags."""
 
 
 class GoldRefresh:
@@ -55,16 +56,21 @@ class GoldRefresh:
         self._lake = lake
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="gold")
 
-    def live(self, hot: DataFrame, complete_from: datetime, touched: set[int], now: datetime) -> None:
-        """Refresh the rolling hour, the touched hours and the flags from the hot window, side by side."""
+    def live(self, hot: DataFrame, touched: set[int], now: datetime) -> None:
+        """Refresh the rolling hour and the touched hours from the hot window, side by side."""
         jobs = [self._pool.submit(self._last_hour, hot, now)]
         if touched:
             jobs += [self._pool.submit(self._hours, table, rows, hot, touched, now) for table, rows in HOURLY_TABLES]
-            # The range changes with the hour only, so that the compiled code serves every batch of it.
-            emit = (complete_from + CONTEXT, clock.start_of(clock.number_of(now) + 2))
-            jobs.append(self._pool.submit(self._flags, hot, [emit], now))
         for job in jobs:
             job.result()
+
+    def fraud(self, hot: DataFrame, complete_from: datetime, touched: set[int], now: datetime) -> None:
+        """Refresh the flags, and what could be judged, from the hot window."""
+        # The range changes with the hour only, so that the compiled code serves every batch of it.
+        emit = (complete_from + CONTEXT, clock.start_of(clock.number_of(now) + 2))
+        self._flags(hot, [emit], now)
+        for table, rows in FRAUD_HOURLY:
+            self._hours(table, rows, hot, touched, now)
 
     def last_hour(self, hot: DataFrame, now: datetime) -> None:
         """Refresh only the rolling hour: products fall out of it even when nothing happens."""
@@ -74,7 +80,7 @@ class GoldRefresh:
         self,
         hours: Iterable[int],
         now: datetime,
-        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
+        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES + FRAUD_HOURLY,
         with_flags: bool = True,
     ) -> None:
         """Recompute old hours, and the flags that their events can touch, from `silver.events`."""

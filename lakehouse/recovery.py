@@ -80,8 +80,12 @@ def late_hours(lake: Lake, complete_from: datetime) -> set[int]:
     if since is not None:
         is_open = F.expr("processed_at >= since - INTERVAL 1 MINUTE") & (F.col("event_time") < F.lit(complete_from))
         silver = lake.read(silver_events.TABLE).withColumn("since", F.lit(since))
-        hours |= {row["hour"] for row in silver.where(is_open).select(clock.hour_number().alias("hour")).distinct().collect()}
+        hours |= {
+            row["hour"] for row in silver.where(is_open).select(clock.hour_number().alias("hour")).distinct().collect()
+        }
     is_provisional = (F.col("status") == "provisional") & (F.col("hour_start") < F.lit(complete_from - timedelta(0)))
     provisional = lake.read(top_products.HOURLY).where(is_provisional)
-    hours |= {row["hour"] for row in provisional.select(clock.hour_number("hour_start").alias("hour")).distinct().collect()}
+    hours |= {
+        row["hour"] for row in provisional.select(clock.hour_number("hour_start").alias("hour")).distinct().collect()
+    }
     return hours

@@ -58,8 +58,8 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         jars: class_path("spark").replace(":", separator),
         "spark.driver.extraJavaOptions": (
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
-            # Generated methods are long: let the JIT compile them all the same, and keep what it compiled.
-            "-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=512m "
+            # Room for what the JIT compiled of the generated code, or it is compiled again and again.
+            "-XX:ReservedCodeCacheSize=512m "
             f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
         ),
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",

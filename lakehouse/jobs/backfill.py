@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from lakehouse import marks, recovery
-from lakehouse.gold_refresh import HOURLY_TABLES, GoldRefresh
+from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs import cohort_retention
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
@@ -19,7 +19,13 @@ from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
 Parameters = DayRange
-WRITES = (silver_events.TABLE, quarantine.TABLE, *(table for table, _ in HOURLY_TABLES), *FRAUD_WRITES, marks.TABLE)
+WRITES = (
+    silver_events.TABLE,
+    quarantine.TABLE,
+    *(table for table, _ in HOURLY_TABLES + FRAUD_HOURLY),
+    *FRAUD_WRITES,
+    marks.TABLE,
+)
 
 
 def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
