@@ -48,7 +48,7 @@ class Plan:
 
 
 def run(settings: Settings, plan: Plan, console: Console) -> bool:
-    """Run the demo. On a terminal it stays up until Ctrl-C; else it checks what it shows and says whether it is right."""
+    """Run the demo; whether what it shows is right. On a terminal it stays up until Ctrl-C."""
     with _platform(settings, console):
         folder = settings.data_dir / "truth"
         folder.mkdir(parents=True, exist_ok=True)

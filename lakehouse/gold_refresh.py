@@ -6,10 +6,12 @@ window or, for older hours, from `silver.events`, and replaces them. Doing so tw
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -24,6 +26,7 @@ from silver import events as silver_events
 
 HourlyRows = Callable[[DataFrame, datetime, Settings], DataFrame]
 Range = tuple[datetime, datetime]
+ATTEMPTS = 5
 
 
 def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
@@ -58,9 +61,12 @@ class GoldRefresh:
 
     def live(self, hot: DataFrame, touched: set[int], now: datetime) -> None:
         """Refresh the rolling hour and the touched hours from the hot window, side by side."""
-        jobs = [self._pool.submit(self._last_hour, hot, now)]
+        jobs = [self._pool.submit(_settled, self._last_hour, hot, now)]
         if touched:
-            jobs += [self._pool.submit(self._hours, table, rows, hot, touched, now) for table, rows in HOURLY_TABLES]
+            jobs += [
+                self._pool.submit(_settled, self._hours, table, rows, hot, touched, now)
+                for table, rows in HOURLY_TABLES
+            ]
         for job in jobs:
             job.result()
 
@@ -68,9 +74,9 @@ class GoldRefresh:
         """Refresh the flags, and what could be judged, from the hot window."""
         # The range changes with the hour only, so that the compiled code serves every batch of it.
         emit = (complete_from + CONTEXT, clock.start_of(clock.number_of(now) + 2))
-        self._flags(hot, [emit], now)
+        _settled(self._flags, hot, [emit], now)
         for table, rows in FRAUD_HOURLY:
-            self._hours(table, rows, hot, touched, now)
+            _settled(self._hours, table, rows, hot, touched, now)
 
     def last_hour(self, hot: DataFrame, now: datetime) -> None:
         """Refresh only the rolling hour: products fall out of it even when nothing happens."""
@@ -93,9 +99,9 @@ class GoldRefresh:
         events = silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS).persist()
         try:
             for table, rows in tables:
-                self._hours(table, rows, events, wanted, now)
+                _settled(self._hours, table, rows, events, wanted, now)
             if with_flags:
-                self._flags(events, emits, now)
+                _settled(self._flags, events, emits, now)
         finally:
             events.unpersist()
 
@@ -133,6 +139,19 @@ class GoldRefresh:
         rows = current.select(*fraud.TABLE.columns).unionByName(known.where(~is_emitted).select(*fraud.TABLE.columns))
         days = sorted({day for emit in emits for day in _days(*emit)})
         self._lake.replace(fraud.TABLE, rows.coalesce(1), _on_days("event_date", days))
+
+
+def _settled(work: Callable[..., None], *args: object) -> None:
+    """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile: it reads
+    what is there and replaces it, so that doing it again is right."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return work(*args)
+        except PySparkException as error:
+            if attempt == ATTEMPTS - 1 or "DELTA_CONCURRENT" not in str(error):
+                raise
+            time.sleep(1 + attempt)
+    return None
 
 
 def _days(first: datetime, last: datetime) -> list[date]:

@@ -183,7 +183,7 @@ class MicroBatch:
                 return
             self._scan.result()
         self._unscanned -= self._late_hours(self._unscanned)
-        if self._unscanned and time.monotonic() >= self._scan_due:
+        if self._unscanned and not self._late_is_due() and time.monotonic() >= self._scan_due:
             hot, frontier, hours = self._hot.events(), self._hot.complete_from, self._unscanned
             self._scan, self._unscanned = self._in_background(self._fraud, hot, frontier, hours, now), set()
 
@@ -193,9 +193,13 @@ class MicroBatch:
         self._scan_due = time.monotonic() + 2 * (time.monotonic() - began)
 
     def _restate_late(self, now: datetime) -> None:
-        if self._late and time.monotonic() - self._late_since >= LATE_REFRESH_SECONDS:
+        """Both this and a scan write flags: it waits for its turn."""
+        if self._late_is_due() and (self._scan is None or self._scan.done()):
             self._gold.restate(self._late, now)
             self._late = set()
+
+    def _late_is_due(self) -> bool:
+        return bool(self._late) and time.monotonic() - self._late_since >= LATE_REFRESH_SECONDS
 
     def _closed_hour(self, now: datetime) -> int:
         """The newest hour that is final: ended, and the lateness setting has passed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 
 import typer
 
@@ -12,4 +13,6 @@ AREAS = ("platform", "produce", "stream", "jobs", "sql", "demo")
 def register(app: typer.Typer) -> None:
     """Let every area add its commands to `app`."""
     for area in AREAS:
+        if importlib.util.find_spec(f"lakehouse.cli.{area}") is None:
+            continue
         importlib.import_module(f"lakehouse.cli.{area}").register(app)

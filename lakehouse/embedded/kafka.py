@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import struct
 import subprocess
 import uuid
@@ -9,7 +11,7 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from lakehouse.embedded.jars import class_path
-from lakehouse.embedded.service import Service, answers, java, jvm_options, properties, write_text
+from lakehouse.embedded.service import PROBE_SECONDS, Service, answers, java, jvm_options, properties, write_text
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 
@@ -77,6 +79,17 @@ def service(settings: Settings) -> Service:
         on_up=lambda: _apply_topics(settings),
         memory_limit_mb=settings.kafka_memory_mb + 512,
     )
+
+
+def is_reachable(settings: Settings) -> bool:
+    """Whether it is worth asking the broker: a client would try for half a minute before it says no."""
+    if settings.kafka_is_embedded:
+        return answers(settings.kafka_port, API_VERSIONS_REQUEST)
+    for address in settings.bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        with contextlib.suppress(OSError, ValueError), socket.create_connection((host, int(port)), PROBE_SECONDS):
+            return True
+    return False
 
 
 def _home(settings: Settings) -> Path:

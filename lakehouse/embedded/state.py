@@ -94,8 +94,7 @@ def status(settings: Settings) -> dict[str, dict[str, Any]]:
     }
     stream = report["stream"]
     stream["message"] = stream["message"] or stream_state(settings).get("message") or ""
-    kafka_answers = report["kafka"]["state"] in ("up", "external")
-    stream["lag"] = lag(settings) if kafka_answers else None
+    stream["lag"] = lag(settings)
     return report
 
 

@@ -8,6 +8,7 @@ import time
 from datetime import datetime
 from typing import Any
 
+from lakehouse.embedded.kafka import is_reachable
 from lakehouse.embedded.service import Service
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
@@ -56,6 +57,8 @@ def lag(settings: Settings) -> int | None:
     from lakehouse import broker
     from producer.topics import TOPICS
 
+    if not is_reachable(settings):
+        return None
     try:
         return broker.lag(settings, TOPICS, stream_state(settings).get("offsets") or {})
     except ShoplakeError:

@@ -176,6 +176,14 @@ def test_status_of_a_lake_that_was_never_up(settings):
     assert found["kafka"]["bootstrap"] == settings.bootstrap and found["spark"]["remote"] == settings.remote
 
 
+def test_status_does_not_wait_for_a_broker_that_is_away(tmp_path):
+    settings = free_settings(tmp_path)
+    away = settings.model_copy(update={"kafka_bootstrap": f"127.0.0.1:{settings.kafka_port}"})
+    begin = time.monotonic()
+    assert status(settings)["stream"]["lag"] is None and status(away)["stream"]["lag"] is None
+    assert time.monotonic() - begin < 3
+
+
 def test_a_written_state_is_read_back(settings):
     child = Child(service(SLEEP), settings)
     written = Snapshot.of(1, [child])
