@@ -1,0 +1,1 @@
+"""What Shoplake costs and how fast it is. Prints figures; never a verdict."""

@@ -1,0 +1,193 @@
+"""`make bench`: bulk speed, freshness, memory, and the cost of a batch with more history.
+
+Every figure is measured on a platform of its own, started on free ports in a temporary folder. Machines differ and are
+noisy: read them beside each other, not as absolutes.
+"""
+
+from __future__ import annotations
+
+import json
+import platform as machine
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lakehouse import broker
+from lakehouse.embedded.state import status
+from lakehouse.embedded.testing import platform
+from lakehouse.freshness import FreshnessProbe
+from lakehouse.settings import Settings
+from lakehouse.sql import SqlReader, connect
+from lakehouse.stream import TOPICS
+from producer.publish import publish
+from producer.simulator import SimulationOptions, simulate
+
+DAY_MS = 86_400_000
+RESULTS = Path(__file__).parent / "results"
+BULK_SEED, LIVE_SEED = 11, 12
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure, with its target where there is one."""
+
+    name: str
+    value: float
+    unit: str
+    target: str = ""
+
+
+def main(
+    bulk_events: Annotated[int, typer.Option(help="Events of the bulk run.")] = 300_000,
+    rate: Annotated[float, typer.Option(help="Events per second of the freshness run.")] = 2000.0,
+    seconds: Annotated[int, typer.Option(help="Length of the freshness run.")] = 60,
+    history_factor: Annotated[int, typer.Option(help="How much more history the second cost has.")] = 20,
+) -> None:
+    """Measure, print a table, and write the figures as JSON into benchmarks/results/."""
+    console = Console()
+    figures: list[Figure] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder,
+        console.status("Starting the platform") as now,
+        platform(Path(folder), stream=True) as settings,
+        connect(settings) as reader,
+    ):
+        memory = _Memory(settings)
+        now.update("Warming up, then batches with little history")
+        _send(settings, reader, bulk_events // history_factor, days=3, seed=1, memory=memory)
+        small = _batch_seconds(settings, reader, rate / 4, memory)
+        now.update(f"Bulk: {bulk_events:,} events from Kafka to gold")
+        figures.append(_bulk(settings, reader, bulk_events, memory))
+        now.update(f"Batches with {history_factor} times the history")
+        large = _batch_seconds(settings, reader, rate / 4, memory)
+        figures.append(Figure(f"batch cost at {history_factor} x history", large / small, "x", "1.5"))
+        now.update(f"Freshness at {rate:,.0f} events/s for {seconds} s")
+        figures += _freshness(settings, reader, rate, seconds, Path(folder), memory)
+        figures.append(Figure("peak memory, all parts", memory.peak_mb / 1024, "GB", "8"))
+    _show(console, figures)
+
+
+class _Memory:
+    """Largest resident memory of all parts and their children, in MB."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.peak_mb = 0.0
+
+    def look(self) -> None:
+        total = 0
+        for part in status(self._settings).values():
+            if part.get("pid"):
+                try:
+                    process = psutil.Process(part["pid"])
+                    total += sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+                except psutil.NoSuchProcess:
+                    continue
+        self.peak_mb = max(self.peak_mb, total / 2**20)
+
+
+def _send(settings: Settings, reader: SqlReader, events: int, days: int, seed: int, memory: _Memory) -> None:
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=seed, history_ms=days * DAY_MS, history_events=events
+    )
+    publish(simulate(options), settings)
+    _wait_until_read(settings, reader, memory)
+
+
+def _bulk(settings: Settings, reader: SqlReader, events: int, memory: _Memory) -> Figure:
+    """From a full topic to the last batch in the book; published by two processes beforehand as far as possible."""
+    read_before = _read(reader)
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=BULK_SEED, history_ms=60 * DAY_MS, history_events=events
+    )
+    records = list(simulate(options))
+    began = time.monotonic()
+    publish(records, settings)
+    _wait_until_read(settings, reader, memory)
+    seconds = time.monotonic() - began
+    return Figure("bulk, publish → bronze → gold", (_read(reader) - read_before) / seconds, "events/s", "20,000")
+
+
+def _batch_seconds(settings: Settings, reader: SqlReader, rate: float, memory: _Memory) -> float:
+    """Median seconds of a micro-batch with current events."""
+    first = _last_batch(reader) + 1
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=LIVE_SEED + first, live=True, rate=rate, duration_s=30
+    )
+    publish(simulate(options), settings, live_from=options.now_ms / 1000)
+    _wait_until_read(settings, reader, memory)
+    rows = reader.query("select distinct batch_id, epoch(committed_at - started_at) as seconds from ops.batches")
+    return statistics.median(float(row["seconds"]) for row in rows if row["batch_id"] > first)
+
+
+def _freshness(
+    settings: Settings, reader: SqlReader, rate: float, seconds: int, folder: Path, memory: _Memory
+) -> list[Figure]:
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=LIVE_SEED, live=True, rate=rate, duration_s=seconds, late=0.0
+    )
+    records = list(simulate(options))
+    probe, ledger = FreshnessProbe(settings), folder / "ledger.jsonl"
+    probe.start()
+    publish(records, settings, ledger=ledger, live_from=options.now_ms / 1000)
+    _wait_until_read(settings, reader, memory)
+    time.sleep(1)
+    probe.stop()
+    found = probe.result(records, ledger)
+    return [
+        Figure(f"freshness p50 at {rate:,.0f}/s", found.p50 or float("nan"), "s", "3"),
+        Figure(f"freshness p99 at {rate:,.0f}/s", found.p99 or float("nan"), "s", "6"),
+    ]
+
+
+def _read(reader: SqlReader) -> int:
+    return int(reader.query("select coalesce(sum(bronze_rows), 0) as n from ops.batches")[0]["n"])
+
+
+def _last_batch(reader: SqlReader) -> int:
+    return int(reader.query("select coalesce(max(batch_id), -1) as n from ops.batches")[0]["n"])
+
+
+def _wait_until_read(settings: Settings, reader: SqlReader, memory: _Memory) -> None:
+    while True:
+        memory.look()
+        booked: dict[str, dict[str, int]] = {}
+        for row in reader.query('select topic, "partition" as p, max(to_offset) as n from ops.batches group by all'):
+            booked.setdefault(row["topic"], {})[str(row["p"])] = row["n"]
+        if broker.lag(settings, TOPICS, booked) == 0:
+            return
+        time.sleep(0.5)
+
+
+def _show(console: Console, figures: list[Figure]) -> None:
+    table = Table("figure", "value", "unit", "first target", title="Shoplake benchmark")
+    for figure in figures:
+        table.add_row(figure.name, f"{figure.value:,.2f}", figure.unit, figure.target)
+    console.print(table)
+    RESULTS.mkdir(exist_ok=True)
+    moment = datetime.now(UTC)
+    report = {
+        "measured_at": moment.isoformat(timespec="seconds"),
+        "machine": {
+            "cores": psutil.cpu_count(),
+            "memory_gb": round(psutil.virtual_memory().total / 2**30),
+            "cpu": machine.machine(),
+        },
+        "figures": [asdict(figure) for figure in figures],
+    }
+    file = RESULTS / f"{moment:%Y%m%dT%H%M%S}.json"
+    file.write_text(json.dumps(report, indent=1) + "\n")
+    console.print(f"Written to {file}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
