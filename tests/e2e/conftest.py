@@ -57,6 +57,11 @@ class Shop:
         eventually(is_read, seconds, "the stream has read everything")
 
 
+def environment_of(shop: Shop) -> dict[str, str]:
+    """Settings of the shop as environment variables, for commands in processes of their own."""
+    return {f"SHOPLAKE_{name.upper()}": str(value) for name, value in shop.settings.model_dump().items() if value}
+
+
 def booked(reader: SqlReader) -> dict[str, dict[str, int]]:
     """Next offset per topic-partition after the last batch in the book."""
     found: dict[str, dict[str, int]] = {}

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from lakehouse.embedded.state import read_snapshot
+from lakehouse.embedded.state import status
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.e2e.conftest import Shop, eventually
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 
 def pid_of(shop: Shop, name: str) -> int | None:
-    return read_snapshot(shop.settings).services[name].pid
+    return status(shop.settings)[name].get("pid")
 
 
 def kill(shop: Shop, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from producer.simulator.defects import DEFECTS
-from tests.e2e.conftest import Shop, eventually
+from tests.e2e.conftest import Shop, environment_of, eventually
 from tests.support import oracle
 
 pytestmark = pytest.mark.e2e
@@ -27,16 +28,8 @@ def tuples(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 def shoplake(shop: Shop, *arguments: str) -> None:
     """Run the command line against the shop's lake."""
-    environment = {
-        f"SHOPLAKE_{name.upper()}": str(value) for name, value in shop.settings.model_dump().items() if value
-    }
-    subprocess.run([sys.executable, "-m", "lakehouse.cli", *arguments], check=True, env={**_base(), **environment})
-
-
-def _base() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
+    subprocess.run(command, check=True, env=os.environ | environment_of(shop))
 
 
 def assert_gold_is_right(shop: Shop) -> None:

@@ -90,9 +90,10 @@ def hourly_products(database: duckdb.DuckDBPyConnection, top_n: int) -> list[tup
         f"""
         with views as (select date_trunc('hour', event_time) as hour_start, product_id, user_id
                        from accepted where {_IS_VIEW}),
-        ranked as (select hour_start, product_id, count(*) as views, count(distinct user_id) as unique_viewers,
-                   row_number() over (partition by hour_start order by count(*) desc, product_id) as rank
-                   from views group by all)
+        counted as (select hour_start, product_id, count(*) as views, count(distinct user_id) as unique_viewers
+                    from views group by 1, 2),
+        ranked as (select *, row_number() over (partition by hour_start order by views desc, product_id) as rank
+                   from counted)
         select hour_start, rank, product_id, views, unique_viewers from ranked where rank <= {top_n} order by 1, 2
         """
     ).fetchall()
@@ -104,9 +105,9 @@ def last_hour_products(
     """(rank, product_id, views, unique_viewers) of the window (start, as_of]."""
     return database.execute(
         f"""
-        with ranked as (select product_id, count(*) as views, count(distinct user_id) as unique_viewers,
-                        row_number() over (order by count(*) desc, product_id) as rank
-                        from accepted where {_IS_VIEW} and event_time > ? and event_time <= ? group by all)
+        with counted as (select product_id, count(*) as views, count(distinct user_id) as unique_viewers
+                         from accepted where {_IS_VIEW} and event_time > ? and event_time <= ? group by 1),
+        ranked as (select *, row_number() over (order by views desc, product_id) as rank from counted)
         select rank, product_id, views, unique_viewers from ranked where rank <= {top_n} order by 1
         """,
         [start, as_of],

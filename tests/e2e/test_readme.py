@@ -1,0 +1,38 @@
+"""The README's shoplake commands run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Shop, environment_of
+
+pytestmark = pytest.mark.e2e
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+COMMANDS = re.findall(r"^\.venv/bin/shoplake (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+
+
+def test_the_readme_has_commands() -> None:
+    assert len(COMMANDS) >= 3
+
+
+@pytest.mark.parametrize("arguments", [text for text in COMMANDS if not text.startswith("produce")])
+def test_command_works(shop: Shop, arguments: str) -> None:
+    command = [sys.executable, "-m", "lakehouse.cli", *shlex.split(arguments)]
+    done = subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    for target in set(re.findall(r"`make (\w+)`|^make (\w+)", README, re.MULTILINE)):
+        name = next(filter(None, target))
+        assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
