@@ -61,6 +61,9 @@ CHUNK = timedelta(hours=4)
 """A long range is judged in chunks of this length, each with its own CONTEXT before it, so that entities
 without a busy time are sorted out in a backfill of months as they are in a live batch."""
 
+BRIEF = timedelta(minutes=10)
+"""In a range up to this long few entities do something, and only theirs are looked at from the start."""
+
 MOST_EVENTS = max(rule.most_events for rule in RULES)
 """Bounds the work and the evidence per event, also behind the largest address."""
 
@@ -96,6 +99,8 @@ def flags(events: DataFrame, emit_from: datetime, emit_to: datetime, detected_at
     """
     chunks = _chunks(events.sparkSession, emit_from, emit_to, detected_at)
     subjects = _subjects(events, chunks)
+    if emit_to - emit_from <= BRIEF:
+        subjects = _active(subjects)
     watched = _watched(subjects, _candidates(subjects))
     return _described(_first_crossings(_crossings(watched)))
 
@@ -121,14 +126,20 @@ def _subjects(events: DataFrame, chunks: DataFrame) -> DataFrame:
         on=(F.col("at") >= F.col("chunk") - CONTEXT // MICROSECOND) & (F.col("at") < F.col("chunk_end")),
         how="inner",
     )
-    others = [
+    entities = [
         F.struct(F.lit(entity).alias("entity_type"), F.col(name).alias("entity"))
         for entity, name in ENTITY_COLUMNS.items()
-        if entity != "user"
     ]
-    all_of_users = recent.select(F.lit("user").alias("entity_type"), F.col("user_id").alias("entity"), *_facts())
-    purchases_of_others = recent.where(considered("purchases")).select(F.inline(F.array(*others)), *_facts())
-    return all_of_users.unionByName(purchases_of_others.where(F.col("entity").isNotNull()))
+    of_purchase, of_others = F.array(*entities), F.array(entities[0])
+    return recent.select(F.inline(F.when(considered("purchases"), of_purchase).otherwise(of_others)), *_facts()).where(
+        F.col("entity").isNotNull()
+    )
+
+
+def _active(subjects: DataFrame) -> DataFrame:
+    """Only what concerns entities that did something in the range: no other can be flagged in it."""
+    active = subjects.where(F.col("at") >= F.col("chunk")).select(*SUBJECT)
+    return subjects.join(F.broadcast(active), on=list(SUBJECT), how="left_semi")
 
 
 def _facts() -> list[Column | str]:
