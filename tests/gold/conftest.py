@@ -1,20 +1,15 @@
-"""One local Spark session for all tests of gold, and events from short descriptions."""
+"""Events of silver from short descriptions."""
 
 from __future__ import annotations
 
-import os
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-
-os.environ["TZ"] = "UTC"
-time.tzset()
 
 Events = Callable[[list[dict[str, Any]]], DataFrame]
 
@@ -24,26 +19,6 @@ SCHEMA = (
     "card_fingerprint string, topic string, partition int, offset long, processed_at timestamp"
 )
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    session = (
-        SparkSession.builder.master("local[1]")
-        .appName("gold")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.default.parallelism", "1")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.adaptive.enabled", "false")
-        .config("spark.sql.ansi.enabled", "true")
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC -XX:TieredStopAtLevel=1")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="session")
