@@ -1,0 +1,48 @@
+"""What is said when the stream's query failed: one sentence, not a stack trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lakehouse.stream import _reason
+
+PYTHON_FAILURE = """[FOREACH_BATCH_USER_FUNCTION_ERROR] An error occurred in the user provided function.
+Traceback (most recent call last):
+  File "micro_batch.py", line 70, in __call__
+    self._process(judged)
+  File "lake.py", line 12, in append
+    raise ShoplakeError("The bucket is full.")
+lakehouse.errors.ShoplakeError: The bucket is full.
+SQLSTATE: 39000
+
+JVM stacktrace:
+org.apache.spark.sql.streaming.StreamingQueryException
+\tat org.apache.spark.sql.execution.streaming.StreamExecution.run(StreamExecution.scala:1)
+"""
+SPARK_FAILURE = "[STREAM_FAILED] Query terminated with exception: Some offsets are gone.\n\tat kafka.Source(Source:1)\n"
+
+
+class FailedQuery:
+    def __init__(self, error: object) -> None:
+        self._error = error
+
+    def exception(self) -> object:
+        return self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PYTHON_FAILURE, "lakehouse.errors.ShoplakeError: The bucket is full."),
+        (SPARK_FAILURE, "[STREAM_FAILED] Query terminated with exception: Some offsets are gone."),
+        ("One line.", "One line."),
+        (None, "no reason given"),
+        ("", "no reason given"),
+        ("\n  \n\tonly indented\n", "only indented"),
+        ("x" * 5000, "x" * 600),
+    ],
+)
+def test_the_sentence_that_matters_is_picked(error: Any, said: str) -> None:
+    assert _reason(FailedQuery(error)) == said
