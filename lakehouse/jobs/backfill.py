@@ -94,4 +94,5 @@ def _on_days(column: str, days: DayRange) -> Column:
 
 
 def _condition(column: str, days: DayRange) -> str:
-    return f"{column} BETWEEN DATE '{days.from_date}' AND DATE '{days.to_date}'"
+    # Not BETWEEN: Delta cannot resolve it in a replaceWhere.
+    return f"{column} >= DATE '{days.from_date}' AND {column} <= DATE '{days.to_date}'"
