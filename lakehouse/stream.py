@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -161,8 +162,8 @@ def _figures(progress: Any) -> dict[str, Any]:
 
 
 def _reason(query: StreamingQuery) -> str:
-    """The sentence that matters of a query's error: the last one of Python's or Spark's, without stack traces."""
+    """The sentence that matters of a query's error: the innermost error's, without stack traces and plans."""
     text = str(query.exception() or "no reason given").split("JVM stacktrace")[0]
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith((" ", "\t", "SQLSTATE"))]
-    said = [line for line in lines if not line.startswith("Traceback")]
-    return (said[-1] if said else text).strip()[:600]
+    named = re.findall(r"^[\w.]*(?:Error|Exception): (.+)$", text, re.MULTILINE)
+    said = named or [line for line in text.splitlines() if line.strip()]
+    return str(said[-1]).strip()[:600]

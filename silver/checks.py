@@ -17,7 +17,8 @@ from producer.contract import Field
 from silver.events import PRODUCT_LINES
 
 MAX_VALUE_BYTES = 1024 * 1024
-_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
+_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})\z"
+_NUL = r"(?<!\\)(\\\\)*\\u0000|\x00"
 _PLACES: dict[str, Sequence[Field]] = {
     "envelope": contract.ENVELOPE,
     "context": contract.CONTEXT,
@@ -146,7 +147,7 @@ def _wrongly_typed(place: str) -> Column:
 def _extra() -> Column:
     """Fields that the contract does not know, as JSON text in the shape they came."""
     top = _unknown("envelope", "context", "data")
-    context, data = _unknown("context"), _unknown("data")
+    context, data = _unknown("context"), _unknown("data", or_products=True)
     parts = F.concat_ws(
         ",",
         F.when(F.size(top) > 0, F.regexp_replace(F.to_json(top), r"^\{|\}$", "")),
@@ -156,9 +157,20 @@ def _extra() -> Column:
     return F.when(parts != "", F.concat(F.lit("{"), parts, F.lit("}")))
 
 
-def _unknown(place: str, *also_known: str) -> Column:
+def _unknown(place: str, *also_known: str, or_products: bool = False) -> Column:
+    """The fields of a place that are not in the contract; with the order's lines as they came, if one has such."""
     known = [*(field.name for field in _PLACES[place]), *also_known]
-    return F.map_filter(F.col(f"_{place}_map"), lambda name, _: ~name.isin(known))
+    has_more = F.coalesce(F.exists("_lines", _has_unknown), F.lit(False))
+
+    def is_unknown(name: Column, _: Column) -> Column:
+        return ~name.isin(known) | ((name == "products") & has_more) if or_products else ~name.isin(known)
+
+    return F.map_filter(F.col(f"_{place}_map"), is_unknown)
+
+
+def _has_unknown(line: Column) -> Column:
+    names = F.map_keys(F.try_variant_get(line, "$", _MAP))
+    return F.size(F.array_except(names, F.array(*(F.lit(field.name) for field in contract.PRODUCT_LINE)))) > 0
 
 
 def _refuse(code: str, condition: Column, detail: Column | str) -> Column:
@@ -187,7 +199,7 @@ def _reasons(limits: Limits) -> list[Column]:
 def _whole_value_reasons() -> list[Column]:
     is_blank = F.trim(F.regexp_replace("_text", r"\s", "")) == ""
     is_broken = F.col("_json").isNull()
-    has_nul = F.col("_text").contains("\\u0000") | F.col("_text").contains("\x00")
+    has_nul = F.col("_text").rlike(_NUL)
     start = F.substring("_text", 1, 80)
     return [
         _refuse("tombstone", F.col("value").isNull(), "the record has no value"),
@@ -258,28 +270,26 @@ def _product_reasons(path: str) -> list[Column]:
 
     def is_wrong(line: Column) -> Column:
         fields = F.try_variant_get(line, "$", _MAP)
-        expected = {
-            "product_id": lambda found: found.isin("STRING", "VOID"),
-            "quantity": lambda found: found.isin("BIGINT", "VOID"),
-            "price": lambda found: _is_number(found) | (found == "VOID"),
-        }
-        checks = [
-            F.coalesce(is_right(_type_name(fields.getItem(name))), F.lit(True)) for name, is_right in expected.items()
-        ]
-        return fields.isNull() | ~(checks[0] & checks[1] & checks[2])
+        product_id, quantity, price = (_type_name(fields.getItem(field.name)) for field in contract.PRODUCT_LINE)
+        is_number = _is_number(price) | (price == "VOID")
+        checks = [product_id.isin("STRING", "VOID"), quantity.isin("BIGINT", "VOID"), is_number]
+        is_right = [F.coalesce(check, F.lit(True)) for check in checks]
+        return fields.isNull() | ~(is_right[0] & is_right[1] & is_right[2])
+
+    def has_bad_id(line: Column) -> Column:
+        length = F.length(F.try_variant_get(line, "$.product_id", "string"))
+        return F.coalesce(~length.between(1, contract.MAX_IDENTIFIER_LENGTH), F.lit(False))
 
     def is_outside(line: Column) -> Column:
         read = {name: F.try_variant_get(line, f"$.{name}", "double") for name in ("quantity", "price")}
         is_bad_quantity = ~read["quantity"].between(1, contract.MAX_QUANTITY)
         is_bad_price = ~read["price"].between(0, _LARGEST_DOUBLE)
-        is_bad_id = ~F.length(F.try_variant_get(line, "$.product_id", "string")).between(
-            1, contract.MAX_IDENTIFIER_LENGTH
-        )
-        return F.coalesce(is_bad_quantity | is_bad_price | is_bad_id, is_bad_quantity, is_bad_price, F.lit(False))
+        return F.coalesce(is_bad_quantity, F.lit(False)) | F.coalesce(is_bad_price, F.lit(False))
 
     return [
         _refuse("wrong_type", is_not_list, f"{path} is not a list"),
         _refuse("wrong_type", F.exists("_lines", is_wrong), f"{path} has a line of other types"),
+        _refuse("bad_length", F.exists("_lines", has_bad_id), f"{path} has a product_id that is empty or too long"),
         _refuse("out_of_range", F.exists("_lines", is_outside), f"{path} has a value outside its limits"),
     ]
 
