@@ -18,7 +18,7 @@ from silver.events import PRODUCT_LINES
 
 MAX_VALUE_BYTES = 1024 * 1024
 _TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})\z"
-_NUL = r"(?<!\\)(\\\\)*\\u0000|\x00"
+_NUL = r"(?<!\\)(?:\\\\)*+\\u0000|\x00"
 _PLACES: dict[str, Sequence[Field]] = {
     "envelope": contract.ENVELOPE,
     "context": contract.CONTEXT,

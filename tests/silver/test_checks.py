@@ -1,0 +1,306 @@
+"""Every record gets the right answer: silver columns, or the reason why not. Spark judges once per batch of records."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from producer.contract import REASONS, REQUIRED_ENVELOPE, TOPIC_OF_TYPE
+from producer.simulator.defects import DEFECTS, HARMLESS, Defect
+from silver import checks
+from tests.support.record_validator import problems
+
+pytestmark = pytest.mark.spark
+
+DUE = 1_788_430_500.0
+KAFKA_TIME = datetime.fromtimestamp(DUE, UTC)
+VIEWS = TOPIC_OF_TYPE["product_view"]
+EVENT = {
+    "event_id": "e1001",
+    "event_type": "product_view",
+    "user_id": "u5678",
+    "timestamp": "2026-09-03T10:15:00.000Z",
+    "context": {"session_id": "s1", "device_id": "d1", "ip": "203.0.113.7", "country": "DE", "user_agent": "Test/1"},
+    "data": {"product_id": "p00001", "product_name": "Lamp", "category": "light", "price": 19.9},
+}
+EVERYTHING = {
+    "event_id": "e-all",
+    "event_type": "purchase",
+    "user_id": "u5678",
+    "timestamp": "2026-09-03T15:45:00.123456789+05:30",
+    "schema_version": 1,
+    "context": EVENT["context"],
+    "data": {
+        "order_id": "o1",
+        "total_amount": 40,
+        "currency": "EUR",
+        "payment_method": "card",
+        "payment_status": "declined",
+        "card_fingerprint": "f1",
+        "products": [
+            {"product_id": "p1", "quantity": 2, "price": 10.5},
+            {"product_id": "p2", "quantity": 1, "price": 19},
+            {"product_id": "p3", "quantity": None},
+        ],
+        "page_url": "/pay",
+        "device": "mobile",
+        "browser": "Firefox",
+        "element": "pay",
+        "product_id": "p1",
+        "product_name": "Lamp",
+        "category": "light",
+        "price": 10.5,
+        "quantity": 2,
+        "query": "lamp",
+        "results_count": 2**53,
+        "colour": "red",
+    },
+    "campaign": {"name": "autumn", "weights": [1, 2.5, None, True]},
+}
+MEBIBYTE = 1024 * 1024
+
+
+class Case(NamedTuple):
+    name: str
+    value: bytes | None
+    topic: str = VIEWS
+    reason: str | None = None
+
+
+def text(event: Any) -> bytes:
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def with_data(**data: Any) -> bytes:
+    return text(EVENT | {"data": {"product_id": "p1"} | data})
+
+
+def purchase(products: Any) -> bytes:
+    return text(EVENT | {"event_type": "purchase", "data": {"order_id": "o", "total_amount": 1, "products": products}})
+
+
+def at(timestamp: str) -> bytes:
+    return text(EVENT | {"timestamp": timestamp})
+
+
+def padded(size: int) -> bytes:
+    rest = text(EVENT)[:-1] + b',"note":"'
+    return rest + b"n" * (size - len(rest) - 2) + b'"}'
+
+
+def of(kind: Defect) -> Case:
+    return Case(kind.name, kind.make(dict(EVENT), DUE), kind.topic(VIEWS) if kind.topic else VIEWS, kind.reason)
+
+
+BUYS = TOPIC_OF_TYPE["purchase"]
+SOUND = [
+    Case("everything", text(EVERYTHING), BUYS),
+    Case("bare", text({name: EVENT[name] for name in (*REQUIRED_ENVELOPE, "data")})),
+    Case("exactly_one_mebibyte", padded(MEBIBYTE)),
+    Case("white_space_around", b" \n" + text(EVENT) + b"\r\n\t"),
+    Case("five_minutes_ahead", at("2026-09-03T10:20:00Z")),
+    Case("400_days_ago", at("2025-07-30T10:15:00Z")),
+    Case("lower_case_time", at("2026-09-03t10:15:00z")),
+    Case("space_in_time", at("2026-09-03 10:15:00Z")),
+    Case("west", at("2026-09-02T22:15:00.5-12:00")),
+    Case("next_day_there", at("2026-09-04T00:15:00+14:00")),
+    Case("astral_id", text(EVENT | {"user_id": "🎁" * 128})),
+    Case("escaped_pair", text(EVENT)[:-1] + b',"note":"\\ud83c\\udf81"}'),
+    Case("spelled_nul", text(EVENT | {"note": "a\\u0000b"})),
+    Case("many_backslashes", text(EVENT)[:-1] + b',"note":"' + b"\\\\" * 500_000 + b'u0000"}'),
+    Case("other_case", text(EVENT | {"User_Id": 7})),
+    Case("null_data_field", with_data(product_name=None, products=None)),
+    Case("minus_zero", with_data(price=-0.0)),
+    Case("exponent", with_data(price="1e2").replace(b'"1e2"', b"1e2")),
+    Case("long_number", with_data(price="1").replace(b'"price":"1"', b'"price":0.' + b"3" * 60)),
+    Case("deep_extra", text(EVENT)[:-1] + b',"deep":' + b"[" * 400 + b"]" * 400 + b"}"),
+    Case("huge_number_in_extra", text(EVENT)[:-1] + b',"huge":123456789012345678901234567890}'),
+    Case("overflow_in_extra", text(EVENT)[:-1] + b',"huge":1e400}'),
+    Case("odd_line", purchase([{"product_id": "p1", "colour": "red"}]), BUYS),
+    Case("no_lines", purchase([]), BUYS),
+]
+UNSOUND = [
+    Case("a_byte_too_large", padded(MEBIBYTE + 1), reason="too_large"),
+    Case("byte_order_mark", b"\xef\xbb\xbf" + text(EVENT), reason="not_json"),
+    Case("comma_after", text(EVENT) + b",", reason="not_json"),
+    Case("value_after", text(EVENT) + b",1", reason="not_json"),
+    Case("bracket_after", text(EVENT) + b"]", reason="not_json"),
+    Case("bracket_and_value_after", text(EVENT) + b",0],[1", reason="not_json"),
+    Case("surrogate_bytes", text(EVENT)[:-1] + b',"note":"\xed\xa0\x80"}', reason="invalid_utf8"),
+    Case("swapped_surrogates", text(EVENT)[:-1] + b',"note":"\\udf81\\ud83c"}', reason="bad_text"),
+    Case("surrogate_in_key", text(EVENT)[:-1] + b',"\\uDF81":1}', reason="bad_text"),
+    Case("nul_after_backslash", text(EVENT)[:-1] + b',"note":"\\\\\\u0000"}', reason="bad_text"),
+    Case("a_millisecond_too_early", at("2026-09-03T10:20:00.001Z"), reason="timestamp_in_future"),
+    Case("a_millisecond_too_old", at("2025-07-30T10:14:59.999Z"), reason="timestamp_too_old"),
+    Case("line_break_in_time", at("2026-09-03T10:15:00Z\n"), reason="bad_timestamp"),
+    Case("blank_before_time", at(" 2026-09-03T10:15:00Z"), reason="bad_timestamp"),
+    Case("leap_second", at("2026-06-30T23:59:60Z"), reason="bad_timestamp"),
+    Case("hour_24", at("2026-09-03T24:00:00Z"), reason="bad_timestamp"),
+    Case("decimal_quantity", with_data(quantity=1.0), reason="wrong_type"),
+    Case("too_many_results", with_data(results_count=2**53 + 1), reason="out_of_range"),
+    Case("line_is_text", purchase(["p1"]), BUYS, "wrong_type"),
+    Case("line_is_null", purchase([None]), BUYS, "wrong_type"),
+    Case("text_in_line", purchase([{"quantity": "1"}]), BUYS, "wrong_type"),
+    Case("long_id_in_line", purchase([{"product_id": "p" * 129}]), BUYS, "bad_length"),
+    Case("empty_id_in_line", purchase([{"price": 1}, {"product_id": ""}]), BUYS, "bad_length"),
+    Case("no_data", text({name: EVENT[name] for name in REQUIRED_ENVELOPE}), reason="missing_field"),
+]
+CASES = [*map(of, DEFECTS), *map(of, HARMLESS), *SOUND, *UNSOUND]
+
+
+def judged(spark: SparkSession, records: list[tuple[str, bytes | None]]) -> list[Row]:
+    """The judgement of (topic, value) records, in order."""
+    rows = [(topic, 0, at, KAFKA_TIME, None, value) for at, (topic, value) in enumerate(records)]
+    schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
+    is_valid = F.col("reason_code").isNull()
+    frame = checks.judge(spark.createDataFrame(rows, schema)).drop("key", "value", "kafka_timestamp")
+    readable = frame.withColumns({name: F.when(is_valid, F.col(name)) for name in ("event_time", "event_date")})
+    return sorted(readable.collect(), key=lambda row: row["offset"])
+
+
+@pytest.fixture(scope="module")
+def answers(spark: SparkSession) -> dict[str, Row]:
+    rows = judged(spark, [(case.topic, case.value) for case in CASES])
+    return {case.name: row for case, row in zip(CASES, rows, strict=True)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_case_is_judged_as_declared(answers: dict[str, Row], case: Case) -> None:
+    row = answers[case.name]
+    assert (row["reason_code"], row["reason_detail"] is not None) == (case.reason, case.reason is not None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_python_validator_agrees(case: Case) -> None:
+    found = problems(case.value, case.topic, KAFKA_TIME)
+    assert (not found) if case.reason is None else case.reason in found
+
+
+def test_every_reason_is_declared_and_every_declared_one_is_given(answers: dict[str, Row]) -> None:
+    assert {row["reason_code"] for row in answers.values()} - {None} == set(REASONS)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.reason is None], ids=lambda case: case.name)
+def test_an_accepted_record_has_its_columns(answers: dict[str, Row], case: Case) -> None:
+    row, event = answers[case.name], json.loads(case.value or b"")
+    moment = datetime.fromisoformat(event["timestamp"].upper()).astimezone(UTC).replace(tzinfo=None)
+    context, data = event.get("context") or {}, event["data"]
+    assert (row["event_id"], row["event_type"], row["user_id"]) == tuple(event[n] for n in REQUIRED_ENVELOPE[:3])
+    assert (row["event_time"], row["event_date"]) == (moment, moment.date())
+    assert row["schema_version"] == 1
+    for name in ("session_id", "device_id", "ip", "country", "user_agent"):
+        assert row[name] == context.get(name)
+    for name in ("product_id", "product_name", "price", "quantity", "order_id", "query", "results_count"):
+        assert row[name] == data.get(name)
+    assert row["amount"] == data.get("total_amount")
+
+
+def test_everything_is_typed(answers: dict[str, Row]) -> None:
+    row, data = answers["everything"], EVERYTHING["data"]
+    assert row["event_time"] == datetime(2026, 9, 3, 10, 15, 0, 123456)
+    assert row["event_date"] == date(2026, 9, 3)
+    assert [tuple(line) for line in row["products"]] == [("p1", 2, 10.5), ("p2", 1, 19.0), ("p3", None, None)]
+    same = [name for name in data if name not in ("total_amount", "products", "colour")]
+    assert {name: row[name] for name in same} == {name: data[name] for name in same}
+    assert isinstance(row["amount"], float)
+
+
+EXTRAS = {
+    "unknown_field": {"campaign": {"name": "autumn", "tags": ["a", "b"]}, "internal_flag": True},
+    "unknown_in_data": {"data": {"colour": "rot"}},
+    "unknown_in_context": {"context": {"app_version": "4.2"}},
+    "everything": {"campaign": EVERYTHING["campaign"], "data": {"colour": "red"}},
+    "other_case": {"User_Id": 7},
+    "odd_line": {"data": {"products": [{"product_id": "p1", "colour": "red"}]}},
+    "huge_number_in_extra": {"huge": 123456789012345678901234567890},
+    "spelled_nul": {"note": "a\\u0000b"},
+    "escaped_pair": {"note": "🎁"},
+    "bare": None,
+    "null_context": None,
+    "stated_version": None,
+    "no_lines": None,
+}
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_unknown_fields_are_kept_in_their_shape(answers: dict[str, Row], name: str) -> None:
+    extra = answers[name]["extra"]
+    assert (json.loads(extra) if extra else None) == EXTRAS[name]
+
+
+def test_extra_is_always_strict_json(answers: dict[str, Row]) -> None:
+    for row in answers.values():
+        if row["reason_code"] is None and row["extra"] is not None:
+            assert isinstance(json.loads(row["extra"], parse_constant=lambda name: pytest.fail(name)), dict)
+
+
+# --- chance ---------------------------------------------------------------------------------------------------------
+
+ODD_VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 1.5, -0.5, 10_000, 10_001, 2**53, 2**53 + 1, 2**63, 10**30, 1e300, "", "x", "1",
+    "a" * 128, "a" * 129, "a" * 2048, "a" * 2049, "🎁" * 128, "\x00", "a\nb", "\\u0000", "\ud800", [], ["x"], {},
+    {"k": None}, [None], "approved", "declined", "page_view", "purchase", "search",
+    "2026-09-03T10:15:30Z", "2026-09-03T10:15:30", "2026-09-03T10:15:30.1234567-08:00", "2026-02-30T10:15:30Z",
+    "2027-01-01T00:00:00Z", "2020-01-01T00:00:00Z", "2026-09-03T10:15:30Z\n", "2026-9-3T10:15:30Z",
+    [{"product_id": "p", "quantity": 1, "price": 2}], [{"quantity": 0}], [{"price": -1}], [{"product_id": 5}], [[]],
+]  # fmt: skip
+NAMES = [*EVENT, "schema_version", "unknown", *EVENT["context"], *EVERYTHING["data"]]
+FRAGMENTS = [
+    b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0000", b"\\ud800", b"\\udc00", b"null", b"true", b"NaN", b"-",
+    b"1e5", b"1e999", b"0.1", b"01", b" ", b"\n", b"\x00", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b'"event_id":',
+    b'"event_id":"e1",', b'"data":{}', b"//", b"'",
+]  # fmt: skip
+
+
+def mutated(chance: random.Random) -> tuple[str, bytes]:
+    """A valid event, changed in up to three fields and now and then in its text."""
+    event = json.loads(json.dumps(chance.choice([EVENT, EVERYTHING])))
+    for _ in range(chance.choice([0, 1, 1, 1, 2, 3])):
+        place = chance.choice([event, event.get("context"), event.get("data")])
+        if not isinstance(place, dict):
+            continue
+        if place and chance.random() < 0.2:
+            del place[chance.choice(list(place))]
+        else:
+            place[chance.choice(list(place) if place and chance.random() < 0.7 else NAMES)] = chance.choice(ODD_VALUES)
+    value = json.dumps(event, ensure_ascii=chance.random() < 0.7).encode("utf-8", "surrogatepass")
+    if chance.random() < 0.3:
+        cut, end = sorted(chance.choices(range(len(value) + 1), k=2))
+        end = chance.choice([cut, cut, cut + 1, end])
+        value = value[:cut] + chance.choice([b"", *FRAGMENTS]) + value[end:]
+    event_type = event.get("event_type")
+    home = TOPIC_OF_TYPE.get(event_type, VIEWS) if isinstance(event_type, str) else VIEWS
+    return (chance.choice(sorted(set(TOPIC_OF_TYPE.values()))) if chance.random() < 0.05 else home), value
+
+
+def scribbled(chance: random.Random) -> tuple[str, bytes]:
+    """Bytes of chance, JSON-like or not."""
+    if chance.random() < 0.3:
+        return VIEWS, chance.randbytes(chance.randrange(60))
+    return VIEWS, b"".join(chance.choices(FRAGMENTS, k=chance.randrange(12)))
+
+
+@settings(
+    max_examples=5,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(seed=st.integers(0, 2**32))
+def test_spark_agrees_with_plain_python_whatever_comes(spark: SparkSession, seed: int) -> None:
+    chance = random.Random(seed)
+    records = [mutated(chance) if chance.random() < 0.75 else scribbled(chance) for _ in range(250)]
+    for (topic, value), row in zip(records, judged(spark, records), strict=True):
+        found, reason = problems(value, topic, KAFKA_TIME), row["reason_code"]
+        assert reason in found if found else reason is None, (topic, value, found, reason)
+        if reason is None:
+            assert all(row[name] is not None for name in ("event_id", "event_type", "user_id", "event_time"))
+            assert abs(row["event_time"].replace(tzinfo=UTC) - KAFKA_TIME) <= timedelta(days=400)
