@@ -165,5 +165,5 @@ def _reason(query: StreamingQuery) -> str:
     """The sentence that matters of a query's error: the innermost error's, without stack traces and plans."""
     text = str(query.exception() or "no reason given").split("JVM stacktrace")[0]
     named = re.findall(r"^[\w.]*(?:Error|Exception): (.+)$", text, re.MULTILINE)
-    said = named or [line for line in text.splitlines() if line.strip()]
-    return str(said[-1]).strip()[:600]
+    lines = [line for line in text.splitlines() if line.strip()]
+    return str([*named[-1:], *lines, text][0]).strip()[:600]

@@ -21,7 +21,18 @@ JVM stacktrace:
 org.apache.spark.sql.streaming.StreamingQueryException
 \tat org.apache.spark.sql.execution.streaming.StreamExecution.run(StreamExecution.scala:1)
 """
-SPARK_FAILURE = "[STREAM_FAILED] Query terminated with exception: Some offsets are gone.\n\tat kafka.Source(Source:1)\n"
+SPARK_FAILURE = """[STREAM_FAILED] Query terminated with exception: Some offsets are gone.
+\tat kafka.Source(Source:1)
+SQLSTATE: XXKST
+"""
+CHAINED_FAILURE = """[STREAM_FAILED] Query terminated with exception: Job aborted.
+org.apache.spark.SparkException: Job aborted due to stage failure.
+\tat org.apache.spark.scheduler.DAGScheduler.abort(DAGScheduler.scala:1)
+java.io.IOException: No space left on device
+\tat java.io.FileOutputStream.write(FileOutputStream.java:1)
+=== Streaming Query ===
+Identifier: shoplake [id = 1, runId = 2]
+"""
 
 
 class FailedQuery:
@@ -35,8 +46,9 @@ class FailedQuery:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (PYTHON_FAILURE, "lakehouse.errors.ShoplakeError: The bucket is full."),
+        (PYTHON_FAILURE, "The bucket is full."),
         (SPARK_FAILURE, "[STREAM_FAILED] Query terminated with exception: Some offsets are gone."),
+        (CHAINED_FAILURE, "No space left on device"),
         ("One line.", "One line."),
         (None, "no reason given"),
         ("", "no reason given"),
