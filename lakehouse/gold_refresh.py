@@ -70,12 +70,11 @@ class GoldRefresh:
         for job in jobs:
             job.result()
 
-    def fraud(self, hot: DataFrame, complete_from: datetime, touched: set[int], now: datetime) -> None:
-        """Refresh the flags, and what could be judged, from the hot window."""
-        # The range changes with the hour only, so that the compiled code serves every batch of it.
-        emit = (complete_from + CONTEXT, clock.start_of(clock.number_of(now) + 2))
+    def fraud(self, hot: DataFrame, emit_from: datetime, touched: set[int], now: datetime) -> None:
+        """Refresh the flags raised by events from `emit_from` on, and what could be judged in the touched hours."""
+        emit = (emit_from, now + timedelta(minutes=self._lake.settings.max_future_minutes + 1))
         _settled(self._flags, hot, [emit], now)
-        for table, rows in FRAUD_HOURLY:
+        for table, rows in FRAUD_HOURLY if touched else ():
             _settled(self._hours, table, rows, hot, touched, now)
 
     def last_hour(self, hot: DataFrame, now: datetime) -> None:

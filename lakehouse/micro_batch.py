@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
+from gold.fraud_rules import CONTEXT
 from lakehouse import batches, recovery
 from lakehouse import hours as clock
 from lakehouse.gold_refresh import GoldRefresh
@@ -27,6 +28,9 @@ from silver import events as silver_events
 
 IDLE_REFRESH_SECONDS = 10.0
 LATE_REFRESH_SECONDS = 15.0
+STRAGGLER_MINUTES = 10
+STRAGGLER_SECONDS = 60.0
+"""Events this much older than now widen a fraud scan, which makes it dearer: they wait for the next wide one."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,13 @@ class Start:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a batch holds: counts, the clock hours of its valid events, and whether bronze may have some of it."""
+    """What a batch holds: counts, when its valid events happened, and whether bronze may have some of it."""
 
     rows: int
     refused: int
     hours: set[int]
+    moments: list[datetime]
+    """Start of every minute that has a valid event inside the hot window."""
     overlaps: bool
 
 
@@ -93,6 +99,7 @@ class MicroBatch:
         for written in (*raw, remembered):
             written.result()
 
+        self._scan_from.update(summary.moments)
         self._refresh_gold(summary.hours, now)
         self._append_book(judged, marks, batch_id, now)
         self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
@@ -110,7 +117,8 @@ class MicroBatch:
             self._closed_through = self._closed_hour(now)
             self._unscanned: set[int] = set()
             self._scan: Future[None] | None = None
-            self._scan_due = 0.0
+            self._scan_due, self._wide_scan = 0.0, -STRAGGLER_SECONDS
+            self._scan_from = {self._hot.complete_from}
             self._lake = lake
         self._hot.advance(now)
 
@@ -123,13 +131,16 @@ class MicroBatch:
     def _summarise(self, judged: DataFrame) -> Summary:
         """One pass over the batch, which also reads Kafka and fills the cache."""
         is_valid = F.col("reason_code").isNull()
+        is_hot = F.col("event_time") >= F.lit(self._hot.complete_from)
         row = judged.agg(
             F.count("*").alias("rows"),
             F.count_if(~is_valid).alias("refused"),
             F.collect_set(F.when(is_valid, clock.hour_number())).alias("hours"),
+            F.collect_set(F.when(is_valid & is_hot, F.floor(F.unix_seconds("event_time") / 60))).alias("minutes"),
             F.coalesce(F.bool_or(recovery.is_before(self._start.bronze_offsets)), F.lit(False)).alias("overlaps"),
         ).collect()[0]
-        return Summary(row["rows"], row["refused"], set(row["hours"]), row["overlaps"])
+        moments = [datetime.fromtimestamp(minute * 60, UTC) for minute in row["minutes"]]
+        return Summary(row["rows"], row["refused"], set(row["hours"]), moments, row["overlaps"])
 
     def _append_bronze(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
         rows = judged.select(*bronze_events.TABLE.columns)
@@ -183,13 +194,27 @@ class MicroBatch:
                 return
             self._scan.result()
         self._unscanned -= self._late_hours(self._unscanned)
-        if self._unscanned and not self._late_is_due() and time.monotonic() >= self._scan_due:
-            hot, frontier, hours = self._hot.events(), self._hot.complete_from, self._unscanned
-            self._scan, self._unscanned = self._in_background(self._fraud, hot, frontier, hours, now), set()
+        is_wanted = bool(self._unscanned) or (bool(self._scan_from) and self._wide_is_due())
+        if is_wanted and not self._late_is_due() and time.monotonic() >= self._scan_due:
+            emit_from, hours = self._next_scan(now), self._unscanned
+            self._scan = self._in_background(self._fraud, self._hot.events(), emit_from, hours, now)
+            self._unscanned = set()
 
-    def _fraud(self, hot: DataFrame, complete_from: datetime, hours: set[int], now: datetime) -> None:
+    def _next_scan(self, now: datetime) -> datetime:
+        """Where the next scan begins: at the oldest new event, stragglers only now and then."""
+        recent = now - timedelta(minutes=STRAGGLER_MINUTES)
+        is_wide = self._wide_is_due()
+        chosen = [moment for moment in self._scan_from if is_wide or moment >= recent]
+        self._scan_from = set() if is_wide else {moment for moment in self._scan_from if moment < recent}
+        self._wide_scan = time.monotonic() if is_wide else self._wide_scan
+        return max(min(chosen, default=recent), self._hot.complete_from + CONTEXT)
+
+    def _wide_is_due(self) -> bool:
+        return time.monotonic() - self._wide_scan >= STRAGGLER_SECONDS
+
+    def _fraud(self, hot: DataFrame, emit_from: datetime, hours: set[int], now: datetime) -> None:
         began = time.monotonic()
-        self._gold.fraud(hot, complete_from, hours, now)
+        self._gold.fraud(hot, emit_from, hours, now)
         self._scan_due = time.monotonic() + 2 * (time.monotonic() - began)
 
     def _restate_late(self, now: datetime) -> None:
