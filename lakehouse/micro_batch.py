@@ -100,7 +100,7 @@ class MicroBatch:
             written.result()
 
         self._scan_from.update(summary.moments)
-        self._refresh_gold(summary.hours, now)
+        self._refresh_gold(summary.hours, self._hours_of_old_flags(summary), now)
         self._append_book(judged, marks, batch_id, now)
         self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
 
@@ -112,7 +112,7 @@ class MicroBatch:
             self._gold, self._housekeeping = GoldRefresh(lake), Housekeeping(lake)
             self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
             self._touched = {clock.number_of(self._hot.complete_from) + n for n in range(3)}
-            self._late = recovery.late_hours(lake, self._hot.complete_from)
+            self._late = recovery.late_hours(lake, self._hot.complete_from + CONTEXT)
             self._late_since = self._refreshed = time.monotonic()
             self._closed_through = self._closed_hour(now)
             self._unscanned: set[int] = set()
@@ -171,12 +171,17 @@ class MicroBatch:
         """The hours that lie before the hot window."""
         return {hour for hour in hours if hour < clock.number_of(self._hot.complete_from)}
 
-    def _refresh_gold(self, hours: set[int], now: datetime) -> None:
+    def _hours_of_old_flags(self, summary: Summary) -> set[int]:
+        """Hours inside the hot window whose flags it cannot tell, because they depend on what came before it."""
+        tellable_from = self._hot.complete_from + CONTEXT
+        return {clock.number_of(moment) for moment in summary.moments if moment < tellable_from}
+
+    def _refresh_gold(self, hours: set[int], old_flags: set[int], now: datetime) -> None:
         """Live hours now; older hours together, a few seconds later, because each costs a look into silver."""
         late = self._late_hours(hours)
-        if late and not self._late:
+        if (late or old_flags) and not self._late:
             self._late_since = time.monotonic()
-        self._late |= late
+        self._late |= late | old_flags
         self._touched |= hours - late
         self._touched |= set(range(self._closed_through + 1, self._closed_hour(now) + 1))
         self._touched -= self._late_hours(self._touched)
@@ -235,7 +240,7 @@ class MicroBatch:
         self._scan_for_fraud(now)
         self._restate_late(now)
         if self._touched or self._closed_hour(now) > self._closed_through:
-            self._refresh_gold(set(), now)
+            self._refresh_gold(set(), set(), now)
         elif time.monotonic() - self._refreshed >= IDLE_REFRESH_SECONDS:
             self._gold.last_hour(self._hot.events(), now)
             self._refreshed = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
@@ -65,8 +65,8 @@ def not_in(lake: Lake, table: Table, rows: DataFrame, start: Start) -> DataFrame
     return rows.join(F.broadcast(held), on=COORDINATES, how="left_anti")
 
 
-def late_hours(lake: Lake, complete_from: datetime) -> set[int]:
-    """Hours before `complete_from` whose gold may be older than silver, or that never became final.
+def late_hours(lake: Lake, before: datetime) -> set[int]:
+    """Hours before `before` whose gold may be older than silver, or that never became final.
 
     The book says which batches still had late hours to restate when they were written.
     """
@@ -78,12 +78,12 @@ def late_hours(lake: Lake, complete_from: datetime) -> set[int]:
     since = open_since.agg(F.min("started_at").alias("since")).collect()[0]["since"]
     hours: set[int] = set()
     if since is not None:
-        is_open = F.expr("processed_at >= since - INTERVAL 1 MINUTE") & (F.col("event_time") < F.lit(complete_from))
+        is_open = F.expr("processed_at >= since - INTERVAL 1 MINUTE") & (F.col("event_time") < F.lit(before))
         silver = lake.read(silver_events.TABLE).withColumn("since", F.lit(since))
         hours |= {
             row["hour"] for row in silver.where(is_open).select(clock.hour_number().alias("hour")).distinct().collect()
         }
-    is_provisional = (F.col("status") == "provisional") & (F.col("hour_start") < F.lit(complete_from - timedelta(0)))
+    is_provisional = (F.col("status") == "provisional") & (F.col("hour_start") < F.lit(before))
     provisional = lake.read(top_products.HOURLY).where(is_provisional)
     hours |= {
         row["hour"] for row in provisional.select(clock.hour_number("hour_start").alias("hour")).distinct().collect()
