@@ -113,9 +113,8 @@ class GoldRefresh:
     def _hours(self, table: Table, rows: HourlyRows, events: DataFrame, wanted: set[int], now: datetime) -> None:
         """Replace the rows of the `wanted` hours; the days' other hours are carried over unchanged."""
         dates = clock.dates_of(wanted)
-        covering = clock.within(clock.ranges_of(wanted, gap=1))
-        fresh = rows(events.where(covering), now, self._lake.settings)
-        is_other = F.col("hour_date").isin(dates) & ~clock.within(clock.ranges_of(wanted, gap=1), "hour_start")
+        fresh = rows(events.where(clock.is_in(wanted)), now, self._lake.settings)
+        is_other = F.col("hour_date").isin(dates) & ~clock.is_in(wanted, "hour_start")
         others = self._lake.read(table).where(is_other)
         merged = fresh.select(*table.columns).unionByName(others.select(*table.columns))
         self._lake.replace(table, merged.coalesce(1), _on_days("hour_date", dates))

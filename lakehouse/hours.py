@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from pyspark.sql import Column
@@ -42,12 +42,25 @@ def ranges_of(hours: Iterable[int], gap: int = 3) -> list[tuple[datetime, dateti
     return [(start_of(first), start_of(last)) for first, last in ranges]
 
 
+def any_of(conditions: Sequence[Column]) -> Column:
+    """True where one of `conditions` is. A balanced tree: a chain of many ORs is nested deeper than Spark Connect's
+    messages may be."""
+    if not conditions:
+        return F.lit(False)
+    if len(conditions) == 1:
+        return conditions[0]
+    middle = len(conditions) // 2
+    return any_of(conditions[:middle]) | any_of(conditions[middle:])
+
+
 def within(ranges: Iterable[tuple[datetime, datetime]], moment: str = "event_time") -> Column:
     """True where a timestamp column falls into one of the half-open `ranges`."""
-    condition = F.lit(False)
-    for first, last in ranges:
-        condition = condition | ((F.col(moment) >= F.lit(first)) & (F.col(moment) < F.lit(last)))
-    return condition
+    return any_of([(F.col(moment) >= F.lit(first)) & (F.col(moment) < F.lit(last)) for first, last in ranges])
+
+
+def is_in(hours: Iterable[int], moment: str = "event_time") -> Column:
+    """True where a timestamp column falls into one of the `hours`."""
+    return hour_number(moment).isin(sorted(hours))
 
 
 def on_dates(ranges: Iterable[tuple[datetime, datetime]], column: str = "event_date") -> Column:

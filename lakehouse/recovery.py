@@ -51,12 +51,13 @@ def last_batch(lake: Lake, generation: str | None = None) -> int:
 
 def is_before(offsets: Offsets) -> Column:
     """True for a record whose offset is below the given one of its topic-partition."""
-    condition = F.lit(False)
-    for topic, partitions in offsets.items():
-        for partition, offset in partitions.items():
-            is_here = (F.col("topic") == topic) & (F.col("partition") == int(partition))
-            condition = condition | (is_here & (F.col("offset") < offset))
-    return condition
+    return clock.any_of(
+        [
+            (F.col("topic") == topic) & (F.col("partition") == int(partition)) & (F.col("offset") < offset)
+            for topic, partitions in offsets.items()
+            for partition, offset in partitions.items()
+        ]
+    )
 
 
 def not_in(lake: Lake, table: Table, rows: DataFrame, start: Start) -> DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -108,7 +109,17 @@ def test_retention_equals_the_recompute(shop: Shop, activity: str) -> None:
     assert tuples(rows) == oracle.day_retention(shop.oracle.open(), activity)
 
 
+def flags_at_rest(shop: Shop) -> bool:
+    """Whether no scan changes the flags any more: two looks, with time for a wide scan between them."""
+    flags = "select count(*) as n, max(detected_at) as newest from gold.fraud_flags"
+    first = shop.ask(flags)
+    time.sleep(20)
+    return shop.ask(flags) == first
+
+
 def test_backfill_equals_what_the_stream_wrote(shop: Shop) -> None:
+    assert_gold_is_right(shop)
+    eventually(lambda: flags_at_rest(shop), 240, "all flags are raised")
     columns = "* exclude (processed_at)"
     gold = {
         "silver.events": columns,

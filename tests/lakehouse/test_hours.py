@@ -83,3 +83,18 @@ def test_conditions_pick_the_same_rows_as_plain_python(spark: SparkSession) -> N
         assert row["is_in_none"] is False
         assert row["is_on_dates"] or not row["is_within"]
         assert not row["is_on_dates"] or date(2026, 3, 2) <= moment.date() <= date(2026, 3, 3)
+
+
+class Nested:
+    """Stands for a condition and knows how deeply it is nested."""
+
+    def __init__(self, depth: int = 0) -> None:
+        self.depth = depth
+
+    def __or__(self, other: Nested) -> Nested:
+        return Nested(max(self.depth, other.depth) + 1)
+
+
+def test_many_conditions_are_not_nested_deeply() -> None:
+    """Spark Connect refuses messages nested deeper than a hundred levels; a chain of 1,000 ORs would be."""
+    assert clock.any_of([Nested() for _ in range(1000)]).depth <= 10  # type: ignore[list-item, attr-defined]
