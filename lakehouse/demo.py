@@ -55,6 +55,7 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         _load_history(settings, plan, folder, console)
         result = run_job(find("cohort_retention"), find("cohort_retention").parse({}))
         console.print(f"[green]✓[/] cohorts computed in {result['seconds']} s")
+        _wait_for_flags(settings, console)
         if console.is_terminal:
             _stay_up(settings, plan, folder, console)
             return True
@@ -118,6 +119,18 @@ def _wait_until_read(settings: Settings, console: Console, seconds: float = 600)
     console.print(f"[green]✓[/] {read:,} records read into the lake")
 
 
+def _wait_for_flags(settings: Settings, console: Console, seconds: float = 120) -> None:
+    """Flags and older hours follow the counts by some seconds: wait until a look finds some, and no more coming."""
+    query = "select count(*) as flags from gold.fraud_flags"
+    end = time.monotonic() + seconds
+    with connect(settings) as reader, console.status("Looking for fraud"):
+        before, found = -1, 0
+        while time.monotonic() < end and (not found or found != before):
+            time.sleep(4)
+            before, found = found, int(reader.query(query)[0]["flags"])
+    console.print(f"[green]✓[/] {found} fraud flags so far")
+
+
 def _booked(reader: SqlReader) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for row in reader.query('select topic, "partition" as p, max(to_offset) as n from ops.batches group by all'):
@@ -144,7 +157,7 @@ def _live_for_a_while(settings: Settings, plan: Plan, folder: Path, console: Con
 def _live_options(plan: Plan, folder: Path, seconds: float | None) -> SimulationOptions:
     return SimulationOptions(
         now_ms=int(time.time() * 1000),
-        seed=plan.seed + 1,
+        seed=plan.seed,
         live=True,
         rate=plan.rate,
         duration_s=seconds,
