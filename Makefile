@@ -11,7 +11,10 @@ demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, 
 	@$(BIN)/shoplake demo
 
 test: java .venv/.installed jars ## Run all tests
-	@$(BIN)/python -m pytest
+	@echo "Functions and rules ..."
+	@$(BIN)/python -m pytest -m "not e2e"
+	@echo "The whole platform ..."
+	@$(BIN)/python -m pytest -m e2e
 
 up: java .venv/.installed ## Start the platform in the background
 	@$(BIN)/shoplake up --detach
