@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -166,6 +168,7 @@ class Child:
         self.message = f"{self.service.name} {why}; see {_short(self.log)}" + (
             f"; next start in {pause:.0f} s" if self.service.restart else ""
         )
+        logging.getLogger(__name__).warning("%s %s", datetime.now(UTC).isoformat(timespec="seconds"), self.message)
 
 
 def _end_family(process: subprocess.Popen[bytes], patience: float) -> None:

@@ -59,7 +59,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.driver.extraJavaOptions": (
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
             # Room for what the JIT compiled of the generated code, or it is compiled again and again.
-            "-XX:ReservedCodeCacheSize=512m "
+            "-XX:ReservedCodeCacheSize=400m "
             f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
         ),
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
@@ -79,7 +79,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.adaptive.enabled": "false",
         # A micro-batch runs some two hundred generated classes. The default of 100 would have each of them
         # compiled again for every batch, which costs more than the batch.
-        "spark.sql.codegen.cache.maxEntries": "5000",
+        "spark.sql.codegen.cache.maxEntries": "2000",
         "spark.sql.debug.maxToStringFields": "100",
         "spark.scheduler.mode": "FAIR",
         "spark.cleaner.periodicGC.interval": "10min",
@@ -157,7 +157,7 @@ def service(settings: Settings) -> Service:
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
         is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
         prepare=lambda: _prepare(settings),
-        memory_limit_mb=settings.spark_memory_mb + 1536,
+        memory_limit_mb=settings.spark_memory_mb + 2560,
         start_seconds=180,
     )
 
