@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         None, description="S3 endpoint: unset starts a local server, empty means AWS, else an address."
     )
     s3_port: Port = Field(9000, description="Port of the embedded S3 server.")
-    s3_memory_mb: int = Field(512, ge=128, description="Heap of the embedded S3 server, in MB.")
+    s3_memory_mb: int = Field(384, ge=128, description="Heap of the embedded S3 server, in MB.")
     s3_region: str = Field("us-east-1", description="AWS region of the bucket.")
 
     spark_remote: str | None = Field(
