@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DataType
 
+from lakehouse.embedded.s3 import s3_client
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
@@ -40,9 +42,16 @@ class Lake:
         return f"s3a://{self.settings.bucket}/{table.layer}/{table.name}"
 
     def create_tables(self, tables: Iterable[Table]) -> None:
-        """Create the tables that do not exist yet."""
+        """Create the tables that do not exist yet; asking S3 first costs far less than asking Spark."""
+        client = s3_client(self.settings)
+        missing = [table for table in tables if not self._exists(client, table)]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(self._create, tables))
+            list(pool.map(self._create, missing))
+
+    def _exists(self, client: Any, table: Table) -> bool:
+        prefix = f"{table.layer}/{table.name}/_delta_log/"
+        found = client.list_objects_v2(Bucket=self.settings.bucket, Prefix=prefix, MaxKeys=1)
+        return bool(found.get("KeyCount"))
 
     def _create(self, table: Table) -> None:
         columns = ", ".join(

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from lakehouse import broker
+from lakehouse import broker, recovery
 from lakehouse.catalog import TABLES
 from lakehouse.checkpoint import open_generation
 from lakehouse.errors import ShoplakeError
@@ -68,7 +68,8 @@ def run(settings: Settings, say: Say) -> None:
     lake = Lake(connect(settings), settings)
     lake.create_tables(TABLES)
     start, checkpoint = open_generation(lake, settings.checkpoints / "stream")
-    broker.refuse_gaps(settings, TOPICS, start.starting_offsets)
+    booked = recovery.offsets_booked(lake)
+    broker.refuse_gaps(settings, TOPICS, booked)
     query = (
         source(lake.spark, settings, start)
         .writeStream.queryName("shoplake")
@@ -77,18 +78,18 @@ def run(settings: Settings, say: Say) -> None:
         .trigger(processingTime=f"{int(settings.trigger_seconds * 1000)} milliseconds")
         .start()
     )
-    _Watch(settings, query, say).until_stopped()
+    _Watch(settings, query, say, booked).until_stopped()
 
 
 class _Watch:
     """Follows a query: writes where it is to `run/stream.json`, says how far behind it is, ends it on a signal."""
 
-    def __init__(self, settings: Settings, query: StreamingQuery, say: Say) -> None:
+    def __init__(self, settings: Settings, query: StreamingQuery, say: Say, booked: recovery.Offsets) -> None:
         self._settings, self._query, self._say = settings, query, say
         self._file = settings.run_dir / "stream.json"
         self._stop = False
         self._last_batch = -1
-        self._offsets: dict[str, Any] = {}
+        self._offsets: dict[str, Any] = booked
         self._figures: dict[str, Any] | None = None
         self._written = 0.0
         self._said_lag = False
