@@ -164,4 +164,4 @@ REASONS = {
     "timestamp_in_future": "The timestamp is too far ahead of the record's Kafka time. Set the sender's clock.",
     "timestamp_too_old": "The timestamp is too far behind the record's Kafka time. Set the sender's clock.",
 }
-"""Stable reason codes of `silver.quarantine`, in the order of checking: the first that applies decides."""
+"""Stable reason codes of `silver.quarantine`; where several apply, `silver.checks` says which comes first."""
