@@ -21,11 +21,13 @@ _START_FILE = "generation.json"
 
 def open_generation(lake: Lake, folder: Path) -> tuple[Start, Path]:
     """The generation to run and its checkpoint folder under `folder`; a new one where none can be continued."""
+    booked = recovery.offsets_booked(lake)
+    in_lake = recovery.offsets_in_lake(lake, booked)
     for path in sorted(folder.glob("*/"), key=lambda path: path.stat().st_mtime, reverse=True):
         start = _read(path / _START_FILE)
-        if start is not None and _is_current(lake, start, path / "checkpoint"):
+        if start is not None and _is_current(lake, start, path / "checkpoint", in_lake):
             return start, path / "checkpoint"
-    return _new_generation(lake, folder)
+    return _new_generation(lake, folder, booked, in_lake)
 
 
 def _read(file: Path) -> Start | None:
@@ -35,30 +37,54 @@ def _read(file: Path) -> Start | None:
         return None
 
 
-def _is_current(lake: Lake, start: Start, checkpoint: Path) -> bool:
-    """Whether the checkpoint knows every batch of its generation that is in the book, and no later one exists."""
-    in_lake = recovery.last_batch(lake)
+def _is_current(lake: Lake, start: Start, checkpoint: Path, in_lake: recovery.Offsets) -> bool:
+    """Whether the checkpoint has planned every batch of its generation that the lake knows, and no later one exists.
+
+    Batches in the book are told by their number; one that was cut off before the book is told by its offsets: a
+    checkpoint that forgot it would plan other records under its number, and Delta would skip their writes.
+    """
+    newest = recovery.last_batch(lake)
     of_generation = recovery.last_batch(lake, start.generation)
-    if in_lake != of_generation and in_lake >= start.first_batch_id:
+    if newest != of_generation and newest >= start.first_batch_id:
         return False
     planned = _numbered(checkpoint / "offsets")
     last_planned = start.first_batch_id + planned[-1] if planned else start.first_batch_id - 1
+    planned_to = _planned_offsets(checkpoint / "offsets" / str(planned[-1])) if planned else start.starting_offsets
     is_whole = not planned or planned == list(range(planned[0], planned[-1] + 1))
-    return is_whole and (of_generation < 0 or last_planned >= of_generation)
+    knows_the_book = of_generation < 0 or last_planned >= of_generation
+    return is_whole and knows_the_book and planned_to is not None and _covers(planned_to, in_lake)
+
+
+def _covers(planned_to: recovery.Offsets, in_lake: recovery.Offsets) -> bool:
+    return all(
+        offset <= planned_to.get(topic, {}).get(partition, 0)
+        for topic, partitions in in_lake.items()
+        for partition, offset in partitions.items()
+    )
+
+
+def _planned_offsets(file: Path) -> recovery.Offsets | None:
+    """Next Kafka offsets after a planned batch, from Spark's offset log (a version, metadata, a line per source);
+    None when the file is cut off."""
+    try:
+        sources = [json.loads(line) for line in file.read_text().splitlines()[2:]]
+    except (OSError, ValueError):
+        return None
+    return next((source for source in sources if isinstance(source, dict)), None)
 
 
 def _numbered(folder: Path) -> list[int]:
     return sorted(int(file.name) for file in folder.glob("*") if file.name.isdigit())
 
 
-def _new_generation(lake: Lake, folder: Path) -> tuple[Start, Path]:
-    booked = recovery.offsets_booked(lake)
-    in_bronze = recovery.offsets_in_bronze(lake)
+def _new_generation(
+    lake: Lake, folder: Path, booked: recovery.Offsets, in_lake: recovery.Offsets
+) -> tuple[Start, Path]:
     start = Start(
         generation=uuid.uuid4().hex,
         first_batch_id=recovery.last_batch(lake) + 1,
         starting_offsets=booked,
-        bronze_offsets={} if in_bronze == booked else in_bronze,
+        bronze_offsets={} if in_lake == booked else in_lake,
     )
     path = folder / start.generation
     path.mkdir(parents=True)

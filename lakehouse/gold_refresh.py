@@ -61,11 +61,10 @@ class GoldRefresh:
 
     def live(self, hot: DataFrame, touched: set[int], now: datetime) -> None:
         """Refresh the rolling hour and the touched hours from the hot window, side by side."""
-        jobs = [self._pool.submit(_settled, self._last_hour, hot, now)]
+        jobs = [self._pool.submit(settled, self._last_hour, hot, now)]
         if touched:
             jobs += [
-                self._pool.submit(_settled, self._hours, table, rows, hot, touched, now)
-                for table, rows in HOURLY_TABLES
+                self._pool.submit(settled, self._hours, table, rows, hot, touched, now) for table, rows in HOURLY_TABLES
             ]
         for job in jobs:
             job.result()
@@ -73,9 +72,9 @@ class GoldRefresh:
     def fraud(self, hot: DataFrame, emit_from: datetime, touched: set[int], now: datetime) -> None:
         """Refresh the flags raised by events from `emit_from` on, and what could be judged in the touched hours."""
         emit = (emit_from, now + timedelta(minutes=self._lake.settings.max_future_minutes + 1))
-        _settled(self._flags, hot, [emit], now)
+        settled(self._flags, hot, [emit], now)
         for table, rows in FRAUD_HOURLY if touched else ():
-            _settled(self._hours, table, rows, hot, touched, now)
+            settled(self._hours, table, rows, hot, touched, now)
 
     def last_hour(self, hot: DataFrame, now: datetime) -> None:
         """Refresh only the rolling hour: products fall out of it even when nothing happens."""
@@ -98,9 +97,9 @@ class GoldRefresh:
         events = silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS).persist()
         try:
             for table, rows in tables:
-                _settled(self._hours, table, rows, events, wanted, now)
+                settled(self._hours, table, rows, events, wanted, now)
             if with_flags:
-                _settled(self._flags, events, emits, now)
+                settled(self._flags, events, emits, now)
         finally:
             events.unpersist()
 
@@ -126,9 +125,12 @@ class GoldRefresh:
         new = fraud.flags(events, first, last, now).where(is_emitted)
         on_days = clock.on_dates(emits)
         known = self._lake.read(fraud.TABLE).where(on_days)
-        since = known.where(is_emitted).select("flag_id", F.col("detected_at").alias("first_detected_at"))
+        since = known.where(is_emitted).select(
+            "flag_id", F.col("detected_at").alias("first_detected_at"), F.col("evidence").alias("known_evidence")
+        )
         merged = new.join(since, on="flag_id", how="full_outer").localCheckpoint(eager=True)
-        is_change = F.col("rule_id").isNull() | F.col("first_detected_at").isNull()
+        is_other = ~F.col("evidence").eqNullSafe(F.col("known_evidence"))
+        is_change = F.col("rule_id").isNull() | F.col("first_detected_at").isNull() | is_other
         if merged.where(is_change).isEmpty():
             return
         current = merged.where(F.col("rule_id").isNotNull()).withColumn(
@@ -139,7 +141,7 @@ class GoldRefresh:
         self._lake.replace(fraud.TABLE, rows.coalesce(1), _on_days("event_date", days))
 
 
-def _settled(work: Callable[..., None], *args: object) -> None:
+def settled(work: Callable[..., None], *args: object) -> None:
     """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile: it reads
     what is there and replaces it, so that doing it again is right."""
     for attempt in range(ATTEMPTS):

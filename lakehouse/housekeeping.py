@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime
@@ -15,9 +16,11 @@ from silver import events as silver_events
 from silver import quarantine
 
 COMPACT_EVERY = 60
-VACUUM_EVERY = 600
+VACUUM_SECONDS = 600.0
 KEEP_HOURS = 1.0
-"""Longer than any reader holds a version: queries take seconds."""
+"""For tables that are overwritten all the time. Longer than any reader holds a version: queries take seconds."""
+KEEP_HOURS_OF_RECORDS = 24.0
+"""For tables that a backfill writes for long: files of a write under way count as unneeded until it commits."""
 
 _OVERWRITTEN = (top_products.LAST_HOUR, top_products.HOURLY, kpis.TABLE, fraud_coverage.TABLE, fraud.TABLE)
 _APPENDED = (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE, batches.TABLE)
@@ -33,17 +36,18 @@ class Housekeeping:
         self._running: Future[None] | None = None
         self._count = 0
         self._days: set[date] = set()
+        self._vacuumed = -VACUUM_SECONDS
 
     def after_batch(self, event_days: Iterable[date], now: datetime) -> None:
-        """Note the days a batch wrote to; start a round when it is due and none is running."""
+        """Note the days a batch (or an idle tick: none) wrote to; start a round when due and none is running."""
         self._count += 1
         self._days |= set(event_days)
-        if self._count % COMPACT_EVERY or (self._running and not self._running.done()):
+        if self._count < COMPACT_EVERY or (self._running and not self._running.done()):
             return
-        days, self._days = self._days, set()
-        self._running = self._pool.submit(self._round, days, now, self._count % VACUUM_EVERY == 0)
+        days, self._days, self._count = self._days, set(), 0
+        self._running = self._pool.submit(self._round, days, now)
 
-    def _round(self, days: set[date], now: datetime, vacuum: bool) -> None:
+    def _round(self, days: set[date], now: datetime) -> None:
         """Failures are logged and tried again next time: the data is right without this."""
         try:
             listed = ", ".join(f"DATE '{day}'" for day in sorted(days)) or "DATE '1970-01-01'"
@@ -51,8 +55,12 @@ class Housekeeping:
             conditions = {"event_date": f"event_date IN ({listed})", "ingest_date": today}
             for table in _APPENDED:
                 self._lake.compact(table, conditions.get(table.partition_by[0]) if table.partition_by else None)
-            if vacuum:
-                for table in (*_OVERWRITTEN, *_APPENDED):
+            if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
+                for table in _OVERWRITTEN:
                     self._lake.vacuum(table, KEEP_HOURS)
+                for table in _APPENDED:
+                    self._lake.vacuum(table, KEEP_HOURS_OF_RECORDS)
+                self._vacuumed = time.monotonic()
         except Exception:
+            self._days |= days
             logging.getLogger(__name__).exception("housekeeping failed; it is tried again later")

@@ -99,8 +99,10 @@ class MicroBatch:
         for written in (*raw, remembered):
             written.result()
 
-        self._scan_from.update(summary.moments)
-        self._refresh_gold(summary.hours, self._hours_of_old_flags(summary), now)
+        untellable = {moment for moment in summary.moments if moment < self._tellable_from()}
+        self._scan_from |= set(summary.moments) - untellable
+        self._add_late({clock.number_of(moment) for moment in untellable})
+        self._refresh_gold(summary.hours, now)
         self._append_book(judged, marks, batch_id, now)
         self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
 
@@ -112,15 +114,28 @@ class MicroBatch:
             self._gold, self._housekeeping = GoldRefresh(lake), Housekeeping(lake)
             self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
             self._touched = {clock.number_of(self._hot.complete_from) + n for n in range(3)}
-            self._late = recovery.late_hours(lake, self._hot.complete_from + CONTEXT)
+            self._late = recovery.late_hours(lake, self._tellable_from())
             self._late_since = self._refreshed = time.monotonic()
             self._closed_through = self._closed_hour(now)
             self._unscanned: set[int] = set()
             self._scan: Future[None] | None = None
             self._scan_due, self._wide_scan = 0.0, -STRAGGLER_SECONDS
-            self._scan_from = {self._hot.complete_from}
+            self._scan_from = {self._tellable_from()}
             self._lake = lake
         self._hot.advance(now)
+        untellable = {moment for moment in self._scan_from if moment < self._tellable_from()}
+        self._scan_from -= untellable
+        self._add_late({clock.number_of(moment) for moment in untellable})
+
+    def _tellable_from(self) -> datetime:
+        """From when on the hot window can tell flags: they depend on what came before them."""
+        return self._hot.complete_from + CONTEXT
+
+    def _add_late(self, hours: set[int]) -> None:
+        """Remember hours to restate from silver; the first one starts the clock."""
+        if hours and not self._late:
+            self._late_since = time.monotonic()
+        self._late |= hours
 
     def _in_background(self, work: object, *args: object) -> Future[None]:
         return self._pool.submit(work, *args)  # type: ignore[arg-type]
@@ -171,20 +186,12 @@ class MicroBatch:
         """The hours that lie before the hot window."""
         return {hour for hour in hours if hour < clock.number_of(self._hot.complete_from)}
 
-    def _hours_of_old_flags(self, summary: Summary) -> set[int]:
-        """Hours inside the hot window whose flags it cannot tell, because they depend on what came before it."""
-        tellable_from = self._hot.complete_from + CONTEXT
-        return {clock.number_of(moment) for moment in summary.moments if moment < tellable_from}
-
-    def _refresh_gold(self, hours: set[int], old_flags: set[int], now: datetime) -> None:
+    def _refresh_gold(self, hours: set[int], now: datetime) -> None:
         """Live hours now; older hours together, a few seconds later, because each costs a look into silver."""
-        late = self._late_hours(hours)
-        if (late or old_flags) and not self._late:
-            self._late_since = time.monotonic()
-        self._late |= late | old_flags
-        self._touched |= hours - late
-        self._touched |= set(range(self._closed_through + 1, self._closed_hour(now) + 1))
-        self._touched -= self._late_hours(self._touched)
+        self._touched |= hours | set(range(self._closed_through + 1, self._closed_hour(now) + 1))
+        late = self._late_hours(self._touched)
+        self._add_late(late)
+        self._touched -= late
         self._gold.live(self._hot.events(), self._touched, now)
         self._unscanned |= self._touched
         self._touched, self._closed_through, self._refreshed = set(), self._closed_hour(now), time.monotonic()
@@ -212,7 +219,7 @@ class MicroBatch:
         chosen = [moment for moment in self._scan_from if is_wide or moment >= recent]
         self._scan_from = set() if is_wide else {moment for moment in self._scan_from if moment < recent}
         self._wide_scan = time.monotonic() if is_wide else self._wide_scan
-        return max(min(chosen, default=recent), self._hot.complete_from + CONTEXT)
+        return max(min(chosen, default=recent), self._tellable_from())
 
     def _wide_is_due(self) -> bool:
         return time.monotonic() - self._wide_scan >= STRAGGLER_SECONDS
@@ -237,10 +244,11 @@ class MicroBatch:
 
     def _idle(self, now: datetime) -> None:
         """No events: the rolling hour moves on all the same, hours close, late hours are restated."""
+        self._housekeeping.after_batch((), now)
         self._scan_for_fraud(now)
         self._restate_late(now)
         if self._touched or self._closed_hour(now) > self._closed_through:
-            self._refresh_gold(set(), set(), now)
+            self._refresh_gold(set(), now)
         elif time.monotonic() - self._refreshed >= IDLE_REFRESH_SECONDS:
             self._gold.last_hour(self._hot.events(), now)
             self._refreshed = time.monotonic()

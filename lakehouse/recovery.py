@@ -15,11 +15,13 @@ from lakehouse import hours as clock
 from lakehouse.lake import Lake
 from lakehouse.table import Table
 from silver import events as silver_events
+from silver import quarantine
 from silver.deduplicate import COORDINATES
 
 if TYPE_CHECKING:
     from lakehouse.micro_batch import Start
 
+LOOK_BACK = "INTERVAL 5 MINUTES"
 Offsets = dict[str, dict[str, int]]
 """topic → partition (as text, as Kafka's JSON spells it) → offset."""
 
@@ -29,9 +31,17 @@ def offsets_booked(lake: Lake) -> Offsets:
     return _next_offsets(lake.read(batches.TABLE), F.max("to_offset"))
 
 
-def offsets_in_bronze(lake: Lake) -> Offsets:
-    """Next offset per topic-partition that bronze does not have."""
-    return _next_offsets(lake.read(bronze_events.TABLE), F.max("offset") + 1)
+def offsets_in_lake(lake: Lake, booked: Offsets) -> Offsets:
+    """Next offset per topic-partition that neither the book nor bronze, silver or quarantine has; more than
+    `booked` where a batch was cut off between its writes."""
+    found = {topic: dict(partitions) for topic, partitions in booked.items()}
+    for table in (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE):
+        beyond = lake.read(table).where(~is_before(booked)).select(*COORDINATES)
+        for topic, partitions in _next_offsets(beyond, F.max("offset") + 1).items():
+            for partition, offset in partitions.items():
+                known = found.setdefault(topic, {})
+                known[partition] = max(offset, known.get(partition, 0))
+    return found
 
 
 def _next_offsets(frame: DataFrame, next_offset: Column) -> Offsets:
@@ -69,24 +79,17 @@ def not_in(lake: Lake, table: Table, rows: DataFrame, start: Start) -> DataFrame
 def late_hours(lake: Lake, before: datetime) -> set[int]:
     """Hours before `before` whose gold may be older than silver, or that never became final.
 
-    The book says which batches still had late hours to restate when they were written.
+    The book says which batches still had late hours to restate when they were written. Batches of the last minutes
+    are looked at again in any case: what was being done beside them when the process ended is not in the book.
     """
     book = lake.read(batches.TABLE)
-    settled = book.where(~F.col("late_pending")).agg(F.coalesce(F.max("batch_id"), F.lit(-1)).alias("batch_id"))
-    open_since = book.join(F.broadcast(settled.withColumnRenamed("batch_id", "settled")), how="cross").where(
-        F.col("batch_id") > F.col("settled")
-    )
-    since = open_since.agg(F.min("started_at").alias("since")).collect()[0]["since"]
-    hours: set[int] = set()
-    if since is not None:
-        is_open = F.expr("processed_at >= since - INTERVAL 1 MINUTE") & (F.col("event_time") < F.lit(before))
-        silver = lake.read(silver_events.TABLE).withColumn("since", F.lit(since))
-        hours |= {
-            row["hour"] for row in silver.where(is_open).select(clock.hour_number().alias("hour")).distinct().collect()
-        }
+    newest = book.agg(F.max("committed_at").alias("newest"))
+    is_settled = ~F.col("late_pending") & (F.col("committed_at") < F.col("newest") - F.expr(LOOK_BACK))
+    settled = book.join(F.broadcast(newest), how="cross").where(is_settled).agg(F.max("batch_id").alias("settled"))
+    done = book.join(F.broadcast(settled), how="cross").where(F.col("batch_id") <= F.col("settled"))
+    is_open = ~is_before(_next_offsets(done, F.max("to_offset"))) & (F.col("event_time") < F.lit(before))
+    late = lake.read(silver_events.TABLE).where(is_open).select(clock.hour_number().alias("hour"))
     is_provisional = (F.col("status") == "provisional") & (F.col("hour_start") < F.lit(before))
     provisional = lake.read(top_products.HOURLY).where(is_provisional)
-    hours |= {
-        row["hour"] for row in provisional.select(clock.hour_number("hour_start").alias("hour")).distinct().collect()
-    }
-    return hours
+    unfinished = provisional.select(clock.hour_number("hour_start").alias("hour"))
+    return {row["hour"] for row in late.union(unfinished).distinct().collect()}

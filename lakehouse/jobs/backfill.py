@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from lakehouse import marks, recovery
-from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh
+from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh, settled
 from lakehouse.jobs import cohort_retention
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
@@ -34,12 +34,13 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     Only records of batches that are in the book are rebuilt; what the stream is writing right now is carried over.
     """
     booked = recovery.is_before(recovery.offsets_booked(lake))
+    marks.forget(lake, cohort_retention.NAME)
     say("Reading bronze and judging it again")
     judged = _judged(lake, parameters, booked).persist()
     try:
         say("Replacing silver and quarantine")
-        _replace_silver(lake, parameters, judged, booked)
-        _replace_quarantine(lake, parameters, judged, booked)
+        settled(_replace_silver, lake, parameters, judged, booked)
+        settled(_replace_quarantine, lake, parameters, judged, booked)
     finally:
         judged.unpersist()
     say("Recomputing gold")

@@ -18,7 +18,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keep_hours: float = Field(1.0, ge=0.25, le=24 * 365, description="Keep files of versions younger than this.")
+    keep_hours: float = Field(24.0, ge=1, le=24 * 365, description="Keep files of versions younger than this.")
 
 
 def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:

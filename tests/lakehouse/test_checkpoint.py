@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def book(monkeypatch: pytest.MonkeyPatch) -> Book:
     book = Book()
     monkeypatch.setattr(recovery, "last_batch", book.last_batch)
     monkeypatch.setattr(recovery, "offsets_booked", lambda _lake: book.booked)
-    monkeypatch.setattr(recovery, "offsets_in_bronze", lambda _lake: book.bronze)
+    monkeypatch.setattr(recovery, "offsets_in_lake", lambda _lake, booked: book.bronze or booked)
     return book
 
 
@@ -50,7 +51,8 @@ def run_batches(book: Book, start: Start, checkpoint: Path, count: int, booked: 
     """Plan `count` batches, as Spark does, and book them (or fewer)."""
     (checkpoint / "offsets").mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        (checkpoint / "offsets" / str(number)).write_text("v1")
+        plan = json.dumps({"shop.clicks": {"0": 10 * (number + 1)}})
+        (checkpoint / "offsets" / str(number)).write_text(f"v1\n{{}}\n{plan}\n{number}")
     (checkpoint / "offsets" / ".0.crc").write_text("")
     done = count if booked is None else booked
     book.rows += [(start.generation, start.first_batch_id + number) for number in range(done)]
@@ -147,4 +149,20 @@ def test_of_two_generations_the_one_that_wrote_last_goes_on(open_it: Open, book:
 def test_an_unreadable_start_is_no_generation(open_it: Open, spoilt: str) -> None:
     start, checkpoint = open_it()
     (checkpoint.parent / "generation.json").write_text(spoilt)
+    assert open_it()[0].generation != start.generation
+
+
+def test_a_checkpoint_that_forgot_a_batch_cut_off_before_the_book_is_not_continued(open_it: Open, book: Book) -> None:
+    start, checkpoint = open_it()
+    run_batches(book, start, checkpoint, count=3)
+    book.booked, book.bronze = {"shop.clicks": {"0": 30}}, {"shop.clicks": {"0": 37}}
+    again, _ = open_it()
+    assert again.generation != start.generation
+    assert (again.starting_offsets, again.bronze_offsets) == (book.booked, book.bronze)
+
+
+def test_a_plan_that_was_cut_off_is_not_continued(open_it: Open, book: Book) -> None:
+    start, checkpoint = open_it()
+    run_batches(book, start, checkpoint, count=3)
+    (checkpoint / "offsets" / "2").write_text("")
     assert open_it()[0].generation != start.generation
