@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,13 +25,22 @@ def pid_of(shop: Shop, name: str) -> int | None:
     return status(shop.settings)[name].get("pid")
 
 
+def killed_workers(shop: Shop) -> int:
+    """Kill the processes that run micro-batches; how many there were. Others come and go meanwhile."""
+    killed = 0
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(pid_of(shop, "spark")).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "foreach_batch_worker" in " ".join(process.cmdline()):
+                    process.kill()
+                    killed += 1
+    return killed
+
+
 def kill(shop: Shop, name: str) -> None:
     """kill -9 the process of a part, or one that Spark runs our batches in."""
     if name == "batch worker":
-        spark = psutil.Process(pid_of(shop, "spark"))
-        workers = [p for p in spark.children(recursive=True) if "foreach_batch_worker" in " ".join(p.cmdline())]
-        for worker in workers:
-            worker.kill()
+        eventually(lambda: killed_workers(shop) > 0, 60, "a process runs the micro-batches")
         return
     pid = pid_of(shop, name)
     assert pid is not None
@@ -70,7 +80,7 @@ def test_deleted_checkpoint_is_rebuilt_from_the_book(shop: Shop) -> None:
     time.sleep(3)
     shutil.rmtree(shop.settings.checkpoints)
     kill(shop, "stream")
-    kill(shop, "batch worker")
+    killed_workers(shop)
     sending.join()
     shop.wait_until_read(300)
     assert_books_balance(shop)
@@ -83,7 +93,7 @@ def test_restored_older_checkpoint_does_no_harm(shop: Shop) -> None:
     load(shop, seed=202, seconds=6).join()
     shop.wait_until_read(300)
     kill(shop, "stream")
-    kill(shop, "batch worker")
+    killed_workers(shop)
     shutil.rmtree(shop.settings.checkpoints)
     shutil.copytree(aside, shop.settings.checkpoints)
     load(shop, seed=203, seconds=6).join()
