@@ -21,13 +21,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse import broker
 from lakehouse.embedded.state import status
 from lakehouse.embedded.testing import platform
 from lakehouse.freshness import FreshnessProbe
+from lakehouse.progress import behind
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
-from lakehouse.stream import TOPICS
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 
@@ -160,10 +159,7 @@ def _last_batch(reader: SqlReader) -> int:
 def _wait_until_read(settings: Settings, reader: SqlReader, memory: _Memory) -> None:
     while True:
         memory.look()
-        booked: dict[str, dict[str, int]] = {}
-        for row in reader.query('select topic, "partition" as p, max(to_offset) as n from ops.batches group by all'):
-            booked.setdefault(row["topic"], {})[str(row["p"])] = row["n"]
-        if broker.lag(settings, TOPICS, booked) == 0:
+        if behind(settings, reader) == 0:
             return
         time.sleep(0.5)
 

@@ -23,16 +23,16 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.freshness import Freshness, FreshnessProbe
 from lakehouse.job_run import run_job
 from lakehouse.jobs import find
+from lakehouse.progress import booked
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
-from producer.contract import TOPIC_OF_TYPE
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
+from producer.topics import TOPICS
 
 DAY_MS = 86_400_000
-TOPICS = tuple(sorted(set(TOPIC_OF_TYPE.values())))
 REFRESH_SECONDS = 2.0
 
 
@@ -105,9 +105,9 @@ def _wait_until_read(settings: Settings, console: Console, seconds: float = 600)
     with connect(settings) as reader, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("Kafka → bronze → silver → gold", total=None)
         while True:
-            booked = _booked(reader)
-            read = sum(offset for each in booked.values() for offset in each.values())
-            behind = broker.lag(settings, TOPICS, booked)
+            read_to = booked(reader)
+            read = sum(offset for each in read_to.values() for offset in each.values())
+            behind = broker.lag(settings, TOPICS, read_to)
             progress.update(task, total=read + behind, completed=read)
             if not behind:
                 break
@@ -129,13 +129,6 @@ def _wait_for_flags(settings: Settings, console: Console, seconds: float = 120) 
             time.sleep(4)
             before, found = found, int(reader.query(query)[0]["flags"])
     console.print(f"[green]✓[/] {found} fraud flags so far")
-
-
-def _booked(reader: SqlReader) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for row in reader.query('select topic, "partition" as p, max(to_offset) as n from ops.batches group by all'):
-        found.setdefault(row["topic"], {})[str(row["p"])] = row["n"]
-    return found
 
 
 def _live_for_a_while(settings: Settings, plan: Plan, folder: Path, console: Console) -> Freshness:

@@ -61,6 +61,6 @@ class Housekeeping:
                 for table in _APPENDED:
                     self._lake.vacuum(table, KEEP_HOURS_OF_RECORDS)
                 self._vacuumed = time.monotonic()
-        except Exception:
+        except Exception:  # the stream must not end because tidying up failed
             self._days |= days
             logging.getLogger(__name__).exception("housekeeping failed; it is tried again later")

@@ -34,7 +34,7 @@ def run_job(job: Job, parameters: BaseModel, quiet: bool = False) -> dict[str, A
             result = job.run(lake, parameters, say)
         except ShoplakeError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever a job raises becomes one sentence, with its cause kept
             reason = " ".join(str(error).split())[:500]
             raise ShoplakeError(f"The job {job.name} failed: {reason}") from error
         finally:

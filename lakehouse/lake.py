@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import DataType
 
 from lakehouse.embedded.s3 import s3_client
 from lakehouse.settings import Settings
@@ -55,7 +54,8 @@ class Lake:
 
     def _create(self, table: Table) -> None:
         columns = ", ".join(
-            f"`{field.name}` {_sql_type(field.dataType)} COMMENT '{field.metadata['comment'].replace(chr(39), '’')}'"
+            f"`{field.name}` {field.dataType.simpleString()}"
+            f" COMMENT '{field.metadata['comment'].replace(chr(39), '’')}'"
             for field in table.schema.fields
         )
         partitions = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
@@ -102,7 +102,3 @@ class Lake:
         if transaction is not None:
             writer = writer.option("txnAppId", transaction.application).option("txnVersion", str(transaction.version))
         writer.save(self.path(table))
-
-
-def _sql_type(data_type: DataType) -> str:
-    return data_type.simpleString()

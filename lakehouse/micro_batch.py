@@ -7,6 +7,7 @@ already holds is recognised by its coordinates, gold is recomputed from silver, 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -63,7 +64,7 @@ class MicroBatch:
         """Keep what the process that runs the batches needs; sessions are made there."""
         self._settings = settings
         self._start = start
-        self._lake: Lake | None = None
+        self._is_ready = False
         self._was_idle = False
 
     def __call__(self, source: DataFrame, spark_batch_id: int) -> None:
@@ -95,7 +96,7 @@ class MicroBatch:
         marks = self._already_known(judged, summary)
         new_events = deduplicate.accepted(deduplicate.without(deduplicate.valid(ingested), marks))
         remembered = self._in_background(self._hot.add, new_events)
-        self._lake_.append(silver_events.TABLE, new_events.coalesce(1), self._transaction(batch_id))
+        self._lake.append(silver_events.TABLE, new_events.coalesce(1), self._transaction(batch_id))
         for written in (*raw, remembered):
             written.result()
 
@@ -108,9 +109,9 @@ class MicroBatch:
 
     def _prepare(self, source: DataFrame, now: datetime) -> None:
         """Before the first batch: load the hot window, and find what an earlier process left undone."""
-        if self._lake is None:
+        if not self._is_ready:
             lake = Lake(source.sparkSession, self._settings)
-            self._lake_, self._hot = lake, HotWindow(lake, now)
+            self._lake, self._hot = lake, HotWindow(lake, now)
             self._gold, self._housekeeping = GoldRefresh(lake), Housekeeping(lake)
             self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
             self._touched = {clock.number_of(self._hot.complete_from) + n for n in range(3)}
@@ -121,7 +122,7 @@ class MicroBatch:
             self._scan: Future[None] | None = None
             self._scan_due, self._wide_scan = 0.0, -STRAGGLER_SECONDS
             self._scan_from = {self._tellable_from()}
-            self._lake = lake
+            self._is_ready = True
         self._hot.advance(now)
         untellable = {moment for moment in self._scan_from if moment < self._tellable_from()}
         self._scan_from -= untellable
@@ -137,8 +138,8 @@ class MicroBatch:
             self._late_since = time.monotonic()
         self._late |= hours
 
-    def _in_background(self, work: object, *args: object) -> Future[None]:
-        return self._pool.submit(work, *args)  # type: ignore[arg-type]
+    def _in_background(self, work: Callable[..., None], *args: object) -> Future[None]:
+        return self._pool.submit(work, *args)
 
     def _transaction(self, batch_id: int) -> Transaction:
         return Transaction(f"stream:{self._start.generation}", batch_id)
@@ -160,14 +161,14 @@ class MicroBatch:
     def _append_bronze(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
         rows = judged.select(*bronze_events.TABLE.columns)
         if summary.overlaps:
-            rows = recovery.not_in(self._lake_, bronze_events.TABLE, rows, self._start)
-        self._lake_.append(bronze_events.TABLE, rows.coalesce(1), self._transaction(batch_id))
+            rows = recovery.not_in(self._lake, bronze_events.TABLE, rows, self._start)
+        self._lake.append(bronze_events.TABLE, rows.coalesce(1), self._transaction(batch_id))
 
     def _append_quarantine(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
         rows = quarantine.refused(judged)
         if summary.overlaps:
-            rows = recovery.not_in(self._lake_, quarantine.TABLE, rows, self._start)
-        self._lake_.append(quarantine.TABLE, rows.coalesce(1), self._transaction(batch_id))
+            rows = recovery.not_in(self._lake, quarantine.TABLE, rows, self._start)
+        self._lake.append(quarantine.TABLE, rows.coalesce(1), self._transaction(batch_id))
 
     def _already_known(self, judged: DataFrame, summary: Summary) -> DataFrame:
         """Coordinates of records that must not enter silver: duplicates, and records it already holds."""
@@ -177,7 +178,7 @@ class MicroBatch:
         late = clock.ranges_of(self._late_hours(summary.hours))
         if late:
             days = clock.on_dates(late)
-            older = self._lake_.read(silver_events.TABLE).where(days & clock.within(late))
+            older = self._lake.read(silver_events.TABLE).where(days & clock.within(late))
             found = found.unionByName(deduplicate.known_among(candidates.where(days), older))
         coordinates = found.groupBy(*deduplicate.COORDINATES).agg(F.bool_and("is_same_record").alias("is_same_record"))
         return coordinates.coalesce(1).localCheckpoint(eager=True)
@@ -263,4 +264,4 @@ class MicroBatch:
             F.lit(bool(self._late)).alias("late_pending"),
             F.lit(datetime.now(UTC)).alias("committed_at"),
         )
-        self._lake_.append(batches.TABLE, rows.coalesce(1), self._transaction(batch_id))
+        self._lake.append(batches.TABLE, rows.coalesce(1), self._transaction(batch_id))

@@ -24,7 +24,7 @@ def connect(settings: Settings) -> SparkSession:
         spark = SparkSession.builder.remote(settings.remote).create()
         spark.client.set_retry_policies([DefaultPolicy(max_retries=9, max_backoff=2000)])
         spark.conf.set("spark.sql.session.timeZone", "UTC")
-    except Exception as error:
+    except Exception as error:  # gRPC, Spark and socket errors have no base class in common
         raise ShoplakeError(
             f"The Spark server at {settings.remote} does not answer ({type(error).__name__}); start it with `make up`."
         ) from error

@@ -25,9 +25,8 @@ from lakehouse.lake import Lake
 from lakehouse.micro_batch import MicroBatch, Start
 from lakehouse.session import connect
 from lakehouse.settings import Settings
-from producer.contract import EVENT_TYPES
+from producer.topics import TOPICS
 
-TOPICS = tuple(sorted({event_type.topic for event_type in EVENT_TYPES}))
 _COLUMNS = ["topic", "partition", "offset", "timestamp", "key", "value"]
 _HEARTBEAT_SECONDS = 5.0
 Say = Callable[[str], None]
@@ -109,7 +108,7 @@ class _Watch:
     def _look(self) -> None:
         try:
             is_active, progress = self._query.isActive, self._query.lastProgress
-        except Exception as error:
+        except Exception as error:  # gRPC and Spark errors have no base class in common
             raise ShoplakeError(f"The Spark server is gone ({type(error).__name__}); see spark.log.") from error
         if not is_active:
             raise ShoplakeError(f"The stream stopped: {_reason(self._query)}")

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import broker
 from lakehouse.embedded.testing import platform
 from lakehouse.lake import Lake
+from lakehouse.progress import behind
 from lakehouse.session import connect
 from lakehouse.settings import Settings
-from lakehouse.sql import SqlReader
 from lakehouse.sql import connect as open_sql
-from lakehouse.stream import TOPICS
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator.engine import simulate
@@ -52,7 +50,7 @@ class Shop:
 
         def is_read() -> bool:
             with open_sql(self.settings) as reader:
-                return broker.lag(self.settings, TOPICS, booked(reader)) == 0
+                return behind(self.settings, reader) == 0
 
         eventually(is_read, seconds, "the stream has read everything")
 
@@ -60,14 +58,6 @@ class Shop:
 def environment_of(shop: Shop) -> dict[str, str]:
     """Settings of the shop as environment variables, for commands in processes of their own."""
     return {f"SHOPLAKE_{name.upper()}": str(value) for name, value in shop.settings.model_dump().items() if value}
-
-
-def booked(reader: SqlReader) -> dict[str, dict[str, int]]:
-    """Next offset per topic-partition after the last batch in the book."""
-    found: dict[str, dict[str, int]] = {}
-    for row in reader.query('select topic, "partition", max(to_offset) as next from ops.batches group by all'):
-        found.setdefault(row["topic"], {})[str(row["partition"])] = row["next"]
-    return found
 
 
 def eventually(holds: Callable[[], bool], seconds: float, what: str) -> None:
