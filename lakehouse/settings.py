@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import UsageError
@@ -49,7 +49,29 @@ class Settings(BaseSettings):
     spark_memory_mb: int = Field(3072, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
 
+    api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")
     api_port: Port = Field(8000, description="Port of the HTTP API.")
+    api_tls_cert: AbsolutePath | None = Field(
+        None, description="Certificate chain (PEM) of the HTTP API; makes it HTTPS."
+    )
+    api_tls_key: AbsolutePath | None = Field(None, description="Private key (PEM) of the certificate.")
+    api_public_without_tls: bool = Field(
+        False, description="Listen on a public address without TLS; only behind a proxy that has it."
+    )
+    api_trusted_proxies: str = Field(
+        "", description="Addresses of proxies whose X-Forwarded-For is believed, separated by commas."
+    )
+    api_max_body_kb: int = Field(64, ge=1, le=10_240, description="Largest body of a request to the HTTP API.")
+    api_slow_seconds: float = Field(10, gt=0, description="How long a request's headers, and its body, may take.")
+    api_max_connections: int = Field(500, ge=10, description="Most connections that the HTTP API holds.")
+    api_max_followers: int = Field(100, ge=1, description="Most runs that are followed over HTTP at once.")
+    api_caller_requests_per_minute: int = Field(1_200, ge=1, description="Most requests of one caller.")
+    api_address_requests_per_minute: int = Field(3_000, ge=1, description="Most requests from one address.")
+    api_token_minutes: int = Field(15, ge=1, le=60, description="How long an access token is valid.")
+    api_url: str | None = Field(None, description="HTTP API that commands ask; unset is this lake's own.")
+    api_key: SecretStr | None = Field(
+        None, exclude=True, description="API key that commands use; unset is this lake's operator key."
+    )
     superset_port: Port = Field(8088, description="Port of Superset.")
 
     trigger_seconds: float = Field(1.0, ge=0, description="Shortest time between two micro-batches.")
@@ -88,6 +110,13 @@ class Settings(BaseSettings):
     def remote(self) -> str:
         """Spark Connect address that clients use."""
         return self.spark_remote or f"sc://127.0.0.1:{self.spark_port}"
+
+    @property
+    def own_api_url(self) -> str:
+        """Address of this lake's own HTTP API, as clients on this machine use it."""
+        host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::", "localhost") else self.api_host  # noqa: S104
+        scheme = "http" if self.api_tls_cert is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def logs(self) -> Path:
