@@ -74,6 +74,14 @@ class Settings(BaseSettings):
     )
     superset_port: Port = Field(8088, description="Port of Superset.")
 
+    database_url: str | None = Field(
+        None,
+        pattern=r"^(sqlite|postgresql(\+psycopg)?)://",
+        description="Database of the run registry: unset is a SQLite file in the data folder; else postgresql://….",
+    )
+    max_parallel_runs: int = Field(2, ge=1, le=64, description="Job runs at the same time; each has its process.")
+    max_queued_runs: int = Field(100, ge=1, description="Job runs that may wait; beyond it a trigger is refused.")
+
     trigger_seconds: float = Field(1.0, ge=0, description="Shortest time between two micro-batches.")
     max_offsets_per_batch: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
     max_future_minutes: int = Field(5, ge=0, description="How far an event may be ahead of its Kafka record.")
@@ -117,6 +125,12 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::", "localhost") else self.api_host  # noqa: S104
         scheme = "http" if self.api_tls_cert is None else "https"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.api_port}"
+
+    @property
+    def registry_url(self) -> str:
+        """Database of the run registry, as SQLAlchemy spells it."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
     def logs(self) -> Path:

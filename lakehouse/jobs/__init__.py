@@ -1,14 +1,14 @@
 """The job registry: every batch job once, with its parameters and the tables it writes.
 
-The command line reads it, and so will the HTTP API and the schedule. A job is a function of a Lake and its
+The command line, the HTTP API, the schedule and the workers read it. A job is a function of a Lake and its
 parameters; it says each step it begins, and returns figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,7 +21,11 @@ from lakehouse.table import Table
 
 @dataclass(frozen=True)
 class Job:
-    """A registered job. `steps` is how many steps a run says; `writes` must not be written by two runs at once."""
+    """A registered job. `steps` is how many steps a run says; `writes` must not be written by two runs at once.
+
+    `when_busy` says what a new run does while another is under way: wait, be refused, or take its place.
+    `timeout_seconds` counts per attempt. `schedule` is cron text in UTC.
+    """
 
     name: str
     summary: str
@@ -29,8 +33,18 @@ class Job:
     writes: tuple[Table, ...]
     steps: int
     run: Callable[[Lake, Any, Say], dict[str, Any]]
+    when_busy: Literal["queue", "reject", "replace"] = "queue"
+    timeout_seconds: int = 3600
+    max_attempts: int = 2
+    schedule: str | None = None
+    needs_spark: bool = True
 
-    def parse(self, given: dict[str, str]) -> BaseModel:
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """What a run holds alone: the tables it writes, or the job's own name when it writes none. In order."""
+        return tuple(sorted(table.full_name for table in self.writes)) or (f"job:{self.name}",)
+
+    def parse(self, given: Mapping[str, Any]) -> BaseModel:
         """Typed parameters. Raises UsageError that names the first wrong one."""
         try:
             return self.parameters.model_validate(given)
@@ -53,6 +67,7 @@ JOBS: dict[str, Job] = {
             cohort_retention.WRITES,
             3,
             cohort_retention.run,
+            schedule="10 2 * * *",
         ),
         Job(
             "top_products",
@@ -85,6 +100,7 @@ JOBS: dict[str, Job] = {
             maintenance.WRITES,
             len(maintenance.WRITES),
             maintenance.run,
+            schedule="30 3 * * *",
         ),
     )
 }

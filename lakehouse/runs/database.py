@@ -1,0 +1,112 @@
+"""The registry's database: SQLite in WAL mode or PostgreSQL, with its tables brought up to date on start."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from lakehouse.errors import ShoplakeError
+
+_BUSY_SECONDS = 30
+_LOCK_NUMBER = 0x5109_1A4E
+_AWAY = (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class RegistryAway(ShoplakeError):
+    """The database does not answer; nothing was changed. Trying again is right."""
+
+
+class Database:
+    """Transactions of one process with the registry's database; safe for many threads."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing is opened yet."""
+        self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite(url) if self._is_sqlite else create_engine(url, pool_pre_ping=True, pool_size=8)
+        self._writing = self.engine.execution_options(is_writing=True)
+        # Threads of one process wait here: SQLite itself would let them sleep and try again, and be slower by far.
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that sees one moment. Raises RegistryAway when the database does not answer."""
+        with _answered(), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self, *, alone: bool = False) -> Iterator[Session]:
+        """A transaction that is committed at the end. `alone`: no other such transaction runs meanwhile, anywhere.
+
+        With SQLite every writer is alone. Raises RegistryAway when the database does not answer.
+        """
+        turn = self._turn if self._is_sqlite else nullcontext()
+        with _answered(), turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+            if alone:
+                _be_alone(session.connection())
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the tables up to date. Several processes may do so at once: one does, the others wait."""
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        with _answered(), self._writing.begin() as connection:
+            _be_alone(connection)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+
+def _sqlite(url: str) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin below, not where the driver thinks
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", f"busy_timeout={_BUSY_SECONDS * 1000}", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later fails when another wrote meanwhile: writers say so at once.
+        is_writing = connection.get_execution_options().get("is_writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+    return engine
+
+
+def _be_alone(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if not isinstance(cause, _AWAY):
+            raise
+        reason = " ".join(str(cause).split())[:200]
+        raise RegistryAway(f"The run registry's database does not answer ({reason}).") from error

@@ -1,0 +1,173 @@
+"""The tables of the registry's database. Times are UTC and timezone-aware in Python, whatever the database keeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+Document = JSON(none_as_null=True)
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+"""A growing number; SQLite numbers only plain integers by itself."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC. A time without a zone is refused: it could mean anything."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC, without its zone where the database has none."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC, always with its zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables of the registry."""
+
+    type_annotation_map = {datetime: UtcTime(), dict[str, Any]: Document}  # noqa: RUF012
+
+
+class RunRow(Base):
+    """A run: one wish to run a job, over all its attempts. `version` counts the changes that a reader can see."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("runs_by_state", "state", "created_at"), Index("runs_by_job", "job", "id"))
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    job: Mapped[str] = mapped_column(String(64))
+    parameters: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    caller: Mapped[str] = mapped_column(String(255), index=True)
+    trigger: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int] = mapped_column(default=1)
+    not_before: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(String(255))
+    session_id: Mapped[str | None] = mapped_column(String(36))
+    heartbeat_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    timeout_seconds: Mapped[int] = mapped_column(default=3600)
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    progress: Mapped[dict[str, Any] | None]
+    version: Mapped[int] = mapped_column(default=1)
+
+
+class RunEventRow(Base):
+    """A change of a run's state, with its cause, or of its progress. `seq` grows within a run."""
+
+    __tablename__ = "run_events"
+    __table_args__ = (Index("run_events_by_run", "run_id", "seq"), {"sqlite_autoincrement": True})
+
+    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    cause: Mapped[str | None] = mapped_column(Text)
+    data: Mapped[dict[str, Any] | None]
+
+
+class RunLogRow(Base):
+    """A line of a run's structured log."""
+
+    __tablename__ = "run_logs"
+    __table_args__ = (Index("run_logs_by_run", "run_id", "seq"), {"sqlite_autoincrement": True})
+
+    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    level: Mapped[str] = mapped_column(String(16))
+    message: Mapped[str] = mapped_column(Text)
+    fields: Mapped[dict[str, Any] | None]
+
+
+class IdempotencyRow(Base):
+    """Which run a caller's Idempotency-Key stands for, and the hash of what was asked for with it."""
+
+    __tablename__ = "idempotency"
+
+    caller: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    body_hash: Mapped[str] = mapped_column(String(128))
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class TableLockRow(Base):
+    """Which run writes a table now: the primary key lets no second one in."""
+
+    __tablename__ = "table_locks"
+
+    table_name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+
+
+class ApiKeyRow(Base):
+    """A caller's key: only its hash is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), index=True)
+    secret_hash: Mapped[str] = mapped_column(String(255))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class SigningKeyRow(Base):
+    """A key that signs tokens; a retired one only checks them."""
+
+    __tablename__ = "signing_keys"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+
+
+class AuditRow(Base):
+    """Who did what, and how it ended."""
+
+    __tablename__ = "audit"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    caller: Mapped[str | None] = mapped_column(String(255))
+    action: Mapped[str] = mapped_column(String(255))
+    target: Mapped[str | None] = mapped_column(String(255))
+    outcome: Mapped[str] = mapped_column(String(64))
+    address: Mapped[str | None] = mapped_column(String(64))
+
+
+class ScheduleRow(Base):
+    """How far a job's schedule has come, and whether it is paused."""
+
+    __tablename__ = "schedules"
+
+    job: Mapped[str] = mapped_column(String(64), primary_key=True)
+    paused: Mapped[bool] = mapped_column(default=False)
+    last_due_at: Mapped[datetime | None]

@@ -1,0 +1,213 @@
+"""What callers do with runs: submit, look, cancel. Safe for many threads and many processes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from lakehouse.jobs import JOBS, Job
+from lakehouse.runs import schedule
+from lakehouse.runs.database import Database
+from lakehouse.runs.models import IdempotencyRow, RunEventRow, RunLogRow, RunRow
+from lakehouse.runs.moves import add_event, move
+from lakehouse.runs.records import (
+    Busy,
+    KeyReused,
+    LogLine,
+    NoSuchRun,
+    QueueFull,
+    Run,
+    RunEvent,
+    Schedule,
+    Submitted,
+    new_id,
+    now,
+)
+from lakehouse.runs.states import ACTIVE, State
+from lakehouse.settings import Settings
+
+KEYS_KEPT = timedelta(hours=48)
+"""An idempotency key stands for its run this long; callers are promised 24 hours."""
+RETRY_AFTER_SECONDS = 5
+
+
+class RunRegistry:
+    """The runs of one lake. Every method raises RegistryAway when the database does not answer."""
+
+    def __init__(self, settings: Settings, jobs: Mapping[str, Job] = JOBS) -> None:
+        """Connect on first use; the tables have to be there (see `open`)."""
+        self.settings = settings
+        self.jobs = jobs
+        self.database = Database(settings.registry_url)
+        self.engine = self.database.engine
+
+    @classmethod
+    def open(cls, settings: Settings, jobs: Mapping[str, Job] = JOBS) -> RunRegistry:
+        """The registry with its tables brought up to date."""
+        registry = cls(settings, jobs)
+        registry.database.migrate()
+        return registry
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def submit(
+        self,
+        job: Job,
+        parameters: BaseModel,
+        *,
+        caller: str,
+        trigger: str = "api",
+        idempotency: tuple[str, str] | None = None,
+    ) -> Submitted:
+        """A queued run of `job`; with `idempotency` (key, hash of job and body) the same one each time.
+
+        Raises KeyReused when the caller used the key for something else, Busy when the job takes one run at a time
+        and is under way, QueueFull when too many runs wait. A refusal leaves nothing behind.
+        """
+        with self.database.writing(alone=True) as session:
+            if idempotency and (known := self._known(session, caller, *idempotency)):
+                return Submitted(known, is_new=False)
+            self._make_room(session, job)
+            row = _queue(session, job, parameters, caller, trigger)
+            if idempotency:
+                key, body_hash = idempotency
+                session.merge(
+                    IdempotencyRow(caller=caller, key=key, body_hash=body_hash, run_id=row.id, created_at=now())
+                )
+            return Submitted(Run.of(row), is_new=True)
+
+    def _known(self, session: Session, caller: str, key: str, body_hash: str) -> Run | None:
+        found = session.get(IdempotencyRow, (caller, key))
+        if found is None or found.created_at < now() - KEYS_KEPT:
+            return None
+        if found.body_hash != body_hash:
+            raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
+        return Run.of(session.get_one(RunRow, found.run_id))
+
+    def _make_room(self, session: Session, job: Job) -> None:
+        if job.when_busy != "queue":
+            active = select(RunRow).where(RunRow.job == job.name, RunRow.state.in_(sorted(ACTIVE)))
+            for row in session.scalars(active.order_by(RunRow.id)).all():
+                if job.when_busy == "reject":
+                    raise Busy(Run.of(row))
+                _cancel(session, row.id, "replaced by a newer run")
+        queued = select(func.count()).select_from(RunRow).where(RunRow.state == State.queued)
+        if (waiting := session.scalar(queued) or 0) >= self.settings.max_queued_runs:
+            raise QueueFull(waiting, RETRY_AFTER_SECONDS)
+
+    def get(self, run_id: str) -> Run | None:
+        """The run of that id; None when there is none."""
+        with self.database.reading() as session:
+            row = session.get(RunRow, run_id)
+            return None if row is None else Run.of(row)
+
+    def list(
+        self,
+        *,
+        job: str | None = None,
+        states: Iterable[str] = (),
+        caller: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> Sequence[Run]:
+        """Runs, newest first: those older than the run id `before`, created from `created_after` on (included) and
+        before `created_before`, in one of `states` (none: any)."""
+        query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
+        if job is not None:
+            query = query.where(RunRow.job == job)
+        if wanted := [State(state) for state in states]:
+            query = query.where(RunRow.state.in_(wanted))
+        if caller is not None:
+            query = query.where(RunRow.caller == caller)
+        if created_after is not None:
+            query = query.where(RunRow.created_at >= created_after)
+        if created_before is not None:
+            query = query.where(RunRow.created_at < created_before)
+        if before is not None:
+            query = query.where(RunRow.id < before)
+        with self.database.reading() as session:
+            return [Run.of(row) for row in session.scalars(query)]
+
+    def cancel(self, run_id: str, cause: str) -> Run:
+        """The run after asking for its end: a queued one is cancelled, a running one is cancelling until its worker
+        has stopped it, an ended one is unchanged. Raises NoSuchRun."""
+        with self.database.writing() as session:
+            _cancel(session, run_id, cause)
+            row = session.get(RunRow, run_id)
+            if row is None:
+                raise NoSuchRun(f"There is no run {run_id}.")
+            return Run.of(row)
+
+    def events(self, run_id: str, after: int = 0, limit: int = 500) -> Sequence[RunEvent]:
+        """Events of a run with a `seq` greater than `after`, in order."""
+        query = select(RunEventRow).where(RunEventRow.run_id == run_id, RunEventRow.seq > after)
+        with self.database.reading() as session:
+            return [RunEvent.of(row) for row in session.scalars(query.order_by(RunEventRow.seq).limit(limit))]
+
+    def logs(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
+        """Log lines of a run with a `seq` greater than `after`, in order."""
+        query = select(RunLogRow).where(RunLogRow.run_id == run_id, RunLogRow.seq > after)
+        with self.database.reading() as session:
+            return [LogLine.of(row) for row in session.scalars(query.order_by(RunLogRow.seq).limit(limit))]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many runs there are per (job, state)."""
+        query = select(RunRow.job, RunRow.state, func.count()).group_by(RunRow.job, RunRow.state)
+        with self.database.reading() as session:
+            return {(job, state): count for job, state, count in session.execute(query)}
+
+    def schedules(self) -> Sequence[Schedule]:
+        """The schedule of every job that has one."""
+        with self.database.reading() as session:
+            return schedule.all_of(session, self.jobs)
+
+    def pause(self, job: str) -> Schedule:
+        """The schedule after pausing it: due times pass without a run. Raises UsageError when the job has none."""
+        return self._set_paused(job, paused=True)
+
+    def resume(self, job: str) -> Schedule:
+        """The schedule after resuming it; what came due meanwhile is not made up for."""
+        return self._set_paused(job, paused=False)
+
+    def _set_paused(self, job: str, *, paused: bool) -> Schedule:
+        with self.database.writing(alone=True) as session:
+            return schedule.set_paused(session, self.jobs, job, paused=paused)
+
+
+def _queue(session: Session, job: Job, parameters: BaseModel, caller: str, trigger: str) -> RunRow:
+    row = RunRow(
+        id=new_id(),
+        job=job.name,
+        parameters=parameters.model_dump(mode="json"),
+        state=State.queued,
+        caller=caller,
+        trigger=trigger,
+        created_at=now(),
+        attempt=0,
+        max_attempts=job.max_attempts,
+        timeout_seconds=job.timeout_seconds,
+        version=1,
+    )
+    session.add(row)
+    session.flush()
+    add_event(session, row.id, "state", State.queued, f"submitted by {caller} ({trigger})", None)
+    return row
+
+
+def _cancel(session: Session, run_id: str, cause: str) -> None:
+    asked: dict[str, Any] = {"cancel_requested_at": now()}
+    # A worker may take the run, or give it back, between two of these looks.
+    for _ in range(3):
+        if move(session, run_id, State.cancelled, cause, origins={State.queued}, **asked):
+            return
+        if move(session, run_id, State.cancelling, cause, **asked):
+            return
