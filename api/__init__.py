@@ -1,1 +1,1 @@
-"""The HTTP API (not built yet)."""
+"""The HTTP API: starts, watches and cancels jobs through the run registry. `app` puts it together."""

@@ -1,0 +1,80 @@
+"""The application: its layers from the outside in, its routes, and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+
+from api import docs_page, openapi
+from api.errors import add_handlers
+from api.limits import Followers, RateLimits, RequestLimits
+from api.metrics import Metrics
+from api.readiness import Readiness
+from api.request_context import RequestContext
+from api.resources import Resources
+from api.routes import jobs, operations, runs, schedules, token
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.settings import Settings
+
+
+def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastAPI:
+    """The API of one lake. Without a `registry` the lake's own is opened, and closed with the application."""
+    shared = _resources(settings, registry or RunRegistry.open(settings))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        shared.stopping = asyncio.Event()
+        yield
+        if registry is None:
+            shared.registry.close()
+
+    app = FastAPI(
+        title=openapi.TITLE,
+        version=openapi.VERSION,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.resources = shared
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    for module in (jobs, runs, schedules, token, operations):
+        app.include_router(module.router)
+    docs_page.add_docs(app)
+    add_handlers(app)
+    # The one added last is the outermost.
+    app.add_middleware(RequestLimits, settings=settings, rates=shared.rates)
+    app.add_middleware(RequestContext, latency=shared.metrics.latency, log=shared.log)
+    return app
+
+
+def _resources(settings: Settings, registry: RunRegistry) -> Resources:
+    return Resources(
+        settings=settings,
+        registry=registry,
+        rates=RateLimits(settings),
+        followers=Followers(settings),
+        readiness=Readiness(settings, registry),
+        metrics=Metrics(settings, registry),
+        log=access_log(),
+    )
+
+
+def access_log() -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes one JSON object a line, and leaves the configuration of others alone."""
+    processors: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(), processors=processors, wrapper_class=structlog.make_filtering_bound_logger(20)
+    )
+    return logger

@@ -1,0 +1,93 @@
+"""Who asks, and whether they may: a key or a token becomes a Caller, before anything else of a request is looked at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2, SecurityScopes
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from api import audit, keys, tokens
+from api.keys import SCOPES, Caller
+from api.problems import Problem
+from api.resources import Shared
+
+CHALLENGE = 'Bearer realm="shoplake"'
+
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="bearer", description="An API key (`shoplake keys create`), or a token."
+)
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="apiKey", description="An API key.")
+_oauth2 = OAuth2(
+    flows={"clientCredentials": {"tokenUrl": "/v1/token", "scopes": SCOPES}},
+    auto_error=False,
+    scheme_name="oauth2",
+    description="Exchanges an API key for a short-lived token.",
+)
+
+
+def authenticated(
+    request: Request,
+    needed: SecurityScopes,
+    shared: Shared,
+    _token: Annotated[str | None, Security(_oauth2)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    key: Annotated[str | None, Security(_header)],
+) -> Caller:
+    """The caller, who has every scope that the route needs.
+
+    Raises Problem `not-authenticated`, `missing-scope`, or `too-many-requests`.
+    """
+    caller = identify(request, shared, bearer.credentials if bearer else key)
+    shared.rates.count_caller(caller.name)
+    for scope in needed.scopes:
+        if not caller.may(scope):
+            note(request, shared, "access.denied", request.url.path, "missing-scope", caller.name)
+            challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+            raise Problem("missing-scope", f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
+    return caller
+
+
+def identify(request: Request, shared: Shared, credential: str | None) -> Caller:
+    """Whose key or token this is. Raises Problem `not-authenticated`, or `too-many-requests` after many wrong ones."""
+    if not credential:
+        headers = {"WWW-Authenticate": CHALLENGE}
+        raise Problem("not-authenticated", "The request carries no key.", headers=headers)
+    database = shared.registry.database
+    is_key = credential.startswith(keys.PREFIX + "_")
+    caller = keys.recognise(database, credential) if is_key else tokens.recognise(database, credential)
+    if caller is None:
+        # Counted only here: whoever has a valid key is never locked out by others at the same address.
+        shared.rates.count_failure(address_of(request))
+        note(request, shared, "access.denied", request.url.path, "not-authenticated", None)
+        what = "key is unknown, expired or revoked" if is_key else "token is invalid or expired"
+        headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
+        raise Problem("not-authenticated", f"The {what}.", headers=headers)
+    request.state.caller = caller.name
+    return caller
+
+
+def note(request: Request, shared: Shared, action: str, target: str, outcome: str, caller: str | None) -> None:
+    """Add to the audit trail, with the request's id and address."""
+    request_id = request.state.request_id
+    audit.note(
+        shared.registry.database,
+        action,
+        target,
+        outcome,
+        caller=caller,
+        request_id=request_id,
+        address=address_of(request),
+    )
+
+
+def address_of(request: Request) -> str:
+    """The address that the request came from."""
+    return request.client.host if request.client else "unknown"
+
+
+Reader = Annotated[Caller, Security(authenticated, scopes=["jobs:read"])]
+Runner = Annotated[Caller, Security(authenticated, scopes=["jobs:run"])]
+Canceller = Annotated[Caller, Security(authenticated, scopes=["jobs:cancel"])]
+Admin = Annotated[Caller, Security(authenticated, scopes=["admin"])]

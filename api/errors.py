@@ -1,0 +1,63 @@
+"""Makes every error that a route, the framework or a library raises a problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from api.problems import Problem, retry_after
+from api.validation import wrong
+from lakehouse.runs.database import RegistryAway
+
+DATABASE_RETRY_SECONDS = 2
+_PLACES = {"query": "", "path": "", "header": "", "body": "body"}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer errors of `app` with problems."""
+
+    @app.exception_handler(Problem)
+    async def on_problem(request: Request, problem: Problem) -> Response:
+        return problem.response(request.state.request_id)
+
+    @app.exception_handler(RegistryAway)
+    async def on_database(request: Request, _error: RegistryAway) -> Response:
+        wait = retry_after("dependency-away", "The registry's database does not answer.", DATABASE_RETRY_SECONDS)
+        wait.extra["missing"] = {"database": "does not answer"}
+        return wait.response(request.state.request_id)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        problem = wrong([_without_place(one) for one in error.errors()], _query_fields(request))
+        return problem.response(request.state.request_id)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            problem = Problem("method-not-allowed", f"{request.method[:16]} does not work here.", headers=error.headers)
+        elif error.status_code == 404:
+            problem = Problem("not-found", "There is nothing here.")
+        else:
+            problem = Problem("bad-request", str(error.detail)[:200])
+        return problem.response(request.state.request_id)
+
+
+def _query_fields(request: Request) -> dict[str, Any]:
+    """JSON schemas of the query parameters that the route knows, by name."""
+    route = request.scope.get("route")
+    models = [field.field_info.annotation for field in route.dependant.query_params] if route else []
+    found: dict[str, Any] = {}
+    for model in models:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            found |= model.model_json_schema()["properties"]
+    return found
+
+
+def _without_place(error: dict[str, Any]) -> dict[str, Any]:
+    """The error with a field's own name only: `limit`, not `query.limit`."""
+    place, *rest = error["loc"]
+    return {**error, "loc": rest if place in _PLACES else error["loc"]}

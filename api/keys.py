@@ -1,0 +1,139 @@
+"""API keys: made, listed, revoked and recognised. A key is shown once; the database holds only its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.runs.database import Database
+from lakehouse.runs.models import ApiKeyRow
+
+SCOPES = {
+    "jobs:read": "See jobs, and the runs that this caller started.",
+    "jobs:run": "Start jobs.",
+    "jobs:cancel": "Cancel the runs that this caller started.",
+    "admin": "All of these, also for the runs of others; pause and resume schedules.",
+}
+PREFIX = "slk"
+OPERATOR, SCHEDULE = "operator", "schedule"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_KEY = re.compile(PREFIX + r"_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+_USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. `name` owns runs; several keys of one name are one caller, so that keys can be exchanged."""
+
+    name: str
+    scopes: frozenset[str]
+    key_id: str
+
+    def may(self, scope: str) -> bool:
+        """Whether this scope, or `admin`, was given."""
+        return scope in self.scopes or self.is_admin
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the runs of others are visible too."""
+        return "admin" in self.scopes
+
+
+def create(database: Database, name: str, scopes: list[str], lifetime: timedelta | None = None) -> str:
+    """A new key. Raises UsageError for a name or scope that cannot be."""
+    if not _NAME.fullmatch(name) or name in (OPERATOR, SCHEDULE):
+        raise UsageError(
+            f"The name {name!r} cannot be used: take lower-case letters, digits and . _ - (not {OPERATOR}, {SCHEDULE})."
+        )
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
+        raise UsageError(f"{wrong}; the scopes are {', '.join(SCOPES)}.")
+    return _insert(database, name, scopes, lifetime)
+
+
+def create_operator(database: Database) -> str:
+    """A key of this machine's operator, with every right. Older ones stay valid: they are other machines'."""
+    return _insert(database, OPERATOR, ["admin"], None)
+
+
+def _insert(database: Database, name: str, scopes: list[str], lifetime: timedelta | None) -> str:
+    key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    now = datetime.now(UTC)
+    with database.writing() as session:
+        session.add(
+            ApiKeyRow(
+                id=key_id,
+                name=name,
+                secret_hash=_hash(secret),
+                scopes=sorted(set(scopes)),
+                created_at=now,
+                expires_at=now + lifetime if lifetime else None,
+            )
+        )
+    return f"{PREFIX}_{key_id}_{secret}"
+
+
+def listed(database: Database) -> list[ApiKeyRow]:
+    """All keys, the newest first, without their secrets."""
+    with database.reading() as session:
+        return list(session.scalars(sa.select(ApiKeyRow).order_by(ApiKeyRow.created_at.desc())))
+
+
+def revoke(database: Database, which: str) -> int:
+    """Revoke a key by its id, or all keys of a name; how many. Raises ShoplakeError when there is none."""
+    is_meant = sa.or_(ApiKeyRow.id == which, ApiKeyRow.name == which)
+    change = sa.update(ApiKeyRow).where(is_meant, ApiKeyRow.revoked_at.is_(None)).values(revoked_at=datetime.now(UTC))
+    with database.writing() as session:
+        count = int(session.execute(change).rowcount)  # type: ignore[attr-defined]
+    if not count:
+        raise ShoplakeError(f"There is no valid key {which!r}; `shoplake keys list` shows all.")
+    return count
+
+
+def recognise(database: Database, key: str) -> Caller | None:
+    """Whose key this is; None when it is unknown, wrong, expired or revoked."""
+    found = _KEY.fullmatch(key)
+    if found is None:
+        return None
+    key_id, secret = found.groups()
+    with database.reading() as session:
+        row = session.get(ApiKeyRow, key_id)
+        # An unknown id is compared too, so that the time tells nothing about which ids exist.
+        is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
+        if row is None or not is_right or not _is_valid(row):
+            return None
+        caller = Caller(row.name, frozenset(row.scopes), row.id)
+        is_noted = row.last_used_at is not None and datetime.now(UTC) - row.last_used_at < _USE_IS_NOTED_EVERY
+    if not is_noted:
+        _note_use(database, key_id)
+    return caller
+
+
+def still_valid(database: Database, key_id: str) -> Caller | None:
+    """The caller of a key that a token was given for; None once it is expired or revoked."""
+    with database.reading() as session:
+        row = session.get(ApiKeyRow, key_id)
+        return Caller(row.name, frozenset(row.scopes), row.id) if row is not None and _is_valid(row) else None
+
+
+def _note_use(database: Database, key_id: str) -> None:
+    with database.writing() as session:
+        session.execute(sa.update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(last_used_at=datetime.now(UTC)))
+
+
+def _is_valid(row: ApiKeyRow) -> bool:
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > datetime.now(UTC))
+
+
+def _hash(secret: str) -> str:
+    """SHA-256 is right here: the secret has 256 random bits, so there is nothing to guess, and nothing that a slow
+    password hash would make harder. It would only make each request slow."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,148 @@
+"""How much one address, one caller and one request may ask for. Counts are kept in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import Problem, retry_after
+from lakehouse.settings import Settings
+
+FAILED_LOGINS_PER_MINUTE = 60
+FOLLOWED_BY_ONE_CALLER = 20
+"""Most streams (events, followed logs) of one caller at once."""
+
+
+class RateLimits:
+    """Requests per minute, per address and per caller."""
+
+    def __init__(self, settings: Settings) -> None:
+        """All counts are zero."""
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._per_address = RateLimitItemPerMinute(settings.api_address_requests_per_minute, namespace="address")
+        self._per_caller = RateLimitItemPerMinute(settings.api_caller_requests_per_minute, namespace="caller")
+        self._failures = RateLimitItemPerMinute(FAILED_LOGINS_PER_MINUTE, namespace="failure")
+
+    def count_address(self, address: str) -> None:
+        """Count a request of an address. Raises Problem `too-many-requests`."""
+        self._count(self._per_address, network_of(address), "This address")
+
+    def count_caller(self, caller: str) -> None:
+        """Count a request of a caller. Raises Problem `too-many-requests`."""
+        self._count(self._per_caller, caller, f"The caller {caller}")
+
+    def count_failure(self, address: str) -> None:
+        """Count a wrong key or token of an address. Raises Problem `too-many-requests`."""
+        self._count(self._failures, network_of(address), "With wrong keys or tokens, this address")
+
+    def _count(self, item: RateLimitItem, who: str, name: str) -> None:
+        if self._limiter.hit(item, who):
+            return
+        seconds = self._limiter.get_window_stats(item, who).reset_time - time.time()
+        raise retry_after("too-many-requests", f"{name} may make {item.amount} requests a minute.", seconds)
+
+
+def network_of(address: str) -> str:
+    """What is counted as one address: an IPv4 address, or the /64 network that one IPv6 subscriber has."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+
+
+class Followers:
+    """Bounds how many streams are open, in all and per caller."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nobody follows."""
+        self._most = settings.api_max_followers
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, caller: str) -> Iterator[None]:
+        """Take a place while the stream is open. Raises Problem `too-many-requests`."""
+        if self._open.total() >= self._most or self._open[caller] >= FOLLOWED_BY_ONE_CALLER:
+            raise retry_after("too-many-requests", "Too many runs are being followed at once.", 5)
+        self._open[caller] += 1
+        try:
+            yield
+        finally:
+            self._open[caller] -= 1
+            if not self._open[caller]:
+                del self._open[caller]
+
+
+class RequestLimits:
+    """ASGI middleware: counts the address, then reads the whole body, which must be small and come soon."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, rates: RateLimits) -> None:
+        """The limits are settings."""
+        self._app, self._rates = app, rates
+        self._most_bytes = settings.api_max_body_kb * 1024
+        self._seconds = settings.api_slow_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._rates.count_address((scope.get("client") or ("unknown",))[0])
+            body = await self._body(Headers(scope=scope), receive)
+        except Problem as problem:
+            # What is left of the body is not worth reading: end the connection with the answer.
+            problem.headers["Connection"] = "close"
+            await problem.response(scope["state"]["request_id"])(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            return b""
+        if int(headers.get("content-length", "0")) > self._most_bytes:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._read(receive)
+        except TimeoutError:
+            raise Problem("too-slow", f"The body took more than {self._seconds:g} seconds.") from None
+
+    async def _read(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._most_bytes:
+                raise self._too_large()
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> Problem:
+        return Problem("too-large", f"A body may have {self._most_bytes // 1024} KiB.")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body first, and then what comes after it: that the caller went away."""
+    is_given = False
+
+    async def replayed() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,265 @@
+"""What the API takes and gives, as types: the OpenAPI document is made from these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from lakehouse.jobs import Job
+from lakehouse.runs.records import Run
+
+RunState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
+RUN_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+MOST_SEQ = 2**53
+_EXAMPLE_ID = "019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"
+_LINKS: JsonDict = {
+    "run": f"/v1/runs/{_EXAMPLE_ID}",
+    "events": f"/v1/runs/{_EXAMPLE_ID}/events",
+    "logs": f"/v1/runs/{_EXAMPLE_ID}/logs",
+    "cancel": f"/v1/runs/{_EXAMPLE_ID}/cancel",
+}
+
+
+class JobView(BaseModel):
+    """A job that can be run."""
+
+    name: str
+    summary: str
+    parameters: dict[str, Any] = Field(description="JSON schema of the parameters, with defaults.")
+    writes: list[str] = Field(description="Tables that a run writes; runs that share one never overlap.")
+    when_busy: Literal["queue", "reject", "replace"] = Field(
+        description="What a new run does while another runs: waits, is refused (409), or takes its place."
+    )
+    timeout_seconds: int
+    max_attempts: int
+    schedule: str | None = Field(description="When it is run by itself: cron text, UTC.")
+
+    @classmethod
+    def of(cls, job: Job) -> JobView:
+        """The view of a registered job."""
+        return cls(
+            name=job.name,
+            summary=job.summary,
+            parameters=job.parameters.model_json_schema(),
+            writes=[table.full_name for table in job.writes],
+            when_busy=job.when_busy,
+            timeout_seconds=job.timeout_seconds,
+            max_attempts=job.max_attempts,
+            schedule=job.schedule,
+        )
+
+
+class JobList(BaseModel):
+    """All jobs."""
+
+    items: list[JobView]
+
+
+class RunRequest(BaseModel):
+    """What a run is told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="By name; what is left out takes its default. GET /v1/jobs/{job} lists them."
+    )
+
+
+class RunLinks(BaseModel):
+    """Addresses of what belongs to a run."""
+
+    run: str
+    events: str
+    logs: str
+    cancel: str
+
+    @classmethod
+    def of(cls, run_id: str) -> RunLinks:
+        """The addresses of this run."""
+        path = f"/v1/runs/{run_id}"
+        return cls(run=path, events=f"{path}/events", logs=f"{path}/logs", cancel=f"{path}/cancel")
+
+
+class Accepted(BaseModel):
+    """A run as it was accepted: the same answer whenever the request comes again with its Idempotency-Key."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": _EXAMPLE_ID,
+                "job": "cohort_retention",
+                "state": "queued",
+                "parameters": {"as_of": "2026-09-03", "timezone": "UTC"},
+                "created_at": "2026-09-03T10:15:30Z",
+                "links": _LINKS,
+            }
+        }
+    )
+
+    id: str
+    job: str
+    state: Literal["queued"]
+    parameters: dict[str, Any]
+    created_at: datetime
+    links: RunLinks
+
+    @classmethod
+    def of(cls, run: Run) -> Accepted:
+        """The answer for this run."""
+        return cls(
+            id=run.id,
+            job=run.job,
+            state="queued",
+            parameters=run.parameters,
+            created_at=run.created_at,
+            links=RunLinks.of(run.id),
+        )
+
+
+class RunError(BaseModel):
+    """Why a run failed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str = Field(description="Stable, for programs.")
+    message: str = Field(description="One sentence, for people.")
+
+
+class RunView(BaseModel):
+    """A run. `result` is there once it succeeded, `error` once it failed or was lost."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": _EXAMPLE_ID,
+                "job": "cohort_retention",
+                "state": "succeeded",
+                "parameters": {"as_of": "2026-09-03", "timezone": "UTC"},
+                "caller": "reporting",
+                "trigger": "api",
+                "created_at": "2026-09-03T10:15:30Z",
+                "started_at": "2026-09-03T10:15:31Z",
+                "finished_at": "2026-09-03T10:15:44Z",
+                "cancel_requested_at": None,
+                "attempt": 1,
+                "max_attempts": 2,
+                "timeout_seconds": 3600,
+                "progress": {"step": 3, "steps": 3, "text": "Computing the cohorts"},
+                "result": {"rows_written": 412, "changed_days": 1, "duration_seconds": 12.8},
+                "error": None,
+                "links": _LINKS,
+            }
+        }
+    )
+
+    id: str
+    job: str
+    state: RunState
+    parameters: dict[str, Any]
+    caller: str
+    trigger: str = Field(description="Where it came from: `api`, `cli` or `schedule`.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+    attempt: int
+    max_attempts: int
+    timeout_seconds: int
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+    error: RunError | None
+    links: RunLinks
+
+    @classmethod
+    def of(cls, run: Run) -> RunView:
+        """The view of a run; its worker and Spark session stay inside."""
+        names = set(cls.model_fields) - {"links"}
+        return cls.model_validate({name: getattr(run, name) for name in names} | {"links": RunLinks.of(run.id)})
+
+
+class RunList(BaseModel):
+    """A page of runs, the newest first."""
+
+    items: list[RunView]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
+
+
+class RunFilter(BaseModel):
+    """Which runs are listed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job: str | None = Field(None, max_length=64, description="Only runs of this job.")
+    state: list[RunState] = Field([], max_length=7, description="Only runs in one of these states.")
+    created_after: AwareDatetime | None = Field(None, description="Only runs created at this moment or later.")
+    created_before: AwareDatetime | None = Field(None, description="Only runs created before this moment.")
+    limit: int = Field(50, ge=1, le=200, description="Most runs of a page.")
+    cursor: str | None = Field(None, pattern=RUN_ID, description="`next_cursor` of the page before.")
+
+
+class LogLine(BaseModel):
+    """A line of a run's log."""
+
+    seq: int = Field(description="Grows within a run; pass it as `after` to go on from here.")
+    at: datetime
+    level: str
+    message: str
+    fields: dict[str, Any] | None
+
+
+class LogPage(BaseModel):
+    """Lines of a run's log, the oldest first."""
+
+    items: list[LogLine]
+    next_after: int = Field(description="`after` of the next page; there may be more as long as the run goes on.")
+
+
+class LogQuery(BaseModel):
+    """Which lines, and whether to wait for more."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int = Field(0, ge=0, le=MOST_SEQ, description="Only lines after this `seq`.")
+    limit: int = Field(1_000, ge=1, le=5_000, description="Most lines of a page; not used with `follow`.")
+    follow: bool = Field(False, description="Answer with JSON lines until the run ends.")
+
+
+class ScheduleView(BaseModel):
+    """When a job is run by itself."""
+
+    job: str
+    schedule: str = Field(description="Cron text, UTC.")
+    paused: bool
+    last_due_at: datetime | None = Field(description="The due time that was last acted on.")
+    next_due_at: datetime | None = Field(description="The next due time; null while paused.")
+
+
+class ScheduleList(BaseModel):
+    """All schedules."""
+
+    items: list[ScheduleView]
+
+
+class TokenView(BaseModel):
+    """An access token (RFC 6749)."""
+
+    access_token: str
+    token_type: Literal["bearer"]
+    expires_in: int = Field(description="Seconds.")
+    scope: str = Field(description="Separated by spaces.")
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Ready(BaseModel):
+    """Everything that is needed answers."""
+
+    status: Literal["ready"]
+    checks: dict[str, str] = Field(description="What each part said.")

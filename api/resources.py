@@ -1,0 +1,38 @@
+"""What the routes share, made once per application and handed to them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+
+import structlog
+from fastapi import Depends, Request
+
+from api.limits import Followers, RateLimits
+from api.metrics import Metrics
+from api.readiness import Readiness
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.settings import Settings
+
+
+@dataclass
+class Resources:
+    """The registry, the limits, and what the operations' addresses tell. `stopping` is set when the server ends."""
+
+    settings: Settings
+    registry: RunRegistry
+    rates: RateLimits
+    followers: Followers
+    readiness: Readiness
+    metrics: Metrics
+    log: structlog.typing.FilteringBoundLogger
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def resources(request: Request) -> Resources:
+    """The application's resources, for routes."""
+    return cast(Resources, request.app.state.resources)
+
+
+Shared = Annotated[Resources, Depends(resources)]

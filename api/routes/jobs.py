@@ -1,0 +1,170 @@
+"""Jobs: which there are, and starting one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+
+from api import validation
+from api.authentication import Reader, Runner, note
+from api.models import Accepted, JobList, JobView, RunRequest
+from api.problems import Problem, retry_after
+from api.resources import Resources, Shared
+from api.routes.answers import guarded
+from lakehouse.jobs import Job
+from lakehouse.runs.models import IdempotencyRow
+from lakehouse.runs.records import Busy, KeyReused, QueueFull, Submitted
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+DEPENDENCY_RETRY_SECONDS = 5
+_KEY = r"^[\x21-\x7e]{1,200}$"
+_BODY = {
+    "required": False,
+    "content": {
+        "application/json": {
+            "schema": RunRequest.model_json_schema(),
+            "examples": {
+                "defaults": {"summary": "With every default", "value": {}},
+                "cohort_retention": {
+                    "summary": "cohort_retention: calendar days of Berlin",
+                    "value": {"parameters": {"timezone": "Europe/Berlin"}},
+                },
+                "backfill": {
+                    "summary": "backfill, top_products, fraud_scan: a range of days",
+                    "value": {"parameters": {"from_date": "2026-09-01", "to_date": "2026-09-03"}},
+                },
+                "stream": {"summary": "stream: stop it", "value": {"parameters": {"action": "stop"}}},
+            },
+        }
+    },
+}
+
+
+def known_job(
+    job: Annotated[str, Path(description="Name of the job.", examples=["cohort_retention"])], shared: Shared
+) -> Job:
+    """The job of that name. Raises Problem `unknown-job`."""
+    found = shared.registry.jobs.get(job)
+    if found is None:
+        known = list(shared.registry.jobs)
+        raise Problem("unknown-job", f"There is no job {job[:64]!r}; there are {', '.join(known)}.", known=known)
+    return found
+
+
+KnownJob = Annotated[Job, Depends(known_job)]
+
+
+async def run_request(request: Request) -> RunRequest:
+    """The body, read only after the caller and the job are known."""
+    return await validation.json_body(request, RunRequest)
+
+
+@router.get("", summary="List the jobs", responses=guarded())
+def list_jobs(_caller: Reader, shared: Shared) -> JobList:
+    """Every job with its parameters, the tables it writes, and its schedule."""
+    return JobList(items=[JobView.of(job) for job in shared.registry.jobs.values()])
+
+
+@router.get("/{job}", summary="Show a job", responses=guarded("unknown-job"))
+def show_job(_caller: Reader, job: KnownJob) -> JobView:
+    """A job with the JSON schema of its parameters."""
+    return JobView.of(job)
+
+
+@router.post(
+    "/{job}/runs",
+    status_code=202,
+    summary="Start a run",
+    response_description="Accepted: the run waits its turn. `Location` is where to look.",
+    responses={
+        202: {
+            "headers": {
+                "Location": {"description": "The run.", "schema": {"type": "string"}, "required": True},
+                "Idempotent-Replayed": {
+                    "description": "`true` when the Idempotency-Key stood for this run already.",
+                    "schema": {"type": "string"},
+                },
+            }
+        },
+        **guarded("bad-json", "unknown-job", "busy", "wrong-media-type", "wrong-parameter", "key-reused", "queue-full"),
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+def start_run(
+    request: Request,
+    response: Response,
+    caller: Runner,
+    job: KnownJob,
+    body: Annotated[RunRequest, Depends(run_request)],
+    shared: Shared,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=_KEY,
+            description="Any text of your own. The same key and body start one run, however often they are sent; kept"
+            " for a day, per caller.",
+            examples=["retention-2026-09-03"],
+        ),
+    ] = None,
+) -> Accepted:
+    """The run is kept durably before this answers. It waits while another run writes the same tables.
+
+    Without an `Idempotency-Key`, sending the request twice starts two runs.
+    """
+    parameters = validation.parameters_of(job, body.parameters)
+    idempotency = (idempotency_key, _hash(job, body.parameters)) if idempotency_key else None
+    if not (idempotency and _is_known(shared, caller.name, idempotency[0])):
+        _require_spark(shared, job)
+    try:
+        submitted = shared.registry.submit(job, parameters, caller=caller.name, idempotency=idempotency)
+    except (Busy, KeyReused, QueueFull) as refusal:
+        problem = _problem(refusal)
+        note(request, shared, "run.start", job.name, problem.kind, caller.name)
+        raise problem from None
+    _answer(request, response, shared, submitted, caller.name)
+    return Accepted.of(submitted.run)
+
+
+def _answer(request: Request, response: Response, shared: Resources, submitted: Submitted, caller: str) -> None:
+    response.headers["Location"] = f"/v1/runs/{submitted.run.id}"
+    if submitted.is_new:
+        note(request, shared, "run.start", f"{submitted.run.job} {submitted.run.id}", "done", caller)
+    else:
+        response.headers["Idempotent-Replayed"] = "true"
+
+
+def _problem(refusal: Busy | KeyReused | QueueFull) -> Problem:
+    if isinstance(refusal, QueueFull):
+        return retry_after("queue-full", _sentence(refusal), refusal.retry_after_s)
+    if isinstance(refusal, KeyReused):
+        return Problem("key-reused", _sentence(refusal))
+    address = f"/v1/runs/{refusal.run.id}"
+    return Problem("busy", f"The job {refusal.run.job} is {refusal.run.state}.", run=address)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).split(":")[0].rstrip(".") + "."
+
+
+def _hash(job: Job, given: dict[str, Any]) -> str:
+    """Of what was asked for, before defaults: those of tomorrow may differ, and a repetition is still the same."""
+    return hashlib.sha256(json.dumps([job.name, given], sort_keys=True).encode()).hexdigest()
+
+
+def _is_known(shared: Resources, caller: str, key: str) -> bool:
+    """Whether the key stands for a run already: then the answer is known, whatever is away."""
+    query = sa.select(IdempotencyRow.run_id).where(IdempotencyRow.caller == caller, IdempotencyRow.key == key)
+    with shared.registry.database.reading() as session:
+        return session.scalar(query) is not None
+
+
+def _require_spark(shared: Resources, job: Job) -> None:
+    """Refuse what could not start now, rather than let it wait for something that may never come back."""
+    wrong = shared.readiness.check("spark") if job.needs_spark else None
+    if wrong:
+        headers = {"Retry-After": str(DEPENDENCY_RETRY_SECONDS)}
+        raise Problem("dependency-away", f"Spark {wrong}.", headers=headers, missing={"spark": wrong})

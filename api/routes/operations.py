@@ -1,0 +1,56 @@
+"""For those who run it: is it alive, is it ready, its metrics, and what the problems mean. No key is needed."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api import problems
+from api.models import Alive, Ready
+from api.problems import KINDS, Problem
+from api.resources import Shared
+from api.routes import answers
+
+router = APIRouter(tags=["operations"])
+RETRY_SECONDS = 5
+
+
+@router.get("/livez", summary="Is it alive?", responses=answers.problems())
+async def livez() -> Alive:
+    """The process answers. Nothing else is looked at: restarting it would mend nothing else."""
+    return Alive(status="alive")
+
+
+@router.get("/readyz", summary="Is everything there?", responses=answers.problems("dependency-away"))
+def readyz(shared: Shared) -> Ready:
+    """Asks the database, Kafka, S3, Spark, the stream and the worker; `missing` names those that do not answer."""
+    missing = shared.readiness.missing()
+    if missing:
+        told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
+        raise Problem("dependency-away", told, headers={"Retry-After": str(RETRY_SECONDS)}, missing=missing)
+    return Ready(status="ready", checks=dict.fromkeys(shared.readiness.parts, "ok"))
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=PlainTextResponse,
+    responses={
+        200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **answers.problems(),
+    },
+)
+def metrics(shared: Shared) -> Response:
+    """Runs, queue and latency as of now; the stream's figures are some seconds old, so that this never waits."""
+    return Response(shared.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get(
+    "/problems/{kind}", summary="What a problem means", response_class=PlainTextResponse, responses=answers.problems()
+)
+async def explain_problem(kind: str = Path(examples=["wrong-parameter"])) -> PlainTextResponse:
+    """The page that a problem's `type` points to."""
+    if kind not in KINDS:
+        raise Problem("not-found", "There is no such problem.", known=list(KINDS))
+    return PlainTextResponse(problems.page(kind))

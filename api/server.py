@@ -1,0 +1,118 @@
+"""Serves the API: `shoplake api`. Refuses what would be unsafe, and ends without breaking off an answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import ssl
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from api import keys
+from api.app import create_app
+from api.http_protocol import MAX_HEADER_BYTES, bounded_protocol
+from lakehouse.embedded.ports import busy_port_message
+from lakehouse.errors import UsageError
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.settings import Settings
+
+SHUTDOWN_SECONDS = 10
+
+
+class Server(uvicorn.Server):
+    """A server that tells its followers to come again later as soon as it is told to end."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or Ctrl-C: no new connections; open answers are finished, open streams end."""
+        self.config.app.state.resources.stopping.set()  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises UsageError when it would be unsafe, or cannot start."""
+    refuse_unsafe(settings)
+    if message := busy_port_message("SHOPLAKE_API_PORT", settings.api_port):
+        raise UsageError(message)
+    registry = RunRegistry.open(settings)
+    keep_operator_key(settings, registry)
+    try:
+        server(settings, registry).run()
+    finally:
+        registry.close()
+
+
+def server(settings: Settings, registry: RunRegistry) -> Server:
+    """The server, not running yet. One process: its limits are counted in it."""
+    # Of uvicorn's own messages only errors: each request is a line of the access log, and callers' errors are theirs.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    config = uvicorn.Config(
+        create_app(settings, registry),
+        host=settings.api_host,
+        port=settings.api_port,
+        http=bounded_protocol(settings.api_slow_seconds, settings.api_max_connections),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.api_trusted_proxies),
+        forwarded_allow_ips=settings.api_trusted_proxies or None,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        ssl_certfile=settings.api_tls_cert,
+        ssl_keyfile=settings.api_tls_key,
+        lifespan="on",
+    )
+    if settings.api_tls_cert is not None:
+        config.load()
+        if config.ssl is not None:
+            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return Server(config)
+
+
+def refuse_unsafe(settings: Settings) -> None:
+    """Raise UsageError for a public address without TLS, and for a certificate that cannot be used."""
+    cert, key = settings.api_tls_cert, settings.api_tls_key
+    if (cert is None) != (key is None):
+        raise UsageError("TLS needs both SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY.")
+    if cert is not None and key is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"The certificate {cert} with the key {key} cannot be used: {error}.") from None
+    elif not is_loopback(settings.api_host) and not settings.api_public_without_tls:
+        raise UsageError(
+            f"The API would listen on {settings.api_host} without TLS, and keys could be read on their way: set"
+            " SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY, or SHOPLAKE_API_PUBLIC_WITHOUT_TLS=true behind a proxy."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address. A name other than localhost may be anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def operator_key_path(settings: Settings) -> Path:
+    """The file with the key of this machine's operator: whoever may read it may do everything."""
+    return settings.run_dir / "operator.key"
+
+
+def keep_operator_key(settings: Settings, registry: RunRegistry) -> None:
+    """Make the operator's key unless there is a valid one; only this user can read its file."""
+    path = operator_key_path(settings)
+    try:
+        if keys.recognise(registry.database, path.read_text().strip()):
+            path.chmod(0o600)
+            return
+    except OSError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    aside.touch(mode=0o600, exist_ok=False)
+    aside.write_text(keys.create_operator(registry.database) + "\n")
+    aside.replace(path)

@@ -1,0 +1,73 @@
+"""Turns what pydantic says into problems that name the field, what was wrong, and what is expected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from api.problems import Problem
+from lakehouse.jobs import Job
+
+Model = TypeVar("Model", bound=BaseModel)
+_UNKNOWN = "extra_forbidden"
+
+
+def parameters_of(job: Job, given: Mapping[str, Any]) -> BaseModel:
+    """Typed parameters of a run. Raises Problem `wrong-parameter` that names every wrong one."""
+    try:
+        return job.parameters.model_validate(dict(given))
+    except ValidationError as error:
+        fields = job.parameters.model_json_schema().get("properties", {})
+        raise wrong(error.errors(include_url=False), fields, "parameters", f" of {job.name}") from None
+
+
+def wrong(
+    errors: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], place: str = "", of_what: str = ""
+) -> Problem:
+    """The problem of these pydantic errors. `fields` are JSON schemas by name, to say what is expected."""
+    listed = [_entry(error, fields, place) for error in errors]
+    first = listed[0]
+    return Problem("wrong-parameter", f"{first['field']}{of_what} is wrong: {first['message']}.", errors=listed)
+
+
+def _entry(error: Mapping[str, Any], fields: Mapping[str, Any], place: str) -> dict[str, Any]:
+    path = [str(part) for part in error["loc"]]
+    name = path[0] if path else ""
+    entry: dict[str, Any] = {"field": ".".join(filter(None, [place, *path]))[:200] or "body"}
+    if error["type"] == _UNKNOWN:
+        return {**entry, "message": "there is nothing of that name", "known": sorted(fields)}
+    entry["message"] = str(error["msg"]).removeprefix("Value error, ")[:500]
+    schema = fields.get(name)
+    if schema is not None:
+        entry["expected"] = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    return entry
+
+
+async def json_body(request: Request, model: type[Model]) -> Model:
+    """The body as `model`; an empty body is an empty object.
+
+    Raises Problem `wrong-media-type`, `bad-json` or `wrong-parameter`.
+    """
+    body = await request.body()
+    if not body:
+        return model()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Problem("wrong-media-type", "The body must be application/json.", headers={"Accept": "application/json"})
+    try:
+        given = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        reason = str(error)[:200] if isinstance(error, json.JSONDecodeError) else "it cannot be read"
+        raise Problem("bad-json", f"The body is wrong: {reason}.") from None
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise wrong(error.errors(include_url=False), model.model_json_schema()["properties"]) from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
