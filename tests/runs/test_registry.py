@@ -1,0 +1,312 @@
+"""The registry's promises, also to many threads and several processes at once, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from lakehouse.runs.claims import Claims, Line, pause_seconds
+from lakehouse.runs.database import RegistryAway
+from lakehouse.runs.models import Base, IdempotencyRow, RunRow, TableLockRow
+from lakehouse.runs.records import Busy, KeyReused, NoSuchRun, QueueFull, Run, new_id
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.states import State
+from lakehouse.settings import Settings
+from tests.support.registry_calls import (
+    JOBS,
+    Parameters,
+    reconcile_all,
+    registry_at,
+    settings_for,
+    submit_same_key,
+    submit_until_full,
+    work_off,
+)
+
+
+def submit(registry: RunRegistry, job: str = "a", **how: object) -> Run:
+    return registry.submit(JOBS[job], Parameters(), **{"caller": "me", **how}).run  # type: ignore[arg-type]
+
+
+# One caller at a time
+
+
+def test_a_run_is_kept_as_it_was_asked_for(registry: RunRegistry) -> None:
+    before = datetime.now(UTC)
+    made = registry.submit(JOBS["a"], Parameters(number=7), caller="me", trigger="cli").run
+    assert (made.job, made.parameters, made.caller, made.trigger) == ("a", {"number": 7}, "me", "cli")
+    assert before - timedelta(milliseconds=1) <= made.created_at <= datetime.now(UTC)
+    assert registry.get(made.id) == made and registry.get("other") is None
+    assert [event.cause for event in registry.events(made.id)] == ["submitted by me (cli)"]
+    with pytest.raises(NoSuchRun):
+        registry.cancel("other", "because")
+
+
+def test_tables_are_what_the_code_says(registry: RunRegistry) -> None:
+    with registry.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_ids_sort_by_their_time() -> None:
+    made = [new_id() for _ in range(200)]
+    assert len(set(made)) == 200 and [one[:8] for one in made] == sorted(one[:8] for one in made)
+
+
+def test_a_key_stands_for_one_run_per_caller(registry: RunRegistry) -> None:
+    first = submit(registry, idempotency=("key", "body"))
+    again = registry.submit(JOBS["a"], Parameters(), caller="me", idempotency=("key", "body"))
+    assert again.run == first and not again.is_new
+    assert submit(registry, caller="you", idempotency=("key", "body")).id != first.id
+    with pytest.raises(KeyReused, match=first.id):
+        submit(registry, "b", idempotency=("key", "other body"))
+    assert len(registry.list()) == 2
+
+
+def test_a_key_is_kept_a_day_and_then_free(registry: RunRegistry) -> None:
+    first = submit(registry, idempotency=("key", "body"))
+
+    def age(hours: float) -> None:
+        with registry.database.writing() as session:
+            session.execute(update(IdempotencyRow).values(created_at=datetime.now(UTC) - timedelta(hours=hours)))
+        Claims(registry).tidy()
+
+    age(24.1)
+    assert submit(registry, idempotency=("key", "body")).id == first.id
+    age(49)
+    assert submit(registry, idempotency=("key", "body")).id != first.id
+
+
+def test_a_refusal_leaves_nothing_behind(tmp_path: Path, url: str) -> None:
+    registry = registry_at(settings_for(tmp_path, url, max_queued_runs=1))
+    submit(registry)
+    with pytest.raises(QueueFull) as refusal:
+        submit(registry, idempotency=("key", "body"))
+    assert refusal.value.retry_after_s > 0 and len(registry.list()) == 1
+    Claims(registry).take("w", "s")
+    assert registry.submit(JOBS["a"], Parameters(), caller="me", idempotency=("key", "body")).is_new
+
+
+def test_reject_names_the_run_under_way_and_replace_takes_its_place(registry: RunRegistry) -> None:
+    first = submit(registry, "rejecting", idempotency=("key", "body"))
+    with pytest.raises(Busy) as refusal:
+        submit(registry, "rejecting")
+    assert refusal.value.run.id == first.id
+    assert submit(registry, "rejecting", idempotency=("key", "body")).id == first.id
+
+    claims = Claims(registry)
+    old = submit(registry, "replacing")
+    newer = submit(registry, "replacing")
+    running = claims.take("w", "s")
+    assert registry.get(old.id).state == State.cancelled  # type: ignore[union-attr]
+    while running and running.id != newer.id:
+        running = claims.take("w", "s")
+    assert running is not None
+    newest = submit(registry, "replacing")
+    assert registry.get(newer.id).state == State.cancelling  # type: ignore[union-attr]
+    assert claims.take("w", "s") is None
+    claims.end(running, State.cancelled, "stopped")
+    assert claims.take("w", "s").id == newest.id  # type: ignore[union-attr]
+
+
+def test_lists_are_newest_first_and_filtered(registry: RunRegistry) -> None:
+    made = []
+    for number in range(6):
+        run = submit(registry, "ab"[number % 2], caller=f"caller{number % 3}")
+        # The order within a millisecond is left open.
+        if made:
+            while run.id[:13] <= made[-1].id[:13]:
+                registry.cancel(run.id, "made too fast")
+                run = submit(registry, "ab"[number % 2], caller=f"caller{number % 3}")
+        made.append(run)
+    ids = [run.id for run in made]
+    queued = {"states": ("queued",)}
+    assert [run.id for run in registry.list(**queued)] == ids[::-1]
+    assert [run.id for run in registry.list(**queued, limit=2)] == ids[:3:-1]
+    assert [run.id for run in registry.list(**queued, limit=2, before=ids[4])] == [ids[3], ids[2]]
+    assert [run.id for run in registry.list(**queued, job="b")] == ids[1::2][::-1]
+    assert [run.id for run in registry.list(**queued, caller="caller0")] == [ids[3], ids[0]]
+    assert [run.id for run in registry.list(**queued, created_after=made[4].created_at)] == [ids[5], ids[4]]
+    assert [run.id for run in registry.list(**queued, created_before=made[1].created_at)] == [ids[0]]
+    assert registry.list(states=("running", "lost")) == []
+    assert registry.counts()["a", "queued"] == 3 and registry.counts()["b", "queued"] == 3
+    with pytest.raises(ValueError, match="flying"):
+        registry.list(states=("flying",))
+
+
+def test_events_and_logs_go_on_from_where_the_reader_was(registry: RunRegistry) -> None:
+    claims = Claims(registry)
+    submit(registry)
+    run = claims.take("w", "s")
+    assert run is not None
+    claims.beat(run, {"step": 1}, [Line("one"), Line("two", "warning", {"rows": 2})])
+    claims.beat(run, {"step": 2})
+    claims.end(run, State.succeeded, "done", result={"rows": 3}, lines=[Line("three")])
+    events = registry.events(run.id)
+    assert [(event.kind, event.state, event.data) for event in events[2:]] == [
+        ("progress", "running", {"step": 1}),
+        ("progress", "running", {"step": 2}),
+        ("state", "succeeded", {"rows": 3}),
+    ]
+    assert registry.events(run.id, after=events[3].seq) == events[4:]
+    assert registry.events(run.id, limit=2) == events[:2]
+    lines = registry.logs(run.id)
+    assert [(line.level, line.message, line.fields) for line in lines] == [
+        ("info", "one", None),
+        ("warning", "two", {"rows": 2}),
+        ("info", "three", None),
+    ]
+    assert registry.logs(run.id, after=lines[1].seq) == lines[2:]
+
+
+# Workers
+
+
+def test_an_older_waiting_run_is_not_overtaken_on_its_tables(registry: RunRegistry) -> None:
+    claims = Claims(registry)
+    first, both, late, apart = (submit(registry, name) for name in ("a", "ab", "b", "c"))
+    running = claims.take("w", "s")
+    assert running is not None and running.id == first.id
+    other = claims.take("w", "s")
+    assert other is not None and other.id == apart.id  # `late` would delay `both`, which waits for longer
+    assert claims.take("w", "s") is None
+    claims.end(running, State.succeeded, "done", result={})
+    taken = claims.take("w", "s")
+    assert taken is not None and taken.id == both.id
+    claims.end(taken, State.succeeded, "done", result={})
+    assert claims.take("w", "s").id == late.id  # type: ignore[union-attr]
+
+
+def test_the_database_itself_lets_no_second_writer_in(registry: RunRegistry) -> None:
+    first, second = submit(registry), submit(registry)
+    Claims(registry).take("w", "s")
+    with pytest.raises(IntegrityError), registry.database.writing() as session:
+        session.add(TableLockRow(table_name="test.a", run_id=second.id))
+    assert registry.get(first.id).state == State.running  # type: ignore[union-attr]
+
+
+def test_no_more_than_allowed_run_at_once(tmp_path: Path, url: str) -> None:
+    registry = registry_at(settings_for(tmp_path, url, max_parallel_runs=2))
+    for name in ("a", "b", "c"):
+        submit(registry, name)
+    claims = Claims(registry)
+    first = claims.take("w", "s")
+    assert first and claims.take("w", "s") and claims.take("w", "s") is None
+    registry.cancel(first.id, "asked")
+    assert claims.take("w", "s") is None, "a run that is being cancelled still takes its place"
+    claims.end(first, State.cancelled, "stopped")
+    assert claims.take("w", "s")
+
+
+def test_an_attempt_waits_for_longer_each_time(registry: RunRegistry) -> None:
+    assert [pause_seconds(attempt) for attempt in (1, 2, 3, 9)] == [1, 2, 4, 30]
+    claims = Claims(registry)
+    submit(registry)
+    run = claims.take("w", "s")
+    assert run is not None and claims.again(run, "Spark is gone")
+    waiting = registry.get(run.id)
+    assert waiting is not None and waiting.not_before is not None and waiting.worker is None
+    assert waiting.not_before > datetime.now(UTC) and claims.take("w", "s") is None
+    with registry.database.writing() as session:
+        session.execute(update(RunRow).values(not_before=datetime.now(UTC)))
+    second = claims.take("w", "s2")
+    assert second is not None and (second.attempt, second.session_id) == (2, "s2")
+
+
+def test_silence_is_noticed(registry: RunRegistry) -> None:
+    claims = Claims(registry)
+    submit(registry)
+    run = claims.take("w", "s")
+    assert run is not None and claims.silent(30) == [] and [one.id for one in claims.held_by("w")] == [run.id]
+    with registry.database.writing() as session:
+        session.execute(update(RunRow).values(heartbeat_at=datetime.now(UTC) - timedelta(seconds=31)))
+    silent = claims.silent(30)
+    assert [one.id for one in silent] == [run.id]
+    claims.beat(run)
+    assert claims.reconcile(silent[0], "gone") is None, "it has shown meanwhile that it lives"
+
+
+def test_old_runs_are_forgotten_with_all_they_left(registry: RunRegistry) -> None:
+    old, young = submit(registry), submit(registry)
+    registry.cancel(old.id, "asked")
+    registry.cancel(young.id, "asked")
+    with registry.database.writing() as session:
+        session.execute(
+            update(RunRow).where(RunRow.id == old.id).values(finished_at=datetime.now(UTC) - timedelta(days=91))
+        )
+    Claims(registry).tidy()
+    assert registry.get(old.id) is None and registry.events(old.id) == []
+    assert registry.get(young.id) is not None and registry.events(young.id)
+
+
+def test_a_database_that_is_away_is_told_as_such(tmp_path: Path) -> None:
+    away = settings_for(tmp_path, "postgresql://nobody@127.0.0.1:9/nothing")
+    with pytest.raises(RegistryAway, match="does not answer"):
+        registry_at(away)
+
+
+# Many at once
+
+
+def test_one_key_from_many_threads_makes_one_run(registry: RunRegistry) -> None:
+    def ask(_number: int) -> tuple[str, bool]:
+        made = registry.submit(JOBS["a"], Parameters(), caller="me", idempotency=("key", "body"))
+        return made.run.id, made.is_new
+
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(ask, range(500)))
+    assert len({run_id for run_id, _ in answers}) == 1 and sum(is_new for _, is_new in answers) == 1
+    assert len(registry.list()) == 1
+
+
+def test_one_key_from_several_processes_makes_one_run(settings: Settings, processes: ProcessPoolExecutor) -> None:
+    asked = [processes.submit(submit_same_key, settings, f"key{key}", 10) for key in range(4) for _ in range(3)]
+    ids = {run_id for one in asked for run_id in one.result(120)}
+    assert len(ids) == 4 and {run.id for run in registry_at(settings).list()} == ids
+
+
+def test_the_queue_is_bounded_whoever_asks(tmp_path: Path, url: str, processes: ProcessPoolExecutor) -> None:
+    settings = settings_for(tmp_path, url, max_queued_runs=20)
+    answers = [one.result(120) for one in [processes.submit(submit_until_full, settings, 15) for _ in range(3)]]
+    assert sum(accepted for accepted, _ in answers) == 20 and sum(refused for _, refused in answers) == 25
+    assert registry_at(settings).counts() == {("a", "queued"): 20}
+
+
+def test_every_run_is_worked_once_and_writers_of_a_table_never_overlap(
+    settings: Settings, processes: ProcessPoolExecutor
+) -> None:
+    registry = registry_at(settings)
+    made = {submit(registry, name).id for _ in range(10) for name in ("a", "ab", "b", "c", "none")}
+    workers = [processes.submit(work_off, settings, f"w{number}") for number in range(3)]
+    worked = [entry for worker in workers for entry in worker.result(120)]
+    assert sorted(run_id for run_id, *_ in worked) == sorted(made)
+    assert {attempt for _, _, attempt, _, _ in worked} == {1}
+    for name in ("test.a", "test.b", "test.c", "job:none"):
+        spans = sorted((taken, ended) for _, job, _, taken, ended in worked if name in JOBS[job].locks)
+        assert len(spans) > 1 and all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
+
+
+def test_a_dead_workers_runs_are_reconciled_once(settings: Settings, processes: ProcessPoolExecutor) -> None:
+    registry = registry_at(settings)
+    for name in ("a", "b", "c", "none"):
+        submit(registry, name)
+    claims = Claims(registry)
+    runs = [run for _ in range(4) if (run := claims.take("w", "s"))]
+    registry.cancel(runs[0].id, "asked")
+    counts = [one.result(120) for one in [processes.submit(reconcile_all, settings, runs) for _ in range(3)]]
+    assert sum(counts) == 4
+    states = sorted(run.state for run in registry.list())
+    assert states == ["cancelled", "queued", "queued", "queued"]
+
+
+def test_several_processes_make_the_tables_at_once(tmp_path: Path, url: str, processes: ProcessPoolExecutor) -> None:
+    settings = settings_for(tmp_path, url)
+    asked = [processes.submit(submit_same_key, settings, "key", 1) for _ in range(3)]
+    assert len({one.result(120)[0] for one in asked}) == 1

@@ -1,0 +1,196 @@
+"""The life of runs as a state machine: whatever callers, workers and the reaper do, in whatever order."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete, select, update
+
+from lakehouse.runs.claims import Claims, LostRun
+from lakehouse.runs.models import IdempotencyRow, RunEventRow, RunLogRow, RunRow, TableLockRow
+from lakehouse.runs.records import Busy, Run
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.states import ACTIVE, MOVES, TERMINAL, State, before
+from tests.support.registry_calls import JOBS, Parameters
+
+HELD = {State.running, State.cancelling}
+
+
+def test_the_ends_are_ends_and_everything_else_leads_to_one() -> None:
+    assert {state for state, targets in MOVES.items() if not targets} == TERMINAL
+    assert set(MOVES) == set(State) == TERMINAL | ACTIVE
+    assert before(State.running) == {State.queued} and before(State.lost) == {State.running}
+    for state in ACTIVE:
+        reached, seen = {state}, set()
+        while reached - seen:
+            seen |= reached
+            reached = {target for one in reached for target in MOVES[one]}
+        assert seen & TERMINAL
+
+
+class Lives(RuleBasedStateMachine):
+    """What is known here (`states`, `attempts`) has to be what the registry says."""
+
+    registry: RunRegistry
+
+    @initialize()
+    def empty(self) -> None:
+        with self.registry.database.writing() as session:
+            for table in (IdempotencyRow, TableLockRow, RunEventRow, RunLogRow, RunRow):
+                session.execute(delete(table))
+        self.claims = Claims(self.registry)
+        self.states: dict[str, State] = {}
+        self.held: dict[str, Run] = {}
+        self.given_up: list[Run] = []
+        self.versions: dict[str, int] = {}
+
+    @rule(job=st.sampled_from(sorted(JOBS)))
+    def submit(self, job: str) -> None:
+        active = [one for one in self.registry.list(job=job) if not one.is_terminal]
+        if JOBS[job].when_busy == "reject" and active:
+            with pytest.raises(Busy) as refusal:
+                self.registry.submit(JOBS[job], Parameters(), caller="me")
+            assert refusal.value.run in active
+            return
+        made = self.registry.submit(JOBS[job], Parameters(), caller="me")
+        assert made.is_new and made.run.state == State.queued and made.run.attempt == 0
+        if JOBS[job].when_busy == "replace":
+            for one in active:
+                self._is_cancelled(one.id)
+        self.states[made.run.id] = State.queued
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.states)
+    def cancel(self, data: st.DataObject) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.states)))
+        self._is_cancelled(run_id)
+        assert self.registry.cancel(run_id, "asked").state == self.states[run_id]
+
+    def _is_cancelled(self, run_id: str) -> None:
+        if self.states[run_id] == State.queued:
+            self.states[run_id] = State.cancelled
+        elif self.states[run_id] == State.running:
+            self.states[run_id] = State.cancelling
+
+    @rule(worker=st.sampled_from(["w1", "w2"]), with_spark=st.booleans())
+    def take(self, worker: str, with_spark: bool) -> None:
+        run = self.claims.take(worker, "session", with_spark=with_spark)
+        if run is None:
+            return
+        assert self.states[run.id] == State.queued and run.state == State.running
+        assert with_spark or not JOBS[run.job].needs_spark
+        assert (run.worker, run.session_id) == (worker, "session")
+        self.states[run.id], self.held[run.id] = State.running, run
+
+    @rule(data=st.data(), to=st.sampled_from(sorted(TERMINAL)))
+    @precondition(lambda self: self.held)
+    def end(self, data: st.DataObject, to: State) -> None:
+        run = self._drawn(data)
+        is_legal = to in MOVES[self.states[run.id]]
+        assert self.claims.end(run, to, "over", result={"rows": 1}) is is_legal
+        if is_legal:
+            self._let_go(run, to)
+
+    @rule(data=st.data(), counts=st.booleans())
+    @precondition(lambda self: self.held)
+    def again(self, data: st.DataObject, counts: bool) -> None:
+        run = self._drawn(data)
+        is_last = counts and run.attempt >= run.max_attempts
+        expected = self.states[run.id] == State.running and not is_last
+        assert self.claims.again(run, "Spark is gone", counts=counts) is expected
+        if expected:
+            self._let_go(run, State.queued)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.held)
+    def reconcile(self, data: st.DataObject) -> None:
+        run = self._drawn(data)
+        seen = self.registry.get(run.id)
+        assert seen is not None
+        last = State.queued if run.attempt < run.max_attempts else State.lost
+        expected = State.cancelled if self.states[run.id] == State.cancelling else last
+        assert self.claims.reconcile(seen, "gone") == expected
+        assert self.claims.reconcile(seen, "gone") is None
+        self._let_go(run, expected)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.held)
+    def beat(self, data: st.DataObject) -> None:
+        run = self._drawn(data)
+        assert self.claims.beat(run, {"step": 1}) == self.states[run.id]
+
+    @rule()
+    def waiting_is_over(self) -> None:
+        with self.registry.database.writing() as session:
+            session.execute(update(RunRow).values(not_before=None))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.given_up)
+    def a_worker_that_lost_its_run_can_do_nothing(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(self.given_up))
+        was = self.registry.get(run.id)
+        with pytest.raises(LostRun):
+            self.claims.beat(run)
+        assert not self.claims.again(run, "late")
+        assert self.claims.reconcile(run, "late") is None
+        for end in TERMINAL:
+            with pytest.raises(LostRun):
+                self.claims.end(run, end, "late")
+        assert self.registry.get(run.id) == was
+
+    def _drawn(self, data: st.DataObject) -> Run:
+        return self.held[data.draw(st.sampled_from(sorted(self.held)))]
+
+    def _let_go(self, run: Run, to: State) -> None:
+        self.states[run.id] = to
+        # An ended run keeps its last worker's name: only one that was given back has a new owner to fear.
+        if to == State.queued:
+            self.given_up.append(run)
+        del self.held[run.id]
+
+    @invariant()
+    def the_registry_agrees(self) -> None:
+        found = {run.id: run for run in self.registry.list(limit=1000)}
+        assert {run_id: run.state for run_id, run in found.items()} == self.states
+        for run_id, run in found.items():
+            assert run.version >= self.versions.get(run_id, 1)
+            self.versions[run_id] = run.version
+            assert (run.finished_at is not None) is run.is_terminal
+            assert (run.worker is None) or run.attempt > 0
+
+    @invariant()
+    def events_tell_legal_moves(self) -> None:
+        for run_id, state in self.states.items():
+            told = [event.state for event in self.registry.events(run_id) if event.kind == "state"]
+            assert told[0] == State.queued and told[-1] == state
+            assert all(after in MOVES[now] for now, after in itertools.pairwise(told))
+
+    @invariant()
+    def exactly_what_is_under_way_holds_its_tables(self) -> None:
+        with self.registry.database.reading() as session:
+            locks = {(row.table_name, row.run_id) for row in session.scalars(select(TableLockRow))}
+        under_way = {run_id: run for run_id, run in self.held.items() if self.states[run_id] in HELD}
+        assert locks == {(name, run_id) for run_id, run in under_way.items() for name in JOBS[run.job].locks}
+
+
+def test_runs_live_and_end_legally(registry: RunRegistry, url: str) -> None:
+    machine: Any = type("Machine", (Lives,), {"registry": registry})
+    examples = 40 if url.startswith("sqlite") else 15
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
