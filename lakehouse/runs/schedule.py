@@ -31,7 +31,8 @@ def next_due(cron: str, after: datetime) -> datetime:
 
 def last_due(cron: str, until: datetime) -> datetime:
     """The last due time up to a moment (included), UTC."""
-    return next(CronSim(cron, until.astimezone(UTC) + timedelta(seconds=1), reverse=True))
+    minute = until.astimezone(UTC).replace(second=0, microsecond=0)
+    return next(CronSim(cron, minute + timedelta(minutes=1), reverse=True))
 
 
 def all_of(session: Session, jobs: Mapping[str, Job]) -> list[Schedule]:

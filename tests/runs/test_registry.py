@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
-from lakehouse.runs.claims import Claims, Line, pause_seconds
+from lakehouse.runs.claims import Claims, Line, LostRun, pause_seconds
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.models import Base, IdempotencyRow, RunRow, TableLockRow
 from lakehouse.runs.records import Busy, KeyReused, NoSuchRun, QueueFull, Run, new_id
@@ -218,6 +218,23 @@ def test_an_attempt_waits_for_longer_each_time(registry: RunRegistry) -> None:
         session.execute(update(RunRow).values(not_before=datetime.now(UTC)))
     second = claims.take("w", "s2")
     assert second is not None and (second.attempt, second.session_id) == (2, "s2")
+
+
+def test_a_second_attempt_by_the_same_worker_owns_the_run_alone(registry: RunRegistry) -> None:
+    claims = Claims(registry)
+    submit(registry)
+    first = claims.take("w", "s1")
+    assert first is not None and claims.again(first, "the worker ends", counts=False)
+    second = claims.take("w", "s2")
+    assert second is not None and second.attempt == 2
+    for change in (
+        lambda: claims.beat(first, {"step": 9}),
+        lambda: claims.end(first, State.succeeded, "late", result={}),
+    ):
+        with pytest.raises(LostRun):
+            change()
+    assert not claims.again(first, "late", counts=False) and claims.reconcile(first, "late") is None
+    assert registry.get(first.id) == second
 
 
 def test_silence_is_noticed(registry: RunRegistry) -> None:
