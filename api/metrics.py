@@ -32,7 +32,7 @@ class Metrics:
     def __init__(self, settings: Settings, runs: RunRegistry) -> None:
         """Nothing is read before the first scrape."""
         self._registry = CollectorRegistry()
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.latency = Histogram(
             "shoplake_api_request_seconds",
             "Time from a request's arrival to the end of its answer.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import ssl
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -96,14 +95,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def operator_key_path(settings: Settings) -> Path:
-    """The file with the key of this machine's operator: whoever may read it may do everything."""
-    return settings.run_dir / "operator.key"
-
-
 def keep_operator_key(settings: Settings, registry: RunRegistry) -> None:
     """Make the operator's key unless there is a valid one; only this user can read its file."""
-    path = operator_key_path(settings)
+    path = settings.operator_key_file
     try:
         if keys.recognise(registry.database, path.read_text().strip()):
             path.chmod(0o600)

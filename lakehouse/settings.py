@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
+    def operator_key_file(self) -> Path:
+        """The key of this machine's operator, which commands use: whoever may read this file may do everything."""
+        return self.run_dir / "operator.key"
+
+    @property
     def logs(self) -> Path:
         """Folder of the log files, one per service."""
         return self.data_dir / "logs"

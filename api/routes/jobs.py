@@ -15,6 +15,7 @@ from api.models import Accepted, JobList, JobView, RunRequest
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
 from api.routes.answers import guarded
+from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job
 from lakehouse.runs.models import IdempotencyRow
 from lakehouse.runs.records import Busy, KeyReused, QueueFull, Submitted
@@ -119,8 +120,11 @@ def start_run(
     idempotency = (idempotency_key, _hash(job, body.parameters)) if idempotency_key else None
     if not (idempotency and _is_known(shared, caller.name, idempotency[0])):
         _require_spark(shared, job)
+    trigger = "cli" if request.headers.get("user-agent") == USER_AGENT else "api"
     try:
-        submitted = shared.registry.submit(job, parameters, caller=caller.name, idempotency=idempotency)
+        submitted = shared.registry.submit(
+            job, parameters, caller=caller.name, trigger=trigger, idempotency=idempotency
+        )
     except (Busy, KeyReused, QueueFull) as refusal:
         problem = _problem(refusal)
         note(request, shared, "run.start", job.name, problem.kind, caller.name)

@@ -7,7 +7,7 @@ import importlib.util
 
 import typer
 
-AREAS = ("platform", "produce", "stream", "jobs", "sql", "demo")
+AREAS = ("platform", "produce", "stream", "jobs", "runs", "api", "sql", "demo")
 
 
 def register(app: typer.Typer) -> None:

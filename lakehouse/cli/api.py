@@ -1,0 +1,131 @@
+"""`shoplake api` and `shoplake keys create|list|revoke|rotate`."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from lakehouse.cli.jobs import Format
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    keys = typer.Typer(help="Keys of the callers of the API.", no_args_is_help=True)
+    keys.command("create")(create)
+    keys.command("list")(list_keys)
+    keys.command("revoke")(revoke)
+    keys.command("rotate")(rotate)
+    app.add_typer(keys, name="keys")
+    app.command("api")(api)
+
+
+def api() -> None:
+    """Serve the HTTP API until Ctrl-C (`shoplake up` does this for you).
+
+    Example: [bold]SHOPLAKE_API_PORT=8080 shoplake api[/]
+    """
+    from api.server import serve
+    from lakehouse.settings import load_settings
+
+    serve(load_settings())
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="Who will use it; several keys of one name are one caller.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do: jobs:read, jobs:run, jobs:cancel, admin.")],
+    expires: Annotated[str | None, typer.Option(help="How long it is valid: 30d, 12h, 90m.")] = None,
+) -> None:
+    """Make a key and print it, once: only its hash is kept.
+
+    Example: [bold]shoplake keys create reporting --scope jobs:run --scope jobs:read --expires 30d[/]
+    """
+    from api import audit, keys
+    from lakehouse.runs.registry import RunRegistry
+    from lakehouse.settings import load_settings
+
+    lifetime = None if expires is None else _lifetime(expires)
+    registry = RunRegistry.open(load_settings())
+    key = keys.create(registry.database, name, scope, lifetime)
+    audit.note(registry.database, "key.create", f"{name} {' '.join(scope)}", "done", caller=keys.OPERATOR)
+    typer.echo(key)
+
+
+def list_keys(
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+) -> None:
+    """List the keys, without their secrets.
+
+    Example: [bold]shoplake keys list[/]
+    """
+    from api import keys
+    from lakehouse.runs.registry import RunRegistry
+    from lakehouse.settings import load_settings
+
+    rows = [
+        {
+            "id": row.id,
+            "name": row.name,
+            "scopes": row.scopes,
+            **{
+                part: moment.isoformat(timespec="seconds") if (moment := getattr(row, part)) else None
+                for part in ("created_at", "expires_at", "last_used_at", "revoked_at")
+            },
+        }
+        for row in keys.listed(RunRegistry.open(load_settings()).database)
+    ]
+    if format is Format.json:
+        typer.echo(json.dumps(rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table("id", "name", "scopes", "created", "expires", "last used", "revoked")
+    for one in rows:
+        moments = (str(one[part] or "") for part in ("created_at", "expires_at", "last_used_at", "revoked_at"))
+        grid.add_row(str(one["id"]), str(one["name"]), "\n".join(one["scopes"] or []), *moments)
+    Console().print(grid)
+
+
+def revoke(which: Annotated[str, typer.Argument(help="Id of a key, or a name for all its keys.")]) -> None:
+    """Make a key invalid at once, and every token that was given for it.
+
+    Example: [bold]shoplake keys revoke reporting[/]
+    """
+    from api import audit, keys
+    from lakehouse.runs.registry import RunRegistry
+    from lakehouse.settings import load_settings
+
+    database = RunRegistry.open(load_settings()).database
+    count = keys.revoke(database, which)
+    audit.note(database, "key.revoke", which, "done", caller=keys.OPERATOR)
+    typer.echo(f"{count} revoked.")
+
+
+def rotate() -> None:
+    """Sign tokens with a new key from now on; tokens that are out stay valid until they expire.
+
+    Example: [bold]shoplake keys rotate[/]
+    """
+    from api import audit, keys, tokens
+    from lakehouse.runs.registry import RunRegistry
+    from lakehouse.settings import load_settings
+
+    database = RunRegistry.open(load_settings()).database
+    kid = tokens.rotate(database)
+    audit.note(database, "signing_key.rotate", kid, "done", caller=keys.OPERATOR)
+    typer.echo(f"Tokens are signed with key {kid} from now on.")
+
+
+def _lifetime(text: str) -> timedelta:
+    from lakehouse.errors import UsageError
+
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
+    if found is None:
+        raise UsageError(f"--expires takes a time such as 30d, 12h or 90m, not {text!r}.")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

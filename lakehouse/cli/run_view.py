@@ -1,0 +1,104 @@
+"""How runs look on a terminal: live progress, the outcome, one run, many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lakehouse.api_client import ApiClient
+
+_COLOURS = {
+    "queued": "yellow",
+    "running": "cyan",
+    "cancelling": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+    "lost": "red",
+}
+
+
+def run_to_end(client: ApiClient, job: str, parameters: Mapping[str, Any], *, quiet: bool = False) -> dict[str, Any]:
+    """Start a run and show its progress; the run as it ended."""
+    run_id = client.start(job, parameters)["id"]
+    follow(client, run_id, quiet=quiet)
+    return client.run(run_id)
+
+
+def follow(client: ApiClient, run_id: str, *, quiet: bool = False) -> None:
+    """Show a run's progress on standard error until it ends."""
+    console = Console(stderr=True, quiet=quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("queued", total=None)
+        for event in client.events(run_id):
+            if event.kind == "state":
+                text = event.state if not event.cause else f"{event.state}: {event.cause}"
+                bar.update(task, description=escape(text[:80]))
+            else:
+                done, total = progress_of(event.data)
+                bar.update(task, description=escape(text_of(event.data)), completed=done, total=total)
+
+
+def progress_of(progress: Mapping[str, Any]) -> tuple[float, float | None]:
+    """How much of how much is done: steps of the job, and within the step the tasks of Spark's stages."""
+    step, steps = progress.get("step") or 0, progress.get("steps")
+    done, tasks = progress.get("tasks_done") or 0, progress.get("tasks") or 0
+    if not isinstance(step, int) or not steps:
+        return 0, None
+    return max(0, step - 1) + (done / tasks if tasks else 0), steps
+
+
+def text_of(progress: Mapping[str, Any]) -> str:
+    """What is being done, as the job said it."""
+    return str(progress.get("text") or progress.get("message") or "running")[:80]
+
+
+def print_outcome(run: Mapping[str, Any]) -> None:
+    """How a run ended: its result on standard output, or on standard error why not."""
+    if run["state"] == "succeeded":
+        facts = " · ".join(f"{name} [bold]{escape(_short(value))}[/]" for name, value in (run["result"] or {}).items())
+        Console(soft_wrap=True).print(f"[green]✓[/] {run['job']}: {facts}", highlight=False)
+        return
+    why = (run["error"] or {}).get("message") or ""
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"[red]✗[/] {run['job']} {run['state']}{': ' if why else ''}{escape(why)}", highlight=False)
+    console.print(f"Its log: shoplake runs logs {run['id']}", highlight=False)
+
+
+def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
+    """A table of runs."""
+    grid = Table("run", "job", "state", "caller", "created (UTC)", "took")
+    for run in runs:
+        colour = _COLOURS.get(run["state"], "default")
+        created = datetime.fromisoformat(run["created_at"]).strftime("%Y-%m-%d %H:%M:%S")
+        grid.add_row(run["id"], run["job"], f"[{colour}]{run['state']}[/]", run["caller"], created, _took(run))
+    Console().print(grid)
+
+
+def print_run(run: Mapping[str, Any]) -> None:
+    """Everything about a run, a line per fact."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in run.items():
+        if value is not None and name != "links":
+            grid.add_row(f"[dim]{name}[/]", escape(_short(value)))
+    Console().print(grid)
+
+
+def _took(run: Mapping[str, Any]) -> str:
+    if not run["started_at"] or not run["finished_at"]:
+        return ""
+    seconds = datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["started_at"])
+    return f"{seconds.total_seconds():.1f} s"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_short(one)}" for name, one in value.items())
+    return str(value)
