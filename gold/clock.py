@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
+
+from lakehouse.literals import varying
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -17,19 +19,10 @@ def micros(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-def moment_column(moment: datetime) -> Column:
-    """A moment as a timestamp literal that does not depend on the client's time zone."""
-    return F.timestamp_micros(F.lit(micros(moment)))
-
-
-def with_moment(frame: DataFrame, moment: datetime, name: str) -> DataFrame:
-    """`frame` with the moment as a column, in every row.
-
-    A literal would be a constant in the code that Spark generates, compiled anew for every other moment; a column
-    lets a query that runs every second keep its compiled code.
-    """
-    row = frame.sparkSession.range(1).select(moment_column(moment).alias(name))
-    return frame.crossJoin(F.broadcast(row))
+def moment_column(moment: datetime, beside: str) -> Column:
+    """A moment as a timestamp that does not depend on the client's time zone, in every row where the column
+    `beside` is not null (see `varying`: queries that run every second keep their compiled code)."""
+    return F.timestamp_micros(varying(micros(moment), beside))
 
 
 def hour_start(event_time: str = "event_time") -> Column:

@@ -27,6 +27,7 @@ from pyspark.sql.types import (
 from gold.clock import micros
 from gold.fraud_measures import HISTORY_FIELDS, MEASURES, considered, is_declined, is_evaluable, span_seconds
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
+from lakehouse.literals import varying
 from lakehouse.table import Table, column
 
 TABLE = Table(
@@ -111,11 +112,11 @@ def _chunks(spark: SparkSession, emit_from: datetime, emit_to: datetime, detecte
     Moments are data, not literals: Spark would compile a query anew for every other constant.
     """
     start, end, length = micros(emit_from), micros(emit_to), CHUNK // MICROSECOND
-    chunk = F.col("id") * length + start
+    chunk = F.col("id") * length + varying(start, "id")
     return spark.range(-((start - end) // length), numPartitions=1).select(
         chunk.alias("chunk"),
-        F.least(chunk + length, F.lit(end)).alias("chunk_end"),
-        F.lit(micros(detected_at)).alias("detected_at"),
+        F.least(chunk + length, varying(end, "id")).alias("chunk_end"),
+        varying(micros(detected_at), "id").alias("detected_at"),
     )
 
 

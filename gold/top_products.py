@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructType, TimestampType
 
-from gold.clock import hour_date, hour_start, moment_column, with_moment
+from gold.clock import hour_date, hour_start, moment_column
 from gold.shop import is_product_view
 from lakehouse.table import Table, column
 
@@ -66,7 +66,7 @@ def with_status(ranks: DataFrame, closed_before: datetime, updated_at: datetime)
 
     An hour that ended at or before `closed_before` (now less the lateness setting) is final.
     """
-    has_closed = F.col("hour_start") <= moment_column(closed_before - timedelta(hours=1))
+    has_closed = F.col("hour_start") <= moment_column(closed_before - timedelta(hours=1), "product_id")
     return ranks.select(
         "hour_start",
         "rank",
@@ -75,16 +75,15 @@ def with_status(ranks: DataFrame, closed_before: datetime, updated_at: datetime)
         "views",
         "unique_viewers",
         F.when(has_closed, "final").otherwise("provisional").alias("status"),
-        moment_column(updated_at).alias("updated_at"),
+        moment_column(updated_at, "product_id").alias("updated_at"),
         hour_date(),
     )
 
 
 def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:
     """Rows of LAST_HOUR: the `top_n` products viewed in (as_of - 60 minutes, as_of]; no rows after a silent hour."""
-    hour = F.lit(timedelta(hours=1))
     hour = F.expr("INTERVAL 1 HOUR")
-    dated = with_moment(events.where(is_product_view()), as_of, "as_of")
+    dated = events.where(is_product_view()).withColumn("as_of", moment_column(as_of, "product_id"))
     is_recent = (F.col("event_time") > F.col("as_of") - hour) & (F.col("event_time") <= F.col("as_of"))
     return _ranked(dated.where(is_recent), F.col("as_of"), top_n).select(
         F.col("period").alias("as_of"),

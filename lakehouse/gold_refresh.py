@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold import fraud, fraud_coverage, kpis, top_products
+from gold.clock import moment_column
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
 from lakehouse.hot_window import COLUMNS
@@ -35,11 +36,11 @@ def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataF
 
 
 def _kpis(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    return kpis.hourly(events).withColumn("updated_at", F.lit(now))
+    return kpis.hourly(events).withColumn("updated_at", moment_column(now, "hour_start"))
 
 
 def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    return fraud_coverage.hourly(events).withColumn("updated_at", F.lit(now))
+    return fraud_coverage.hourly(events).withColumn("updated_at", moment_column(now, "rule_id"))
 
 
 HOURLY_TABLES: tuple[tuple[Table, HourlyRows], ...] = (
@@ -103,6 +104,31 @@ class GoldRefresh:
         finally:
             events.unpersist()
 
+    def restate_beside_stream(
+        self,
+        hours: Iterable[int],
+        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES + FRAUD_HOURLY,
+        with_flags: bool = True,
+    ) -> None:
+        """`restate` for a job: the stream may accept events of the same hours meanwhile, and its newer gold must not
+        stay overwritten. Hours that grew since they were read are done again; where traffic never pauses the stream
+        writes them anew anyway, so that a few rounds are enough."""
+        left = set(hours)
+        for attempt in range(ATTEMPTS):
+            before = self._events_per_hour(left)
+            self.restate(left, datetime.now(UTC), tables=tables, with_flags=with_flags)
+            after = self._events_per_hour(left)
+            left = {hour for hour in left if before.get(hour) != after.get(hour)}
+            if not left:
+                return
+            time.sleep(1 + attempt)
+
+    def _events_per_hour(self, hours: set[int]) -> dict[int, int]:
+        reads = clock.ranges_of(hours)
+        events = self._lake.read(silver_events.TABLE).where(clock.on_dates(reads) & clock.within(reads))
+        counts = events.groupBy(clock.hour_number().alias("hour")).agg(F.count("*").alias("events")).collect()
+        return {row["hour"]: row["events"] for row in counts}
+
     def _last_hour(self, hot: DataFrame, now: datetime) -> None:
         as_of = now.replace(microsecond=0)
         self._lake.overwrite(
@@ -116,13 +142,14 @@ class GoldRefresh:
         is_other = F.col("hour_date").isin(dates) & ~clock.is_in(wanted, "hour_start")
         others = self._lake.read(table).where(is_other)
         merged = fresh.select(*table.columns).unionByName(others.select(*table.columns))
-        self._lake.replace(table, merged.coalesce(1), _on_days("hour_date", dates))
+        self._lake.replace(table, merged.coalesce(1), clock.sql_on_days("hour_date", dates))
 
     def _flags(self, events: DataFrame, emits: list[Range], now: datetime) -> None:
         """Make the flags whose first crossing lies in `emits` what the events say; write only when they differ."""
         first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
         is_emitted = clock.within(emits)
-        new = fraud.flags(events, first, last, now).where(is_emitted)
+        new = fraud.flags(events, first, last, now)
+        new = new.where(is_emitted) if len(emits) > 1 else new
         on_days = clock.on_dates(emits)
         known = self._lake.read(fraud.TABLE).where(on_days)
         since = known.where(is_emitted).select(
@@ -138,7 +165,7 @@ class GoldRefresh:
         )
         rows = current.select(*fraud.TABLE.columns).unionByName(known.where(~is_emitted).select(*fraud.TABLE.columns))
         days = sorted({day for emit in emits for day in _days(*emit)})
-        self._lake.replace(fraud.TABLE, rows.coalesce(1), _on_days("event_date", days))
+        self._lake.replace(fraud.TABLE, rows.coalesce(1), clock.sql_on_days("event_date", days))
 
 
 def settled(work: Callable[..., None], *args: object) -> None:
@@ -157,7 +184,3 @@ def settled(work: Callable[..., None], *args: object) -> None:
 def _days(first: datetime, last: datetime) -> list[date]:
     span = (last.date() - first.date()).days
     return [first.date() + timedelta(days=n) for n in range(span + 1)]
-
-
-def _on_days(column: str, days: Iterable[date]) -> str:
-    return f"{column} IN ({', '.join(f'DATE {chr(39)}{day}{chr(39)}' for day in days)})"

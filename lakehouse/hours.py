@@ -59,8 +59,9 @@ def within(ranges: Iterable[tuple[datetime, datetime]], moment: str = "event_tim
 
 
 def is_in(hours: Iterable[int], moment: str = "event_time") -> Column:
-    """True where a timestamp column falls into one of the `hours`."""
-    return hour_number(moment).isin(sorted(hours))
+    """True where a timestamp column falls into one of the `hours`; a list is data, not generated code."""
+    wanted = sorted(hours)
+    return F.array_contains(F.lit(wanted), hour_number(moment)) if wanted else F.lit(False)
 
 
 def on_dates(ranges: Iterable[tuple[datetime, datetime]], column: str = "event_date") -> Column:
@@ -72,3 +73,9 @@ def on_dates(ranges: Iterable[tuple[datetime, datetime]], column: str = "event_d
             days.add(day)
             day += timedelta(days=1)
     return F.col(column).isin(sorted(days))
+
+
+def sql_on_days(column: str, days: Iterable[date]) -> str:
+    """The SQL condition that a DATE column is one of `days`; false for none."""
+    listed = ", ".join(f"DATE '{day}'" for day in sorted(days))
+    return f"{column} IN ({listed})" if listed else "false"

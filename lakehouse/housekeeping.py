@@ -11,6 +11,7 @@ from datetime import date, datetime
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, top_products
 from lakehouse import batches
+from lakehouse import hours as clock
 from lakehouse.lake import Lake
 from silver import events as silver_events
 from silver import quarantine
@@ -50,9 +51,8 @@ class Housekeeping:
     def _round(self, days: set[date], now: datetime) -> None:
         """Failures are logged and tried again next time: the data is right without this."""
         try:
-            listed = ", ".join(f"DATE '{day}'" for day in sorted(days)) or "DATE '1970-01-01'"
             today = f"ingest_date >= DATE '{now.date()}'"
-            conditions = {"event_date": f"event_date IN ({listed})", "ingest_date": today}
+            conditions = {"event_date": clock.sql_on_days("event_date", days), "ingest_date": today}
             for table in _APPENDED:
                 self._lake.compact(table, conditions.get(table.partition_by[0]) if table.partition_by else None)
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:

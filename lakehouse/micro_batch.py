@@ -23,6 +23,7 @@ from lakehouse.gold_refresh import GoldRefresh
 from lakehouse.hot_window import HotWindow
 from lakehouse.housekeeping import Housekeeping
 from lakehouse.lake import Lake, Transaction
+from lakehouse.literals import varying
 from lakehouse.settings import Settings
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
@@ -258,10 +259,10 @@ class MicroBatch:
         duplicates = marks.where(~F.col("is_same_record"))
         rows = batches.account(judged, duplicates).select(
             "*",
-            F.lit(batch_id).cast("bigint").alias("batch_id"),
+            varying(batch_id, "topic").cast("bigint").alias("batch_id"),
             F.lit(self._start.generation).alias("generation"),
-            F.lit(now).alias("started_at"),
+            varying(now, "topic").alias("started_at"),
             F.lit(bool(self._late)).alias("late_pending"),
-            F.lit(datetime.now(UTC)).alias("committed_at"),
+            varying(datetime.now(UTC), "topic").alias("committed_at"),
         )
         self._lake.append(batches.TABLE, rows.coalesce(1), self._transaction(batch_id))

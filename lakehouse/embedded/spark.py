@@ -80,6 +80,8 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         # A micro-batch runs some two hundred generated classes. The default of 100 would have each of them
         # compiled again for every batch, which costs more than the batch.
         "spark.sql.codegen.cache.maxEntries": "2000",
+        # The number of its stage in the name of a generated class makes the same code look different in every query.
+        "spark.sql.codegen.useIdInClassName": "false",
         "spark.sql.debug.maxToStringFields": "100",
         "spark.scheduler.mode": "FAIR",
         "spark.cleaner.periodicGC.interval": "10min",

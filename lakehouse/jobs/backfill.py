@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -44,7 +44,7 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     finally:
         judged.unpersist()
     say("Recomputing gold")
-    GoldRefresh(lake).restate(hours_of(parameters), datetime.now(UTC))
+    GoldRefresh(lake).restate_beside_stream(hours_of(parameters))
     marks.forget(lake, cohort_retention.NAME)
     rows = lake.read(silver_events.TABLE).where(_on_days("event_date", parameters)).count()
     return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date), "silver_rows": rows}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pyspark.sql import functions as F
 
 from gold import retention, user_days
+from lakehouse import hours as clock
 from lakehouse import marks
 from lakehouse.jobs.parameters import Say, today
 from lakehouse.lake import Lake
@@ -70,5 +71,5 @@ def _update_user_days(lake: Lake, zone: str, days: list[date]) -> None:
     near = sorted({day + timedelta(days=shift) for day in days for shift in (-1, 0, 1)})
     events = lake.read(silver_events.TABLE).where(F.col("event_date").isin(near))
     activity = user_days.user_days(events, zone).where(F.col("activity_date").isin(days))
-    listed = ", ".join(f"DATE '{day}'" for day in days)
-    lake.replace(user_days.TABLE, activity, f"timezone = '{zone}' AND activity_date IN ({listed})")
+    on_days = clock.sql_on_days("activity_date", days)
+    lake.replace(user_days.TABLE, activity, f"timezone = '{zone}' AND {on_days}")

@@ -28,12 +28,12 @@ def top_products(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     """Recompute `gold.top_products_hourly`."""
     say(f"Ranking {parameters.from_date} to {parameters.to_date}")
     tables = tuple(entry for entry in HOURLY_TABLES if entry[0] is top.HOURLY)
-    GoldRefresh(lake).restate(hours_of(parameters), datetime.now(UTC), tables=tables, with_flags=False)
+    GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=tables, with_flags=False)
     return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date)}
 
 
 def fraud_scan(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     """Recompute `gold.fraud_flags`."""
     say(f"Scanning {parameters.from_date} to {parameters.to_date}")
-    GoldRefresh(lake).restate(hours_of(parameters), datetime.now(UTC), tables=(), with_flags=True)
+    GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=(), with_flags=True)
     return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date)}
