@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 from alembic import command
@@ -37,8 +38,7 @@ class Database:
         self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite(url) if self._is_sqlite else create_engine(url, pool_pre_ping=True, pool_size=8)
         self._writing = self.engine.execution_options(is_writing=True)
-        # Threads of one process wait here: SQLite itself would let them sleep and try again, and be slower by far.
-        self._turn = threading.Lock()
+        self._turn = _Turn(Path(make_url(url).database or "")) if self._is_sqlite else nullcontext()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -52,8 +52,7 @@ class Database:
 
         With SQLite every writer is alone. Raises RegistryAway when the database does not answer.
         """
-        turn = self._turn if self._is_sqlite else nullcontext()
-        with _answered(), turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with _answered(), self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
             if alone:
                 _be_alone(session.connection())
             yield session
@@ -62,7 +61,7 @@ class Database:
         """Bring the tables up to date. Several processes may do so at once: one does, the others wait."""
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        with _answered(), self._writing.begin() as connection:
+        with _answered(), self._turn, self._writing.begin() as connection:
             _be_alone(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -72,10 +71,37 @@ class Database:
         self.engine.dispose()
 
 
+class _Turn:
+    """Writers to a SQLite file, of all threads and processes, wait here for their turn.
+
+    SQLite by itself would let them sleep and try again: slower by far, and a worker that wants to show that it lives
+    could be kept out for seconds by callers that come one after the other.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(f"{database.name}-turn")
+        self._threads = threading.Lock()
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("ab")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+
+
 def _sqlite(url: str) -> Engine:
-    path = make_url(url).database
-    if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
 
     @event.listens_for(engine, "connect")

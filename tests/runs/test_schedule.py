@@ -93,13 +93,13 @@ def test_several_processes_and_restarts_make_one_run_per_due_time(
 
 
 def test_a_paused_schedule_lets_its_times_pass(registry: RunRegistry) -> None:
-    due(registry, datetime.now(UTC))
+    due(registry, datetime.now(UTC))  # the real clock counts here, so that "nightly" may come due as well
     assert registry.pause("hourly").paused
-    assert due(registry, datetime.now(UTC) + hours(1)) == []
+    assert "hourly" not in due(registry, datetime.now(UTC) + hours(1))
     resumed = registry.resume("hourly")
     assert not resumed.paused and resumed.next_due_at > datetime.now(UTC)
-    assert due(registry, datetime.now(UTC)) == [], "what came due meanwhile is not made up for"
-    assert due(registry, datetime.now(UTC) + hours(1)) == ["hourly"]
+    assert "hourly" not in due(registry, datetime.now(UTC)), "what came due meanwhile is not made up for"
+    assert "hourly" in due(registry, datetime.now(UTC) + hours(1))
     with pytest.raises(UsageError, match="no schedule"):
         registry.pause("a")
     with pytest.raises(UsageError, match="nightly, hourly"):
