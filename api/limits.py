@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import Problem, retry_after
 from lakehouse.settings import Settings
 
-FAILED_LOGINS_PER_MINUTE = 60
+FAILED_LOGINS = 1 / 50
+"""Of the requests that an address may make, how many may carry a wrong key or token."""
 FOLLOWED_BY_ONE_CALLER = 20
 """Most streams (events, followed logs) of one caller at once."""
 
@@ -31,7 +32,9 @@ class RateLimits:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._per_address = RateLimitItemPerMinute(settings.api_address_requests_per_minute, namespace="address")
         self._per_caller = RateLimitItemPerMinute(settings.api_caller_requests_per_minute, namespace="caller")
-        self._failures = RateLimitItemPerMinute(FAILED_LOGINS_PER_MINUTE, namespace="failure")
+        self._failures = RateLimitItemPerMinute(
+            max(1, int(settings.api_address_requests_per_minute * FAILED_LOGINS)), namespace="failure"
+        )
 
     def count_address(self, address: str) -> None:
         """Count a request of an address. Raises Problem `too-many-requests`."""

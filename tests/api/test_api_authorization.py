@@ -1,0 +1,310 @@
+"""Who may do what: every operation of the OpenAPI document, with every scope, on one's own and on another's run."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import jwt
+import pytest
+import sqlalchemy as sa
+
+from api import keys, openapi, tokens
+from api.app import create_app
+from lakehouse.runs.models import ApiKeyRow, AuditRow, SigningKeyRow
+from tests.support.served_api import ServedApi, is_problem
+
+DOCUMENT = json.loads(openapi.PATH.read_text())
+OPERATIONS = [
+    (method.upper(), path, operation)
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+]
+GUARDED = [(method, path, operation) for method, path, operation in OPERATIONS if operation.get("security")]
+FREE = {"/livez", "/readyz", "/metrics", "/problems/{kind}", "/v1/token"}
+
+
+def names(operation: tuple[str, str, dict]) -> str:
+    return f"{operation[0]} {operation[1]}"
+
+
+def scope_of(operation: dict) -> str:
+    (scopes,) = [scheme["oauth2"] for scheme in operation["security"] if "oauth2" in scheme]
+    (scope,) = scopes
+    return scope
+
+
+def call(client: httpx.Client, method: str, path: str, run_id: str) -> httpx.Response:
+    path = path.format(run_id=run_id, job="cohort_retention")
+    with client.stream(method, path) as answer:
+        if answer.status_code != 200 or "event-stream" not in answer.headers["content-type"]:
+            answer.read()
+        return answer
+
+
+def test_only_these_need_no_key():
+    assert {path for _, path, operation in OPERATIONS if not operation.get("security")} == FREE
+    assert len(GUARDED) >= 11
+
+
+@pytest.mark.parametrize("guarded", GUARDED, ids=names)
+def test_without_a_valid_key_nothing_is_told(api: ServedApi, guarded):
+    method, path, _ = guarded
+    run_id = api.start()
+    valid = api.key("someone", "admin")
+    wrong = [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer x"},
+        {"Authorization": f"Basic {base64.b64encode(b'a:b').decode()}"},
+        {"Authorization": f"Bearer {valid[:-1]}"},
+        {"Authorization": f"Bearer {valid}x"},
+        {"Authorization": f"Bearer {keys.PREFIX}_{'0' * 16}_{valid.rsplit('_', 1)[-1]}"},
+        {"X-API-Key": valid[:-2]},
+    ]
+    for headers in wrong:
+        is_problem(call(api.client(None, **headers), method, path, run_id), 401, "not-authenticated")
+
+
+@pytest.mark.parametrize("guarded", GUARDED, ids=names)
+@pytest.mark.parametrize("scope", keys.SCOPES)
+def test_matrix_of_scopes_and_owners(api: ServedApi, guarded, scope):
+    method, path, operation = guarded
+    name = f"m-{scope.replace(':', '-')}"
+    owner = api.caller(name, "jobs:run", "jobs:read")
+    own, foreign = api.start(client=owner), api.start()
+    client = api.caller(name, scope)
+    needed = scope_of(operation)
+    may, sees_all = scope in (needed, "admin"), scope == "admin"
+    for run_id, is_own in ((own, True), (foreign, False)):
+        answer = call(client, method, path, run_id)
+        if not may:
+            body = is_problem(answer, 403, "missing-scope")
+            assert needed in body["detail"] and needed in answer.headers["www-authenticate"]
+        elif "{run_id}" in path and not (is_own or sees_all):
+            # The same answer as for a run that does not exist.
+            missing = call(client, method, path, "00000000-0000-7000-8000-000000000000")
+            assert is_problem(answer, 404, "unknown-run") | {"request_id": ""} == is_problem(
+                missing, 404, "unknown-run"
+            ) | {"request_id": ""}
+        else:
+            assert answer.is_success, answer.status_code
+
+
+def test_a_caller_lists_only_its_own_runs_and_admin_all(api: ServedApi):
+    mine, other = api.caller("mine", "jobs:run", "jobs:read"), api.caller("other", "jobs:run", "jobs:read")
+    ids = {api.start(client=mine), api.start(client=mine)}
+    foreign = api.start(client=other)
+    assert {run["id"] for run in mine.get("/v1/runs").json()["items"]} == ids
+    assert {run["caller"] for run in other.get("/v1/runs").json()["items"]} == {"other"}
+    everything = {run["id"] for run in api.operator.get("/v1/runs").json()["items"]}
+    assert ids | {foreign} <= everything
+
+
+def test_a_foreign_run_stays_as_it_was(api: ServedApi):
+    run_id = api.start()
+    stranger = api.caller("stranger", "jobs:cancel", "jobs:read", "jobs:run")
+    is_problem(stranger.post(f"/v1/runs/{run_id}/cancel"), 404, "unknown-run")
+    assert api.operator.get(f"/v1/runs/{run_id}").json()["state"] == "queued"
+
+
+def test_a_key_is_kept_hashed_and_its_use_is_noted(api: ServedApi):
+    key = api.key("noted", "jobs:read")
+    assert api.client(key).get("/v1/jobs").status_code == 200
+    with api.registry.database.reading() as session:
+        (row,) = session.scalars(sa.select(ApiKeyRow).where(ApiKeyRow.name == "noted"))
+    assert row.last_used_at is not None and row.scopes == ["jobs:read"]
+    secret = key.split("_", 2)[2]
+    assert secret not in row.secret_hash and len(row.secret_hash) == 64
+    database = api.settings.data_dir / "registry.sqlite3"
+    stored = b"".join(path.read_bytes() for path in database.parent.glob("registry.sqlite3*"))
+    assert row.secret_hash.encode() in stored and secret.encode() not in stored
+
+
+def test_expired_and_revoked_keys_are_refused_at_once(api: ServedApi):
+    expired = api.key("expired", "jobs:read", lifetime=timedelta(seconds=-1))
+    is_problem(api.client(expired).get("/v1/jobs"), 401, "not-authenticated")
+    key = api.key("revoked", "jobs:read")
+    client = api.client(key)
+    token = token_for(api, key)
+    assert client.get("/v1/jobs").status_code == 200
+    assert keys.revoke(api.registry.database, "revoked") == 1
+    is_problem(client.get("/v1/jobs"), 401, "not-authenticated")
+    is_problem(api.client(token).get("/v1/jobs"), 401, "not-authenticated")
+
+
+def test_a_key_works_in_either_header(api: ServedApi):
+    key = api.key("either", "jobs:read")
+    assert api.client(None, **{"X-API-Key": key}).get("/v1/jobs").status_code == 200
+    assert api.client(None, Authorization=f"bearer {key}").get("/v1/jobs").status_code == 200
+
+
+def token_for(api: ServedApi, key: str, **form: str) -> str:
+    answer = api.client(None).post("/v1/token", data={"grant_type": "client_credentials", "client_secret": key, **form})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.json()["access_token"]
+
+
+def test_a_token_has_the_scopes_asked_for_and_no_others(api: ServedApi):
+    key = api.key("tokens", "jobs:read", "jobs:run")
+    everything, reading = api.client(token_for(api, key)), api.client(token_for(api, key, scope="jobs:read"))
+    api.start(client=everything)
+    assert len(reading.get("/v1/runs").json()["items"]) == 1
+    is_problem(reading.post("/v1/jobs/plain/runs"), 403, "missing-scope")
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        ({}, "unsupported_grant_type"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": "client_credentials", "scope": "admin"}, "invalid_scope"),
+        ({"grant_type": "client_credentials", "scope": "everything"}, "invalid_scope"),
+    ],
+)
+def test_a_wrong_token_request_says_what_is_wrong(api: ServedApi, form, kind):
+    key = api.key("forms", "jobs:read")
+    answer = api.client(None).post("/v1/token", data={"client_secret": key, "a": "b", **form})
+    assert is_problem(answer, 400, "bad-token-request")["error"] == kind
+
+
+def test_basic_credentials_and_a_token_for_a_token(api: ServedApi):
+    key = api.key("basic", "jobs:read")
+    form = {"grant_type": "client_credentials"}
+    answer = api.client(None).post("/v1/token", data=form, auth=("anything", key))
+    token = answer.json()["access_token"]
+    assert api.client(token).get("/v1/jobs").status_code == 200
+    for secret in (token, "x", ""):
+        again = api.client(None).post("/v1/token", data={**form, "client_secret": secret})
+        is_problem(again, 401, "not-authenticated")
+    is_problem(api.client(None).post("/v1/token", json=form), 415, "wrong-media-type")
+
+
+def forged(api: ServedApi, key_id: str) -> dict[str, str]:
+    """Tokens that must not be believed, by what is wrong with them."""
+    now = datetime.now(UTC)
+    good = {
+        "iss": "shoplake", "aud": "shoplake-api", "sub": "victim", "kid": key_id, "scope": "admin",
+        "iat": now, "exp": now + timedelta(minutes=5), "jti": "1",
+    }  # fmt: skip
+    with api.registry.database.reading() as session:
+        signing = session.scalars(sa.select(SigningKeyRow)).first()
+    kid, secret = {"kid": signing.kid}, signing.secret
+    spent = {**good, "iat": now - timedelta(hours=1), "exp": now - timedelta(seconds=1)}
+    unsigned = jwt.encode(good, None, "none", headers=kid)
+    return {
+        "none": unsigned,
+        "none spelt otherwise": _with_header(unsigned, {"alg": "nOnE", "kid": signing.kid, "typ": "JWT"}),
+        "HS384": jwt.encode(good, secret, "HS384", headers=kid),
+        "HS512": jwt.encode(good, secret, "HS512", headers=kid),
+        "another secret": jwt.encode(good, b"x" * 48, "HS256", headers=kid),
+        "unknown kid": jwt.encode(good, secret, "HS256", headers={"kid": "0" * 16}),
+        "no kid": jwt.encode(good, secret, "HS256"),
+        "kid that is a path": jwt.encode(good, secret, "HS256", headers={"kid": "../../etc/passwd"}),
+        "kid that is SQL": jwt.encode(good, secret, "HS256", headers={"kid": "' OR '1'='1"}),
+        "expired": jwt.encode(spent, secret, "HS256", headers=kid),
+        "another audience": jwt.encode({**good, "aud": "other"}, secret, "HS256", headers=kid),
+        "another issuer": jwt.encode({**good, "iss": "other"}, secret, "HS256", headers=kid),
+        "unknown key": jwt.encode({**good, "kid": "0" * 16}, secret, "HS256", headers=kid),
+        **{
+            f"without {claim}": jwt.encode({k: v for k, v in good.items() if k != claim}, secret, "HS256", headers=kid)
+            for claim in ("exp", "iat", "iss", "aud", "sub", "kid", "scope")
+        },
+    }
+
+
+def _with_header(token: str, header: dict) -> str:
+    coded = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
+    return ".".join([coded, *token.split(".")[1:]])
+
+
+def test_forged_and_spent_tokens_are_refused(api: ServedApi):
+    key = api.key("victim", "admin")
+    token = token_for(api, key)
+    assert api.client(token).get("/v1/runs").status_code == 200
+    for wrong, text in forged(api, key.split("_")[1]).items():
+        answer = api.client(text).get("/v1/runs")
+        assert answer.status_code == 401, wrong
+        is_problem(answer, 401, "not-authenticated")
+    head, body, signature = token.split(".")
+    for changed in (f"{head}.{body}.", f"{head}.{body}", f"{head}.{body[:-2]}xx.{signature}", "a.b.c", "...", "é.b.c"):
+        is_problem(
+            api.client(None, Authorization=b"Bearer " + changed.encode()).get("/v1/runs"), 401, "not-authenticated"
+        )
+
+
+def test_a_token_cannot_have_more_than_its_key(api: ServedApi):
+    """Scopes in a token count only as far as the key still has them."""
+    key = api.key("shrunk", "jobs:read", "jobs:run")
+    token = token_for(api, key)
+    with api.registry.database.writing() as session:
+        session.execute(sa.update(ApiKeyRow).where(ApiKeyRow.name == "shrunk").values(scopes=["jobs:read"]))
+    assert api.client(token).get("/v1/runs").status_code == 200
+    is_problem(api.client(token).post("/v1/jobs/plain/runs"), 403, "missing-scope")
+
+
+def test_tokens_outlive_a_rotation_and_not_the_time_after(api: ServedApi):
+    token = token_for(api, api.key("rotated", "jobs:read"))
+    old = jwt.get_unverified_header(token)["kid"]
+    new = tokens.rotate(api.registry.database)
+    assert new != old and api.client(token).get("/v1/jobs").status_code == 200
+    later = token_for(api, api.key("rotated", "jobs:read"))
+    assert jwt.get_unverified_header(later)["kid"] == new
+    long_ago = datetime.now(UTC) - tokens.KEPT_AFTER_ROTATION - timedelta(seconds=1)
+    with api.registry.database.writing() as session:
+        session.execute(sa.update(SigningKeyRow).where(SigningKeyRow.kid == old).values(retired_at=long_ago))
+    is_problem(api.client(token).get("/v1/jobs"), 401, "not-authenticated")
+    assert api.client(later).get("/v1/jobs").status_code == 200
+
+
+def test_an_old_signing_key_is_rotated_by_itself(api: ServedApi):
+    token_for(api, api.key("aged", "jobs:read"))
+    with api.registry.database.writing() as session:
+        session.execute(sa.update(SigningKeyRow).values(created_at=datetime.now(UTC) - tokens.ROTATE_AFTER))
+        known = set(session.scalars(sa.select(SigningKeyRow.kid)))
+    assert jwt.get_unverified_header(token_for(api, api.key("aged", "jobs:read")))["kid"] not in known
+
+
+def test_what_was_done_and_refused_is_in_the_audit_trail(api: ServedApi):
+    client = api.caller("audited", "jobs:run", "jobs:cancel")
+    started = client.post("/v1/jobs/plain/runs", headers={"X-Request-ID": "trail-0001"})
+    run_id = started.json()["id"]
+    client.post(f"/v1/runs/{run_id}/cancel")
+    client.get("/v1/jobs")
+    with api.registry.database.reading() as session:
+        rows = list(session.scalars(sa.select(AuditRow).where(AuditRow.caller == "audited").order_by(AuditRow.seq)))
+    assert [(row.action, row.target, row.outcome) for row in rows] == [
+        ("run.start", f"plain {run_id}", "done"),
+        ("run.cancel", run_id, "done"),
+        ("access.denied", "/v1/jobs", "missing-scope"),
+    ]
+    assert rows[0].request_id == "trail-0001" and rows[0].address == "127.0.0.1"
+
+
+def test_the_document_is_what_the_application_says(api: ServedApi, tmp_path):
+    from lakehouse.embedded.testing import free_settings
+    from lakehouse.runs.registry import RunRegistry
+
+    settings = free_settings(tmp_path)
+    made = openapi.text(create_app(settings, RunRegistry.open(settings)))
+    assert openapi.PATH.read_text() == made, "run `python -m api.openapi`"
+    assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_every_operation_is_described_for_people():
+    for method, path, operation in OPERATIONS:
+        where = f"{method} {path}"
+        assert operation["summary"] and operation["description"].endswith((".", "`.")), where
+        errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+        assert errors, where
+        for status, answer in errors.items():
+            assert set(answer["content"]) == {"application/problem+json"}, (where, status)
+            for example in answer["content"]["application/problem+json"]["examples"].values():
+                assert example["value"]["status"] == int(status), (where, status)
+        for parameter in operation.get("parameters", []):
+            assert parameter["in"] == "path" or parameter.get("description"), (where, parameter["name"])
+    assert len(set(itertools.chain.from_iterable(op["tags"] for _, _, op in OPERATIONS))) == 5
