@@ -9,9 +9,9 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from api.limits import MAX_HEADER_BYTES
 from api.problems import KINDS, MEDIA_TYPE, Problem, encode, retry_after
 
-MAX_HEADER_BYTES = 16 * 1024
 OVERLOAD_RETRY_SECONDS = 2
 _UNREAD = (h11.IDLE,)
 

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import Problem, retry_after
 from lakehouse.settings import Settings
 
+MAX_HEADER_BYTES = 16 * 1024
 FAILED_LOGINS = 1 / 50
 """Of the requests that an address may make, how many may carry a wrong key or token."""
 FOLLOWED_BY_ONE_CALLER = 20
@@ -104,6 +105,7 @@ class RequestLimits:
             return
         try:
             self._rates.count_address((scope.get("client") or ("unknown",))[0])
+            _check_head(scope)
             body = await self._body(Headers(scope=scope), receive)
         except Problem as problem:
             # What is left of the body is not worth reading: end the connection with the answer.
@@ -135,6 +137,13 @@ class RequestLimits:
 
     def _too_large(self) -> Problem:
         return Problem("too-large", f"A body may have {self._most_bytes // 1024} KiB.")
+
+
+def _check_head(scope: Scope) -> None:
+    """Raise Problem `headers-too-large`: the parser bounds only a head that comes in several pieces."""
+    names_and_values = (len(name) + len(value) for name, value in scope["headers"])
+    if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:
+        raise Problem("headers-too-large", f"Address and headers may have {MAX_HEADER_BYTES // 1024} KiB.")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from lakehouse.jobs import Job
@@ -14,6 +14,24 @@ from lakehouse.runs.records import Run
 RunState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
 RUN_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 MOST_SEQ = 2**53
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the moment is before or after every year that UTC has") from None
+
+
+def _is_iso(value: object) -> object:
+    """pydantic would take a plain number for seconds since 1970, which the OpenAPI document does not promise."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_is_iso), AfterValidator(_in_utc)]
+"""A moment with its offset, in UTC."""
 _EXAMPLE_ID = "019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"
 _LINKS: JsonDict = {
     "run": f"/v1/runs/{_EXAMPLE_ID}",
@@ -194,8 +212,8 @@ class RunFilter(BaseModel):
 
     job: str | None = Field(None, max_length=64, description="Only runs of this job.")
     state: list[RunState] = Field([], max_length=7, description="Only runs in one of these states.")
-    created_after: AwareDatetime | None = Field(None, description="Only runs created at this moment or later.")
-    created_before: AwareDatetime | None = Field(None, description="Only runs created before this moment.")
+    created_after: Moment | None = Field(None, description="Only runs created at this moment or later.")
+    created_before: Moment | None = Field(None, description="Only runs created before this moment.")
     limit: int = Field(50, ge=1, le=200, description="Most runs of a page.")
     cursor: str | None = Field(None, pattern=RUN_ID, description="`next_cursor` of the page before.")
 

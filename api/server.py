@@ -11,7 +11,8 @@ import uvicorn
 
 from api import keys
 from api.app import create_app
-from api.http_protocol import MAX_HEADER_BYTES, bounded_protocol
+from api.http_protocol import bounded_protocol
+from api.limits import MAX_HEADER_BYTES
 from lakehouse.embedded.ports import busy_port_message
 from lakehouse.errors import UsageError
 from lakehouse.runs.registry import RunRegistry
