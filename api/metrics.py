@@ -87,7 +87,7 @@ class _Durations:
             .limit(_REMEMBERED // 2)
         )
         with self._runs.database.reading() as session:
-            return [row.tuple() for row in session.execute(query)]  # type: ignore[misc]
+            return [(*row,) for row in session.execute(query)]  # type: ignore[misc]
 
 
 class _RunsCollector(Collector):

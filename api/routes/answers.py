@@ -10,6 +10,7 @@ _EXAMPLES: dict[str, Problem] = {
     "bad-json": Problem("bad-json", "The body is wrong: Expecting value: line 1 column 1 (char 0)."),
     "not-authenticated": Problem("not-authenticated", "The request carries no key."),
     "missing-scope": Problem("missing-scope", "This needs the scope jobs:run."),
+    "not-found": Problem("not-found", "There is no such problem."),
     "unknown-job": Problem("unknown-job", "There is no job 'cohorts'."),
     "unknown-run": Problem("unknown-run", "There is no run of this id."),
     "unknown-schedule": Problem("unknown-schedule", "The job top_products has no schedule."),

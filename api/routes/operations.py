@@ -47,7 +47,10 @@ def metrics(shared: Shared) -> Response:
 
 
 @router.get(
-    "/problems/{kind}", summary="What a problem means", response_class=PlainTextResponse, responses=answers.problems()
+    "/problems/{kind}",
+    summary="What a problem means",
+    response_class=PlainTextResponse,
+    responses=answers.problems("not-found"),
 )
 async def explain_problem(kind: str = Path(examples=["wrong-parameter"])) -> PlainTextResponse:
     """The page that a problem's `type` points to."""

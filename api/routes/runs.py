@@ -20,6 +20,16 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 RunId = Annotated[str, Path(description="Id of the run.", examples=["019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"])]
 _ETAG = {"ETag": {"description": "Changes with the run.", "schema": {"type": "string"}, "required": True}}
 _TEXT = {"schema": {"type": "string"}}
+_EVENT = {
+    "description": "One event; `data` is JSON with run_id, at, state, cause and data.",
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "Send it back as `Last-Event-ID`."},
+        "event": {"enum": ["state", "progress"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _EVENTS_EXAMPLE = (
     'id: 7\nevent: state\ndata: {"run_id": "019a…", "at": "2026-09-03T10:15:31+00:00", "state": "running",'
     ' "cause": "taken by worker 1", "data": null}\n\n'
@@ -124,7 +134,7 @@ def read_logs(caller: Reader, run: ReadableRun, asked: Annotated[LogQuery, Query
     responses={
         200: {
             "description": "Server-sent events: `state` and `progress`, the last one is the state it ended in.",
-            "content": {"text/event-stream": {**_TEXT, "example": _EVENTS_EXAMPLE}},
+            "content": {"text/event-stream": {"schema": _EVENT, "example": _EVENTS_EXAMPLE}},
         },
         204: {"description": "The run has ended and you have seen all of it: do not connect again."},
         **guarded("unknown-run", "wrong-parameter"),

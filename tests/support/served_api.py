@@ -23,6 +23,7 @@ from lakehouse.jobs import JOBS, Job
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 from lakehouse.table import Table, column
 
@@ -82,11 +83,14 @@ class ServedApi:
         return str(answer.json()["id"])
 
     def take(self, run_id: str) -> tuple[Claims, Run]:
-        """Work as a worker: take runs until this one is running."""
+        """Work as a worker: end other runs until this one is running."""
         claims = Claims(self.registry)
+        for other in claims.held_by("worker"):
+            claims.end(other, State.succeeded, "out of the way", result={})
         while (run := claims.take("worker", "session")) is not None:
             if run.id == run_id:
                 return claims, run
+            claims.end(run, State.succeeded, "out of the way", result={})
         raise AssertionError(f"{run_id} cannot be taken")
 
     def send(self, *pieces: bytes, pause: float = 0.0) -> bytes:
