@@ -165,7 +165,7 @@ class RunView(BaseModel):
                 "attempt": 1,
                 "max_attempts": 2,
                 "timeout_seconds": 3600,
-                "progress": {"step": 3, "steps": 3, "text": "Computing the cohorts"},
+                "progress": {"step": 3, "steps": 3, "doing": "Computing the cohorts", "tasks_done": 4, "tasks": 4},
                 "result": {"rows_written": 412, "changed_days": 1, "duration_seconds": 12.8},
                 "error": None,
                 "links": _LINKS,

@@ -38,6 +38,10 @@ class Event:
     data: dict[str, Any]
 
 
+class _NothingFollows(Exception):
+    """The run has ended and its last event was seen."""
+
+
 class ApiClient:
     """A caller of one API. Use as a context manager, or close it."""
 
@@ -110,8 +114,8 @@ class ApiClient:
                     yield Event(event.event, told["state"], told["cause"], told["data"] or {})
                     if event.event == "state" and told["state"] in ENDED:
                         return
-                if self.run(run_id)["state"] in ENDED:
-                    return
+            except _NothingFollows:
+                return
             except (httpx.HTTPError, ShoplakeError) as error:
                 if isinstance(error, UsageError) or time.monotonic() - heard > PATIENCE_SECONDS:
                     raise ShoplakeError(
@@ -125,7 +129,7 @@ class ApiClient:
         path = f"/v1/runs/{run_id}/events"
         with connect_sse(self._client, "GET", path, headers=headers, timeout=timeout) as source:
             if source.response.status_code == 204:
-                return
+                raise _NothingFollows
             if source.response.is_error:
                 source.response.read()
                 _checked(source.response)

@@ -57,7 +57,7 @@ def progress_of(progress: Mapping[str, Any]) -> tuple[float, float | None]:
 
 def text_of(progress: Mapping[str, Any]) -> str:
     """What is being done, as the job said it."""
-    return str(progress.get("text") or progress.get("message") or "running")[:80]
+    return str(progress.get("doing") or "running")[:80]
 
 
 def print_outcome(run: Mapping[str, Any]) -> None:

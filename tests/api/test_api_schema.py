@@ -34,7 +34,7 @@ CHECKS = [
     negative_data_rejection,
     unsupported_method,
 ]
-EXAMPLES = 20
+EXAMPLES = 12
 """Per operation, right and wrong ones each."""
 
 
