@@ -3,29 +3,61 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
+from lakehouse.embedded.service import PROBE_SECONDS, answers
+from lakehouse.embedded.spark import HTTP2_PREFACE
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 
 
-def connect(settings: Settings) -> SparkSession:
-    """A new session in UTC. Raises ShoplakeError when the server does not answer.
+class SparkAway(ShoplakeError):
+    """The Spark server does not answer."""
 
-    A client gives up on a dead server after some fifteen seconds, not after ten minutes: sessions do not survive
-    the server, so that there is nothing to wait for.
+
+USER = "shoplake"
+"""Whose sessions they are: a session is found again by its user and its id."""
+
+
+def connect(settings: Settings, session_id: str | None = None, *, patience: int = 9) -> SparkSession:
+    """A new session in UTC; with `session_id` (a UUID version 4) the one of that id, new or not.
+
+    Raises ShoplakeError when the server does not answer. A client tries `patience` times before it gives up on a
+    dead server: by default some fifteen seconds, not ten minutes. Sessions do not survive the server, so that there
+    is nothing to wait for.
     """
     os.environ["TZ"] = "UTC"
     time.tzset()
     try:
-        spark = SparkSession.builder.remote(settings.remote).create()
-        spark.client.set_retry_policies([DefaultPolicy(max_retries=9, max_backoff=2000)])
+        spark = SparkSession.builder.remote(_address(settings, session_id)).create()
+        spark.client.set_retry_policies([DefaultPolicy(max_retries=patience, max_backoff=2000)])
         spark.conf.set("spark.sql.session.timeZone", "UTC")
     except Exception as error:  # gRPC, Spark and socket errors have no base class in common
-        raise ShoplakeError(
+        raise SparkAway(
             f"The Spark server at {settings.remote} does not answer ({type(error).__name__}); start it with `make up`."
         ) from error
     return spark
+
+
+def is_reachable(settings: Settings) -> bool:
+    """Whether a Spark server listens. A moment's look: the embedded one must reply, an external one accept."""
+    if settings.spark_is_embedded:
+        return answers(settings.spark_port, HTTP2_PREFACE)
+    address = urlsplit(settings.remote)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 15002), PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _address(settings: Settings, session_id: str | None) -> str:
+    if session_id is None:
+        return settings.remote
+    start = settings.remote if "/;" in settings.remote else f"{settings.remote.rstrip('/')}/"
+    return f"{start};user_id={USER};session_id={session_id}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lakehouse.embedded import api, kafka, s3, spark, stream
+from lakehouse.embedded import api, kafka, s3, spark, stream, worker
 from lakehouse.embedded.service import Service
 from lakehouse.settings import Settings
 
-PARTS = (kafka, s3, spark, stream, api)
+PARTS = (kafka, s3, spark, stream, worker, api)
 
 
 def services(settings: Settings, *, with_stream: bool = True) -> list[Service]:

@@ -49,6 +49,11 @@ class Claims:
         self._registry = registry
         self._database = registry.database
 
+    def is_any_waiting(self) -> bool:
+        """Whether a run waits that a worker could look at: a cheap question, asked often."""
+        with self._database.reading() as session:
+            return session.scalar(_waiting().limit(1)) is not None
+
     def take(self, worker: str, session_id: str, *, with_spark: bool = True) -> Run | None:
         """The oldest queued run that may start now, as this worker's; None when there is none.
 

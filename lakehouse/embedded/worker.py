@@ -1,0 +1,39 @@
+"""The workers that run jobs, as a child process with its own children."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import datetime
+
+from lakehouse.embedded.service import Service
+from lakehouse.settings import Settings
+
+STALE_SECONDS = 30
+
+
+def service(settings: Settings) -> Service:
+    """The workers as the supervisor sees them. They start without Spark too, and wait for it with what needs it."""
+    return Service(
+        name="worker",
+        address_name="state_file",
+        address=str(settings.run_dir / "worker.json"),
+        command=(sys.executable, "-m", "lakehouse.runs"),
+        is_healthy=lambda pid: _is_running(settings, pid),
+        depends_on=("kafka", "s3"),
+        memory_limit_mb=256 + 320 * settings.max_parallel_runs,
+        start_seconds=120,
+        stop_seconds=20,
+    )
+
+
+def _is_running(settings: Settings, pid: int) -> bool:
+    """Whether all workers are warm and the care for them goes on."""
+    try:
+        state = json.loads((settings.run_dir / "worker.json").read_text())
+        age = time.time() - datetime.fromisoformat(state["updated_at"]).timestamp()
+        is_cared_for = state["cared_seconds_ago"] < 4 * STALE_SECONDS
+        return bool(state["pid"] == pid and state["state"] == "running" and age < STALE_SECONDS and is_cared_for)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,240 @@
+"""One attempt at a run, in a worker: the job in the main thread, its heartbeat and its end from outside in another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar, cast
+
+import structlog
+from pyspark.sql import SparkSession
+
+from lakehouse.catalog import TABLES
+from lakehouse.jobs import Job
+from lakehouse.lake import Lake
+from lakehouse.runs import spark_work
+from lakehouse.runs.claims import Claims, LostRun
+from lakehouse.runs.database import RegistryAway
+from lakehouse.runs.failures import Failure, explain
+from lakehouse.runs.news import News, RunLog
+from lakehouse.runs.records import Run
+from lakehouse.runs.states import State
+from lakehouse.session import is_reachable
+from lakehouse.settings import Settings
+
+BEAT_SECONDS = 0.5
+PATIENCE_SECONDS = 8.0
+EXIT_CODE = 70
+Answer = TypeVar("Answer")
+log = structlog.get_logger()
+
+
+class Stop(StrEnum):
+    """Why an attempt has to end before its job is done."""
+
+    cancel = "cancel"
+    timeout = "timeout"
+    shutdown = "shutdown"
+    lost = "lost"
+
+
+class Stopped(Exception):
+    """Raised within the job when it has to end."""
+
+
+class NoSpark:
+    """Stands for the session of a job that has said that it needs none."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Raises AttributeError: such a job must not use Spark."""
+        raise AttributeError(f"this job runs without Spark, and has no {name}")
+
+
+class Attempt:
+    """Works on a run that this worker has taken, until it has ended, was given back or was lost."""
+
+    def __init__(
+        self, run: Run, job: Job, settings: Settings, claims: Claims, run_log: RunLog, is_closing: Callable[[], bool]
+    ) -> None:
+        """Nothing begins yet. `is_closing` says whether the worker has to end."""
+        self._run, self._job, self._settings, self._claims = run, job, settings, claims
+        self._run_log, self._is_closing = run_log, is_closing
+        self._news = News(job.steps + job.needs_spark)
+        self._spark: SparkSession | None = None
+        self._began = time.monotonic()
+        self._stop: Stop | None = None
+        self._stop_since = 0.0
+        self._is_over = threading.Event()
+        self._concluding = threading.Lock()
+
+    def work(self) -> None:
+        """Do the work and write down how it ended. Ends this process when the run was lost or does not stop."""
+        self._run_log.news = self._news
+        structlog.contextvars.bind_contextvars(run=self._run.id)
+        log.info("attempt begins", job=self._job.name, attempt=self._run.attempt)
+        watching = threading.Thread(target=self._watch, daemon=True)
+        watching.start()
+        result: dict[str, Any] | None = None
+        failure: Failure | None = None
+        try:
+            result = self._do()
+        except Stopped:
+            pass
+        except Exception as error:  # whatever a job raises becomes the run's error
+            failure = explain(error, self._run_log.hide)
+            log.error("attempt failed", code=failure.code, exc_info=self._stop is None)
+        self._close()  # before anybody else may take the run: nothing of it goes on in Spark
+        with self._concluding:
+            self._is_over.set()
+            self._conclude(result, failure)
+        watching.join()
+        structlog.contextvars.clear_contextvars()
+        self._run_log.news = None
+
+    def _do(self) -> dict[str, Any]:
+        parameters = self._job.parse(self._run.parameters)
+        if not self._job.needs_spark:
+            return self._job.run(Lake(cast(SparkSession, NoSpark()), self._settings), parameters, self._say)
+        self._news_doing("Connecting to Spark")
+        self._spark = spark_work.open_session(self._settings, self._run.session_id or "", self._run.id, self._news)
+        lake = Lake(self._spark, self._settings)
+        lake.create_tables(TABLES)
+        result = self._job.run(lake, parameters, self._say)
+        tables = spark_work.written(lake, self._job.writes, self._run.id, self._run.started_at or self._run.created_at)
+        return {
+            "rows_read": None,
+            **result,
+            "rows_written": sum(table["rows"] for table in tables.values()),
+            "bytes_read": self._news.bytes_read_so_far(),
+            "tables": tables,
+        }
+
+    def _say(self, doing: str) -> None:
+        if self._stop is not None:
+            raise Stopped
+        self._news_doing(doing)
+
+    def _news_doing(self, doing: str) -> None:
+        self._news.step(doing)
+        log.info(doing)
+
+    # How it ends
+
+    def _conclude(self, result: dict[str, Any] | None, failure: Failure | None) -> None:
+        """Write down how the attempt ended, unless the run is another's by now."""
+        seconds = round(time.monotonic() - self._began, 3)
+        with contextlib.suppress(LostRun):
+            if result is not None:
+                # Work that was done counts as done, whatever was asked for meanwhile.
+                self._end(State.succeeded, "the job is done", result={**result, "duration_seconds": seconds})
+            elif self._stop == Stop.lost:
+                log.warning("run lost", run=self._run.id)
+            elif not self._goes_back(failure):
+                self._fail_or_cancel(failure)
+
+    def _goes_back(self, failure: Failure | None) -> bool:
+        """Whether the run waits for another attempt now."""
+        if self._stop == Stop.shutdown:
+            return self._again("the worker ends", counts=False)
+        may_pass = self._stop is None and failure is not None and failure.is_worth_retrying
+        return may_pass and failure is not None and self._again(failure.message)
+
+    def _fail_or_cancel(self, failure: Failure | None) -> None:
+        if self._stop == Stop.timeout:
+            failure = Failure("timeout", f"The run took longer than its {self._run.timeout_seconds} s.")
+        is_failed = failure is not None and self._stop != Stop.cancel
+        if not (is_failed and failure and self._end(State.failed, failure.message, error=failure.error)):
+            self._end(State.cancelled, "its work was stopped")
+
+    def _end(self, to: State, cause: str, **values: dict[str, Any]) -> bool:
+        lines = self._news.take()[1]
+        return insist(lambda: self._claims.end(self._run, to, cause, lines=lines, **values))
+
+    def _again(self, cause: str, *, counts: bool = True) -> bool:
+        lines = self._news.take()[1]
+        done = insist(lambda: self._claims.again(self._run, cause, lines, counts=counts))
+        if not done:
+            self._news.put_back(lines)
+        return done
+
+    def _close(self) -> None:
+        if self._spark is None:
+            return
+        with contextlib.suppress(Exception):  # a server that is gone needs no goodbye
+            if is_reachable(self._settings):
+                self._spark.stop()
+            else:
+                self._spark.client.close()
+
+    # The other thread
+
+    def _watch(self) -> None:
+        """Beat, look for reasons to stop, and stop the work: politely, then with this process."""
+        interrupting: threading.Thread | None = None
+        while not self._is_over.wait(BEAT_SECONDS):
+            self._beat()
+            if self._stop is None:
+                continue
+            if interrupting is None or not interrupting.is_alive():
+                # Spark may take long to answer, and the heart has to go on beating.
+                interrupting = threading.Thread(target=self._interrupt, daemon=True)
+                interrupting.start()
+            if time.monotonic() - self._stop_since > PATIENCE_SECONDS:
+                self._end_hard()
+
+    def _beat(self) -> None:
+        progress, lines = self._news.take()
+        try:
+            state = self._claims.beat(self._run, progress, lines)
+        except RegistryAway:
+            self._news.put_back(lines)
+            return
+        except LostRun:
+            # The end may have been written while this beat was on its way.
+            if not self._is_over.is_set():
+                self._ask_to_stop(Stop.lost)
+            return
+        if state == State.cancelling:
+            self._ask_to_stop(Stop.cancel)
+        elif time.monotonic() - self._began > self._run.timeout_seconds:
+            self._ask_to_stop(Stop.timeout)
+        elif self._is_closing():
+            self._ask_to_stop(Stop.shutdown)
+
+    def _ask_to_stop(self, why: Stop) -> None:
+        if self._stop is None:
+            self._stop, self._stop_since = why, time.monotonic()
+            log.warning("stopping", why=why)
+        elif why == Stop.lost:
+            self._stop = why
+
+    def _interrupt(self) -> None:
+        if self._spark is not None:
+            with contextlib.suppress(Exception):  # it is tried again at the next beat
+                self._spark.interruptAll()
+
+    def _end_hard(self) -> None:
+        """The job does not listen: kill its Spark work for good, write down its end, and end this process with it."""
+        with self._concluding:
+            if self._is_over.is_set():
+                return
+            log.error("the job does not stop, this process ends", why=self._stop)
+            if self._job.needs_spark and self._run.session_id:
+                with contextlib.suppress(Exception):
+                    spark_work.end_session(self._settings, self._run.session_id)
+            self._conclude(None, None)
+            os._exit(EXIT_CODE)
+
+
+def insist(write: Callable[[], Answer]) -> Answer:
+    """The answer of a write to the registry, however long the database is away."""
+    while True:
+        try:
+            return write()
+        except RegistryAway as error:
+            log.warning("registry away", reason=str(error))
+            time.sleep(BEAT_SECONDS)

@@ -1,0 +1,123 @@
+"""What a run has to tell while it goes on: its progress and its log, collected here until the next heartbeat."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from lakehouse.runs.claims import Line
+from lakehouse.settings import Settings
+
+_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SPARK_CONNECT_AUTHENTICATE_TOKEN")
+_MOST_LINES = 10_000
+_LONGEST_FIELD = 8_000
+
+
+class News:
+    """Progress and log lines of one attempt; written by the job's thread and Spark's, read by the heartbeat's."""
+
+    def __init__(self, steps: int) -> None:
+        """`steps` is how many steps the job says."""
+        self._lock = threading.Lock()
+        self._lines: list[Line] = []
+        self._progress: dict[str, Any] = {"step": 0, "steps": steps, "doing": "Starting"}
+        self._is_new = True
+        self._stages: dict[int, Any] = {}
+        self._bytes_read = 0
+
+    def step(self, doing: str) -> None:
+        """The job begins its next step."""
+        with self._lock:
+            step = self._progress["step"] + 1
+            self._keep_bytes()
+            self._progress = {"step": step, "steps": max(step, self._progress["steps"]), "doing": doing}
+            self._is_new = True
+
+    def spark_progress(
+        self, stages: Iterable[Any] | None, inflight_tasks: int, operation_id: str | None, done: bool
+    ) -> None:
+        """Spark tells how far its stages are; called from within whatever waits for Spark."""
+        with self._lock:
+            self._stages |= {stage.stage_id: stage for stage in stages or ()}
+            known = self._stages.values()
+            told = {
+                "tasks_done": sum(stage.num_completed_tasks for stage in known),
+                "tasks": sum(stage.num_tasks for stage in known),
+                "tasks_running": inflight_tasks,
+                "stages_done": sum(bool(stage.done) for stage in known),
+                "stages": len(self._stages),
+                "bytes_read": self._bytes_read + sum(stage.num_bytes_read for stage in known),
+            }
+            if any(self._progress.get(name) != value for name, value in told.items()):
+                self._progress |= told
+                self._is_new = True
+
+    def bytes_read_so_far(self) -> int:
+        """Bytes that Spark has read for the run, in all its steps."""
+        with self._lock:
+            return self._bytes_read + sum(int(stage.num_bytes_read) for stage in self._stages.values())
+
+    def _keep_bytes(self) -> None:
+        self._bytes_read += sum(stage.num_bytes_read for stage in self._stages.values())
+        self._stages = {}
+
+    def log(self, line: Line) -> None:
+        """Add a line; a job that says more than anybody reads loses the oldest."""
+        with self._lock:
+            self._lines = [*self._lines[-_MOST_LINES:], line]
+
+    def take(self) -> tuple[dict[str, Any] | None, list[Line]]:
+        """What is new since the last time: progress (None when it has not changed) and lines."""
+        with self._lock:
+            progress = dict(self._progress) if self._is_new else None
+            lines, self._lines, self._is_new = self._lines, [], False
+            return progress, lines
+
+    def put_back(self, lines: Iterable[Line]) -> None:
+        """These lines could not be told yet."""
+        with self._lock:
+            self._lines = [*lines, *self._lines]
+            self._is_new = True
+
+
+class RunLog:
+    """structlog for a worker process: JSON on standard output, and into the log of the run it works on."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Configures structlog for this process."""
+        self.news: News | None = None
+        known = [os.environ.get(name) for name in _SECRET_VARIABLES]
+        self._secrets = [one for one in (*known, urlsplit(settings.registry_url).password) if one]
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                self._without_secrets,
+                self._into_the_run,
+                structlog.processors.JSONRenderer(default=str),
+            ],
+            cache_logger_on_first_use=False,
+        )
+
+    def _without_secrets(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {name: self.hide(value) if isinstance(value, str) else value for name, value in event.items()}
+
+    def hide(self, text: str) -> str:
+        """The text with every secret that this process knows made unreadable."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _into_the_run(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if self.news is not None:
+            apart = ("event", "level", "timestamp", "run")
+            fields = {name: str(value)[:_LONGEST_FIELD] for name, value in event.items() if name not in apart}
+            self.news.log(Line(str(event["event"]), str(event["level"]), fields))
+        return event

@@ -1,0 +1,167 @@
+"""The worker service: keeps warm workers, reconciles what dead ones left, and triggers what is due."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from types import FrameType
+
+import structlog
+
+from lakehouse.runs.claims import Claims
+from lakehouse.runs.database import RegistryAway
+from lakehouse.runs.news import RunLog
+from lakehouse.runs.reaper import reap_silent, reap_worker
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.schedule import trigger_due
+from lakehouse.settings import Settings
+
+TICK_SECONDS = 0.2
+CARE_SECONDS = 1.0
+TIDY_SECONDS = 3600.0
+STOP_SECONDS = 12.0
+QUICK_DEATH_SECONDS = 10.0
+log = structlog.get_logger()
+
+
+class Member:
+    """One worker process. Its name is new at each start, so that a name stands for one process for ever."""
+
+    def __init__(self) -> None:
+        """Starts it."""
+        self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self.started = time.monotonic()
+        self.is_warm = False
+        self._ready, theirs = os.pipe()
+        os.set_blocking(self._ready, False)
+        self.process = subprocess.Popen(
+            (sys.executable, "-m", "lakehouse.runs", "--worker", self.name, "--ready", str(theirs)),
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs,),
+        )
+        os.close(theirs)
+
+    def look(self) -> int | None:
+        """Its exit code, None while it runs; notes when it has become warm."""
+        if not self.is_warm:
+            try:
+                self.is_warm = bool(os.read(self._ready, 1))
+            except BlockingIOError:
+                self.is_warm = False
+        return self.process.poll()
+
+    def close(self) -> None:
+        """Forget a dead one."""
+        os.close(self._ready)
+
+
+class Supervisor:
+    """Runs until SIGTERM or SIGINT. Several may share a registry, on several machines."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Brings the registry's tables up to date."""
+        RunLog(settings)
+        self._settings = settings
+        self._registry = RunRegistry.open(settings)
+        self._claims = Claims(self._registry)
+        self._members: list[Member] = []
+        self._dead: list[str] = []
+        self._closing = threading.Event()
+        self._file = settings.run_dir / "worker.json"
+        self._not_before = 0.0
+        self._last_care = time.monotonic()
+
+    def run(self) -> None:
+        """Keep everything going."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        caring = threading.Thread(target=self._care, daemon=True)
+        caring.start()
+        try:
+            while not self._closing.is_set():
+                self._keep_members()
+                self._write_state()
+                self._closing.wait(TICK_SECONDS)
+        finally:
+            self._stop_members()
+            self._file.unlink(missing_ok=True)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._closing.set()
+
+    def _keep_members(self) -> None:
+        """Replace who has died: at once, but not in a hurry when they die young."""
+        now = time.monotonic()
+        for member in self._members[:]:
+            code = member.look()
+            if code is None:
+                continue
+            log.warning("worker died", worker=member.name, exit_code=code)
+            self._members.remove(member)
+            self._dead.append(member.name)
+            member.close()
+            if now - member.started < QUICK_DEATH_SECONDS:
+                self._not_before = now + QUICK_DEATH_SECONDS / 4
+        while len(self._members) < self._settings.max_parallel_runs and now >= self._not_before:
+            self._members.append(Member())
+
+    def _care(self) -> None:
+        """What may take its time, in a thread of its own."""
+        next_tidy = 0.0
+        while not self._closing.wait(CARE_SECONDS if not self._dead else TICK_SECONDS):
+            try:
+                for name in self._dead[:]:
+                    reap_worker(self._settings, self._claims, name)
+                    self._dead.remove(name)
+                for run in reap_silent(self._settings, self._claims):
+                    self._kill(run.worker)
+                for run in trigger_due(self._registry):
+                    log.info("due", job=run.job, run=run.id)
+                if time.monotonic() >= next_tidy:
+                    self._claims.tidy()
+                    next_tidy = time.monotonic() + TIDY_SECONDS
+            except RegistryAway as error:
+                log.warning("registry away", reason=str(error))
+            except Exception:  # care has to go on, whatever one round of it met
+                log.error("care failed", exc_info=True)
+            self._last_care = time.monotonic()
+
+    def _kill(self, name: str | None) -> None:
+        """A worker of ours that was silent for so long hangs."""
+        for member in self._members[:]:
+            if member.name == name:
+                member.process.kill()
+
+    def _write_state(self) -> None:
+        is_warm = bool(self._members) and all(member.is_warm for member in self._members)
+        state = {
+            "pid": os.getpid(),
+            "state": "running" if is_warm else "starting",
+            "workers": {member.name: member.process.pid for member in self._members},
+            "cared_seconds_ago": round(time.monotonic() - self._last_care, 1),
+            "updated_at": datetime.now(UTC).isoformat(),
+        }
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        aside = self._file.with_suffix(".new")
+        aside.write_text(json.dumps(state))
+        aside.replace(self._file)
+
+    def _stop_members(self) -> None:
+        """Each gives back what it is doing; who does not end in time is killed, and reaped at the next start."""
+        for member in self._members:
+            member.process.terminate()
+        end = time.monotonic() + STOP_SECONDS
+        for member in self._members:
+            try:
+                member.process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                member.process.kill()
+                member.process.wait()
