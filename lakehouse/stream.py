@@ -6,18 +6,18 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from lakehouse import broker, recovery
+from lakehouse import broker, recovery, stream_control
 from lakehouse.catalog import TABLES
 from lakehouse.checkpoint import open_generation
 from lakehouse.errors import ShoplakeError
@@ -63,12 +63,29 @@ def _starting_offsets(settings: Settings, start: Start) -> str:
 
 
 def run(settings: Settings, say: Say) -> None:
-    """Run the stream until it is told to stop (SIGTERM, SIGINT). Raises ShoplakeError when it cannot go on."""
+    """Run the stream until it is told to end (SIGTERM, SIGINT). Raises ShoplakeError when it cannot go on.
+
+    While `run/stream.desired` says "stopped" there is no query: the process waits, and starts one when told.
+    """
+    report, ending = _Report(settings), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ending.set())
+    while not ending.is_set():
+        if stream_control.is_wanted(settings):
+            _stream(settings, say, report, ending)
+        else:
+            say("The stream is stopped, and waits to be started.")
+            _wait_until_wanted(settings, report, ending)
+    report.write("down")
+
+
+def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Event) -> None:
+    """One life of the query."""
     lake = Lake(connect(settings), settings)
     lake.create_tables(TABLES)
     start, checkpoint = open_generation(lake, settings.checkpoints / "stream")
-    booked = recovery.offsets_booked(lake)
-    broker.refuse_gaps(settings, TOPICS, booked)
+    report.offsets = recovery.offsets_booked(lake)
+    broker.refuse_gaps(settings, TOPICS, report.offsets)
     query = (
         source(lake.spark, settings, start)
         .writeStream.queryName("shoplake")
@@ -77,33 +94,55 @@ def run(settings: Settings, say: Say) -> None:
         .trigger(processingTime=f"{int(settings.trigger_seconds * 1000)} milliseconds")
         .start()
     )
-    _Watch(settings, query, say, booked).until_stopped()
+    _Watch(settings, query, say, report).until(lambda: ending.is_set() or not stream_control.is_wanted(settings))
+    if not ending.is_set():
+        lake.spark.stop()
+
+
+def _wait_until_wanted(settings: Settings, report: _Report, ending: threading.Event) -> None:
+    while not ending.is_set() and not stream_control.is_wanted(settings):
+        report.write("stopped", at_most_every=_HEARTBEAT_SECONDS)
+        ending.wait(0.5)
+
+
+class _Report:
+    """What the stream says about itself in `run/stream.json`: state, next offsets to read, the last batch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.run_dir / "stream.json"
+        self._state, self._written = "", 0.0
+        self.offsets: dict[str, Any] = {}
+        self.batch: dict[str, Any] | None = None
+
+    def write(self, state: str, *, at_most_every: float = 0.0) -> None:
+        """Write it, but not yet when nothing but time has changed since the last write."""
+        now = time.monotonic()
+        if state == self._state and now - self._written < at_most_every:
+            return
+        report = {
+            "state": state,
+            "pid": os.getpid(),
+            "offsets": self.offsets,
+            "batch": self.batch,
+            "updated_at": datetime.now(UTC).isoformat(),
+        }
+        _replace(self._file, json.dumps(report))
+        self._state, self._written = state, now
 
 
 class _Watch:
-    """Follows a query: writes where it is to `run/stream.json`, says how far behind it is, ends it on a signal."""
+    """Follows a query: reports where it is, says how far behind it is, ends it when told."""
 
-    def __init__(self, settings: Settings, query: StreamingQuery, say: Say, booked: recovery.Offsets) -> None:
-        self._settings, self._query, self._say = settings, query, say
-        self._file = settings.run_dir / "stream.json"
-        self._stop = False
+    def __init__(self, settings: Settings, query: StreamingQuery, say: Say, report: _Report) -> None:
+        self._settings, self._query, self._say, self._report = settings, query, say, report
         self._last_batch = -1
-        self._offsets: dict[str, Any] = booked
-        self._figures: dict[str, Any] | None = None
-        self._written = 0.0
         self._said_lag = False
 
-    def until_stopped(self) -> None:
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-        while not self._stop:
+    def until(self, is_over: Callable[[], bool]) -> None:
+        while not is_over():
             time.sleep(0.5)
             self._look()
         self._query.stop()
-        self._write("down")
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._stop = True
 
     def _look(self) -> None:
         try:
@@ -115,27 +154,15 @@ class _Watch:
         is_new = progress is not None and progress["batchId"] != self._last_batch
         if progress is not None and is_new:
             self._last_batch = int(progress["batchId"])
-            self._offsets, self._figures = _end_offsets(progress), _figures(progress)
-            self._say_lag(self._offsets)
-        if is_new or time.monotonic() - self._written > _HEARTBEAT_SECONDS:
-            self._write("running")
+            self._report.offsets, self._report.batch = _end_offsets(progress), _figures(progress)
+            self._say_lag(self._report.offsets)
+        self._report.write("running", at_most_every=0.0 if is_new else _HEARTBEAT_SECONDS)
 
     def _say_lag(self, offsets: dict[str, Any]) -> None:
         if not self._said_lag:
             behind = broker.lag(self._settings, TOPICS, offsets)
             self._say(f"The stream runs; it is {behind:,} records behind the broker.")
             self._said_lag = True
-
-    def _write(self, state: str) -> None:
-        report = {
-            "state": state,
-            "pid": os.getpid(),
-            "offsets": self._offsets,
-            "batch": self._figures,
-            "updated_at": datetime.now(UTC).isoformat(),
-        }
-        _replace(self._file, json.dumps(report))
-        self._written = time.monotonic()
 
 
 def _replace(file: Path, text: str) -> None:

@@ -41,10 +41,11 @@ def stream_state(settings: Settings) -> dict[str, Any]:
 
 
 def _is_running(state: dict[str, Any], pid: int) -> bool:
-    return state.get("pid") == pid and state.get("state") == "running" and _age(state) < STALE_SECONDS
+    """Whether the process does what it should; one that was told to stop its query waits, and is well."""
+    return state.get("pid") == pid and state.get("state") in ("running", "stopped") and age(state) < STALE_SECONDS
 
 
-def _age(state: dict[str, Any]) -> float:
+def age(state: dict[str, Any]) -> float:
     """Seconds since the stream wrote its state (an ISO 8601 time or seconds since 1970)."""
     written = state.get("updated_at")
     if isinstance(written, str):

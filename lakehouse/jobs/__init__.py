@@ -1,7 +1,7 @@
 """The job registry: every batch job once, with its parameters and the tables it writes.
 
 The command line, the HTTP API, the schedule and the workers read it. A job is a function of a Lake and its
-parameters; it says each step it begins, and returns figures.
+parameters; it says each step it begins (the same words again are no new step), and returns figures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from lakehouse.errors import UsageError
-from lakehouse.jobs import backfill, cohort_retention, maintenance, restatement
+from lakehouse.jobs import backfill, cohort_retention, maintenance, restatement, stream
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
 from lakehouse.table import Table
@@ -49,7 +49,8 @@ class Job:
         try:
             return self.parameters.model_validate(given)
         except ValidationError as error:
-            first = error.errors()[0]
+            # An unknown name is told first: what seems to be missing may be misspelt.
+            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             name = ".".join(str(part) for part in first["loc"]) or "parameters"
             known = ", ".join(self.parameters.model_fields) or "none"
             raise UsageError(
@@ -101,6 +102,16 @@ JOBS: dict[str, Job] = {
             len(maintenance.WRITES),
             maintenance.run,
             schedule="30 3 * * *",
+        ),
+        Job(
+            "stream",
+            "Start or stop the stream, or tell how far it is.",
+            stream.Parameters,
+            (),
+            1,
+            stream.run,
+            timeout_seconds=300,
+            needs_spark=False,
         ),
     )
 }

@@ -119,8 +119,8 @@ class Attempt:
         self._news_doing(doing)
 
     def _news_doing(self, doing: str) -> None:
-        self._news.step(doing)
-        log.info(doing)
+        if self._news.step(doing):
+            log.info(doing)
 
     # How it ends
 

@@ -30,13 +30,16 @@ class News:
         self._stages: dict[int, Any] = {}
         self._bytes_read = 0
 
-    def step(self, doing: str) -> None:
-        """The job begins its next step."""
+    def step(self, doing: str) -> bool:
+        """The job begins its next step; saying the same again is none. Returns whether it is a new one."""
         with self._lock:
+            if doing == self._progress["doing"]:
+                return False
             step = self._progress["step"] + 1
             self._keep_bytes()
             self._progress = {"step": step, "steps": max(step, self._progress["steps"]), "doing": doing}
             self._is_new = True
+            return True
 
     def spark_progress(
         self, stages: Iterable[Any] | None, inflight_tasks: int, operation_id: str | None, done: bool

@@ -1,0 +1,64 @@
+"""stream: start and stop the streaming query, or tell how far it is. Reads and writes no table."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lakehouse import stream_control
+from lakehouse.embedded.stream import age, lag, stream_state
+from lakehouse.errors import ShoplakeError
+from lakehouse.jobs.parameters import Say
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+
+PATIENCE_SECONDS = 120.0
+FRESH_SECONDS = 20.0
+_STATES = {"start": "running", "stop": "stopped"}
+
+
+class Parameters(BaseModel):
+    """What a run can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action: Literal["start", "stop", "status"] = Field(description="What to do: start, stop or status.")
+
+
+def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
+    """Start or stop the query and wait until it is so; its state, next offsets and lag in records.
+
+    A batch that a stop cuts off is done again after the next start. A stopped query stays so, also over restarts.
+    """
+    settings = lake.settings
+    if wanted := _STATES.get(parameters.action):
+        stream_control.want(settings, wanted)
+        _wait(settings, wanted, say)
+    else:
+        say("Asking the stream")
+    found = stream_state(settings)
+    is_heard = bool(found) and age(found) < FRESH_SECONDS
+    return {
+        "action": parameters.action,
+        "state": found["state"] if is_heard else "down",
+        "offsets": found.get("offsets") or {},
+        "batch": found.get("batch"),
+        "lag": lag(settings),
+    }
+
+
+def _wait(settings: Settings, wanted: str, say: Say) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        say(f"Waiting until the stream is {wanted}")
+        found = stream_state(settings)
+        if found.get("state") == wanted and age(found) < FRESH_SECONDS:
+            return
+        if time.monotonic() > end:
+            raise ShoplakeError(
+                f"The stream is not {wanted} after {PATIENCE_SECONDS:.0f} s: `shoplake status` tells whether its"
+                f" process runs, {settings.logs / 'stream.log'} what it does."
+            )
+        time.sleep(0.3)
