@@ -40,6 +40,7 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
     )
     app.state.resources = shared

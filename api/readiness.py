@@ -96,7 +96,8 @@ class Readiness:
             state = json.loads((self._settings.run_dir / "worker.json").read_text())
         except (OSError, ValueError):
             return "has not started"
-        return _stale(str(state.get("updated_at")))
+        is_running = state.get("state") == "running"
+        return _stale(str(state.get("updated_at"))) if is_running else f"is {state.get('state')}"
 
 
 def _connects(host: str, port: int) -> str | None:

@@ -15,14 +15,14 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lakehouse import broker, demo_view
+from lakehouse.api_client import ApiClient
 from lakehouse.cli.platform import StartReporter
+from lakehouse.cli.run_view import run_to_end
 from lakehouse.doctor import require_startable
 from lakehouse.embedded.detached import start_detached, stop
 from lakehouse.embedded.lock import lock_holder
 from lakehouse.errors import ShoplakeError
 from lakehouse.freshness import Freshness, FreshnessProbe
-from lakehouse.job_run import run_job
-from lakehouse.jobs import find
 from lakehouse.progress import booked
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
@@ -53,8 +53,7 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         folder = settings.data_dir / "truth"
         folder.mkdir(parents=True, exist_ok=True)
         _load_history(settings, plan, folder, console)
-        result = run_job(find("cohort_retention"), find("cohort_retention").parse({}))
-        console.print(f"[green]✓[/] cohorts computed in {result['seconds']} s")
+        _compute_cohorts(settings, console)
         _wait_for_flags(settings, console)
         if console.is_terminal:
             _stay_up(settings, plan, folder, console)
@@ -63,6 +62,14 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         with connect(settings) as reader:
             console.print(demo_view.page(_panels(reader, settings, freshness)))
             return _is_right(reader, console)
+
+
+def _compute_cohorts(settings: Settings, console: Console) -> None:
+    with ApiClient(settings) as client:
+        run = run_to_end(client, "cohort_retention", {})
+    if run["state"] != "succeeded":
+        raise ShoplakeError(f"cohort_retention {run['state']}: {(run['error'] or {}).get('message', '')}")
+    console.print(f"[green]✓[/] cohorts computed in {run['result']['duration_seconds']:.1f} s")
 
 
 @contextmanager

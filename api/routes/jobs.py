@@ -105,6 +105,7 @@ def start_run(
     idempotency_key: Annotated[
         str | None,
         Header(
+            alias="Idempotency-Key",
             pattern=_KEY,
             description="Any text of your own. The same key and body start one run, however often they are sent; kept"
             " for a day, per caller.",

@@ -88,7 +88,9 @@ def list_runs(caller: Reader, chosen: Annotated[RunFilter, Query()], shared: Sha
 def show_run(
     run: ReadableRun,
     response: Response,
-    if_none_match: Annotated[str | None, Header(description="`ETag` of an earlier answer.")] = None,
+    if_none_match: Annotated[
+        str | None, Header(alias="If-None-Match", description="`ETag` of an earlier answer.")
+    ] = None,
 ) -> Any:
     """State, progress, and once it ended, result or error."""
     etag = f'"{run.version}"'
@@ -145,7 +147,13 @@ def follow_events(
     run: ReadableRun,
     shared: Shared,
     last_event_id: Annotated[
-        int | None, Header(ge=0, le=MOST_SEQ, description="Go on after this event; browsers send it themselves.")
+        int | None,
+        Header(
+            alias="Last-Event-ID",
+            ge=0,
+            le=MOST_SEQ,
+            description="Go on after this event; browsers send it themselves.",
+        ),
     ] = None,
 ) -> Response:
     """All events from the first on, then each as it happens. A stream that breaks is resumed with `Last-Event-ID`."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from lakehouse.api_client import ApiClient
 
 
 class Format(StrEnum):
@@ -25,31 +29,47 @@ def run(
     job: Annotated[str, typer.Argument(help="Name of the job; `shoplake jobs` lists them.")],
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="A parameter as name=value.")] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Short for --param as_of=DATE.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result (always done so far).")] = True,
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")] = Format.table,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the run and print its result.")] = False,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
 ) -> None:
-    """Run a batch job now and print its result.
+    """Start a job through the API. With --wait the exit code is 0 when it succeeded, 1 when it did not.
 
     Example: [bold]shoplake run cohort_retention --param timezone=Europe/Berlin --wait[/]
     """
-    from lakehouse.job_run import run_job
+    from lakehouse.api_client import ApiClient
     from lakehouse.jobs import find
+    from lakehouse.settings import load_settings
 
-    found = find(job)
     given = _pairs(param or [])
     if as_of is not None:
         given["as_of"] = as_of
-    parameters = found.parse(given)
-    result = run_job(found, parameters, quiet=format is Format.json)
-    if format is Format.json:
-        import json
+    find(job).parse(given)
+    with ApiClient(load_settings()) as client:
+        accepted = client.start(job, given)
+        if wait:
+            _wait(client, accepted["id"], format)
+        elif format is Format.json:
+            typer.echo(json.dumps(accepted))
+        else:
+            typer.echo(accepted["id"])
+            typer.echo(f"Follow it with: shoplake runs logs {accepted['id']} --follow", err=True)
 
-        typer.echo(json.dumps(result))
-        return
-    from rich.console import Console
 
-    text = " · ".join(f"{name} [bold]{value}[/]" for name, value in result.items())
-    Console().print(f"[green]✓[/] {job}: {text}", highlight=False)
+def _wait(client: ApiClient, run_id: str, format: Format) -> None:
+    from lakehouse.cli.run_view import follow, print_outcome
+
+    try:
+        follow(client, run_id, quiet=format is Format.json)
+    except KeyboardInterrupt:
+        typer.echo(f"The run goes on; `shoplake runs cancel {run_id}` ends it.", err=True)
+        raise typer.Exit(1) from None
+    ended = client.run(run_id)
+    if format is Format.json and ended["state"] == "succeeded":
+        typer.echo(json.dumps(ended["result"]))
+    else:
+        print_outcome(ended)
+    if ended["state"] != "succeeded":
+        raise typer.Exit(1)
 
 
 def jobs() -> None:
@@ -71,10 +91,10 @@ def jobs() -> None:
     Console().print(grid)
 
 
-def _pairs(given: list[str]) -> dict[str, str]:
+def _pairs(given: list[str]) -> dict[str, Any]:
     from lakehouse.errors import UsageError
 
-    pairs: dict[str, str] = {}
+    pairs: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:

@@ -131,7 +131,7 @@ def test_backfill_equals_what_the_stream_wrote(shop: Shop) -> None:
     }
     before = {table: sorted(map(str, shop.ask(f"select {what} from {table}"))) for table, what in gold.items()}
     (days,) = shop.ask("select min(event_date)::varchar as first, max(event_date)::varchar as last from silver.events")
-    shoplake(shop, "run", "backfill", "-p", f"from_date={days['first']}", "-p", f"to_date={days['last']}")
+    shoplake(shop, "run", "backfill", "-p", f"from_date={days['first']}", "-p", f"to_date={days['last']}", "--wait")
     after = {table: sorted(map(str, shop.ask(f"select {what} from {table}"))) for table, what in gold.items()}
     for table in gold:
         assert after[table] == before[table], table
