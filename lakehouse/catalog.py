@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, retention, top_products, user_days
-from lakehouse import batches, marks
+from lakehouse import batches, marks, replays
 from lakehouse.table import Table
+from quality import results as quality_results
+from quality import unknown_fields
 from silver import events as silver_events
 from silver import quarantine
 
@@ -22,4 +24,8 @@ TABLES: tuple[Table, ...] = (
     retention.TABLE,
     batches.TABLE,
     marks.TABLE,
+    replays.TABLE,
+    unknown_fields.TABLE,
+    quality_results.TABLE,
+    quality_results.OVERRIDES,
 )

@@ -150,7 +150,8 @@ REASONS = {
     "empty_value": "The value is empty or only white space. Send a JSON object.",
     "too_large": "The value is larger than 1 MiB. Split it, or send less.",
     "invalid_utf8": "The value is not valid UTF-8. Encode it as UTF-8.",
-    "not_json": "The value is not one well-formed JSON value (truncated, duplicate keys, trailing text, too deep).",
+    "not_json": "The value is not one well-formed JSON value: truncated, duplicate keys, text after it, too deep. Send"
+    " one JSON object as a JSON library writes it.",
     "not_an_object": "The value is JSON but not an object. Send one event per record.",
     "missing_field": "A required field is missing or null. Add it.",
     "wrong_type": "A field has another type than the contract says. Send the type of the data dictionary.",
@@ -163,5 +164,6 @@ REASONS = {
     "bad_timestamp": "The timestamp is not RFC 3339 with an offset, or no such moment exists. Correct it.",
     "timestamp_in_future": "The timestamp is too far ahead of the record's Kafka time. Set the sender's clock.",
     "timestamp_too_old": "The timestamp is too far behind the record's Kafka time. Set the sender's clock.",
+    "wrong_key": "The record's key is there, but is not the event's user_id. Use the user_id as key.",
 }
 """Stable reason codes of `silver.quarantine`; where several apply, `silver.checks` says which comes first."""

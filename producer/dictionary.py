@@ -1,4 +1,4 @@
-"""Writes what the declarations say: `docs/event.schema.json` and `docs/data-dictionary.md`.
+"""Writes what the declarations say: `docs/event.schema.json`, `docs/data-dictionary.md`, `docs/quarantine-reasons.md`.
 
 `python -m producer.dictionary` writes them, `python -m producer.dictionary --check` fails when they have drifted.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from producer import contract
 from producer.contract import Field
 from producer.json_schema import SCHEMA_FILE, event_schema
+from producer.reasons import REASONS_FILE, reasons_catalogue
 from producer.topics import TOPICS
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def documents() -> dict[str, str]:
     return {
         SCHEMA_FILE: json.dumps(event_schema(), indent=2, ensure_ascii=False) + "\n",
         DICTIONARY_FILE: data_dictionary(TABLES),
+        REASONS_FILE: reasons_catalogue(),
     }
 
 

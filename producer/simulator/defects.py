@@ -31,6 +31,8 @@ class Defect:
     topic: Callable[[str], str] | None = None
     live_only: bool = False
     large: bool = False
+    key: bytes | None = None
+    """The record's key, where it is not the event's user."""
 
 
 def _text(event: Event) -> bytes:
@@ -143,6 +145,7 @@ _ENVELOPE = (
     _context_is("numeric_device", "wrong_type", {"device_id": 7}),
     _context_is("long_user_agent", "bad_length", {"user_agent": "M" * (MAX_TEXT_LENGTH + 1)}),
     Defect("wrong_topic", "wrong_topic", lambda event, _: _text(event), _another_topic),
+    Defect("wrong_key", "wrong_key", lambda event, _: _text(event | {"note": "another's"}), key=b"u-somebody-else"),
 )
 
 _LINE = {"product_id": "p00001", "quantity": 1, "price": 9.99}
@@ -173,6 +176,9 @@ _TIME = (
     _timed("impossible_date", "bad_timestamp", lambda _: "2026-02-30T10:15:30Z"),
     _timed("local_format", "bad_timestamp", lambda _: "03.09.2026 10:15"),
     Defect("seconds_as_number", "wrong_type", lambda event, due: _text(event | {"timestamp": int(due)})),
+    Defect("milliseconds_as_number", "wrong_type", lambda event, due: _text(event | {"timestamp": int(due * 1000)})),
+    _timed("seconds_as_text", "bad_timestamp", lambda due: str(int(due))),
+    _timed("seconds_for_milliseconds", "timestamp_too_old", lambda due: rfc3339(int(due))),
     _timed("ten_minutes_ahead", "timestamp_in_future", _shifted(600), live_only=True),
     _timed("years_ahead", "timestamp_in_future", _shifted(900 * DAY_S)),
     _timed("too_old", "timestamp_too_old", _shifted(-500 * DAY_S)),

@@ -74,7 +74,7 @@ class Noise:
         value = kind.make(event, record.due)
         return Record(
             topic=kind.topic(record.topic) if kind.topic else record.topic,
-            key=record.key,
+            key=kind.key or record.key,
             value=value,
             due=record.due,
             event_id=event["event_id"] if kind.reason is None else None,

@@ -23,7 +23,7 @@ EVENT = {
 BEYOND_A_SCHEMA = {
     "doubled_key", "deep_nesting", "oversized", "nul_in_user_id", "half_surrogate", "wrong_topic",
     "no_zone", "impossible_date", "local_format", "ten_minutes_ahead", "years_ahead", "too_old", "epoch", "year_one",
-    "infinite_price",
+    "infinite_price", "wrong_key", "seconds_as_text", "seconds_for_milliseconds",
 }  # fmt: skip
 
 

@@ -73,6 +73,7 @@ class Case(NamedTuple):
     value: bytes | None
     topic: str = VIEWS
     reason: str | None = None
+    key: bytes | None = None
 
 
 def text(event: Any) -> bytes:
@@ -97,7 +98,9 @@ def padded(size: int) -> bytes:
 
 
 def of(kind: Defect) -> Case:
-    return Case(kind.name, kind.make(dict(EVENT), DUE), kind.topic(VIEWS) if kind.topic else VIEWS, kind.reason)
+    return Case(
+        kind.name, kind.make(dict(EVENT), DUE), kind.topic(VIEWS) if kind.topic else VIEWS, kind.reason, kind.key
+    )
 
 
 BUYS = TOPIC_OF_TYPE["purchase"]
@@ -126,6 +129,7 @@ SOUND = [
     Case("overflow_in_extra", text(EVENT)[:-1] + b',"huge":1e400}'),
     Case("odd_line", purchase([{"product_id": "p1", "colour": "red"}]), BUYS),
     Case("no_lines", purchase([]), BUYS),
+    Case("keyed_by_user", text(EVENT | {"user_id": "Zoë"}), key="Zoë".encode()),
 ]
 UNSOUND = [
     Case("a_byte_too_large", padded(MEBIBYTE + 1), reason="too_large"),
@@ -156,9 +160,12 @@ UNSOUND = [
 CASES = [*map(of, DEFECTS), *map(of, HARMLESS), *SOUND, *UNSOUND]
 
 
-def judged(spark: SparkSession, records: list[tuple[str, bytes | None]]) -> list[Row]:
+def judged(
+    spark: SparkSession, records: list[tuple[str, bytes | None]], keys: list[bytes | None] | None = None
+) -> list[Row]:
     """The judgement of (topic, value) records, in order."""
-    rows = [(topic, 0, at, KAFKA_TIME, None, value) for at, (topic, value) in enumerate(records)]
+    key_of = keys or [None] * len(records)
+    rows = [(topic, 0, at, KAFKA_TIME, key_of[at], value) for at, (topic, value) in enumerate(records)]
     schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
     is_valid = F.col("reason_code").isNull()
     frame = checks.judge(spark.createDataFrame(rows, schema)).drop("key", "value", "kafka_timestamp")
@@ -168,7 +175,7 @@ def judged(spark: SparkSession, records: list[tuple[str, bytes | None]]) -> list
 
 @pytest.fixture(scope="module")
 def answers(spark: SparkSession) -> dict[str, Row]:
-    rows = judged(spark, [(case.topic, case.value) for case in CASES])
+    rows = judged(spark, [(case.topic, case.value) for case in CASES], [case.key for case in CASES])
     return {case.name: row for case, row in zip(CASES, rows, strict=True)}
 
 
@@ -180,7 +187,7 @@ def test_every_case_is_judged_as_declared(answers: dict[str, Row], case: Case) -
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_python_validator_agrees(case: Case) -> None:
-    found = problems(case.value, case.topic, KAFKA_TIME)
+    found = problems(case.value, case.topic, KAFKA_TIME, case.key)
     assert (not found) if case.reason is None else case.reason in found
 
 
@@ -240,6 +247,21 @@ def test_extra_is_always_strict_json(answers: dict[str, Row]) -> None:
     for row in answers.values():
         if row["reason_code"] is None and row["extra"] is not None:
             assert isinstance(json.loads(row["extra"], parse_constant=lambda name: pytest.fail(name)), dict)
+
+
+def test_all_violations_are_listed_and_the_first_is_the_code(spark: SparkSession) -> None:
+    several = text(EVENT | {"user_id": "", "event_type": "refund", "timestamp": "soon"})
+    values = [several, b"[]", text(EVENT), *(case.value for case in CASES)]
+    rows = [(VIEWS, 0, at, KAFKA_TIME, None, value) for at, value in enumerate(values)]
+    schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
+    frame = spark.createDataFrame(rows, schema)
+    found = {row["offset"]: row["violations"] for row in checks.violations(frame).collect()}
+    assert [violation["code"] for violation in found[0]] == ["bad_length", "unknown_type", "bad_timestamp"]
+    assert [violation["code"] for violation in found[1]] == ["not_an_object"]
+    assert found[2] == []
+    for row in judged(spark, [(VIEWS, value) for value in values]):
+        listed = found[row["offset"]]
+        assert (listed[0]["code"] if listed else None) == row["reason_code"]
 
 
 # --- chance ---------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ LINE = {
 }
 
 
-def problems(value: bytes | None, topic: str, kafka_time: datetime) -> set[str]:
+def problems(value: bytes | None, topic: str, kafka_time: datetime, key: bytes | None = None) -> set[str]:
     """Reason codes that may be given for a record; empty when it is valid."""
     if value is None:
         return {"tombstone"}
@@ -50,6 +50,9 @@ def problems(value: bytes | None, topic: str, kafka_time: datetime) -> set[str]:
     found = {"bad_text"} if any(map(_is_bad_text, _texts(event))) else set()
     if not isinstance(event, dict):
         return found | {"not_an_object"}
+    user = event.get("user_id")
+    if key is not None and isinstance(user, str) and key != user.encode("utf-8", "surrogatepass"):
+        found.add("wrong_key")
     return found | _problems_of(event, topic, kafka_time)
 
 
