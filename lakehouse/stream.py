@@ -86,6 +86,7 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     start, checkpoint = open_generation(lake, settings.checkpoints / "stream")
     report.offsets = recovery.offsets_booked(lake)
     broker.refuse_gaps(settings, TOPICS, report.offsets)
+    say(f"The stream starts; it is {broker.lag(settings, TOPICS, report.offsets):,} records behind the broker.")
     query = (
         source(lake.spark, settings, start)
         .writeStream.queryName("shoplake")
@@ -94,7 +95,7 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
         .trigger(processingTime=f"{int(settings.trigger_seconds * 1000)} milliseconds")
         .start()
     )
-    _Watch(settings, query, say, report).until(lambda: ending.is_set() or not stream_control.is_wanted(settings))
+    _Watch(query, report).until(lambda: ending.is_set() or not stream_control.is_wanted(settings))
     if not ending.is_set():
         lake.spark.stop()
 
@@ -131,12 +132,11 @@ class _Report:
 
 
 class _Watch:
-    """Follows a query: reports where it is, says how far behind it is, ends it when told."""
+    """Follows a query: reports where it is, ends it when told."""
 
-    def __init__(self, settings: Settings, query: StreamingQuery, say: Say, report: _Report) -> None:
-        self._settings, self._query, self._say, self._report = settings, query, say, report
+    def __init__(self, query: StreamingQuery, report: _Report) -> None:
+        self._query, self._report = query, report
         self._last_batch = -1
-        self._said_lag = False
 
     def until(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
@@ -155,14 +155,7 @@ class _Watch:
         if progress is not None and is_new:
             self._last_batch = int(progress["batchId"])
             self._report.offsets, self._report.batch = _end_offsets(progress), _figures(progress)
-            self._say_lag(self._report.offsets)
         self._report.write("running", at_most_every=0.0 if is_new else _HEARTBEAT_SECONDS)
-
-    def _say_lag(self, offsets: dict[str, Any]) -> None:
-        if not self._said_lag:
-            behind = broker.lag(self._settings, TOPICS, offsets)
-            self._say(f"The stream runs; it is {behind:,} records behind the broker.")
-            self._said_lag = True
 
 
 def _replace(file: Path, text: str) -> None:
