@@ -72,7 +72,13 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, exclude=True, description="API key that commands use; unset is this lake's operator key."
     )
+    publish_seconds: float = Field(5, ge=0.1, description="Shortest time between two publishes of the serving file.")
     superset_port: Port = Field(8088, description="Port of Superset.")
+    superset_memory_mb: int = Field(1024, ge=512, description="Most memory of Superset, in MB; free before it starts.")
+    superset_database_url: str | None = Field(
+        None, description="Database of Superset's own records: unset is a SQLite file; else a SQLAlchemy address."
+    )
+    superset_public: bool = Field(False, description="Show the dashboards to visitors without an account.")
 
     database_url: str | None = Field(
         None,
@@ -125,6 +131,16 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::", "localhost") else self.api_host  # noqa: S104
         scheme = "http" if self.api_tls_cert is None else "https"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.api_port}"
+
+    @property
+    def superset_url(self) -> str:
+        """Address of Superset, as browsers on this machine use it."""
+        return f"http://127.0.0.1:{self.superset_port}"
+
+    @property
+    def superset_home(self) -> Path:
+        """Folder of Superset's key, passwords and records."""
+        return self.data_dir / "superset"
 
     @property
     def registry_url(self) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import duckdb
@@ -24,6 +24,9 @@ from lakehouse import sql_guard
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from silver.views import SOURCE, VIEWS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 EXTENSIONS = ("httpfs", "delta")
 # The embedded server asks for no authorization, but the client signs its requests and needs some key.
@@ -90,6 +93,20 @@ class SqlReader:
         missing = self._attach(names, every=names != sql_guard.named_tables(pieces))
         return self._run(sql, missing, retry=True)
 
+    def arrow(self, sql: str) -> pa.Table:
+        """All rows of a statement of this project's own making (not a user's: it is not looked at)."""
+        _probe(self.settings)
+        with self._lock:
+            self._refresh_secret()
+            cursor = self._connection.cursor()
+        with self._plain_errors([]):
+            return cursor.execute(sql).to_arrow_table()
+
+    def address(self, full_name: str, file: str = "") -> str:
+        """Where a table, or a file of it, is in S3."""
+        layer, table = full_name.split(".", 1)
+        return self._path(layer, table) + (f"/{file}" if file else "")
+
     def _run(self, sql: str, missing: list[str], *, retry: bool) -> Result:
         with self._lock:
             cursor = self._connection.cursor()
@@ -134,9 +151,9 @@ class SqlReader:
         if view and not self._attach_one(SOURCE):
             return False
         layer, table = name.split(".", 1)
-        source = view.sql if view else f"SELECT * FROM delta_scan({_text(self._path(layer, table))})"  # noqa: S608
+        source = view.sql if view else f"SELECT * FROM delta_scan({quoted_text(self._path(layer, table))})"  # noqa: S608
         try:
-            self._connection.execute(f"CREATE OR REPLACE VIEW {_name(layer)}.{_name(table)} AS {source}")
+            self._connection.execute(f"CREATE OR REPLACE VIEW {quoted_name(layer)}.{quoted_name(table)} AS {source}")
         except duckdb.Error as error:
             if _means(error, NO_TABLE):
                 return False
@@ -237,7 +254,7 @@ def secret(settings: Settings, keys: tuple[str, str, str]) -> str:
     if settings.endpoint:
         address = urlsplit(settings.endpoint)
         options |= {"ENDPOINT": address.netloc, "URL_STYLE": "path"}
-    pairs = [f"{name} {_text(value)}" for name, value in options.items()]
+    pairs = [f"{name} {quoted_text(value)}" for name, value in options.items()]
     if settings.endpoint.startswith("http://"):
         pairs.append("USE_SSL false")
     return f"CREATE OR REPLACE SECRET lake (TYPE s3, {', '.join(pairs)})"
@@ -271,11 +288,11 @@ def _duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
     }
     connection = duckdb.connect(config=config)
     for name in EXTENSIONS:
-        connection.execute(f"LOAD {_text(str(extension_file(name)))}")
+        connection.execute(f"LOAD {quoted_text(str(extension_file(name)))}")
     for layer in sql_guard.LAYERS:
-        connection.execute(f"CREATE SCHEMA {_name(layer)}")
+        connection.execute(f"CREATE SCHEMA {quoted_name(layer)}")
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute(f"SET allowed_directories = [{_text(f's3://{settings.bucket}/')}]")
+    connection.execute(f"SET allowed_directories = [{quoted_text(f's3://{settings.bucket}/')}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -356,9 +373,11 @@ def _means(error: duckdb.Error, signs: tuple[str, ...]) -> bool:
     return any(sign in str(error) for sign in signs)
 
 
-def _text(value: str) -> str:
+def quoted_text(value: str) -> str:
+    """The value as a literal of SQL."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def _name(value: str) -> str:
+def quoted_name(value: str) -> str:
+    """The name as an identifier of SQL."""
     return '"' + value.replace('"', '""') + '"'

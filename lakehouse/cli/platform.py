@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is up.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Do not start the stream.")] = False,
+    superset: Annotated[bool, typer.Option("--superset", help="Start Superset with the dashboards too.")] = False,
 ) -> None:
     """Start the platform and supervise it until Ctrl-C.
 
@@ -47,10 +48,10 @@ def up(
     require_startable(settings)
     reporter = StartReporter()
     if detach:
-        start_detached(settings, reporter, with_stream=not no_stream)
+        start_detached(settings, reporter, with_stream=not no_stream, with_superset=superset)
         reporter.say("Everything is up. `shoplake status` shows it, `shoplake down` ends it.")
         return
-    Supervisor(settings, reporter, with_stream=not no_stream).run()
+    Supervisor(settings, reporter, with_stream=not no_stream, with_superset=superset).run()
     reporter.say("Everything is down.")
 
 

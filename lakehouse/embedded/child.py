@@ -72,7 +72,12 @@ class Child:
     @property
     def has_given_up(self) -> bool:
         """Whether it failed without ever having been up: a start that will not get better by trying on."""
-        return self.state == "failed" and not self.was_up and self._restart.count >= FIRST_START_ATTEMPTS
+        return (
+            self.state == "failed"
+            and not self.was_up
+            and not self.service.is_optional
+            and self._restart.count >= FIRST_START_ATTEMPTS
+        )
 
     def tick(self, dependencies_ready: bool) -> None:
         """Look after the child once. Called all the time, never blocks for long."""

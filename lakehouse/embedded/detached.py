@@ -22,7 +22,13 @@ POLL_SECONDS = 0.2
 STOP_SECONDS = 90
 
 
-def start_detached(settings: Settings, report: Callable[[Snapshot], None], *, with_stream: bool = True) -> None:
+def start_detached(
+    settings: Settings,
+    report: Callable[[Snapshot], None],
+    *,
+    with_stream: bool = True,
+    with_superset: bool = False,
+) -> None:
     """Start the platform in the background and return when every part is up.
 
     Raises UsageError when a start cannot work, ShoplakeError when a part does not come up.
@@ -34,7 +40,7 @@ def start_detached(settings: Settings, report: Callable[[Snapshot], None], *, wi
         write_state(settings, None)
     finally:
         lock.release()
-    process = _spawn(settings, with_stream)
+    process = _spawn(settings, with_stream, with_superset)
     try:
         _wait_until_up(settings, process, report)
     except KeyboardInterrupt:
@@ -53,8 +59,9 @@ def stop(settings: Settings) -> bool:
     return supervisor is not None or left > 0
 
 
-def _spawn(settings: Settings, with_stream: bool) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "lakehouse.embedded", *([] if with_stream else ["--no-stream"])]
+def _spawn(settings: Settings, with_stream: bool, with_superset: bool) -> subprocess.Popen[bytes]:
+    options = [*([] if with_stream else ["--no-stream"]), *(["--superset"] if with_superset else [])]
+    command = [sys.executable, "-m", "lakehouse.embedded", *options]
     log = settings.logs / "supervisor.log"
     log.unlink(missing_ok=True)
     with open_log(log) as file:

@@ -28,7 +28,7 @@ class Service:
 
     `address_name` is the key of the address in `shoplake status`. `ports` maps a setting's name to its port.
     `prepare` runs before each start, `on_up` once when the part answers for the first time (also when external).
-    `is_healthy` gets the process id of the running child.
+    `is_healthy` gets the process id of the running child. Without an optional part the rest of the platform goes on.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Service:
     start_seconds: float = 90
     stop_seconds: float = 20
     restart: bool = True
+    is_optional: bool = False
 
 
 def answers(port: int, request: bytes) -> bool:

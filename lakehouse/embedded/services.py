@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from lakehouse.embedded import api, kafka, s3, spark, stream, worker
+from lakehouse.embedded import api, kafka, publisher, s3, spark, stream, superset, worker
 from lakehouse.embedded.service import Service
 from lakehouse.settings import Settings
 
-PARTS = (kafka, s3, spark, stream, worker, api)
+PARTS = (kafka, s3, spark, stream, worker, publisher, api, superset)
 
 
-def services(settings: Settings, *, with_stream: bool = True) -> list[Service]:
+def services(settings: Settings, *, with_stream: bool = True, with_superset: bool = True) -> list[Service]:
     """All parts of this lake; external ones are in the list too and are not started."""
-    return [part.service(settings) for part in PARTS if with_stream or part is not stream]
+    left_out = ([] if with_stream else [stream]) + ([] if with_superset else [superset])
+    return [part.service(settings) for part in PARTS if part not in left_out]

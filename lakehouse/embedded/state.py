@@ -30,6 +30,7 @@ class ServiceState:
     pid: int | None
     message: str
     log: str
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,12 @@ class Snapshot:
         """The state of these children now."""
         states = {
             child.service.name: ServiceState(
-                child.state, child.service.address, child.pid, child.message, str(child.log)
+                child.state,
+                child.service.address,
+                child.pid,
+                child.message,
+                str(child.log),
+                child.service.is_optional,
             )
             for child in children
         }
@@ -52,8 +58,11 @@ class Snapshot:
 
     @property
     def is_up(self) -> bool:
-        """Whether every part is up or external."""
-        return all(one.state in ("up", "external") for one in self.services.values())
+        """Whether every part is up or external; an optional one may have failed."""
+        return all(
+            one.state in ("up", "external") or (one.is_optional and one.state == "failed")
+            for one in self.services.values()
+        )
 
 
 def state_path(settings: Settings) -> Path:

@@ -34,11 +34,21 @@ def prepare_start(settings: Settings) -> None:
 class Supervisor:
     """Runs in the foreground until told to stop; `report` hears of every change."""
 
-    def __init__(self, settings: Settings, report: Callable[[Snapshot], None], *, with_stream: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        report: Callable[[Snapshot], None],
+        *,
+        with_stream: bool = True,
+        with_superset: bool = False,
+    ) -> None:
         """Nothing is started yet."""
         self._settings = settings
         self._report = report
-        self._children = [Child(service, settings) for service in services(settings, with_stream=with_stream)]
+        self._children = [
+            Child(service, settings)
+            for service in services(settings, with_stream=with_stream, with_superset=with_superset)
+        ]
         self._stopping = threading.Event()
         self._lock = LakeLock(settings)
         self._last: Snapshot | None = None

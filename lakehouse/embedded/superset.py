@@ -1,0 +1,71 @@
+"""Superset as a child process, in its own environment; only with `shoplake up --superset`."""
+
+from __future__ import annotations
+
+import http.client
+
+import psutil
+
+from lakehouse.embedded.ports import busy_port_message
+from lakehouse.embedded.service import PROBE_SECONDS, PROJECT_ROOT, Service
+from lakehouse.errors import UsageError
+from lakehouse.settings import Settings
+
+PYTHON = PROJECT_ROOT / ".venv-superset" / "bin" / "python"
+FOLDER = PROJECT_ROOT / "superset"
+
+
+def service(settings: Settings) -> Service:
+    """Superset as the supervisor sees it. Whatever keeps it from starting, the rest of the platform goes on."""
+    return Service(
+        name="superset",
+        address_name="url",
+        address=settings.superset_url,
+        command=(str(PYTHON), str(FOLDER / "serve.py")),
+        env=environment(settings),
+        is_healthy=lambda _pid: is_alive(settings),
+        prepare=lambda: check(settings),
+        depends_on=("publisher",),
+        memory_limit_mb=settings.superset_memory_mb,
+        start_seconds=240,
+        stop_seconds=10,
+        is_optional=True,
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What Superset's processes need to know: where their files are. Times are UTC wherever it runs."""
+    return {
+        "SUPERSET_HOME": str(settings.superset_home),
+        "SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"),
+        "SHOPLAKE_SERVING_FILE": str(settings.data_dir / "serving" / "serving.duckdb"),
+        "SHOPLAKE_SUPERSET_PORT": str(settings.superset_port),
+        "PYTHONPATH": "",
+        "PYTHONWARNINGS": "ignore",
+        "TZ": "UTC",
+    }
+
+
+def check(settings: Settings) -> None:
+    """Raise UsageError with one sentence when Superset cannot start here."""
+    if not (PYTHON.parents[1] / ".installed").is_file():
+        raise UsageError("is not installed: run `make superset`")
+    free = psutil.virtual_memory().available // 2**20
+    if free < settings.superset_memory_mb:
+        raise UsageError(
+            f"needs {settings.superset_memory_mb} MB of memory, and {free} MB are free: end other programs"
+        )
+    if message := busy_port_message("SHOPLAKE_SUPERSET_PORT", settings.superset_port):
+        raise UsageError(f"cannot start. {message.rstrip('.')}")
+
+
+def is_alive(settings: Settings) -> bool:
+    """Whether Superset says that it lives."""
+    connection = http.client.HTTPConnection("127.0.0.1", settings.superset_port, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,77 @@
+"""The process that keeps the serving file up to date: `python -m lakehouse.publishing`, supervised as `publisher`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.settings import Settings, load_settings
+from lakehouse.sql import SqlReader, connect
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Publish what changed, then wait for the shortest interval between publishes; until it is ended.
+
+    Ending it at any moment is safe: a publish counts when its file takes the place of the last one.
+    """
+    from lakehouse.delta_log import DeltaLog
+    from lakehouse.serving import Publisher
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = load_settings()
+    with connect(settings) as reader:
+        publisher = Publisher(settings, reader, DeltaLog(settings), lambda: gate(reader))
+        while True:
+            begin = time.monotonic()
+            message = _publish(publisher)
+            _tell(settings, message, seconds=round(time.monotonic() - begin, 3))
+            time.sleep(max(0.0, settings.publish_seconds - (time.monotonic() - begin)))
+
+
+def gate(reader: SqlReader) -> dict[str, list[str]]:
+    """The tables whose newest state must not be published, with the expectations that say so."""
+    if importlib.util.find_spec("quality.gate") is None:
+        return {}
+    blocked: dict[str, list[str]] = importlib.import_module("quality.gate").blocked(reader)
+    return blocked
+
+
+def _publish(publisher: Any) -> str:
+    """Publish once; what went wrong, in one sentence, or nothing. It is tried again after the interval."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        if changed := publisher.publish():
+            log.info("published %s", ", ".join(changed))
+    except (ShoplakeError, BotoCoreError, ClientError, OSError) as error:
+        log.warning("%s", error)
+        return str(error)
+    return ""
+
+
+def _tell(settings: Settings, message: str, seconds: float) -> None:
+    """Write down that the process lives, and how its last look went."""
+    path = settings.run_dir / "publisher.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "pid": os.getpid(),
+        "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "message": message,
+    }
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(state))
+    aside.replace(path)
+
+
+if __name__ == "__main__":
+    main()
