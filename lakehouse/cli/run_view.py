@@ -63,8 +63,12 @@ def text_of(progress: Mapping[str, Any]) -> str:
 def print_outcome(run: Mapping[str, Any]) -> None:
     """How a run ended: its result on standard output, or on standard error why not."""
     if run["state"] == "succeeded":
-        facts = " · ".join(f"{name} [bold]{escape(_short(value))}[/]" for name, value in (run["result"] or {}).items())
-        Console(soft_wrap=True).print(f"[green]✓[/] {run['job']}: {facts}", highlight=False)
+        console, result = Console(soft_wrap=True), run["result"] or {}
+        told = {name: value for name, value in result.items() if value is not None and not isinstance(value, Mapping)}
+        facts = " · ".join(f"{name} [bold]{escape(str(value))}[/]" for name, value in told.items())
+        console.print(f"[green]✓[/] {run['job']}: {facts}", highlight=False)
+        for table, what in (result.get("tables") or {}).items():
+            console.print(f"  {table}: {escape(_short(what))}", highlight=False)
         return
     why = (run["error"] or {}).get("message") or ""
     console = Console(stderr=True, soft_wrap=True)

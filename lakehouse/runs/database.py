@@ -101,7 +101,10 @@ class _Turn:
 
 
 def _sqlite(url: str) -> Engine:
-    Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
+    path = Path(make_url(url).database or "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name not in ("", ":memory:") and not path.exists():
+        path.touch(mode=0o600)  # it holds the keys that sign tokens; SQLite gives its other files the same mode
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
 
     @event.listens_for(engine, "connect")

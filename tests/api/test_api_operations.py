@@ -209,6 +209,12 @@ def test_the_operator_key_is_for_this_user_only_and_is_kept(tmp_path):
     assert path.read_text() not in (first, "spoilt") and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_the_database_with_its_signing_keys_is_for_this_user_only(api: ServedApi):
+    files = list(api.settings.data_dir.glob("registry.sqlite3*"))
+    assert len(files) >= 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files if path.suffix != ".sqlite3-turn"} == {0o600}
+
+
 def test_the_connections_are_bounded(tmp_path):
     with served(tmp_path, api_max_connections=10) as api:
         held = [socket.create_connection(("127.0.0.1", api.settings.api_port)) for _ in range(10)]

@@ -105,7 +105,7 @@ def test_the_scripts_print_the_result(shop: Shop, environment: dict[str, str]) -
         told = json.loads(run_block(shop, environment, "bash", text))
         result = told.get("result", told)
         (expected,) = shop.ask("select count(*) as n from gold.cohort_retention where timezone = 'UTC'")
-        assert result["rows_written"] == expected["n"] > 0
+        assert result["tables"]["gold.cohort_retention"]["rows"] == expected["n"] > 0
 
 
 def test_everything_is_ready(client: httpx.Client) -> None:
@@ -148,6 +148,7 @@ def test_a_killed_api_comes_back_and_no_run_is_lost_or_doubled(shop: Shop, clien
                 answer = client.post("/v1/jobs/cohort_retention/runs", json={}, headers={"Idempotency-Key": key})
             except httpx.HTTPError:
                 return False
+            assert answer.status_code in (202, 503), answer.text
             if answer.status_code == 202:
                 assert started.setdefault(key, answer.json()["id"]) == answer.json()["id"]
             return answer.status_code == 202
@@ -157,7 +158,6 @@ def test_a_killed_api_comes_back_and_no_run_is_lost_or_doubled(shop: Shop, clien
     before = {run["id"] for run in client.get("/v1/runs", params={"limit": 200}).json()["items"]}
     for kill in range(3):
         start(f"kill-{kill}-a")
-        start(f"kill-{kill}-b")
         pid = status(shop.settings)["api"]["pid"]
         os.kill(pid, signal.SIGKILL)
         start(f"kill-{kill}-a")  # again: the same run
@@ -166,15 +166,15 @@ def test_a_killed_api_comes_back_and_no_run_is_lost_or_doubled(shop: Shop, clien
     assert {run["state"] for run in ended.values()} == {"succeeded"}
     assert {run["attempt"] for run in ended.values()} == {1}, "a crash of the API is none of a run's business"
     made = {run["id"] for run in client.get("/v1/runs", params={"limit": 200}).json()["items"]} - before
-    assert made == set(started.values()) and len(made) == 9
+    assert made == set(started.values()) and len(made) == 6
     spans = sorted((run["started_at"], run["finished_at"]) for run in ended.values())
     assert all(end <= next_start for (_, end), (next_start, _) in itertools.pairwise(spans)), "no overlap"
 
 
 def test_a_warm_run_starts_within_two_seconds(client: httpx.Client) -> None:
-    """From the request to running, as the registry's clock tells; the best of five decides, not the machine's mood."""
+    """From the request to running, as the registry's clock tells; the better of two decides, not the machine's mood."""
     waits = []
-    for _ in range(5):
+    for _ in range(2):
         run_id = client.post("/v1/jobs/cohort_retention/runs", json={}).json()["id"]
         run = wait_for(client, run_id)
         created, begun = (datetime.fromisoformat(run[name]) for name in ("created_at", "started_at"))
