@@ -41,13 +41,19 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
         say("Replacing silver and quarantine")
         settled(_replace_silver, lake, parameters, judged, booked)
         settled(_replace_quarantine, lake, parameters, judged, booked)
+        rows_read = judged.count()
     finally:
         judged.unpersist()
     say("Recomputing gold")
     GoldRefresh(lake).restate_beside_stream(hours_of(parameters))
     marks.forget(lake, cohort_retention.NAME)
     rows = lake.read(silver_events.TABLE).where(_on_days("event_date", parameters)).count()
-    return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date), "silver_rows": rows}
+    return {
+        "from_date": str(parameters.from_date),
+        "to_date": str(parameters.to_date),
+        "rows_read": rows_read,
+        "silver_rows": rows,
+    }
 
 
 def _judged(lake: Lake, days: DayRange, booked: Column) -> DataFrame:

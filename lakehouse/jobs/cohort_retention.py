@@ -46,8 +46,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     newest = lake.read(silver_events.TABLE).agg(F.max("processed_at").alias("newest")).collect()[0]["newest"]
     days = _changed_days(lake, zone, mark)
     say(f"Reading {len(days)} changed days of silver")
-    if days:
-        _update_user_days(lake, zone, days)
+    rows_read = _update_user_days(lake, zone, days) if days else 0
     say("Computing the cohorts")
     activity = lake.read(user_days.TABLE).where(F.col("timezone") == zone)
     cells = retention.cohort_retention(activity, parameters.as_of, zone, datetime.now(UTC))
@@ -55,7 +54,13 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     if newest is not None:
         marks.move(lake, NAME, zone, newest)
     written = lake.read(retention.TABLE).where(F.col("timezone") == zone).count()
-    return {"as_of": str(parameters.as_of), "timezone": zone, "changed_days": len(days), "rows_written": written}
+    return {
+        "as_of": str(parameters.as_of),
+        "timezone": zone,
+        "changed_days": len(days),
+        "rows_read": rows_read,
+        "cells": written,
+    }
 
 
 def _changed_days(lake: Lake, zone: str, mark: datetime | None) -> list[date]:
@@ -66,10 +71,11 @@ def _changed_days(lake: Lake, zone: str, mark: datetime | None) -> list[date]:
     return sorted(row["day"] for row in silver.select(day).distinct().collect())
 
 
-def _update_user_days(lake: Lake, zone: str, days: list[date]) -> None:
-    """Recompute the activity of these local days from the UTC days that they can touch."""
+def _update_user_days(lake: Lake, zone: str, days: list[date]) -> int:
+    """Recompute the activity of these local days from the UTC days that they can touch; how many events those have."""
     near = sorted({day + timedelta(days=shift) for day in days for shift in (-1, 0, 1)})
     events = lake.read(silver_events.TABLE).where(F.col("event_date").isin(near))
     activity = user_days.user_days(events, zone).where(F.col("activity_date").isin(days))
     on_days = clock.sql_on_days("activity_date", days)
     lake.replace(user_days.TABLE, activity, f"timezone = '{zone}' AND {on_days}")
+    return events.count()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+from pyspark.sql import functions as F
+
 from gold import fraud
 from gold import top_products as top
 from lakehouse import hours as clock
 from lakehouse.gold_refresh import HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.lake import Lake
+from silver import events as silver_events
 
 Parameters = DayRange
 TOP_PRODUCTS_WRITES = (top.HOURLY,)
@@ -29,11 +32,18 @@ def top_products(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     say(f"Ranking {parameters.from_date} to {parameters.to_date}")
     tables = tuple(entry for entry in HOURLY_TABLES if entry[0] is top.HOURLY)
     GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=tables, with_flags=False)
-    return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date)}
+    return _figures(lake, parameters)
 
 
 def fraud_scan(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     """Recompute `gold.fraud_flags`."""
     say(f"Scanning {parameters.from_date} to {parameters.to_date}")
     GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=(), with_flags=True)
-    return {"from_date": str(parameters.from_date), "to_date": str(parameters.to_date)}
+    return _figures(lake, parameters)
+
+
+def _figures(lake: Lake, days: DayRange) -> dict[str, Any]:
+    """What a run tells: its range, and the events in it."""
+    in_range = F.col("event_date").between(F.lit(days.from_date), F.lit(days.to_date))
+    rows = lake.read(silver_events.TABLE).where(in_range).count()
+    return {"from_date": str(days.from_date), "to_date": str(days.to_date), "rows_read": rows}

@@ -10,8 +10,11 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.settings import load_settings
 
 
-def main() -> int:
-    """Run until told to stop. The last line of the output is the reason of a failure."""
+def main(module: str = "lakehouse.runs") -> int:
+    """Run until told to stop; workers are started as `python -m module`.
+
+    The last line of the output is the reason of a failure.
+    """
     parser = argparse.ArgumentParser(prog="python -m lakehouse.runs", description=__doc__)
     parser.add_argument("--worker", metavar="NAME", help="be one worker process of this name")
     parser.add_argument("--ready", type=int, metavar="FD", help="where to tell that the worker is warm")
@@ -20,7 +23,7 @@ def main() -> int:
         if given.worker is None:
             from lakehouse.runs.supervisor import Supervisor
 
-            Supervisor(load_settings()).run()
+            Supervisor(load_settings(), module).run()
         else:
             from lakehouse.runs.worker import Worker
 

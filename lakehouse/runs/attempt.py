@@ -215,7 +215,8 @@ class Attempt:
     def _interrupt(self) -> None:
         if self._spark is not None:
             with contextlib.suppress(Exception):  # it is tried again at the next beat
-                self._spark.interruptAll()
+                if operations := self._spark.interruptAll():
+                    log.warning("interrupted in Spark", operations=" ".join(operations))
 
     def _end_hard(self) -> None:
         """The job does not listen: kill its Spark work for good, write down its end, and end this process with it."""

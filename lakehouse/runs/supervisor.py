@@ -35,7 +35,7 @@ log = structlog.get_logger()
 class Member:
     """One worker process. Its name is new at each start, so that a name stands for one process for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
         """Starts it."""
         self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.started = time.monotonic()
@@ -43,7 +43,7 @@ class Member:
         self._ready, theirs = os.pipe()
         os.set_blocking(self._ready, False)
         self.process = subprocess.Popen(
-            (sys.executable, "-m", "lakehouse.runs", "--worker", self.name, "--ready", str(theirs)),
+            (sys.executable, "-m", module, "--worker", self.name, "--ready", str(theirs)),
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs,),
         )
@@ -66,10 +66,10 @@ class Member:
 class Supervisor:
     """Runs until SIGTERM or SIGINT. Several may share a registry, on several machines."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Brings the registry's tables up to date."""
+    def __init__(self, settings: Settings, module: str = "lakehouse.runs") -> None:
+        """Brings the registry's tables up to date. Workers are started as `python -m module`."""
         RunLog(settings)
-        self._settings = settings
+        self._settings, self._module = settings, module
         self._registry = RunRegistry.open(settings)
         self._claims = Claims(self._registry)
         self._members: list[Member] = []
@@ -111,7 +111,7 @@ class Supervisor:
             if now - member.started < QUICK_DEATH_SECONDS:
                 self._not_before = now + QUICK_DEATH_SECONDS / 4
         while len(self._members) < self._settings.max_parallel_runs and now >= self._not_before:
-            self._members.append(Member())
+            self._members.append(Member(self._module))
 
     def _care(self) -> None:
         """What may take its time, in a thread of its own."""

@@ -1,0 +1,358 @@
+"""Runs on a whole platform: they end, are stopped in Spark too, and survive kill -9 of whatever carries them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lakehouse.embedded.service import child_environment
+from lakehouse.embedded.state import status
+from lakehouse.embedded.testing import platform
+from lakehouse.jobs import JOBS, Job
+from lakehouse.lake import Lake
+from lakehouse.runs.records import Run
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.states import MOVES, State
+from lakehouse.session import SparkAway, connect
+from lakehouse.settings import Settings
+from lakehouse.sql import connect as open_sql
+from producer.publish import publish
+from producer.simulator.engine import simulate
+from producer.simulator.options import SimulationOptions
+from tests.support import job_worker
+from tests.support.job_worker import SCRATCH
+
+pytestmark = pytest.mark.e2e
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A platform with its stream and workers, and some events in it."""
+    with platform(tmp_path_factory.mktemp("runs"), stream=True) as made:
+        options = SimulationOptions(now_ms=int(time.time() * 1000), seed=5, history_ms=5 * DAY_MS, history_events=2_000)
+        sent = publish(simulate(options), made).acked
+
+        def is_read() -> bool:
+            with open_sql(made) as reader:
+                return reader.query("select count(*) as rows from bronze.events")[0]["rows"] == sent
+
+        eventually(is_read, 240, "everything is in bronze")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lake(settings: Settings) -> Iterator[Lake]:
+    spark = connect(settings)
+    yield Lake(spark, settings)
+    spark.stop()
+
+
+@dataclass
+class Service:
+    """A worker service of our own, with a registry of its own, on the platform's Spark."""
+
+    settings: Settings
+    registry: RunRegistry
+    process: subprocess.Popen[bytes]
+
+    def family(self) -> list[psutil.Process]:
+        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+
+@contextlib.contextmanager
+def service(settings: Settings, folder: Path) -> Iterator[Service]:
+    own = settings.model_copy(update={"data_dir": folder / "own", "database_url": f"sqlite:///{folder}/own.sqlite3"})
+    own.data_dir.mkdir(parents=True, exist_ok=True)
+    registry = RunRegistry.open(own, job_worker.JOBS)
+    with (folder / f"worker-{time.monotonic_ns()}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.job_worker"],
+            env={**child_environment(own), "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Service(own, registry, process)
+    finally:
+        process.terminate()
+        process.wait(30)
+        registry.close()
+
+
+@pytest.fixture
+def own(settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    with service(settings, tmp_path) as made:
+        yield made
+
+
+def eventually(holds: Callable[[], Any], seconds: float, what: str) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def submit(registry: RunRegistry, job: Job, **parameters: str) -> Run:
+    return registry.submit(job, job.parse(parameters), caller="test").run
+
+
+def look(registry: RunRegistry, run: Run) -> Run:
+    found = registry.get(run.id)
+    assert found is not None
+    return found
+
+
+def wait_for(registry: RunRegistry, run: Run, holds: Callable[[Run], Any], seconds: float = 120) -> Run:
+    def found() -> Run | None:
+        now = look(registry, run)
+        return now if holds(now) else None
+
+    try:
+        return eventually(found, seconds, f"{run.job} {run.id}")
+    except AssertionError as error:
+        error.add_note(f"{look(registry, run)}\n{registry.events(run.id)}\n{registry.logs(run.id)}")
+        raise
+
+
+def ended(registry: RunRegistry, run: Run, seconds: float = 180) -> Run:
+    return wait_for(registry, run, lambda now: now.is_terminal, seconds)
+
+
+def does(doing: str) -> Callable[[Run], bool]:
+    return lambda run: run.state == State.running and bool(run.progress) and run.progress["doing"] == doing
+
+
+def lived_legally(registry: RunRegistry, run: Run) -> None:
+    told = [event.state for event in registry.events(run.id) if event.kind == "state"]
+    assert all(to in MOVES[before] for before, to in itertools.pairwise(told))
+
+
+def operations(settings: Settings, session_id: str) -> dict[str, str]:
+    """Spark's own word on the operations of a session."""
+    spark = connect(settings, session_id, patience=1)
+    statuses = spark.client._get_operation_statuses().operation_statuses  # type: ignore[attr-defined]
+    spark.client.close()
+    kind = type(statuses[0]).OperationState if statuses else None
+    return {one.operation_id: kind.Name(one.state) for one in statuses}
+
+
+def is_closed(settings: Settings, session_id: str | None) -> bool:
+    """Whether Spark says that the session has been closed for good."""
+    with pytest.raises(SparkAway) as refusal:
+        connect(settings, session_id, patience=1)
+    return "SESSION_CLOSED" in str(refusal.value.__cause__)
+
+
+def versions(lake: Lake, run: Run) -> list[int]:
+    """Versions of the scratch table that carry the run's mark."""
+    history = lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.path(SCRATCH)}`").collect()
+    return sorted(row["version"] for row in history if row["userMetadata"] == f"run:{run.id}")
+
+
+# The platform's own workers
+
+
+def test_a_run_ends_with_its_result(settings: Settings, lake: Lake) -> None:
+    registry = RunRegistry.open(settings)
+    run = ended(registry, submit(registry, JOBS["cohort_retention"], timezone="UTC"))
+    assert run.state == State.succeeded and run.error is None and run.result is not None, run.error
+    assert run.result["changed_days"] > 3 and run.result["rows_read"] > 1_000
+    tables = run.result["tables"]
+    assert set(tables) == {"gold.user_days", "gold.cohort_retention", "ops.marks"}
+    assert run.result["rows_written"] == sum(table["rows"] for table in tables.values()) > 0
+    history = lake.spark.sql(f"DESCRIBE HISTORY delta.`s3a://{settings.bucket}/gold/cohort_retention`").collect()
+    marked = sorted(row["version"] for row in history if row["userMetadata"] == f"run:{run.id}")
+    assert tables["gold.cohort_retention"]["versions"] == marked != []
+    assert 0 < run.result["duration_seconds"] < 180
+    kinds = {event.kind for event in registry.events(run.id)}
+    assert kinds == {"state", "progress"}
+    told = [event.data for event in registry.events(run.id) if event.kind == "progress"]
+    assert max(one["tasks_done"] for one in told if one and "tasks_done" in one) > 0
+    assert "Computing the cohorts" in [line.message for line in registry.logs(run.id)]
+    lived_legally(registry, run)
+
+
+def test_the_stream_stops_and_starts_by_a_job(settings: Settings) -> None:
+    registry = RunRegistry.open(settings)
+
+    def do(action: str) -> dict[str, Any]:
+        run = ended(registry, submit(registry, JOBS["stream"], action=action))
+        assert run.state == State.succeeded and run.result, run.error
+        return run.result
+
+    before = do("status")
+    assert before["state"] == "running" and before["lag"] == 0 and before["offsets"]
+    pid = status(settings)["stream"]["pid"]
+    assert do("stop")["state"] == "stopped"
+    options = SimulationOptions(now_ms=int(time.time() * 1000), seed=6, history_ms=DAY_MS, history_events=300)
+    sent = publish(simulate(options), settings).acked
+    stopped = do("status")
+    assert (stopped["state"], stopped["lag"], stopped["offsets"]) == ("stopped", sent, before["offsets"])
+    assert status(settings)["stream"]["state"] == "up" and status(settings)["stream"]["pid"] == pid
+    assert do("start")["state"] == "running"
+    eventually(lambda: status(settings)["stream"]["lag"] == 0, 120, "the stream has caught up")
+    assert status(settings)["stream"]["pid"] == pid
+
+
+# kill -9
+
+
+def worker_pids(settings: Settings) -> dict[str, int]:
+    return json.loads((settings.run_dir / "worker.json").read_text())["workers"]  # type: ignore[no-any-return]
+
+
+def busy(registry: RunRegistry) -> Run:
+    """A run of a real job that works in Spark now."""
+    run = submit(registry, JOBS["maintenance"])
+    return wait_for(registry, run, lambda now: now.progress and now.progress["step"] >= 3)
+
+
+def test_a_killed_worker_doubles_and_loses_nothing(settings: Settings) -> None:
+    registry = RunRegistry.open(settings)
+    run = busy(registry)
+    os.kill(worker_pids(settings)[run.worker or ""], signal.SIGKILL)
+    wait_for(registry, run, lambda now: now.attempt == 2 or now.is_terminal, 30)
+    assert is_closed(settings, run.session_id)
+    done = ended(registry, run)
+    assert (done.state, done.attempt) == (State.succeeded, 2), done.error
+    lived_legally(registry, run)
+
+
+def test_a_killed_worker_service_comes_back(settings: Settings) -> None:
+    registry = RunRegistry.open(settings)
+    run = busy(registry)
+    for pid in (status(settings)["worker"]["pid"], worker_pids(settings)[run.worker or ""]):
+        os.kill(pid, signal.SIGKILL)
+    done = ended(registry, run)
+    assert (done.state, done.attempt) == (State.succeeded, 2), done.error
+    eventually(lambda: status(settings)["worker"]["state"] == "up", 60, "the workers are up again")
+
+
+def test_a_killed_spark_server_doubles_and_loses_nothing(settings: Settings) -> None:
+    registry = RunRegistry.open(settings)
+    run = busy(registry)
+    waiting = submit(registry, JOBS["cohort_retention"], timezone="UTC")
+    before = status(settings)["spark"]["pid"]
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: status(settings)["spark"]["pid"] not in (None, before), 60, "Spark is started again")
+    eventually(lambda: status(settings)["spark"]["state"] == "up", 120, "Spark is up again")
+    wait_for(registry, run, lambda now: now.attempt == 2 or now.is_terminal, 60)
+    done = ended(registry, run, 300)
+    assert (done.state, done.attempt) == (State.succeeded, 2), done.error
+    assert ended(registry, waiting, 300).state == State.succeeded
+    lived_legally(registry, run)
+
+
+# Jobs that behave badly, in a worker service of our own
+
+
+def test_cancel_stops_the_work_in_spark(own: Service, lake: Lake) -> None:
+    lake.create_tables([SCRATCH])
+    before = lake.read(SCRATCH).count()
+    run = wait_for(own.registry, submit(own.registry, job_worker.JOBS["endless"]), does("Writing without end"))
+    session = run.session_id or ""
+
+    def running() -> list[str]:
+        return [one for one, state in operations(own.settings, session).items() if state.endswith("_RUNNING")]
+
+    operation = eventually(running, 60, "Spark works on it")[0]
+    asked = time.monotonic()
+    assert own.registry.cancel(run.id, "enough").state == State.cancelling
+    done = ended(own.registry, run, 30)
+    print(f"cancelled after {time.monotonic() - asked:.2f} s")
+    assert done.state == State.cancelled and done.error is None and done.attempt == 1
+    interrupted = [line.fields for line in own.registry.logs(run.id) if line.message == "interrupted in Spark"]
+    assert interrupted and operation in (interrupted[0] or {})["operations"]
+    assert is_closed(own.settings, session)
+    assert versions(lake, run) == [] and lake.read(SCRATCH).count() == before
+    lived_legally(own.registry, run)
+
+
+def test_a_run_that_takes_too_long_fails(own: Service, lake: Lake) -> None:
+    run = ended(own.registry, submit(own.registry, job_worker.JOBS["short"]))
+    assert run.state == State.failed and run.error is not None
+    assert run.error["code"] == "timeout" and "4 s" in run.error["message"] and run.attempt == 1
+    assert is_closed(own.settings, run.session_id) and versions(lake, run) == []
+
+
+def test_a_job_that_does_not_listen_is_ended_with_its_process(own: Service) -> None:
+    run = wait_for(own.registry, submit(own.registry, job_worker.JOBS["deaf"]), does("Not listening"))
+    pid = worker_pids(own.settings)[run.worker or ""]
+    own.registry.cancel(run.id, "enough")
+    assert ended(own.registry, run, 60).state == State.cancelled
+    eventually(lambda: not psutil.pid_exists(pid), 30, "its process has gone")
+    eventually(lambda: len(worker_pids(own.settings)) == 2, 30, "another has taken its place")
+    assert ended(own.registry, submit(own.registry, job_worker.JOBS["wrong"])).state == State.failed
+
+
+def test_what_may_pass_is_tried_again_and_what_will_not_is_not(own: Service, tmp_path: Path) -> None:
+    flaky = submit(own.registry, job_worker.JOBS["flaky"], gate=str(tmp_path / "marker"))
+    wrong = submit(own.registry, job_worker.JOBS["wrong"])
+    done = ended(own.registry, flaky)
+    assert (done.state, done.attempt) == (State.succeeded, 2)
+    failed = ended(own.registry, wrong)
+    assert (failed.state, failed.attempt) == (State.failed, 1)
+    assert failed.error == {"code": "wrong_use", "message": "There is nothing on that day."}
+
+
+def test_a_worker_that_ends_gives_its_run_back(settings: Settings, tmp_path: Path, lake: Lake) -> None:
+    gate = tmp_path / "gate"
+    with service(settings, tmp_path) as first:
+        run = submit(first.registry, job_worker.JOBS["gated"], gate=str(gate))
+        wait_for(first.registry, run, does("Waiting at the gate"))
+        first.process.terminate()
+        assert first.process.wait(30) == 0
+        assert look(first.registry, run).state == State.queued
+    gate.touch()
+    with service(settings, tmp_path) as second:
+        done = ended(second.registry, run)
+        assert (done.state, done.attempt) == (State.succeeded, 2)
+        assert len(versions(lake, run)) == 1 and done.result is not None
+        assert done.result["tables"] == {"test.scratch": {"versions": versions(lake, run), "rows": 1}}
+
+
+def test_a_worker_taken_for_dead_can_write_no_more(settings: Settings, tmp_path: Path, lake: Lake) -> None:
+    """It is stopped, not killed: when it goes on, its run is another's and has been written once."""
+    gate = tmp_path / "gate"
+    with service(settings, tmp_path) as first:
+        run = submit(first.registry, job_worker.JOBS["gated"], gate=str(gate))
+        run = wait_for(first.registry, run, does("Waiting at the gate"))
+        frozen = first.family()
+        for process in frozen:
+            process.suspend()
+        try:
+            with service(settings, tmp_path) as second:
+                taken = wait_for(second.registry, run, lambda now: now.attempt == 2, 60)
+                assert taken.worker != run.worker and is_closed(settings, run.session_id)
+                gate.touch()
+                assert ended(second.registry, run).state == State.succeeded
+                for process in frozen:
+                    process.resume()
+                said = f'"run lost", "run": "{run.id}"'
+
+                def has_noticed() -> bool:
+                    logs = [path.read_text() for path in tmp_path.glob("worker-*.log")]
+                    return any("run lost" in text for text in logs)
+
+                eventually(has_noticed, 60, said)
+                assert len(versions(lake, run)) == 1
+                assert look(second.registry, run).attempt == 2
+        finally:
+            for process in frozen:
+                with contextlib.suppress(psutil.Error):
+                    process.resume()
