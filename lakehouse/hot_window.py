@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse import hours as clock
 from lakehouse.lake import Lake
 from silver import events as silver_events
 
@@ -62,6 +63,10 @@ class HotWindow:
         if frontier_at(now) > self.complete_from:
             self.complete_from = frontier_at(now)
             self._pieces = [(9, self._keep(self.events()))]
+
+    def before(self, hours: set[int]) -> set[int]:
+        """Those of the clock hours that lie before the window."""
+        return {hour for hour in hours if hour < clock.number_of(self.complete_from)}
 
     def _keep(self, frame: DataFrame) -> DataFrame:
         is_inside = (F.col("event_date") >= F.lit(self.complete_from.date())) & (

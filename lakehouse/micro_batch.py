@@ -6,33 +6,25 @@ already holds is recognised by its coordinates, gold is recomputed from silver, 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
-from gold.fraud_rules import CONTEXT
 from lakehouse import batches, recovery
 from lakehouse import hours as clock
-from lakehouse.gold_refresh import GoldRefresh
 from lakehouse.hot_window import HotWindow
 from lakehouse.housekeeping import Housekeeping
 from lakehouse.lake import Lake, Transaction
 from lakehouse.literals import varying
+from lakehouse.live_gold import LiveGold
 from lakehouse.settings import Settings
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
-
-IDLE_REFRESH_SECONDS = 10.0
-LATE_REFRESH_SECONDS = 15.0
-STRAGGLER_MINUTES = 10
-STRAGGLER_SECONDS = 60.0
-"""Events this much older than now widen a fraud scan, which makes it dearer: they wait for the next wide one."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +93,7 @@ class MicroBatch:
         for written in (*raw, remembered):
             written.result()
 
-        untellable = {moment for moment in summary.moments if moment < self._tellable_from()}
-        self._scan_from |= set(summary.moments) - untellable
-        self._add_late({clock.number_of(moment) for moment in untellable})
-        self._refresh_gold(summary.hours, now)
+        self._gold.after_batch(summary.hours, summary.moments, now)
         self._append_book(judged, marks, batch_id, now)
         self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
 
@@ -113,31 +102,11 @@ class MicroBatch:
         if not self._is_ready:
             lake = Lake(source.sparkSession, self._settings)
             self._lake, self._hot = lake, HotWindow(lake, now)
-            self._gold, self._housekeeping = GoldRefresh(lake), Housekeeping(lake)
+            self._gold, self._housekeeping = LiveGold(lake, self._hot, now), Housekeeping(lake)
             self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
-            self._touched = {clock.number_of(self._hot.complete_from) + n for n in range(3)}
-            self._late = recovery.late_hours(lake, self._tellable_from())
-            self._late_since = self._refreshed = time.monotonic()
-            self._closed_through = self._closed_hour(now)
-            self._unscanned: set[int] = set()
-            self._scan: Future[None] | None = None
-            self._scan_due, self._wide_scan = 0.0, -STRAGGLER_SECONDS
-            self._scan_from = {self._tellable_from()}
             self._is_ready = True
         self._hot.advance(now)
-        untellable = {moment for moment in self._scan_from if moment < self._tellable_from()}
-        self._scan_from -= untellable
-        self._add_late({clock.number_of(moment) for moment in untellable})
-
-    def _tellable_from(self) -> datetime:
-        """From when on the hot window can tell flags: they depend on what came before them."""
-        return self._hot.complete_from + CONTEXT
-
-    def _add_late(self, hours: set[int]) -> None:
-        """Remember hours to restate from silver; the first one starts the clock."""
-        if hours and not self._late:
-            self._late_since = time.monotonic()
-        self._late |= hours
+        self._gold.advance()
 
     def _in_background(self, work: Callable[..., None], *args: object) -> Future[None]:
         return self._pool.submit(work, *args)
@@ -176,7 +145,7 @@ class MicroBatch:
         candidates = deduplicate.valid(judged)
         repeated = deduplicate.repeated_within(candidates).withColumn("is_same_record", F.lit(False))
         found = repeated.unionByName(deduplicate.known_among(candidates, self._hot.events()))
-        late = clock.ranges_of(self._late_hours(summary.hours))
+        late = clock.ranges_of(self._hot.before(summary.hours))
         if late:
             days = clock.on_dates(late)
             older = self._lake.read(silver_events.TABLE).where(days & clock.within(late))
@@ -184,76 +153,9 @@ class MicroBatch:
         coordinates = found.groupBy(*deduplicate.COORDINATES).agg(F.bool_and("is_same_record").alias("is_same_record"))
         return coordinates.coalesce(1).localCheckpoint(eager=True)
 
-    def _late_hours(self, hours: set[int]) -> set[int]:
-        """The hours that lie before the hot window."""
-        return {hour for hour in hours if hour < clock.number_of(self._hot.complete_from)}
-
-    def _refresh_gold(self, hours: set[int], now: datetime) -> None:
-        """Live hours now; older hours together, a few seconds later, because each costs a look into silver."""
-        self._touched |= hours | set(range(self._closed_through + 1, self._closed_hour(now) + 1))
-        late = self._late_hours(self._touched)
-        self._add_late(late)
-        self._touched -= late
-        self._gold.live(self._hot.events(), self._touched, now)
-        self._unscanned |= self._touched
-        self._touched, self._closed_through, self._refreshed = set(), self._closed_hour(now), time.monotonic()
-        self._scan_for_fraud(now)
-        self._restate_late(now)
-
-    def _scan_for_fraud(self, now: datetime) -> None:
-        """Flags are a few seconds behind the counts: one scan at a time, beside the batches, at most a third of
-        the time. A failed scan ends the stream, and the restarted one scans the whole window."""
-        if self._scan is not None:
-            if not self._scan.done():
-                return
-            self._scan.result()
-        self._unscanned -= self._late_hours(self._unscanned)
-        is_wanted = bool(self._unscanned) or (bool(self._scan_from) and self._wide_is_due())
-        if is_wanted and not self._late_is_due() and time.monotonic() >= self._scan_due:
-            emit_from, hours = self._next_scan(now), self._unscanned
-            self._scan = self._in_background(self._fraud, self._hot.events(), emit_from, hours, now)
-            self._unscanned = set()
-
-    def _next_scan(self, now: datetime) -> datetime:
-        """Where the next scan begins: at the oldest new event, stragglers only now and then."""
-        recent = now - timedelta(minutes=STRAGGLER_MINUTES)
-        is_wide = self._wide_is_due()
-        chosen = [moment for moment in self._scan_from if is_wide or moment >= recent]
-        self._scan_from = set() if is_wide else {moment for moment in self._scan_from if moment < recent}
-        self._wide_scan = time.monotonic() if is_wide else self._wide_scan
-        return max(min(chosen, default=recent), self._tellable_from())
-
-    def _wide_is_due(self) -> bool:
-        return time.monotonic() - self._wide_scan >= STRAGGLER_SECONDS
-
-    def _fraud(self, hot: DataFrame, emit_from: datetime, hours: set[int], now: datetime) -> None:
-        began = time.monotonic()
-        self._gold.fraud(hot, emit_from, hours, now)
-        self._scan_due = time.monotonic() + 2 * (time.monotonic() - began)
-
-    def _restate_late(self, now: datetime) -> None:
-        """Both this and a scan write flags: it waits for its turn."""
-        if self._late_is_due() and (self._scan is None or self._scan.done()):
-            self._gold.restate(self._late, now)
-            self._late = set()
-
-    def _late_is_due(self) -> bool:
-        return bool(self._late) and time.monotonic() - self._late_since >= LATE_REFRESH_SECONDS
-
-    def _closed_hour(self, now: datetime) -> int:
-        """The newest hour that is final: ended, and the lateness setting has passed."""
-        return clock.number_of(now - timedelta(minutes=self._settings.lateness_minutes)) - 1
-
     def _idle(self, now: datetime) -> None:
-        """No events: the rolling hour moves on all the same, hours close, late hours are restated."""
         self._housekeeping.after_batch((), now)
-        self._scan_for_fraud(now)
-        self._restate_late(now)
-        if self._touched or self._closed_hour(now) > self._closed_through:
-            self._refresh_gold(set(), now)
-        elif time.monotonic() - self._refreshed >= IDLE_REFRESH_SECONDS:
-            self._gold.last_hour(self._hot.events(), now)
-            self._refreshed = time.monotonic()
+        self._gold.idle(now)
 
     def _append_book(self, judged: DataFrame, marks: DataFrame, batch_id: int, now: datetime) -> None:
         duplicates = marks.where(~F.col("is_same_record"))
@@ -262,7 +164,7 @@ class MicroBatch:
             varying(batch_id, "topic").cast("bigint").alias("batch_id"),
             F.lit(self._start.generation).alias("generation"),
             varying(now, "topic").alias("started_at"),
-            F.lit(bool(self._late)).alias("late_pending"),
+            F.lit(self._gold.has_late_hours).alias("late_pending"),
             varying(datetime.now(UTC), "topic").alias("committed_at"),
         )
         self._lake.append(batches.TABLE, rows.coalesce(1), self._transaction(batch_id))
