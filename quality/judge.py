@@ -1,0 +1,109 @@
+"""Lets Great Expectations judge what the suites measure. Nothing large is read into memory: SQL measures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quality.declaration import Expectation, Severity, Suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Measure = Callable[[str], "pd.DataFrame"]
+"""Answers one SQL statement with a frame that has the statement's columns, also when it has no rows."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one expectation. `observed` is JSON: rows looked at, and some values that are not as expected."""
+
+    table: str
+    expectation: str
+    severity: Severity
+    success: bool
+    observed: str
+    means: str
+
+
+class Judge:
+    """Great Expectations with its documents in a folder; without one nothing is kept."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Open the context; importing it takes some seconds. It is told not to report to its makers."""
+        os.environ["GX_ANALYTICS_ENABLED"] = "false"
+        import great_expectations as gx
+
+        self._gx = gx
+        if folder is None:
+            self._context: Any = gx.get_context(mode="ephemeral")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._context = gx.get_context(mode="file", project_root_dir=folder)
+        self._context.variables.progress_bars = {"globally": False}
+        self._source = self._context.data_sources.add_or_update_pandas("lake")
+
+    def judge(self, suites: Iterable[Suite], measure: Measure, days: Sequence[date] | None = None) -> list[Verdict]:
+        """Every expectation's verdict, over the given days or over everything."""
+        return [verdict for suite in suites for verdict in self._judge(suite, measure(suite.query(days)))]
+
+    def build_docs(self) -> Path:
+        """Write the documents of everything judged so far into the folder; their first page."""
+        (address,) = self._context.build_data_docs().values()
+        return Path(str(address).removeprefix("file://"))
+
+    def _judge(self, suite: Suite, frame: pd.DataFrame) -> list[Verdict]:
+        gx = self._gx
+        declared = gx.ExpectationSuite(
+            suite.name, expectations=[self._rule(suite, each) for each in suite.expectations]
+        )
+        data = self._data(suite.name)
+        definition = self._context.validation_definitions.add_or_update(
+            gx.ValidationDefinition(name=suite.name, data=data, suite=self._context.suites.add_or_update(declared))
+        )
+        found = {
+            result.expectation_config.meta["id"]: result
+            for result in definition.run(batch_parameters={"dataframe": frame}).results
+        }
+        return [
+            Verdict(
+                suite.table,
+                suite.id_of(each),
+                each.severity,
+                bool(found[suite.id_of(each)].success),
+                _observed(found[suite.id_of(each)]),
+                each.means,
+            )
+            for each in suite.expectations
+        ]
+
+    def _data(self, name: str) -> Any:
+        """What a suite measures, as Great Expectations names it; declared once per folder."""
+        if name not in {asset.name for asset in self._source.assets}:
+            self._source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("measured")
+        return self._source.get_asset(name).get_batch_definition("measured")
+
+    def _rule(self, suite: Suite, expectation: Expectation) -> Any:
+        rule = getattr(self._gx.expectations, expectation.rule)
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in expectation.options}
+        meta = {"id": suite.id_of(expectation), "severity": expectation.severity}
+        return rule(column=expectation.column, meta=meta, notes=expectation.means, **options)
+
+
+def docs_page(folder: Path) -> Path:
+    """Where the first page of the documents is, once they are built."""
+    return folder / "gx" / "uncommitted" / "data_docs" / "local_site" / "index.html"
+
+
+def _observed(result: Any) -> str:
+    figures = result.result or {}
+    return json.dumps(
+        {"rows": figures.get("element_count"), "unexpected": figures.get("partial_unexpected_list", [])[:_SHOWN]},
+        default=str,
+    )

@@ -1,0 +1,93 @@
+"""silver.events: complete, unique, within the contract, arriving, and not suddenly another shop."""
+
+from __future__ import annotations
+
+from producer.contract import EVENT_TYPES, MAX_QUANTITY, TOPIC_OF_TYPE
+from quality.declaration import Suite, between, none, one_of
+
+TABLE = "silver.events"
+_HOMES = ", ".join(f"('{name}', '{topic}')" for name, topic in TOPIC_OF_TYPE.items())
+_NEEDED = " OR ".join(
+    f"(event_type = '{kind.name}' AND {'amount' if name == 'total_amount' else name} IS NULL)"
+    for kind in EVENT_TYPES
+    for name in kind.required
+)
+
+SUITES = (
+    Suite(
+        TABLE,
+        f"""
+        SELECT count(*) - count(DISTINCT (event_id, event_date)) AS repeated_events,
+            count(*) - count(DISTINCT (topic, "partition", "offset")) AS repeated_records,
+            count(*) FILTER (event_id IS NULL OR event_type IS NULL OR user_id IS NULL OR event_time IS NULL
+                OR topic IS NULL OR "partition" IS NULL OR "offset" IS NULL) AS incomplete,
+            count(*) FILTER ({_NEEDED}) AS without_their_data,
+            count(*) FILTER ((event_type, topic) NOT IN ({_HOMES})) AS on_another_topic,
+            count(*) FILTER (price < 0 OR amount < 0 OR isinf(price) OR isinf(amount) OR isnan(price) OR isnan(amount))
+                AS impossible_amounts,
+            count(*) FILTER (quantity NOT BETWEEN 1 AND {MAX_QUANTITY} OR results_count < 0) AS impossible_counts,
+            count(*) FILTER (event_date <> event_time::DATE) AS on_another_day,
+            count(*) FILTER (event_time > kafka_timestamp + INTERVAL 1 HOUR) AS from_the_future
+        FROM silver.events WHERE {{days}}
+        """,  # noqa: S608
+        (
+            none("each_event_once", "repeated_events", "No event_id comes twice on a day."),
+            none("each_record_once", "repeated_records", "No Kafka record was accepted twice."),
+            none("is_complete", "incomplete", "Identity, type, user, time and coordinates are there."),
+            none("has_its_data", "without_their_data", "What the contract requires of a type is there."),
+            none("is_on_its_topic", "on_another_topic", "Types are known, and stand on their topic."),
+            none("amounts_are_possible", "impossible_amounts", "Prices and amounts are finite and not negative."),
+            none("counts_are_possible", "impossible_counts", "Quantities and result counts are within the contract."),
+            none("is_in_its_partition", "on_another_day", "event_date is the day of event_time."),
+            none("is_not_from_the_future", "from_the_future", "No event is an hour ahead of its record.", "warn"),
+        ),
+        day_column="event_date",
+    ),
+    Suite(
+        TABLE,
+        """
+        WITH hours AS (
+            SELECT date_trunc('hour', event_time) AS hour, count(*) AS events FROM silver.events
+            WHERE event_date >= current_date - 2 GROUP BY 1)
+        SELECT now_.hour, now_.events / before.events AS ratio FROM hours AS now_
+        JOIN hours AS before ON before.hour = now_.hour - INTERVAL 24 HOUR
+        WHERE before.events >= 100 AND now_.hour BETWEEN now() - INTERVAL 25 HOUR AND now() - INTERVAL 1 HOUR
+        """,
+        (between("volume_is_usual", "ratio", 0.1, 10, "An hour holds a tenth to ten times of the hour a day before."),),
+        part="volume",
+    ),
+    Suite(
+        TABLE,
+        "SELECT date_diff('minute', max(kafka_timestamp), now()) AS minutes FROM silver.events"
+        " WHERE event_date >= current_date - 1",
+        (between("is_fresh", "minutes", None, 60, "The newest event of two days came within the last hour."),),
+        part="freshness",
+    ),
+    Suite(
+        TABLE,
+        """
+        WITH counted AS (
+            SELECT event_type, count(*) FILTER (event_date = current_date) AS today,
+                count(*) FILTER (event_date < current_date) AS earlier
+            FROM silver.events WHERE event_date >= current_date - 7 GROUP BY 1),
+        shares AS (
+            SELECT *, today / sum(today) OVER () AS share_today, earlier / sum(earlier) OVER () AS share_earlier,
+                sum(today) OVER () >= 1000 AND sum(earlier) OVER () >= 1000 AS is_enough
+            FROM counted)
+        SELECT event_type, abs(share_today - share_earlier) AS drift FROM shares WHERE is_enough
+        """,
+        (between("types_do_not_drift", "drift", 0, 0.2, "A type's share today is within 0.2 of the week before."),),
+        part="drift",
+    ),
+    Suite(
+        TABLE,
+        "SELECT DISTINCT payment_status FROM silver.events WHERE payment_status IS NOT NULL AND {days}",
+        (
+            one_of(
+                "payment_status_is_known", "payment_status", ("approved", "declined"), "No other payment status exists."
+            ),
+        ),
+        day_column="event_date",
+        part="payments",
+    ),
+)

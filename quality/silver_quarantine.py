@@ -1,0 +1,44 @@
+"""silver.quarantine: every refused record has a known reason, once, and its status is told."""
+
+from __future__ import annotations
+
+from producer.contract import REASONS
+from quality.declaration import Suite, between, none, one_of
+
+TABLE = "silver.quarantine"
+
+SUITES = (
+    Suite(
+        TABLE,
+        """
+        SELECT count(*) - count(DISTINCT (topic, "partition", "offset")) AS repeated,
+            count(*) FILTER (topic IS NULL OR "partition" IS NULL OR "offset" IS NULL OR reason_code IS NULL
+                OR quarantined_at IS NULL) AS incomplete,
+            count(*) FILTER (status NOT IN ('open', 'resolved') OR status IS NULL
+                OR (status = 'resolved') <> (resolved_by IS NOT NULL)) AS untold
+        FROM silver.quarantine WHERE {days}
+        """,
+        (
+            none("each_record_once", "repeated", "No record is refused twice."),
+            none("is_complete", "incomplete", "Coordinates, reason and time are there."),
+            none("status_is_told", "untold", "Open, or resolved by somebody."),
+        ),
+        day_column="ingest_date",
+    ),
+    Suite(
+        TABLE,
+        "SELECT DISTINCT reason_code FROM silver.quarantine WHERE {days}",
+        (one_of("reason_is_known", "reason_code", tuple(REASONS), "The reason is in the catalogue."),),
+        day_column="ingest_date",
+        part="reasons",
+    ),
+    Suite(
+        TABLE,
+        """
+        SELECT sum(quarantined_rows) / sum(bronze_rows) AS share FROM ops.batches
+        WHERE committed_at >= now() - INTERVAL 24 HOUR HAVING sum(bronze_rows) >= 100
+        """,
+        (between("few_are_refused", "share", 0, 0.2, "At most a fifth of a day's records is refused."),),
+        part="share",
+    ),
+)
