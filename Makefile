@@ -1,20 +1,20 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-superset dashboards-import dashboards-export
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, show what comes out
 	@$(BIN)/shoplake demo
 
 test: java .venv/.installed jars ## Run all tests
 	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -m "not e2e"
+	@$(BIN)/python -m pytest -m "not e2e and not superset"
 	@echo "The whole platform ..."
-	@$(BIN)/python -m pytest -m e2e
+	@$(BIN)/python -m pytest -m "e2e and not superset"
 
 up: java .venv/.installed ## Start the platform in the background
 	@$(BIN)/shoplake up --detach
@@ -36,13 +36,26 @@ lint: .venv/.installed ## Check style and types
 bench: java .venv/.installed jars ## Measure throughput, freshness and memory
 	@$(BIN)/python -m benchmarks
 
+superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
+
+test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
+	@$(BIN)/python -m pytest -m superset
+
+dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml says
+	@$(BIN)/shoplake superset import
+
+dashboards-export: .venv/.installed ## Write what was changed in Superset into superset/*.yaml
+	@$(BIN)/shoplake superset export
+
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
 	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@cd superset && ../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@$(BIN)/python -m lakehouse.embedded.jars_lock
 
 clean: ## Remove the environment and caches of this checkout; data in .shoplake/ stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf .venv .venv-superset .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
 java:
 	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
@@ -54,3 +67,6 @@ jars: .venv/.installed
 .venv/.installed: requirements/dev.txt requirements/install.py pyproject.toml
 	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
 	@python3 requirements/install.py venv
+
+.venv-superset/.installed: .venv/.installed superset/requirements.txt superset/install.py
+	@$(BIN)/python superset/install.py

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from lakehouse.delta_log import Changes, DeltaLog
-from lakehouse.errors import ShoplakeError
+from lakehouse.serving_file import PUBLISHED, open_serving, serving_path
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
 from lakehouse.table import Table
 
 BATCH_DAYS = 2
-"""`ops.batches` grows by thousands of rows an hour; dashboards look at the last two days."""
+"""`ops.batches` grows by thousands of rows an hour; dashboards look at the last two days, `ops.recent_batches`."""
 
-PUBLISHED = "_published"
 _TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "array<string>": "VARCHAR[]"}
 _NEWEST = (
     "as_of",
@@ -36,17 +35,6 @@ _NEWEST = (
     "quarantined_at",
     "newest_at",
 )
-LOCKED: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "allow_persistent_secrets": "false",
-    "python_enable_replacements": "false",
-    "memory_limit": "512MB",
-    "threads": 2,
-}
-"""How readers open the file: no file, no network, no extension. Superset opens it the same, and locks it too."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +62,21 @@ def sources() -> list[Source]:
     """Every table of the serving file: gold without users' days, the books of operation, a summary of quarantine."""
     from lakehouse.catalog import TABLES
 
-    found = [
-        Source(
-            table.full_name,
-            table,
-            tuple(
-                (field.name, _type(field.dataType.simpleString()), field.metadata["comment"]) for field in table.schema
-            ),
-            table.grain,
-            keep=f"committed_at >= now() - INTERVAL {BATCH_DAYS} DAY" if table.full_name == "ops.batches" else "",
-        )
-        for table in TABLES
-        if table.layer in ("gold", "ops") and table.name not in ("user_days", "marks")
-    ]
-    return [*found, _quarantine_summary()]
+    chosen = [table for table in TABLES if table.layer in ("gold", "ops") and table.name not in ("user_days", "marks")]
+    return [*(_recent_batches(table) if table.name == "batches" else _whole(table) for table in chosen), _quarantine()]
 
 
-def _quarantine_summary() -> Source:
+def _whole(table: Table) -> Source:
+    columns = tuple((one.name, _type(one.dataType.simpleString()), one.metadata["comment"]) for one in table.schema)
+    return Source(table.full_name, table, columns, table.grain)
+
+
+def _recent_batches(table: Table) -> Source:
+    condition = f"committed_at >= now() - INTERVAL {BATCH_DAYS} DAY"
+    return replace(_whole(table), name="ops.recent_batches", keep=condition)
+
+
+def _quarantine() -> Source:
     from silver import quarantine
 
     columns = (
@@ -112,19 +98,6 @@ def _quarantine_summary() -> Source:
 
 def _type(spark_type: str) -> str:
     return _TYPES.get(spark_type, spark_type.upper())
-
-
-def serving_path(settings: Settings) -> Path:
-    """Where the published file is."""
-    return settings.data_dir / "serving" / "serving.duckdb"
-
-
-def open_serving(path: Path) -> duckdb.DuckDBPyConnection:
-    """A locked-down connection to the published file; duckdb.Error when there is none."""
-    connection = duckdb.connect(str(path), read_only=True, config=LOCKED)
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute("SET lock_configuration = true")
-    return connection
 
 
 class Publisher:
@@ -238,10 +211,10 @@ class Publisher:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         if changes.only_added:
             files = ", ".join(quoted_text(self._reader.address(source.delta.full_name, file)) for file in changes.files)
-            scan = f"(SELECT * FROM read_parquet([{files}], union_by_name = true){where})"
+            scan = f"(SELECT * FROM read_parquet([{files}], union_by_name = true){where})"  # noqa: S608
         else:
             address = quoted_text(self._reader.address(source.delta.full_name))
-            scan = f"(SELECT * FROM delta_scan({address}, version => {new}){where})"
+            scan = f"(SELECT * FROM delta_scan({address}, version => {new}){where})"  # noqa: S608
             target.execute(f"DELETE FROM {source.name}" + (f" WHERE {changes.condition}" if changes.condition else ""))  # noqa: S608
         rows = self._reader.arrow(source.select.format(scan=scan))
         names = [name for name, _, _ in source.columns if name in rows.column_names]
@@ -260,17 +233,6 @@ def _why(blocked: dict[str, list[str]], source: Source) -> str:
 
 def _shape(source: Source) -> tuple[tuple[str, str], ...]:
     return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in source.columns)
-
-
-def published(settings: Settings) -> list[dict[str, object]]:
-    """What is published, as rows of `_published`; raises ShoplakeError when nothing is."""
-    try:
-        with open_serving(serving_path(settings)) as connection:
-            cursor = connection.execute(f"FROM {PUBLISHED} ORDER BY table_name")
-            names = [str(column[0]) for column in cursor.description or []]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    except duckdb.Error:
-        raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.") from None
 
 
 _CREATE_PUBLISHED = f"""

@@ -119,7 +119,7 @@ class SqlReader:
             self._attach(self._forget_views(), every=True)
             return self._run(sql, missing, retry=False)
         described = cursor.description or []
-        columns = _distinct([str(column[0]) for column in described])
+        columns = distinct([str(column[0]) for column in described])
         return Result(columns, tuple(str(column[1]) for column in described), self._rows(cursor, missing))
 
     def _rows(self, cursor: duckdb.DuckDBPyConnection, missing: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -357,7 +357,7 @@ def _all_names() -> list[str]:
     return list(_grains())
 
 
-def _distinct(names: list[str]) -> tuple[str, ...]:
+def distinct(names: list[str]) -> tuple[str, ...]:
     """Column names with `_1`, `_2`, … where one comes again, so that no value hides another."""
     distinct: list[str] = []
     for name in names:

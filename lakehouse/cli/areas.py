@@ -7,7 +7,20 @@ import importlib.util
 
 import typer
 
-AREAS = ("platform", "produce", "stream", "jobs", "runs", "api", "sql", "demo")
+AREAS = (
+    "platform",
+    "produce",
+    "stream",
+    "jobs",
+    "runs",
+    "api",
+    "sql",
+    "superset",
+    "quarantine",
+    "quality",
+    "reconcile",
+    "demo",
+)
 
 
 def register(app: typer.Typer) -> None:

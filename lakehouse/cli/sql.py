@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,27 +37,45 @@ def sql(
         int | None, typer.Option(min=0, help="Most rows to print; 0 prints all. Unset: 200 in a table, else all.")
     ] = None,
     tables: Annotated[bool, typer.Option("--tables", help="List the tables and what one row of each is.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask the Delta tables, not the published file.")] = False,
 ) -> None:
     """Ask the lake: one read-only query over bronze, silver, gold and ops.
+
+    Gold is answered from what was published last, a few seconds ago; --live asks the lake itself.
 
     Example: shoplake sql "SELECT * FROM gold.top_products_hourly ORDER BY hour_start DESC, rank LIMIT 10"
     """
     from lakehouse.errors import UsageError
-    from lakehouse.settings import load_settings
 
     if tables == (query is not None):
         raise UsageError("Give a query, or --tables to list the tables; `shoplake sql --help` shows an example.")
     statement = "SHOW TABLES" if query is None else sys.stdin.read() if query == "-" else query
-    from lakehouse.sql import connect
-
-    with connect(load_settings()) as reader:
-        result = reader.stream(statement)
+    with _answer(statement, live=live) as result:
         try:
             _print(result, output, limit)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader of the pipe has seen enough; keep Python from complaining when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _answer(statement: str, *, live: bool) -> Iterator[Result]:
+    """The answer from the published file where it has the tables that are asked for, else from the lake."""
+    from lakehouse.serving_reader import reader_for
+    from lakehouse.settings import load_settings
+
+    settings = load_settings()
+    if not live and (published := reader_for(settings, statement)):
+        yield published.stream(statement)
+        return
+    from lakehouse.serving_file import serving_path
+    from lakehouse.sql import connect
+
+    if not live and not serving_path(settings).is_file():
+        print("Nothing is published yet: asking the lake itself.", file=sys.stderr)
+    with connect(settings) as reader:
+        yield reader.stream(statement)
 
 
 def _print(result: Result, output: OutputFormat, limit: int | None) -> None:

@@ -1,0 +1,47 @@
+"""Where the serving file is and how it is opened: read-only, and so that a query reaches nothing outside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.settings import Settings
+
+PUBLISHED = "_published"
+LOCKED: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+    "memory_limit": "512MB",
+    "threads": 2,
+}
+"""How readers open the file: no file, no network, no extension. Superset opens it the same, and locks it too."""
+
+
+def serving_path(settings: Settings) -> Path:
+    """Where the published file is."""
+    return settings.data_dir / "serving" / "serving.duckdb"
+
+
+def open_serving(path: Path) -> duckdb.DuckDBPyConnection:
+    """A locked-down connection to the published file; duckdb.Error when there is none."""
+    connection = duckdb.connect(str(path), read_only=True, config=LOCKED)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def published(settings: Settings) -> list[dict[str, object]]:
+    """What is published, as rows of `_published`; raises ShoplakeError when nothing is."""
+    try:
+        with open_serving(serving_path(settings)) as connection:
+            cursor = connection.execute(f"FROM {PUBLISHED} ORDER BY table_name")
+            names = [str(column[0]) for column in cursor.description or []]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    except duckdb.Error:
+        raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.") from None

@@ -1,0 +1,148 @@
+"""SQL over the serving file: read-only, locked down, answers without S3; each query sees the newest publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from lakehouse import sql_guard
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.serving_file import PUBLISHED, open_serving, serving_path
+from lakehouse.settings import Settings
+from lakehouse.sql import CHUNK, Result, distinct
+
+FORBIDDEN = frozenset(
+    (
+        "checkpoint",
+        "copy_database",
+        "current_setting",
+        "delta_scan",
+        "duckdb_extensions",
+        "duckdb_logs",
+        "duckdb_secrets",
+        "duckdb_settings",
+        "duckdb_temporary_files",
+        "duckdb_variables",
+        "force_checkpoint",
+        "from_substrait",
+        "getenv",
+        "getvariable",
+        "glob",
+        "iceberg_scan",
+        "json_execute_serialized_sql",
+        "load_aws_credentials",
+        "mysql_query",
+        "mysql_scan",
+        "parquet_bloom_probe",
+        "parquet_file_metadata",
+        "parquet_full_metadata",
+        "parquet_kv_metadata",
+        "parquet_metadata",
+        "parquet_scan",
+        "parquet_schema",
+        "parse_duckdb_log_message",
+        "postgres_query",
+        "postgres_scan",
+        "pragma_database_size",
+        "pragma_platform",
+        "pragma_storage_info",
+        "pragma_user_agent",
+        "query",
+        "query_table",
+        "read_blob",
+        "read_csv",
+        "read_csv_auto",
+        "read_json",
+        "read_json_auto",
+        "read_json_objects",
+        "read_json_objects_auto",
+        "read_ndjson",
+        "read_ndjson_auto",
+        "read_ndjson_objects",
+        "read_parquet",
+        "read_text",
+        "read_xlsx",
+        "shell",
+        "sniff_csv",
+        "sqlite_scan",
+        "st_read",
+        "which_secret",
+        "write_log",
+    )
+)
+"""Functions that reach files, networks, secrets or the configuration. All are without effect on the locked file;
+saying no at once gives a clearer message. Superset's configuration has the same list."""
+
+
+class ServingReader:
+    """Reads the published file of one lake."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self._path = path
+
+    def stream(self, sql: str) -> Result:
+        """Run one reading statement.
+
+        Raises UsageError for a statement that does more than read gold, ShoplakeError for one that fails.
+        """
+        check(sql)
+        connection = None
+        try:
+            connection = open_serving(self._path)
+            connection.execute(sql)
+        except duckdb.Error as error:
+            if connection is not None:
+                connection.close()
+            raise _plain(error) from None
+        described = connection.description or []
+        columns = distinct([str(column[0]) for column in described])
+        return Result(columns, tuple(str(column[1]) for column in described), _rows(connection))
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of one reading statement, as dictionaries."""
+        return list(self.stream(sql).dicts())
+
+    def tables(self) -> dict[str, datetime]:
+        """When each table was published, UTC."""
+        rows = self.query(f"SELECT table_name, published_at FROM {PUBLISHED}")  # noqa: S608
+        return {str(row["table_name"]): row["published_at"].replace(tzinfo=UTC) for row in rows}
+
+
+def reader_for(settings: Settings, sql: str) -> ServingReader | None:
+    """The serving file's reader when it can answer `sql`; None when nothing is published, or it names other tables."""
+    path = serving_path(settings)
+    if not path.is_file():
+        return None
+    pieces = sql_guard.tokens(sql)
+    if sql_guard.listed_layer(pieces) is not None:
+        return None
+    reader = ServingReader(path)
+    is_known = set(sql_guard.named_tables(pieces)) <= set(reader.tables())
+    return reader if is_known else None
+
+
+def check(sql: str) -> None:
+    """Raise UsageError unless `sql` is one statement that only reads tables."""
+    pieces = sql_guard.check_reading(sql)
+    for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
+        if piece.is_name and after is not None and after.value == "(" and piece.value in FORBIDDEN:
+            raise UsageError(f"{piece.value} is not allowed here: queries read the published tables only.")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    try:
+        while chunk := connection.fetchmany(CHUNK):
+            yield from chunk
+    except duckdb.Error as error:
+        raise _plain(error) from None
+    finally:
+        connection.close()
+
+
+def _plain(error: duckdb.Error) -> ShoplakeError:
+    return ShoplakeError(sql_guard.one_sentence(error))
