@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 
 import duckdb
 import pandas as pd
 import pytest
-from pyspark.sql.types import ArrayType, DataType, StructType
 
 from lakehouse.catalog import TABLES
-from lakehouse.sql_guard import LAYERS, check_reading
+from lakehouse.sql_guard import check_reading
 from quality.declaration import Suite
 from quality.judge import Judge, Verdict
 from quality.suites import SUITES
 
-SIMPLE = {"string": "VARCHAR", "int": "INTEGER", "timestamp": "TIMESTAMPTZ", "binary": "BLOB"}
 SOUND = """
 INSERT INTO silver.events BY NAME
     SELECT 'e' || n AS event_id, ['page_view', 'product_view', 'purchase'][n % 3 + 1] AS event_type,
@@ -149,26 +146,11 @@ PLANTED = {
 }
 
 
-def duckdb_type(kind: DataType) -> str:
-    if isinstance(kind, ArrayType):
-        return duckdb_type(kind.elementType) + "[]"
-    if isinstance(kind, StructType):
-        return f"STRUCT({', '.join(f'{field.name} {duckdb_type(field.dataType)}' for field in kind.fields)})"
-    return SIMPLE.get(kind.simpleString(), kind.simpleString())
-
-
 @pytest.fixture(scope="module")
-def lake() -> Iterator[duckdb.DuckDBPyConnection]:
+def lake(empty_lake: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Every declared table with sound rows; a test's changes are rolled back."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for layer in LAYERS:
-            connection.execute(f"CREATE SCHEMA {layer}")
-        for table in TABLES:
-            columns = ", ".join(f'"{field.name}" {duckdb_type(field.dataType)}' for field in table.schema.fields)
-            connection.execute(f"CREATE TABLE {table.full_name} ({columns})")
-        connection.execute(SOUND)
-        yield connection
+    empty_lake.execute(SOUND)
+    return empty_lake
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,48 @@
+"""Every declared table in DuckDB, empty, so that what runs over the lake can be tested in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pytest
+from pyspark.sql.types import ArrayType, DataType, StructType
+
+from lakehouse.catalog import TABLES
+from lakehouse.sql_guard import LAYERS, check_reading
+
+SIMPLE = {"string": "VARCHAR", "int": "INTEGER", "timestamp": "TIMESTAMPTZ", "binary": "BLOB"}
+
+
+def duckdb_type(kind: DataType) -> str:
+    if isinstance(kind, ArrayType):
+        return duckdb_type(kind.elementType) + "[]"
+    if isinstance(kind, StructType):
+        return f"STRUCT({', '.join(f'{field.name} {duckdb_type(field.dataType)}' for field in kind.fields)})"
+    return SIMPLE.get(kind.simpleString(), kind.simpleString())
+
+
+class Reader:
+    """The declared tables, asked as the lake is: only reading statements, rows as dictionaries."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        check_reading(sql)
+        found = self.connection.execute(sql)
+        names = [column[0] for column in found.description or []]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+@pytest.fixture(scope="module")
+def empty_lake() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for layer in LAYERS:
+            connection.execute(f"CREATE SCHEMA {layer}")
+        for table in TABLES:
+            columns = ", ".join(f'"{field.name}" {duckdb_type(field.dataType)}' for field in table.schema.fields)
+            connection.execute(f"CREATE TABLE {table.full_name} ({columns})")
+        yield connection

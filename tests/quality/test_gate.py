@@ -1,0 +1,79 @@
+"""The gate blocks by the newest result, and lets through what is overridden, while it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pytest
+
+from quality.gate import blocked, failing
+
+ONE, TWO = "gold.a.one", "gold.a.two"
+
+
+class Tables:
+    """The two tables in DuckDB, asked with the reader's words."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        return (
+            self.connection.execute(sql).df().astype(object).where(lambda frame: frame.notna(), None).to_dict("records")
+        )
+
+    def result(self, expectation: str, success: bool, minutes_ago: int, severity: str = "block") -> None:
+        self.connection.execute(
+            "INSERT INTO ops.quality_results BY NAME SELECT 'gold.a' AS table_name, ? AS expectation, ? AS success,"
+            " ? AS severity, now() - to_minutes(?) AS checked_at, 'means' AS detail, '{}' AS observed",
+            [expectation, success, severity, minutes_ago],
+        )
+
+    def override(self, expectation: str, minutes: int) -> None:
+        self.connection.execute(
+            "INSERT INTO ops.quality_overrides BY NAME SELECT ? AS expectation, now() + to_minutes(?) AS expires_at",
+            [expectation, minutes],
+        )
+
+
+@pytest.fixture
+def tables() -> Iterator[Tables]:
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE SCHEMA ops; CREATE TABLE ops.quality_results (table_name VARCHAR, expectation VARCHAR,"
+            " severity VARCHAR, success BOOLEAN, checked_at TIMESTAMPTZ, detail VARCHAR, observed VARCHAR);"
+            " CREATE TABLE ops.quality_overrides (expectation VARCHAR, expires_at TIMESTAMPTZ)"
+        )
+        yield Tables(connection)
+
+
+def test_nothing_is_blocked_before_anything_is_checked(tables: Tables) -> None:
+    assert blocked(tables) == {}  # type: ignore[arg-type]
+
+
+def test_the_newest_result_counts(tables: Tables) -> None:
+    tables.result(ONE, True, 30)
+    tables.result(ONE, False, 20)
+    tables.result(TWO, False, 20)
+    assert blocked(tables) == {"gold.a": [ONE, TWO]}  # type: ignore[arg-type]
+    tables.result(ONE, True, 10)
+    assert blocked(tables) == {"gold.a": [TWO]}  # type: ignore[arg-type]
+    tables.result(TWO, True, 10)
+    assert blocked(tables) == {}  # type: ignore[arg-type]
+
+
+def test_a_warning_only_reports(tables: Tables) -> None:
+    tables.result(ONE, False, 1, severity="warn")
+    assert blocked(tables) == {}  # type: ignore[arg-type]
+    assert [row["expectation"] for row in failing(tables)] == [ONE]  # type: ignore[arg-type]
+
+
+def test_an_override_holds_until_it_expires(tables: Tables) -> None:
+    tables.result(ONE, False, 1)
+    tables.result(TWO, False, 1)
+    tables.override(ONE, 60)
+    tables.override(TWO, -1)
+    assert blocked(tables) == {"gold.a": [TWO]}  # type: ignore[arg-type]
+    assert len(failing(tables)) == 2  # type: ignore[arg-type]

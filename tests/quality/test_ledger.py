@@ -1,0 +1,112 @@
+"""The books balance, and whatever is taken away, put in or counted wrongly is named with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+from quality import ledger
+from quality.ledger import reconcile
+from tests.quality.conftest import Reader
+
+SOUND = """
+INSERT INTO bronze.events BY NAME
+    SELECT topic, n % 2 AS "partition", n // 2 AS "offset", TIMESTAMPTZ '2026-09-03 10:00:00+00' + to_minutes(n) AS
+        kafka_timestamp, CASE n % 20 WHEN 19 THEN 'broken'::BLOB
+            ELSE encode('{"event_id":"' || topic || CASE n % 20 WHEN 18 THEN n - 2 ELSE n END || '"}') END AS value
+    FROM range(200) AS numbers(n), (VALUES ('shop.clicks'), ('shop.page_views')) AS given(topic);
+INSERT INTO silver.quarantine BY NAME
+    SELECT topic, "partition", "offset", kafka_timestamp, value, 'not_json' AS reason_code, 'open' AS status
+    FROM bronze.events WHERE value = 'broken'::BLOB;
+INSERT INTO silver.events BY NAME
+    SELECT topic, "partition", "offset", kafka_timestamp, kafka_timestamp AS event_time, event_date, event_id,
+        'click' AS event_type, now() AS processed_at
+    FROM (SELECT *, json_extract_string(decode(value), '$.event_id') AS event_id, kafka_timestamp::DATE AS event_date,
+        row_number() OVER (PARTITION BY value ORDER BY "offset") AS place FROM bronze.events
+        WHERE value <> 'broken'::BLOB) WHERE place = 1;
+INSERT INTO ops.batches BY NAME
+    SELECT topic, "partition", half * 50 AS from_offset, half * 50 + 50 AS to_offset, 50 AS bronze_rows,
+        TIMESTAMPTZ '2026-09-03 12:00:00+00' + to_hours(half) AS committed_at
+    FROM (SELECT DISTINCT topic, "partition" FROM bronze.events), (VALUES (0), (1)) AS given(half);
+INSERT INTO gold.kpis_hourly BY NAME
+    SELECT date_trunc('hour', event_time) AS hour_start, 0 AS page_views, count(*) AS clicks, 0 AS carts,
+        0 AS purchases, 0 AS searches FROM silver.events GROUP BY ALL;
+"""
+CLICK = 'topic = \'shop.clicks\' AND "partition" = 0 AND "offset" = 3'
+FAULTS = {
+    f"DELETE FROM silver.events WHERE {CLICK}": "shop.clicks partition 0 2026-09-03 10:00: 1 records from offset 3 on"
+    " are in neither silver nor quarantine, and no duplicates",
+    "DELETE FROM silver.quarantine WHERE topic = 'shop.clicks' AND \"offset\" = 9": "shop.clicks partition 1 2026-09-03"
+    " 10:00: 1 records from offset 9 on are in neither silver nor quarantine, and no duplicates",
+    f"DELETE FROM bronze.events WHERE {CLICK}": "shop.clicks partition 0: 1 records from offset 3 on are in silver or"
+    " quarantine, but not in bronze",
+    f"INSERT INTO bronze.events SELECT * FROM bronze.events WHERE {CLICK}": "shop.clicks partition 0 2026-09-03 10:00:"
+    " 1 records from offset 3 on are more than once in bronze",
+    f"INSERT INTO silver.events SELECT * FROM silver.events WHERE {CLICK}": "shop.clicks partition 0 2026-09-03 10:00:"
+    " 1 records from offset 3 on are more than once in silver and quarantine",
+    "UPDATE ops.batches SET from_offset = 49 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50":
+    "shop.clicks partition 1: offsets from 49 on were read twice, up to 50",
+    "UPDATE ops.batches SET bronze_rows = 51 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50":
+    "shop.clicks partition 1: bronze has 100 records, the book 101",
+    "UPDATE gold.kpis_hourly SET clicks = 7 WHERE hour_start = '2026-09-03 11:00:00+00'": "gold.kpis_hourly 2026-09-03"
+    " 11:00: counts 7 events, silver 108",
+}  # fmt: skip
+ENDS = {topic: {"0": 100, "1": 100} for topic in ("shop.clicks", "shop.page_views")}
+
+
+@pytest.fixture(scope="module")
+def books(empty_lake: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    empty_lake.execute(SOUND)
+    return empty_lake
+
+
+@pytest.fixture
+def lake(books: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    monkeypatch.setattr(ledger, "GOLD_PAUSE_SECONDS", 0)
+    books.execute("BEGIN")
+    yield Reader(books)
+    books.execute("ROLLBACK")
+
+
+def test_sound_books_balance(lake: Reader) -> None:
+    found = reconcile(lake, lambda: ENDS, None)
+    assert (found.faults, found.notes, found.partitions) == ([], [], 4)
+    assert found.rows == {"bronze": 400, "silver": 360, "duplicates": 20, "quarantined": 20}
+    assert found.gold_hours == 4
+
+
+@pytest.mark.parametrize("planted", FAULTS)
+def test_a_fault_is_named_with_its_place(lake: Reader, planted: str) -> None:
+    lake.connection.execute(planted)
+    assert FAULTS[planted] in [str(fault) for fault in reconcile(lake, lambda: ENDS, None).faults]
+
+
+def test_the_broker_has_at_least_what_the_book_has(lake: Reader) -> None:
+    found = reconcile(lake, lambda: ENDS | {"shop.page_views": {"0": 99, "1": 100}}, None)
+    assert [str(fault) for fault in found.faults] == [
+        "shop.page_views partition 0: the book is at offset 100, Kafka ends at 99"
+    ]
+
+
+def test_offsets_without_records_are_explained(lake: Reader) -> None:
+    lake.connection.execute("UPDATE ops.batches SET to_offset = 101 WHERE from_offset = 50")
+    lake.connection.execute("UPDATE ops.batches SET from_offset = 51 WHERE from_offset = 50 AND topic = 'shop.clicks'")
+    ends = {topic: {"0": 101, "1": 101} for topic in ENDS}
+    found = reconcile(lake, lambda: ends, None)
+    assert found.faults == []
+    assert found.notes == [
+        f"shop.page_views partition {number}: 1 offsets hold no record (transactions, compaction)" for number in (0, 1)
+    ]
+
+
+def test_only_what_is_new_is_looked_at(lake: Reader) -> None:
+    first = reconcile(lake, lambda: ENDS, None)
+    assert reconcile(lake, lambda: ENDS, first.through).partitions == 0
+    lake.connection.execute("UPDATE ops.batches SET committed_at = committed_at - INTERVAL 1 DAY WHERE from_offset = 0")
+    lake.connection.execute(f"DELETE FROM silver.events WHERE {CLICK}")
+    (middle,) = lake.query("SELECT min(committed_at) + INTERVAL 1 HOUR AS at FROM ops.batches")
+    later = reconcile(lake, lambda: ENDS, middle["at"])
+    assert later.rows["bronze"] == 200
+    assert not [fault for fault in later.faults if "offset 3" in str(fault)]
