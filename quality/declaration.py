@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -24,6 +24,15 @@ class Expectation:
     column: str
     rule: str = "ExpectColumnValuesToBeBetween"
     options: tuple[tuple[str, Any], ...] = ()
+
+    def holds(self, values: Iterable[Any]) -> bool:
+        """What Great Expectations would say about these values; a test compares the two."""
+        given = dict(self.options)
+        present = [value for value in values if value is not None and value == value]
+        if self.rule == "ExpectColumnValuesToBeInSet":
+            return all(value in given["value_set"] for value in present)
+        low, high = given.get("min_value"), given.get("max_value")
+        return all((low is None or value >= low) and (high is None or value <= high) for value in present)
 
 
 @dataclass(frozen=True)

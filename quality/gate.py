@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
 from lakehouse.sql import SqlReader
+from lakehouse.sql_guard import check_reading, named_tables
+from quality.declaration import Suite
+from quality.suites import SUITES
 
 _FAILING = """
 WITH newest AS (
@@ -14,6 +20,7 @@ SELECT table_name, expectation, severity, checked_at, detail, observed,
      WHERE given.expectation = newest.expectation AND expires_at > now()) AS overridden_until
 FROM newest WHERE NOT success ORDER BY severity, table_name, expectation
 """
+_ALLOWED = "SELECT expectation FROM ops.quality_overrides WHERE expires_at > now()"
 
 
 def blocked(reader: SqlReader) -> dict[str, list[str]]:
@@ -26,6 +33,34 @@ def blocked(reader: SqlReader) -> dict[str, list[str]]:
         if row["severity"] == "block" and row["overridden_until"] is None:
             found.setdefault(str(row["table_name"]), []).append(str(row["expectation"]))
     return found
+
+
+def audit(reader: SqlReader, tables: Iterable[str]) -> dict[str, list[str]]:
+    """`blocked`, and what is wrong with the newest two days of `tables` right now: to be asked before publishing.
+
+    Only expectations that need nothing but the table itself are judged, without Great Expectations, which takes
+    seconds to import: some hundredths of a second per table.
+    """
+    found = blocked(reader)
+    allowed = {str(row["expectation"]) for row in reader.query(_ALLOWED)}
+    today = datetime.now(UTC).date()
+    for suite in _alone(set(tables)):
+        rows = reader.query(suite.query([today - timedelta(days=1), today]))
+        for each in suite.expectations:
+            name = suite.id_of(each)
+            is_wrong = each.severity == "block" and not each.holds([row[each.column] for row in rows])
+            if is_wrong and name not in allowed and name not in found.get(suite.table, []):
+                found.setdefault(suite.table, []).append(name)
+    return found
+
+
+def _alone(tables: set[str]) -> list[Suite]:
+    """The suites of these tables whose query reads no other table."""
+    return [
+        suite
+        for suite in SUITES
+        if suite.table in tables and set(named_tables(check_reading(suite.query(None)))) == {suite.table}
+    ]
 
 
 def failing(reader: SqlReader) -> list[dict[str, object]]:

@@ -13,6 +13,7 @@ from lakehouse.sql_guard import check_reading
 from quality.declaration import Suite
 from quality.judge import Judge, Verdict
 from quality.suites import SUITES
+from tests.quality.conftest import Reader
 
 SOUND = """
 INSERT INTO silver.events BY NAME
@@ -191,6 +192,10 @@ def test_the_expectation_fails_on_planted_data(judge: Judge, lake: duckdb.DuckDB
     try:
         lake.execute(PLANTED[name])
         assert not verdicts(judge, lake, suites)[name].success
+        (suite,) = suites
+        rows = Reader(lake).query(suite.query(None))
+        holds = {suite.id_of(each): each.holds([row[each.column] for row in rows]) for each in suite.expectations}
+        assert holds == {id_: verdict.success for id_, verdict in verdicts(judge, lake, suites).items()}
     finally:
         lake.execute("ROLLBACK")
 
