@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import logging
 import os
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql import SqlReader, connect
+
+if TYPE_CHECKING:
+    from lakehouse.delta_log import DeltaLog
+    from lakehouse.serving import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = load_settings()
     with connect(settings) as reader:
-        publisher = Publisher(settings, reader, DeltaLog(settings), lambda: gate(reader))
+        log_of_tables = DeltaLog(settings)
+        publisher = Publisher(settings, reader, log_of_tables, lambda: gate(reader, log_of_tables))
         while True:
             begin = time.monotonic()
             message = _publish(publisher)
@@ -37,15 +40,16 @@ def main() -> None:
             time.sleep(max(0.0, settings.publish_seconds - (time.monotonic() - begin)))
 
 
-def gate(reader: SqlReader) -> dict[str, list[str]]:
+def gate(reader: SqlReader, log_of_tables: DeltaLog) -> dict[str, list[str]]:
     """The tables whose newest state must not be published, with the expectations that say so."""
-    if importlib.util.find_spec("quality.gate") is None:
-        return {}
-    blocked: dict[str, list[str]] = importlib.import_module("quality.gate").blocked(reader)
-    return blocked
+    from quality import results
+    from quality.gate import blocked
+
+    is_judged = all(log_of_tables.version(table) is not None for table in (results.TABLE, results.OVERRIDES))
+    return blocked(reader) if is_judged else {}
 
 
-def _publish(publisher: Any) -> str:
+def _publish(publisher: Publisher) -> str:
     """Publish once; what went wrong, in one sentence, or nothing. It is tried again after the interval."""
     from botocore.exceptions import BotoCoreError, ClientError
 

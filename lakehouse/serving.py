@@ -130,13 +130,7 @@ class Publisher:
         if not is_behind:
             return []
         blocked = self._blocked()
-        changed = [
-            source
-            for source in is_behind
-            if source.name not in known
-            or _why(blocked, source) != known[source.name][1]
-            or (not _why(blocked, source) and heads[source.name] != known[source.name][0])
-        ]
+        changed = [source for source in self._sources if _differs(source, known, heads, _why(blocked, source))]
         if not changed:
             return []
         aside = self._path.with_suffix(".aside")
@@ -225,6 +219,14 @@ class Publisher:
             target.unregister("incoming")
         if source.keep:
             target.execute(f"DELETE FROM {source.name} WHERE NOT ({source.keep})")  # noqa: S608
+
+
+def _differs(source: Source, known: dict[str, tuple[int | None, str]], heads: dict[str, int | None], why: str) -> bool:
+    """Whether a publish would change the table or what is said about it."""
+    if source.name not in known:
+        return True
+    version, known_why = known[source.name]
+    return why != known_why or (not why and heads[source.name] != version)
 
 
 def _why(blocked: dict[str, list[str]], source: Source) -> str:

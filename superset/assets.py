@@ -113,12 +113,15 @@ def _plain(config: dict[str, Any]) -> dict[str, Any]:
     metadata = config.get("metadata") or {}
     for name in GIVEN_BY_SUPERSET:
         metadata.pop(name, None)
+    charts = [item for _, item in sorted((config.get("position") or {}).items()) if _is_chart(item)]
+    numbers = {item["meta"]["chartId"]: number for number, item in enumerate(charts, start=1)}
+    for item in charts:
+        item["meta"]["chartId"] = numbers[item["meta"]["chartId"]]
     for one in metadata.get("native_filter_configuration", []):
         for name in ("chartsInScope", "tabsInScope"):
             one.pop(name, None)
-    charts = [item for _, item in sorted((config.get("position") or {}).items()) if _is_chart(item)]
-    for number, item in enumerate(charts, start=1):
-        item["meta"]["chartId"] = number
+        scope = one.get("scope", {})
+        scope["excluded"] = sorted(numbers[given] for given in scope.get("excluded", []) if given in numbers)
     return config
 
 

@@ -73,6 +73,7 @@ def make_viewer_role() -> None:
         *security_manager.PUBLIC_ROLE_PERMISSIONS,
         ("can_userinfo", "UserDBModelView"),
         ("can_recent_activity", "Log"),
+        ("can_log", "Superset"),
         ("can_read", "CurrentUserRestApi"),
         ("menu_access", "Dashboards"),
     }
