@@ -1,0 +1,38 @@
+"""Unknown fields are found where they stand, counted, and shown."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+from pyspark.sql import SparkSession
+
+from quality.unknown_fields import TABLE, found_in
+
+pytestmark = pytest.mark.spark
+MOMENTS = [datetime(2026, 9, 3, 10, minute) for minute in range(4)]
+
+
+def test_fields_are_found_counted_and_sampled(spark: SparkSession) -> None:
+    extras = [
+        {"campaign": {"name": "autumn"}, "data": {"colour": "red"}},
+        {"campaign": None, "context": {"app": 4.2}},
+        {"data": {"products": [{"colour": "red"}]}, "note": "n" * 500},
+        None,
+    ]
+    rows = [
+        ("t", "purchase", MOMENTS[number], json.dumps(extra, separators=(",", ":")) if extra else None)
+        for number, extra in enumerate(extras)
+    ]
+    events = spark.createDataFrame(rows, "topic string, event_type string, processed_at timestamp, extra string")
+    found = {row["path"]: row for row in found_in(events).select(*TABLE.columns).collect()}
+    assert {path: (row["count"], row["sample"]) for path, row in found.items()} == {
+        "campaign": (2, '{"name":"autumn"}'),
+        "data.colour": (1, '"red"'),
+        "context.app": (1, "4.2"),
+        "data.products": (1, '[{"colour":"red"}]'),
+        "note": (1, '"' + "n" * 199),
+    }
+    assert (found["campaign"]["first_seen"], found["campaign"]["last_seen"]) == (MOMENTS[0], MOMENTS[1])
+    assert {(row["topic"], row["event_type"]) for row in found.values()} == {("t", "purchase")}
