@@ -1,0 +1,249 @@
+"""The serving file: what a publish changes, what it leaves alone, and what readers see meanwhile."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from folder_s3 import FolderS3, FolderTable
+from pyspark.sql.types import StructType
+
+from gold import kpis, top_products
+from lakehouse import batches
+from lakehouse.delta_log import DeltaLog
+from lakehouse.serving import Publisher
+from lakehouse.serving_file import open_serving, published, serving_path
+from lakehouse.settings import Settings
+from lakehouse.sql import connect
+from lakehouse.table import Table
+
+
+class Lake:
+    """Three Delta tables by hand, and a publisher over them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.s3 = FolderS3(folder / "s3")
+        self.settings = Settings(_env_file=None, s3_port=self.s3.port, data_dir=folder / "data")
+        self.tables = {
+            table.full_name: self._create(table) for table in (kpis.TABLE, top_products.LAST_HOUR, batches.TABLE)
+        }
+        self.reader = connect(self.settings)
+        self.blocked: dict[str, list[str]] = {}
+        self.publisher = Publisher(self.settings, self.reader, DeltaLog(self.settings), lambda: self.blocked)
+
+    def _create(self, table: Table) -> FolderTable:
+        made = FolderTable(
+            self.s3.folder / "shoplake" / table.layer / table.name, _types(table.schema), table.partition_by
+        )
+        made.create()
+        return made
+
+    def add_hour(self, hour: str, clicks: int) -> None:
+        values = {"hour_start": f"TIMESTAMPTZ '{hour}+00'", "clicks": str(clicks)}
+        self._add(kpis.TABLE, values, {"hour_date": hour[:10]})
+
+    def add_rank(self, rank: int) -> None:
+        self._add(top_products.LAST_HOUR, {"rank": str(rank), "as_of": "TIMESTAMPTZ '2026-09-01 10:00:00+00'"})
+
+    def replace_rank(self, rank: int) -> None:
+        """As an overwrite does: the old files are removed in the same commit."""
+        table = self.tables["gold.top_products_last_hour"]
+        old = sorted(path.name for path in table.folder.glob("*.parquet"))
+        self.add_rank(rank)
+        commit = table.folder / "_delta_log" / f"{table.version - 1:020}.json"
+        removes = [{"remove": {"path": name, "dataChange": True, "deletionTimestamp": 0}} for name in old]
+        commit.write_text("\n".join([commit.read_text(), *map(json.dumps, removes)]))
+
+    def add_batch(self, number: int) -> None:
+        self._add(batches.TABLE, {"batch_id": str(number), "committed_at": "now()"})
+
+    def _add(self, table: Table, values: dict[str, str], partition: dict[str, str] | None = None) -> None:
+        columns = ", ".join(
+            f'({values.get(name, "NULL")})::{_duckdb_type(kind)} AS "{name}"'
+            for name, kind in _types(table.schema).items()
+            if name not in table.partition_by
+        )
+        self.tables[table.full_name].commit(f"SELECT {columns}", partition)
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        with open_serving(serving_path(self.settings)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.s3.close()
+
+
+def _types(schema: StructType) -> dict[str, object]:
+    return {field.name: field.dataType.jsonValue() for field in schema.fields}
+
+
+def _duckdb_type(kind: object) -> str:
+    names = {"string": "VARCHAR", "long": "BIGINT", "timestamp": "TIMESTAMPTZ"}
+    return names.get(str(kind), str(kind))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    made = Lake(tmp_path)
+    made.add_hour("2026-09-01 10:00:00", 1)
+    made.add_rank(1)
+    made.add_batch(1)
+    yield made
+    made.close()
+
+
+def test_publishes_rows_types_comments_and_what_it_published(lake: Lake) -> None:
+    lake.publisher.publish()
+    assert lake.query("SELECT hour_start, clicks FROM gold.kpis_hourly")[0][1] == 1
+    assert lake.query("SELECT hour_start::VARCHAR FROM gold.kpis_hourly") == [("2026-09-01 10:00:00",)]
+    described = lake.query(
+        "SELECT data_type, comment FROM duckdb_columns()"
+        " WHERE table_name = 'kpis_hourly' AND column_name = 'hour_start'"
+    )
+    assert described == [("TIMESTAMP", "Start of the clock hour, UTC")]
+    rows = {row["table_name"]: row for row in published(lake.settings)}
+    assert rows["gold.kpis_hourly"]["rows"] == 1
+    assert rows["gold.kpis_hourly"]["delta_version"] == 1
+    assert rows["ops.recent_batches"]["newest_data_at"] is not None
+
+
+def test_a_lake_without_tables_is_published_as_empty_tables(lake: Lake) -> None:
+    lake.publisher.publish()
+    assert lake.query("SELECT count(*) FROM gold.fraud_flags") == [(0,)]
+    row = next(row for row in published(lake.settings) if row["table_name"] == "gold.fraud_flags")
+    assert (row["rows"], row["delta_version"]) == (0, None)
+
+
+def test_without_a_change_the_file_stays(lake: Lake) -> None:
+    lake.publisher.publish()
+    before = serving_path(lake.settings).stat()
+    assert lake.publisher.publish() == []
+    assert serving_path(lake.settings).stat().st_ino == before.st_ino
+
+
+def test_only_changed_partitions_are_read_again(lake: Lake) -> None:
+    lake.publisher.publish()
+    # Whoever read the old day again would fail.
+    for path in lake.tables["gold.kpis_hourly"].folder.glob("*.parquet"):
+        path.unlink()
+    lake.add_hour("2026-09-02 10:00:00", 2)
+    assert lake.publisher.publish() == ["gold.kpis_hourly"]
+    assert lake.query("SELECT clicks FROM gold.kpis_hourly ORDER BY hour_start") == [(1,), (2,)]
+
+
+def test_a_changed_partition_is_replaced(lake: Lake) -> None:
+    lake.publisher.publish()
+    lake.add_hour("2026-09-01 11:00:00", 2)
+    lake.publisher.publish()
+    assert lake.query("SELECT clicks FROM gold.kpis_hourly ORDER BY hour_start") == [(1,), (2,)]
+
+
+def test_rows_that_were_only_added_are_only_added(lake: Lake) -> None:
+    lake.publisher.publish()
+    for path in lake.tables["ops.batches"].folder.glob("*.parquet"):
+        path.unlink()
+    lake.add_batch(2)
+    lake.publisher.publish()
+    assert lake.query("SELECT batch_id FROM ops.recent_batches ORDER BY 1") == [(1,), (2,)]
+
+
+def test_an_overwritten_table_is_replaced(lake: Lake) -> None:
+    lake.publisher.publish()
+    lake.replace_rank(7)
+    assert lake.publisher.publish() == ["gold.top_products_last_hour"]
+    assert lake.query("SELECT rank FROM gold.top_products_last_hour") == [(7,)]
+
+
+def test_a_new_publisher_goes_on_from_the_file(lake: Lake) -> None:
+    lake.publisher.publish()
+    assert Publisher(lake.settings, lake.reader, DeltaLog(lake.settings)).publish() == []
+
+
+def test_a_crash_in_the_middle_leaves_the_old_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.publisher.publish()
+    lake.add_hour("2026-09-02 10:00:00", 2)
+    lake.add_rank(2)
+    arrow, calls = lake.reader.arrow, []
+
+    def breaks(sql: str) -> object:
+        calls.append(sql)
+        if len(calls) == 2:
+            raise MemoryError
+        return arrow(sql)
+
+    monkeypatch.setattr(lake.reader, "arrow", breaks)
+    with pytest.raises(MemoryError):
+        lake.publisher.publish()
+    assert lake.query("SELECT count(*) FROM gold.kpis_hourly") == [(1,)]
+    assert len(lake.publisher.publish()) == 2
+    assert lake.query("SELECT count(*) FROM gold.kpis_hourly") == [(2,)]
+
+
+def test_a_broken_file_is_made_anew(lake: Lake) -> None:
+    lake.publisher.publish()
+    serving_path(lake.settings).write_bytes(b"not a database")
+    lake.publisher.publish()
+    assert lake.query("SELECT clicks FROM gold.kpis_hourly") == [(1,)]
+
+
+def test_a_blocked_table_keeps_its_last_good_rows_and_says_why(lake: Lake) -> None:
+    lake.publisher.publish()
+    lake.add_hour("2026-09-02 10:00:00", -5)
+    lake.blocked = {"gold.kpis_hourly": ["counts_are_not_negative"]}
+    assert lake.publisher.publish() == ["gold.kpis_hourly"]
+    assert lake.query("SELECT clicks FROM gold.kpis_hourly") == [(1,)]
+    held = lake.query("SELECT delta_version, blocked_by FROM _published WHERE table_name = 'gold.kpis_hourly'")
+    assert held == [(1, "counts_are_not_negative")]
+    assert lake.publisher.publish() == []
+    lake.blocked = {}
+    assert lake.publisher.publish() == ["gold.kpis_hourly"]
+    assert lake.query("SELECT count(*) FROM gold.kpis_hourly") == [(2,)]
+
+
+READER = """
+import sys
+from pathlib import Path
+from lakehouse.serving_file import open_serving
+path, stop, reads = Path(sys.argv[1]), Path(sys.argv[2]), 0
+print("ready", flush=True)
+while reads < 5 or not stop.exists():
+    with open_serving(path) as connection:
+        ranks = connection.execute("SELECT max(rank) FROM gold.top_products_last_hour").fetchone()
+        hours = connection.execute("SELECT max(clicks), count(*) FROM gold.kpis_hourly").fetchone()
+    # Both tables are published together, hour by hour.
+    assert ranks[0] == hours[0] == hours[1], (ranks, hours)
+    reads += 1
+print(reads)
+"""
+
+
+def test_readers_see_whole_publishes_and_no_error_while_files_are_swapped(lake: Lake, tmp_path: Path) -> None:
+    lake.publisher.publish()
+    path, stop = serving_path(lake.settings), tmp_path / "stop"
+    command = [sys.executable, "-c", READER, str(path), str(stop)]
+    readers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
+    for number in range(2, 12):
+        lake.replace_rank(number)
+        lake.add_hour(f"2026-09-{number:02} 10:00:00", number)
+        lake.publisher.publish()
+    stop.touch()
+    for reader in readers:
+        out, errors = reader.communicate(timeout=60)
+        assert reader.returncode == 0, errors
+        assert int(out) >= 5
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_an_open_reader_keeps_its_publish(lake: Lake) -> None:
+    lake.publisher.publish()
+    with duckdb.connect(str(serving_path(lake.settings)), read_only=True) as old:
+        lake.add_hour("2026-09-02 10:00:00", 2)
+        lake.publisher.publish()
+        assert old.execute("SELECT count(*) FROM gold.kpis_hourly").fetchone() == (1,)
