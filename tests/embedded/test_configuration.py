@@ -73,7 +73,8 @@ def test_children_see_the_settings_and_nothing_else(tmp_path, monkeypatch):
 def test_external_parts_are_not_started(tmp_path):
     settings = free_settings(tmp_path, kafka_bootstrap="broker:9092", s3_endpoint="")
     embedded = {service.name: service.is_embedded for service in services(settings)}
-    assert embedded == {"kafka": False, "s3": False, "spark": True, "stream": True}
+    assert {name for name, here in embedded.items() if not here} >= {"kafka", "s3"}
+    assert all(embedded[name] for name in ("spark", "stream", "worker", "api"))
 
 
 def test_memory_limits_stay_under_eight_gigabytes(tmp_path):
