@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(os.environ.get("SHOPLAKE_SUPERSET_ASSETS") or Path(__file__).resolve().parent)
 KINDS = ("databases", "datasets", "charts", "dashboards")
 SERVING_FILE = "duckdb:///SERVING_FILE"
 GIVEN_BY_SUPERSET = ("chart_configuration", "global_chart_configuration", "map_label_colors", "shared_label_colors")

@@ -1,0 +1,230 @@
+"""A real Superset over a published file: what viewers see and cannot do, and the dashboards as code."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from playwright.sync_api import Page, Response, sync_playwright
+
+from lakehouse.embedded import processes, superset
+from lakehouse.embedded.child import Child
+from lakehouse.embedded.service import child_environment
+from lakehouse.embedded.testing import free_settings
+from lakehouse.settings import Settings
+
+pytestmark = pytest.mark.superset
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "lakehouse"))
+import sample_serving  # noqa: E402
+import test_serving  # noqa: E402
+
+SLUGS = ("shop-now", "fraud-desk", "retention", "pipeline-health")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Child]]:
+    """Superset as the supervisor runs it, over a file with a row or two per table."""
+    lake = test_serving.Lake(tmp_path_factory.mktemp("lake"))
+    settings = free_settings(tmp_path_factory.mktemp("superset"), data_dir=lake.settings.data_dir)
+    lake.publisher.publish()
+    sample_serving.fill(test_serving.serving_path(settings))
+    child = Child(superset.service(settings), settings)
+    try:
+        while child.state != "up":
+            child.tick(True)
+            assert child.state != "failed", child.message + child.log.read_text()[-2000:]
+            time.sleep(0.2)
+        yield settings, child
+    finally:
+        child.stop()
+        lake.close()
+
+
+@pytest.fixture(scope="module")
+def settings(running: tuple[Settings, Child]) -> Settings:
+    return running[0]
+
+
+def session(settings: Settings, name: str) -> requests.Session:
+    """Logged in over the API."""
+    made = requests.Session()
+    made.headers["Referer"] = settings.superset_url
+    given = {"username": name, "password": password(settings, name), "provider": "db", "refresh": False}
+    token = made.post(f"{settings.superset_url}/api/v1/security/login", json=given, timeout=30).json()["access_token"]
+    made.headers["Authorization"] = f"Bearer {token}"
+    csrf = made.get(f"{settings.superset_url}/api/v1/security/csrf_token/", timeout=30)
+    made.headers["X-CSRFToken"] = csrf.json().get("result", "")
+    return made
+
+
+def password(settings: Settings, name: str) -> str:
+    return str(json.loads((settings.superset_home / "passwords.json").read_text())[name])
+
+
+def test_secrets_are_for_this_user_alone(settings: Settings) -> None:
+    for name in ("secret.key", "passwords.json"):
+        assert (settings.superset_home / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_it_stays_under_a_gigabyte(running: tuple[Settings, Child]) -> None:
+    assert running[1].pid is not None
+    assert 0 < processes.memory_mb(running[1].pid) < 1024
+
+
+def test_a_viewer_sees_every_chart_with_rows(settings: Settings) -> None:
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 3000})
+        log_in(page, settings)
+        for slug in SLUGS:
+            look_at(page, settings, slug)
+        browser.close()
+
+
+def log_in(page: Page, settings: Settings) -> None:
+    page.goto(f"{settings.superset_url}/login/")
+    page.fill("[data-test=username-input]", "viewer")
+    page.fill("[data-test=password-input]", password(settings, "viewer"))
+    page.click("[data-test=login-button]")
+    page.wait_for_url("**/welcome/")
+
+
+def look_at(page: Page, settings: Settings, slug: str) -> None:
+    answers: list[Response] = []
+
+    def note(response: Response) -> None:
+        if "/api/v1/chart/data" in response.url and "form_data" in response.url:
+            answers.append(response)
+
+    page.on("response", note)
+    page.goto(f"{settings.superset_url}/superset/dashboard/{slug}/")
+    charts = charts_of(slug)
+    page.wait_for_function(
+        f"document.querySelectorAll('[data-test=slice-container]').length >= {charts}", timeout=60_000
+    )
+    page.wait_for_function("!document.querySelector('[data-test=loading-indicator]')", timeout=60_000)
+    asked = {response.url.split("form_data=")[1].split("&")[0]: response for response in answers}
+    assert len(asked) >= charts
+    for response in asked.values():
+        assert response.status == 200, response.text()
+        assert response.json()["result"][0]["rowcount"] > 0
+    assert page.locator("[data-test=slice-container] [role=alert]").count() == 0
+    page.remove_listener("response", note)
+
+
+def charts_of(slug: str) -> int:
+    for path in (superset.FOLDER / "dashboards").glob("*.yaml"):
+        dashboard = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if dashboard["slug"] == slug:
+            return sum(isinstance(one, dict) and one["type"] == "CHART" for one in dashboard["position"].values())
+    raise AssertionError(slug)
+
+
+def test_a_viewer_changes_nothing_and_has_no_sql_lab(settings: Settings) -> None:
+    viewer, url = session(settings, "viewer"), settings.superset_url
+    listed = viewer.get(f"{url}/api/v1/dashboard/", timeout=30).json()
+    assert listed["count"] == 4
+    first = listed["result"][0]["id"]
+    attempts = [
+        viewer.put(f"{url}/api/v1/dashboard/{first}", json={"dashboard_title": "x"}, timeout=30),
+        viewer.delete(f"{url}/api/v1/dashboard/{first}", timeout=30),
+        viewer.post(f"{url}/api/v1/chart/", json={"slice_name": "x"}, timeout=30),
+        viewer.post(f"{url}/api/v1/sqllab/execute/", json={"database_id": 1, "sql": "SELECT 1"}, timeout=30),
+        viewer.get(f"{url}/api/v1/database/1", timeout=30),
+        viewer.get(f"{url}/api/v1/security/users/", timeout=30),
+    ]
+    assert [answer.status_code for answer in attempts] == [403] * len(attempts)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM '/etc/hostname'",
+        "ATTACH '/tmp/x.duckdb' AS x",
+        "SET enable_external_access = true",
+        "COPY (SELECT 1) TO '/tmp/shoplake-escape.csv'",
+        "INSTALL httpfs",
+        "SELECT * FROM duckdb_secrets()",
+        "DROP TABLE gold.kpis_hourly",
+    ],
+)
+def test_even_the_administrator_gets_out_of_nothing(settings: Settings, attempt: str) -> None:
+    answer = ask_sql_lab(settings, attempt)
+    assert answer.status_code >= 400 or answer.json().get("status") == "failed", answer.text
+    assert not Path("/tmp/shoplake-escape.csv").exists()  # noqa: S108
+
+
+def test_the_administrator_may_ask(settings: Settings) -> None:
+    answer = ask_sql_lab(settings, "SELECT page_views FROM gold.kpis_hourly")
+    assert answer.json()["data"] == [{"page_views": 30}]
+
+
+def ask_sql_lab(settings: Settings, sql: str) -> requests.Response:
+    given = {"database_id": 1, "sql": sql, "runAsync": False, "client_id": os.urandom(5).hex()}
+    return session(settings, "admin").post(f"{settings.superset_url}/api/v1/sqllab/execute/", json=given, timeout=60)
+
+
+@pytest.fixture
+def assets(tmp_path: Path) -> Path:
+    """A copy of the dashboards' files, to change."""
+    for kind in ("databases", "datasets", "charts", "dashboards"):
+        shutil.copytree(superset.FOLDER / kind, tmp_path / kind)
+    return tmp_path
+
+
+def do(settings: Settings, assets: Path, word: str) -> None:
+    """Import or export these files."""
+    env = {**child_environment(settings), **superset.environment(settings), "SHOPLAKE_SUPERSET_ASSETS": str(assets)}
+    command = [str(superset.PYTHON), str(superset.FOLDER / "serve.py"), word]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.yaml"))}
+
+
+def test_importing_again_and_exporting_changes_nothing(settings: Settings, assets: Path) -> None:
+    before = texts(assets)
+    do(settings, assets, "import")
+    do(settings, assets, "export")
+    assert texts(assets) == before
+
+
+def test_a_chart_that_is_removed_here_disappears_there(settings: Settings, assets: Path) -> None:
+    path = assets / "charts" / "cohort_sizes.yaml"
+    chart = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.unlink()
+    board = assets / "dashboards" / "retention.yaml"
+    dashboard = yaml.safe_load(board.read_text(encoding="utf-8"))
+    position = dashboard["position"]
+    (gone,) = [
+        key
+        for key, one in position.items()
+        if isinstance(one, dict) and one.get("meta", {}).get("uuid") == chart["uuid"]
+    ]
+    del position[gone]
+    for one in position.values():
+        if isinstance(one, dict) and gone in one.get("children", []):
+            one["children"].remove(gone)
+    board.write_text(yaml.safe_dump(dashboard), encoding="utf-8")
+    names = chart_names(settings)
+    assert chart["slice_name"] in names
+    do(settings, assets, "import")
+    assert chart_names(settings) == names - {chart["slice_name"]}
+    do(settings, superset.FOLDER, "import")
+    assert chart_names(settings) == names
+
+
+def chart_names(settings: Settings) -> set[str]:
+    answer = session(settings, "viewer").get(f"{settings.superset_url}/api/v1/chart/?q=(page_size:100)", timeout=30)
+    return {chart["slice_name"] for chart in answer.json()["result"]}
