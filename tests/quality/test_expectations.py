@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
 
 from lakehouse.catalog import TABLES
-from lakehouse.sql_guard import check_reading
+from lakehouse.sql_guard import check_reading, named_tables
+from quality import gate, ledger
 from quality.declaration import Suite
-from quality.judge import Judge, Verdict
+from quality.judge import Judge, Verdict, docs_page
 from quality.suites import SUITES
 from tests.quality.conftest import Reader
 
@@ -164,7 +166,8 @@ def verdicts(
 ) -> dict[str, Verdict]:
     def measure(sql: str) -> pd.DataFrame:
         check_reading(sql)
-        return lake.execute(sql).df()
+        found = lake.execute(sql)
+        return pd.DataFrame(found.fetchall(), columns=[column[0] for column in found.description or []])
 
     return {verdict.expectation: verdict for verdict in judge.judge(suites, measure, days)}
 
@@ -211,6 +214,24 @@ def test_only_the_days_that_changed_are_measured(judge: Judge, lake: duckdb.Duck
         assert not verdicts(judge, lake)[name].success
     finally:
         lake.execute("ROLLBACK")
+
+
+def test_documents_are_kept_in_a_folder_and_grow(lake: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    for _ in range(2):
+        judge = Judge(tmp_path)
+        found = verdicts(judge, lake)
+        assert {name: verdict.observed for name, verdict in found.items() if not verdict.success} == {}
+        assert judge.build_docs() == docs_page(tmp_path)
+    assert "gold.kpis_hourly" in docs_page(tmp_path).read_text()
+
+
+def test_every_statement_names_tables_of_the_lake() -> None:
+    known = {table.full_name for table in TABLES}
+    for suite in SUITES:
+        assert set(named_tables(check_reading(suite.query(None)))) <= known, suite.name
+    for sql in (ledger._RANGES, ledger._BATCHES, ledger._FATES, ledger._LOST, ledger._GOLD, gate._FAILING):
+        statement = sql.replace("{ranges}", "('t', 0, 0, 1)").replace("{since}", "2026-01-01")
+        assert set(named_tables(check_reading(statement))) <= known, sql
 
 
 def test_expectations_have_names_of_their_own() -> None:
