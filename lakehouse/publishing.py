@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REST = 3
+"""A publish that takes long is followed by a rest three times as long: the stream needs the cores more."""
+
 
 def main() -> None:
     """Publish what changed, then wait for the shortest interval between publishes; until it is ended.
@@ -29,6 +32,7 @@ def main() -> None:
     from lakehouse.serving import Publisher
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    os.nice(5)
     settings = load_settings()
     with connect(settings) as reader:
         log_of_tables = DeltaLog(settings)
@@ -37,7 +41,8 @@ def main() -> None:
             begin = time.monotonic()
             message = _publish(publisher)
             _tell(settings, message, seconds=round(time.monotonic() - begin, 3))
-            time.sleep(max(0.0, settings.publish_seconds - (time.monotonic() - begin)))
+            took = time.monotonic() - begin
+            time.sleep(max(settings.publish_seconds - took, took * REST))
 
 
 def gate(reader: SqlReader, log_of_tables: DeltaLog) -> dict[str, list[str]]:
