@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -77,13 +78,18 @@ def print_outcome(run: Mapping[str, Any]) -> None:
 
 
 def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
-    """A table of runs."""
-    grid = Table("run", "job", "state", "caller", "created (UTC)", "took")
+    """A table of runs; their ids whole, because other commands want them."""
+    console = Console()
+    is_wide = console.width >= 100
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("run", "job", "state", *(["caller"] if is_wide else []), "created (UTC)", "took"):
+        grid.add_column(name, no_wrap=name in ("run", "state", "took"))
     for run in runs:
         colour = _COLOURS.get(run["state"], "default")
-        created = datetime.fromisoformat(run["created_at"]).strftime("%Y-%m-%d %H:%M:%S")
-        grid.add_row(run["id"], run["job"], f"[{colour}]{run['state']}[/]", run["caller"], created, _took(run))
-    Console().print(grid)
+        created = datetime.fromisoformat(run["created_at"]).strftime("%m-%d %H:%M:%S")
+        caller = [run["caller"]] if is_wide else []
+        grid.add_row(run["id"], run["job"], f"[{colour}]{run['state']}[/]", *caller, created, _took(run))
+    console.print(grid)
 
 
 def print_run(run: Mapping[str, Any]) -> None:
