@@ -80,15 +80,13 @@ def print_outcome(run: Mapping[str, Any]) -> None:
 def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
     """A table of runs; their ids whole, because other commands want them."""
     console = Console()
-    is_wide = console.width >= 100
-    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("run", "job", "state", *(["caller"] if is_wide else []), "created (UTC)", "took"):
-        grid.add_column(name, no_wrap=name in ("run", "state", "took"))
+    names = ["run", "job", "state", "created (UTC)", "took", "caller"][: 6 if console.width >= 100 else 4]
+    grid = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False)
     for run in runs:
         colour = _COLOURS.get(run["state"], "default")
-        created = datetime.fromisoformat(run["created_at"]).strftime("%m-%d %H:%M:%S")
-        caller = [run["caller"]] if is_wide else []
-        grid.add_row(run["id"], run["job"], f"[{colour}]{run['state']}[/]", *caller, created, _took(run))
+        created = datetime.fromisoformat(run["created_at"]).strftime("%m-%d %H:%M")
+        facts = [run["id"], run["job"], f"[{colour}]{run['state']}[/]", created, _took(run), run["caller"]]
+        grid.add_row(*facts[: len(names)])
     console.print(grid)
 
 
