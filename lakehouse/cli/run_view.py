@@ -80,11 +80,11 @@ def print_outcome(run: Mapping[str, Any]) -> None:
 def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
     """A table of runs; their ids whole, because other commands want them."""
     console = Console()
-    names = ["run", "job", "state", "created (UTC)", "took", "caller"][: 6 if console.width >= 100 else 4]
+    names = ["run", "job", "state", "created", "took", "caller"][: 6 if console.width >= 100 else 4]
     grid = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for run in runs:
         colour = _COLOURS.get(run["state"], "default")
-        created = datetime.fromisoformat(run["created_at"]).strftime("%m-%d %H:%M")
+        created = datetime.fromisoformat(run["created_at"]).strftime("%m-%d %H:%MZ")
         facts = [run["id"], run["job"], f"[{colour}]{run['state']}[/]", created, _took(run), run["caller"]]
         grid.add_row(*facts[: len(names)])
     console.print(grid)
