@@ -82,6 +82,7 @@ def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
     console = Console()
     names = ["run", "job", "state", "created", "took", "caller"][: 6 if console.width >= 100 else 4]
     grid = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.columns[0].no_wrap = True
     for run in runs:
         colour = _COLOURS.get(run["state"], "default")
         created = datetime.fromisoformat(run["created_at"]).strftime("%m-%d %H:%MZ")
