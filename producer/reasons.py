@@ -11,7 +11,8 @@ _INTRODUCTION = """\
 
 Written by `python -m producer.dictionary` from `producer/contract.py` and the kinds of defect that the simulator
 makes; a test fails when they drift. A refused record is kept whole in `silver.quarantine`. The first check that it
-fails decides its `reason_code`; `shoplake quarantine explain` lists all that it fails. Codes are stable: they are added, never renamed. How a record comes back: [quality.md](quality.md).
+fails decides its `reason_code`; `shoplake quarantine explain` lists all that it fails. Codes are stable: they are
+added, never renamed. How a record comes back: [quality.md](quality.md).
 """
 _MOMENT = 1_788_430_500.0
 _EVENT = {

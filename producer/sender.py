@@ -96,7 +96,7 @@ class Sender:
 
         def is_open() -> bool:
             try:
-                self._producer = _open_producer(self._settings)
+                self._producer = open_producer(self._settings)
                 for topic in TOPICS:
                     self._producer.partitions_for(topic)
             except (KafkaError, OSError):
@@ -224,7 +224,8 @@ def _until(succeeds: Callable[[], bool], settings: Settings, counters: MutableSe
     return False
 
 
-def _open_producer(settings: Settings) -> Any:
+def open_producer(settings: Settings) -> Any:
+    """A new producer: idempotent, acknowledged by all, compressed. Raises KafkaError when no broker answers."""
     return QuietProducer(
         bootstrap_servers=settings.bootstrap,
         enable_idempotence=True,

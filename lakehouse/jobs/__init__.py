@@ -13,7 +13,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from lakehouse.errors import UsageError
-from lakehouse.jobs import backfill, cohort_retention, maintenance, restatement, stream
+from lakehouse.jobs import (
+    backfill,
+    cohort_retention,
+    maintenance,
+    quality,
+    reconcile,
+    replay_quarantine,
+    restatement,
+    stream,
+)
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
 from lakehouse.table import Table
@@ -93,6 +102,32 @@ JOBS: dict[str, Job] = {
             backfill.WRITES,
             3,
             backfill.run,
+        ),
+        Job(
+            "replay_quarantine",
+            "Judge refused records again and bring what is accepted into silver and gold, once.",
+            replay_quarantine.Parameters,
+            replay_quarantine.WRITES,
+            4,
+            replay_quarantine.run,
+        ),
+        Job(
+            "quality",
+            "Judge what the tables hold; a table that fails is not published.",
+            quality.Parameters,
+            quality.WRITES,
+            4,
+            quality.run,
+            schedule="40 2 * * *",
+        ),
+        Job(
+            "reconcile",
+            "Prove that no record is lost or doubled between Kafka and gold.",
+            reconcile.Parameters,
+            reconcile.WRITES,
+            1,
+            reconcile.run,
+            max_attempts=1,
         ),
         Job(
             "maintenance",

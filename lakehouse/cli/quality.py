@@ -1,0 +1,137 @@
+"""`shoplake quality check|status|docs|override`: what the checks say, and what somebody decides about it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from lakehouse.cli.jobs import Format
+
+HowToPrint = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
+_LONGEST = timedelta(days=7)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    desk = typer.Typer(help="Check the tables, see what fails, decide about it.", no_args_is_help=True)
+    desk.command("check")(check)
+    desk.command("status")(status)
+    desk.command("docs")(docs)
+    desk.command("override")(override)
+    app.add_typer(desk, name="quality")
+
+
+def check(
+    scope: Annotated[str, typer.Option(help="full or incremental.")] = "incremental",
+    tables: Annotated[str | None, typer.Option(help="Only these tables, separated by commas.")] = None,
+    format: HowToPrint = Format.table,
+) -> None:
+    """Judge the tables now (the job `quality`) and print what fails.
+
+    Example: [bold]shoplake quality check --scope full[/]
+    """
+    from lakehouse.cli import jobs
+
+    pairs = [f"scope={scope}", *([f"tables={tables}"] if tables else [])]
+    jobs.run("quality", param=pairs, as_of=None, wait=True, format=format)
+
+
+def status(format: HowToPrint = Format.table) -> None:
+    """List the expectations that fail now. The exit code is 1 when one of them blocks a table.
+
+    Example: [bold]shoplake quality status[/]
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table as Grid
+
+    from lakehouse.settings import load_settings
+    from lakehouse.sql import connect
+    from quality.gate import blocked, failing
+
+    with connect(load_settings()) as reader:
+        found, tables = failing(reader), blocked(reader)
+    if format is Format.json:
+        typer.echo(json.dumps({"blocked": tables, "failing": found}, default=str))
+    elif not found:
+        typer.echo("Every expectation holds.")
+    else:
+        grid = Grid("expectation", "severity", "means", "checked (UTC)", "overridden until")
+        for row in found:
+            grid.add_row(
+                escape(str(row["expectation"])),
+                str(row["severity"]),
+                escape(str(row["detail"])),
+                f"{row['checked_at']:%Y-%m-%d %H:%M}",
+                f"{row['overridden_until']:%Y-%m-%d %H:%M}" if row["overridden_until"] else "",
+            )
+        Console().print(grid)
+    if tables:
+        raise typer.Exit(1)
+
+
+def docs() -> None:
+    """Print where the documents of the newest checks are (HTML; the job `quality` builds them).
+
+    Example: [bold]shoplake quality docs[/]
+    """
+    from lakehouse.errors import ShoplakeError
+    from lakehouse.jobs.quality import folder
+    from lakehouse.settings import load_settings
+    from quality.judge import docs_page
+
+    page = docs_page(folder(load_settings()))
+    if not page.is_file():
+        raise ShoplakeError("There are no documents yet: `shoplake quality check` builds them.")
+    typer.echo(page)
+
+
+def override(
+    expectation: Annotated[str, typer.Argument(help="Id of the expectation, as `shoplake quality status` shows it.")],
+    duration: Annotated[str, typer.Option("--for", help="How long, as 30m, 2h or 1d; a week at most.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with who and when in ops.quality_overrides.")],
+) -> None:
+    """Let a table be published although this expectation fails, for a while.
+
+    Example: [bold]shoplake quality override gold.kpis_hourly.each_hour_once --for 2h --reason "known, being fixed"[/]
+    """
+    from lakehouse.errors import UsageError
+    from lakehouse.lake import Lake
+    from lakehouse.session import connect
+    from lakehouse.settings import load_settings
+    from quality import results
+    from quality.suites import SUITES
+
+    known = [suite.id_of(each) for suite in SUITES for each in suite.expectations]
+    if expectation not in known:
+        raise UsageError(f"There is no expectation {expectation!r}; `shoplake quality status` shows what fails.")
+    if not reason.strip():
+        raise UsageError("--reason must say why.")
+    now = datetime.now(UTC)
+    until = now + _length(duration)
+    settings = load_settings()
+    spark = connect(settings)
+    try:
+        lake = Lake(spark, settings)
+        lake.create_tables([results.OVERRIDES])
+        row = (expectation, reason.strip(), getpass.getuser(), now, until)
+        lake.append(results.OVERRIDES, spark.createDataFrame([row], results.OVERRIDES.schema).coalesce(1))
+    finally:
+        spark.stop()
+    typer.echo(f"{expectation} blocks nothing until {until:%Y-%m-%d %H:%M} UTC.")
+
+
+def _length(text: str) -> timedelta:
+    from lakehouse.errors import UsageError
+
+    found = re.fullmatch(r"(\d{1,4})([mhd])", text)
+    length = timedelta(seconds=int(found[1]) * _SECONDS[found[2]]) if found else timedelta()
+    if not timedelta() < length <= _LONGEST:
+        raise UsageError(f"--for is a time such as 30m, 2h or 1d, a week at most, not {text!r}.")
+    return length

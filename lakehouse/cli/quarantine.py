@@ -1,0 +1,216 @@
+"""`shoplake quarantine list|show|explain|replay`: the desk for refused records."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lakehouse.cli.jobs import Format
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+
+RecordId = Annotated[str, typer.Argument(help="topic-partition-offset, as `shoplake quarantine list` shows it.")]
+Reason = Annotated[str | None, typer.Option(help="Only records refused with this reason code.")]
+Topic = Annotated[str | None, typer.Option(help="Only records of this Kafka topic.")]
+From = Annotated[datetime | None, typer.Option("--from", help="Only records refused from then on, UTC.")]
+To = Annotated[datetime | None, typer.Option("--to", help="Only records refused before then, UTC.")]
+HowToPrint = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+_FACTS = (
+    "topic || '-' || \"partition\" || '-' || \"offset\" AS id, reason_code, reason_detail, status, resolved_by,"
+    " quarantined_at"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    desk = typer.Typer(help="See refused records, learn why, bring them home.", no_args_is_help=True)
+    desk.command("list")(list_records)
+    desk.command("show")(show)
+    desk.command("explain")(explain)
+    desk.command("replay")(replay)
+    app.add_typer(desk, name="quarantine")
+
+
+def list_records(
+    reason: Reason = None,
+    topic: Topic = None,
+    from_time: From = None,
+    to_time: To = None,
+    status: Annotated[str, typer.Option(help="open, resolved or all.")] = "open",
+    summary: Annotated[bool, typer.Option("--summary", help="Count by reason and topic.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most records.")] = 20,
+    format: HowToPrint = Format.table,
+) -> None:
+    """List refused records, the newest first.
+
+    Example: [bold]shoplake quarantine list --summary[/]
+    """
+    from lakehouse.errors import UsageError
+    from lakehouse.settings import load_settings
+
+    if status not in ("open", "resolved", "all"):
+        raise UsageError(f"--status is open, resolved or all, not {status!r}.")
+    wanted = {"reason_code": reason, "topic": topic, "status": None if status == "all" else status}
+    conditions = [f"{name} = {_text(value)}" for name, value in wanted.items() if value is not None]
+    conditions += [f"quarantined_at >= {_text(f'{from_time}+00')}::TIMESTAMPTZ"] if from_time else []
+    conditions += [f"quarantined_at < {_text(f'{to_time}+00')}::TIMESTAMPTZ"] if to_time else []
+    where = " AND ".join(conditions) or "true"
+    rows = (
+        f"SELECT reason_code, topic, status, count(*) AS records, max(quarantined_at) AS newest"  # noqa: S608
+        f" FROM silver.quarantine WHERE {where} GROUP BY ALL ORDER BY records DESC LIMIT {limit}"
+        if summary
+        else f"SELECT {_FACTS} FROM silver.quarantine WHERE {where} ORDER BY quarantined_at DESC, id LIMIT {limit}"  # noqa: S608
+    )
+    _print(load_settings(), rows, format)
+
+
+def show(record: RecordId, format: HowToPrint = Format.table) -> None:
+    """Show a refused record: why, what came, and who brought it back.
+
+    Example: [bold]shoplake quarantine show shop.clicks-0-1042[/]
+    """
+    from lakehouse.settings import load_settings
+
+    found = _record(load_settings(), record)
+    _print_facts({**found, "key": _readable(found["key"]), "value": _readable(found["value"])}, format)
+
+
+def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
+    """Judge a refused record by today's checks, and list everything that is wrong with it.
+
+    Example: [bold]shoplake quarantine explain shop.clicks-0-1042[/]
+    """
+    from lakehouse.settings import load_settings
+    from producer.reasons import meaning_and_remedy
+
+    settings = load_settings()
+    found = _record(settings, record)
+    violations = _violations(settings, found)
+    meaning, remedy = meaning_and_remedy(found["reason_code"])
+    facts: dict[str, Any] = {
+        "id": record,
+        "status": found["status"],
+        "refused_for": f"{found['reason_code']}: {found['reason_detail']}",
+        "means": meaning,
+        "remedy": remedy,
+        "wrong_today": [f"{code}: {detail}" for code, detail in violations],
+        "replay_would": "be refused again" if violations else "be accepted",
+    }
+    _print_facts(facts, format)
+
+
+def replay(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Records as topic-partition-offset; none: by the options.")
+    ] = None,
+    reason: Reason = None,
+    topic: Topic = None,
+    from_time: From = None,
+    to_time: To = None,
+    fix: Annotated[str | None, typer.Option(help="Change them first, as `cast data.price=number; rekey`.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be accepted now.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most records.")] = 10_000,
+    everything: Annotated[bool, typer.Option("--all", help="All open records.")] = False,
+    format: HowToPrint = Format.table,
+) -> None:
+    """Judge refused records again and bring what is accepted into silver and gold, each once.
+
+    Example: [bold]shoplake quarantine replay --reason wrong_type --fix "cast data.price=number" --dry-run[/]
+    """
+    from lakehouse.cli import jobs
+    from lakehouse.errors import UsageError
+
+    chosen = {
+        "ids": ",".join(ids or []) or None,
+        "reason": reason,
+        "topic": topic,
+        "from_time": f"{from_time.isoformat()}Z" if from_time else None,
+        "to_time": f"{to_time.isoformat()}Z" if to_time else None,
+    }
+    if everything == any(chosen.values()):
+        raise UsageError("Say which records: ids, --reason, --topic, --from, --to; or --all for all open ones.")
+    given = {**chosen, "fix": fix, "dry_run": "true" if dry_run else None, "limit": str(limit)}
+    pairs = [f"{name}={value}" for name, value in given.items() if value is not None]
+    jobs.run("replay_quarantine", param=pairs, as_of=None, wait=True, format=format)
+
+
+def _record(settings: Settings, record: str) -> dict[str, Any]:
+    """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
+    from lakehouse.errors import ShoplakeError, UsageError
+    from lakehouse.jobs.replay_quarantine import coordinates_of
+    from lakehouse.sql import query
+
+    try:
+        (place,) = coordinates_of(record)
+    except ValueError as error:
+        raise UsageError(f"{record!r} names no record: {error}.") from None
+    found = query(
+        settings,
+        f"SELECT * FROM silver.quarantine WHERE topic = {_text(place.topic)}"  # noqa: S608
+        f' AND "partition" = {place.partition} AND "offset" = {place.offset}',
+    )
+    if not found:
+        raise ShoplakeError(f"{record} is not in quarantine; `shoplake quarantine list` shows what is.")
+    return found[0]
+
+
+def _violations(settings: Settings, found: dict[str, Any]) -> list[tuple[str, str]]:
+    from pyspark.sql.types import StructType
+
+    from bronze.events import RECORD_COLUMNS
+    from lakehouse.session import connect
+    from silver import checks, quarantine
+
+    spark = connect(settings)
+    try:
+        schema = StructType([quarantine.TABLE.schema[name] for name in RECORD_COLUMNS])
+        rows = spark.createDataFrame([tuple(found[name] for name in RECORD_COLUMNS)], schema)
+        limits = checks.Limits(settings.max_future_minutes, settings.max_age_days)
+        (row,) = checks.violations(rows, limits).collect()
+    finally:
+        spark.stop()
+    return [(each["code"], each["detail"]) for each in row["violations"]]
+
+
+def _print(settings: Settings, sql: str, format: Format) -> None:
+    import sys
+
+    from rich.console import Console
+
+    from lakehouse import sql_output
+    from lakehouse.sql import connect
+
+    with connect(settings) as reader:
+        result = reader.stream(sql)
+        if format is Format.json:
+            sql_output.write_json(result, sys.stdout, 0)
+        else:
+            sql_output.print_table(result, Console(), sql_output.TABLE_ROWS)
+
+
+def _print_facts(facts: dict[str, Any], format: Format) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table as Grid
+
+    if format is Format.json:
+        typer.echo(json.dumps(facts, default=str))
+        return
+    grid = Grid.grid(padding=(0, 2))
+    for name, value in facts.items():
+        if value is not None:
+            shown = "\n".join(value) or "nothing" if isinstance(value, list) else str(value)
+            grid.add_row(f"[dim]{name}[/]", escape(shown))
+    Console().print(grid)
+
+
+def _readable(raw: bytes | None) -> str | None:
+    return None if raw is None else bytes(raw).decode("utf-8", "backslashreplace")
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

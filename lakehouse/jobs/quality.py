@@ -1,0 +1,127 @@
+"""quality: judges the tables by the suites in `quality/`, writes the results, and reports unknown fields."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from lakehouse import marks
+from lakehouse.jobs.parameters import Say
+from lakehouse.lake import Lake
+from lakehouse.resolution import run_name
+from lakehouse.settings import Settings
+from lakehouse.sql import SqlReader, connect
+from quality import results, unknown_fields
+from quality.suites import SUITES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from quality.judge import Verdict
+
+WRITES = (results.TABLE, unknown_fields.TABLE, marks.TABLE)
+NAME = "quality"
+_TABLES = tuple(dict.fromkeys(suite.table for suite in SUITES))
+_CHANGED = """
+SELECT DISTINCT event_date AS day FROM silver.events WHERE processed_at > TIMESTAMPTZ '{mark}'
+UNION SELECT DISTINCT ingest_date FROM silver.quarantine WHERE quarantined_at > TIMESTAMPTZ '{mark}' ORDER BY day
+"""
+
+
+class Parameters(BaseModel):
+    """What a run can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scope: Literal["full", "incremental"] = Field(
+        "full", description="full, or incremental: only the days that changed since the last run that found no fault."
+    )
+    tables: str | None = Field(None, description="Only these tables, by full name, separated by commas.")
+
+    @field_validator("tables")
+    @classmethod
+    def _are_known(cls, value: str | None) -> str | None:
+        for name in chosen(value):
+            if name not in _TABLES:
+                raise ValueError(f"there are no expectations for {name!r}; there are for {', '.join(_TABLES)}")
+        return value
+
+
+def chosen(tables: str | None) -> tuple[str, ...]:
+    """The table names in a comma-separated text; all for none."""
+    return tuple(name.strip() for name in tables.split(",") if name.strip()) if tables else _TABLES
+
+
+def folder(settings: Settings) -> Path:
+    """Where Great Expectations keeps its documents."""
+    return settings.data_dir / "quality"
+
+
+def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
+    """Judge, and write every verdict down; figures and the failing expectations. A failing table fails no run."""
+    from quality.judge import Judge
+
+    say("Looking for unknown fields")
+    fields = unknown_fields.update(lake)
+    now = datetime.now(UTC)
+    tables = chosen(parameters.tables)
+    suites = tuple(suite for suite in SUITES if suite.table in tables)
+    judge = Judge(folder(lake.settings))
+    with connect(lake.settings) as reader:
+        say("Measuring the tables")
+        days = _changed_days(lake, reader) if parameters.scope == "incremental" else None
+        verdicts = judge.judge(suites, lambda sql: measured(reader, sql), days)
+    say("Writing the results")
+    _write(lake, verdicts, "full" if days is None else "incremental", now)
+    failing = [verdict for verdict in verdicts if not verdict.success]
+    is_blocked = any(verdict.severity == "block" for verdict in failing)
+    _move_mark(lake, now, is_blocked, is_whole=suites == SUITES)
+    say("Building the documents")
+    judge.build_docs()
+    return {
+        "scope": parameters.scope,
+        "days": None if days is None else len(days),
+        "expectations": len(verdicts),
+        "failed": len(failing),
+        "blocking": [verdict.expectation for verdict in failing if verdict.severity == "block"],
+        "warnings": [verdict.expectation for verdict in failing if verdict.severity == "warn"],
+        "unknown_fields": fields,
+    }
+
+
+def measured(reader: SqlReader, sql: str) -> pd.DataFrame:
+    """The answer of one statement as a frame, with its columns also when it has no rows."""
+    import pandas as pd
+
+    found = reader.stream(sql)
+    return pd.DataFrame(list(found.rows), columns=list(found.columns))
+
+
+def _changed_days(lake: Lake, reader: SqlReader) -> list[date] | None:
+    """Days that got rows since the mark; None, for all of them, when there is no mark."""
+    mark = marks.current(lake, NAME, "")
+    if mark is None:
+        return None
+    return [row["day"] for row in reader.query(_CHANGED.format(mark=mark.replace(tzinfo=None).isoformat() + "+00"))]
+
+
+def _move_mark(lake: Lake, now: datetime, is_blocked: bool, *, is_whole: bool) -> None:
+    """Only a run that finds nothing to block is a base for the next: until then the same days are judged again, so
+    that the newest result of an expectation never comes from other days than the failure before it."""
+    if is_blocked:
+        marks.move(lake, NAME, "", None)
+    elif is_whole:
+        marks.move(lake, NAME, "", now)
+
+
+def _write(lake: Lake, verdicts: list[Verdict], scope: str, now: datetime) -> None:
+    run = run_name(lake)
+    rows = [
+        (run, now, each.table, each.expectation, each.severity, each.success, each.observed, each.means, scope)
+        for each in verdicts
+    ]
+    lake.append(results.TABLE, lake.spark.createDataFrame(rows, results.TABLE.schema).coalesce(1))

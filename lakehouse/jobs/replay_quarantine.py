@@ -1,0 +1,250 @@
+"""replay_quarantine: brings refused records home, by the road that every record takes.
+
+The kept bytes are judged again by the checks of today, after a declared fix if there is one. What is accepted is sent
+to Kafka once more, and the stream takes it in: it decides about duplicates, and refreshes gold, as always. Why so:
+docs/decisions/replay.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, date
+from typing import Any, Literal, NamedTuple
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from bronze.events import RECORD_COLUMNS
+from lakehouse import hours as clock
+from lakehouse import replays, stream_control
+from lakehouse.broker import Offsets
+from lakehouse.errors import ShoplakeError
+from lakehouse.jobs.parameters import Say
+from lakehouse.lake import Lake
+from lakehouse.progress import booked
+from lakehouse.redrive import Again, Place, send_again
+from lakehouse.resolution import resolve, run_name
+from lakehouse.sql import connect as open_reader
+from silver import checks, fixes, quarantine
+from silver import events as silver_events
+from silver.deduplicate import COORDINATES, IDENTITY
+
+WRITES = (quarantine.TABLE, replays.TABLE)
+PATIENCE_SECONDS = 180.0
+_ORIGIN = ["origin", "was", "ingest_date"]
+"""Beside a record that is judged again: the topic it was refused on, for what reason, and its partition there."""
+_CHOSEN = StructType([quarantine.TABLE.schema[name] for name in (*RECORD_COLUMNS, "reason_code", "ingest_date")])
+
+
+class Parameters(BaseModel):
+    """What a run can be told. Without a choice every open record is looked at."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: str | None = Field(None, description="Only records refused with this reason code.")
+    topic: str | None = Field(None, description="Only records of this Kafka topic.")
+    from_time: AwareDatetime | None = Field(None, description="Only records refused at or after this moment.")
+    to_time: AwareDatetime | None = Field(None, description="Only records refused before this moment.")
+    ids: str | None = Field(None, description="Only these records: topic-partition-offset, separated by commas.")
+    dry_run: bool = Field(False, description="Only say what would be accepted now.")
+    fix: str | None = Field(
+        None,
+        description="Change the records first: rename PATH=PATH, cast PATH=text|number|integer|timestamp,"
+        " default PATH=JSON, route, rekey; steps separated by a semicolon.",
+    )
+    limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
+
+    @field_validator("ids")
+    @classmethod
+    def _are_ids(cls, value: str | None) -> str | None:
+        if value is not None:
+            coordinates_of(value)
+        return value
+
+    @field_validator("fix")
+    @classmethod
+    def _is_fix(cls, value: str | None) -> str | None:
+        if value is not None:
+            fixes.parse(value)
+        return value
+
+
+class Fate(NamedTuple):
+    """What became of one record."""
+
+    record: Row
+    outcome: Literal["accepted", "duplicate", "known"]
+    place: Place | None
+
+
+def coordinates_of(ids: str) -> list[Place]:
+    """The records that `ids` names. Raises ValueError for anything but topic-partition-offset."""
+    found = []
+    for text in filter(None, (part.strip() for part in ids.split(","))):
+        topic, *numbers = text.rsplit("-", 2)
+        if len(numbers) != 2 or not all(number.isdecimal() and len(number) < 19 for number in numbers):
+            raise ValueError(f"{text!r} is not topic-partition-offset")
+        found.append(Place(topic, int(numbers[0]), int(numbers[1])))
+    if not found:
+        raise ValueError("no record is named")
+    return found
+
+
+def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
+    """Bring the chosen records into silver once each; figures of what was chosen, and what became of it."""
+    if not (parameters.dry_run or stream_control.is_wanted(lake.settings)):
+        raise ShoplakeError(
+            "The stream is stopped, and a replay goes through it: `shoplake run stream -p action=start`."
+        )
+    say("Judging the chosen records again")
+    limits = checks.Limits(lake.settings.max_future_minutes, lake.settings.max_age_days)
+    judged = checks.judge(_fixed(lake, parameters), limits).persist()
+    try:
+        refused, accepted = _counted(judged)
+        records = _accepted(lake, judged, parameters.limit)
+    finally:
+        judged.unpersist()
+    figures = {
+        "chosen": accepted + sum(refused.values()),
+        "acceptable": accepted,
+        "still_refused": sum(refused.values()),
+        "still_refused_by_reason": refused,
+        "dry_run": parameters.dry_run,
+    }
+    if parameters.dry_run:
+        return figures | {"already_in_silver": sum(row["is_known"] for row in records)}
+    fates = _brought_home(lake, records, say)
+    say("Marking the records as resolved")
+    resolve(lake, [(fate.record, fate.outcome, fate.place) for fate in fates], parameters.fix)
+    outcomes = Counter(fate.outcome for fate in fates)
+    left = accepted - len(fates)
+    return (
+        figures
+        | {name: outcomes[name] for name in ("accepted", "duplicate", "known")}
+        | {
+            "resolved": len(fates),
+            "left": left,
+            "run": run_name(lake),
+        }
+    )
+
+
+def chosen(lake: Lake, parameters: Parameters) -> DataFrame:
+    """The open quarantine rows that the parameters choose."""
+    rows = lake.read(quarantine.TABLE).where(F.col("status") == "open")
+    if parameters.reason:
+        rows = rows.where(F.col("reason_code") == parameters.reason)
+    if parameters.topic:
+        rows = rows.where(F.col("topic") == parameters.topic)
+    if parameters.from_time:
+        rows = rows.where(F.col("quarantined_at") >= F.lit(parameters.from_time))
+    if parameters.to_time:
+        rows = rows.where(F.col("quarantined_at") < F.lit(parameters.to_time))
+    if parameters.ids:
+        rows = rows.where(
+            clock.any_of(
+                [
+                    (F.col("topic") == place.topic)
+                    & (F.col("partition") == place.partition)
+                    & (F.col("offset") == place.offset)
+                    for place in coordinates_of(parameters.ids)
+                ]
+            )
+        )
+    return rows.select(*_CHOSEN.fieldNames())
+
+
+def _fixed(lake: Lake, parameters: Parameters) -> DataFrame:
+    """The chosen records, changed as declared, with `_ORIGIN` beside them."""
+    rows = chosen(lake, parameters).withColumns({"origin": F.col("topic"), "was": F.col("reason_code")})
+    rows = rows.select(*RECORD_COLUMNS, *_ORIGIN)
+    if parameters.fix is None:
+        return rows
+    steps = fixes.parse(parameters.fix)
+    found = rows.limit(parameters.limit + 1).collect()
+    if len(found) > parameters.limit:
+        raise ShoplakeError(f"More than {parameters.limit} records are chosen: choose fewer, or raise `limit`.")
+    changed = []
+    for row in found:
+        fixed = fixes.apply(steps, fixes.Refused(row["topic"], row["key"], row["value"]))
+        changed.append(tuple({**row.asDict(), **vars(fixed)}[name] for name in (*RECORD_COLUMNS, *_ORIGIN)))
+    return lake.spark.createDataFrame(changed, rows.schema)
+
+
+def _counted(judged: DataFrame) -> tuple[dict[str, int], int]:
+    """Records still refused by reason, and how many are accepted."""
+    counts = {row["reason_code"]: row["count"] for row in judged.groupBy("reason_code").count().collect()}
+    accepted = counts.pop(None, 0)
+    return dict(sorted(counts.items())), accepted
+
+
+def _accepted(lake: Lake, judged: DataFrame, limit: int) -> list[Row]:
+    """Accepted records, the first that came first, with whether silver has their event already."""
+    wanted = [*RECORD_COLUMNS, *_ORIGIN, *IDENTITY]
+    rows = judged.where(F.col("reason_code").isNull()).select(*wanted)
+    found = rows.orderBy("kafka_timestamp", "topic", "partition", "offset").limit(limit).collect()
+    if not found:
+        return []
+    holders = _holders(lake, {row["event_id"] for row in found}, {row["event_date"] for row in found})
+    return [Row(**row.asDict(), is_known=(row["event_id"], row["event_date"]) in holders) for row in found]
+
+
+def _holders(lake: Lake, event_ids: set[str], days: set[date]) -> dict[tuple[str, date], Place]:
+    """Where the records stand that silver has accepted of these events."""
+    wanted = lake.spark.createDataFrame([(each,) for each in sorted(event_ids)], "event_id string")
+    silver = lake.read(silver_events.TABLE).where(F.col("event_date").isin(sorted(days)))
+    found = silver.select(*IDENTITY, *COORDINATES).join(F.broadcast(wanted), "event_id", "left_semi").collect()
+    return {(row["event_id"], row["event_date"]): Place(row["topic"], row["partition"], row["offset"]) for row in found}
+
+
+def _brought_home(lake: Lake, records: list[Row], say: Say) -> list[Fate]:
+    """Send what silver does not have, wait until the stream has read it, and look what it has made of it."""
+    known = [Fate(row, "known", None) for row in records if row["is_known"]]
+    missing = [row for row in records if not row["is_known"]]
+    if not missing:
+        return known
+    say(f"Sending {len(missing)} records to Kafka again")
+    again = [
+        Again(
+            row["topic"],
+            None if row["key"] is None else bytes(row["key"]),
+            bytes(row["value"]),
+            row["kafka_timestamp"].replace(tzinfo=UTC),
+        )
+        for row in missing
+    ]
+    places = send_again(lake.settings, again)
+    _wait_until_read(lake, places, say)
+    holders = _holders(lake, {row["event_id"] for row in missing}, {row["event_date"] for row in missing})
+    fates = known
+    for row, place in zip(missing, places, strict=True):
+        holder = holders.get((row["event_id"], row["event_date"]))
+        if holder is not None:
+            fates.append(Fate(row, "accepted" if holder == place else "duplicate", place))
+    return fates
+
+
+def _wait_until_read(lake: Lake, places: list[Place], say: Say) -> None:
+    """Return when all places are in the stream's book. Raises ShoplakeError when it does not come that far."""
+    wanted: Offsets = {}
+    for place in places:
+        of_topic = wanted.setdefault(place.topic, {})
+        of_topic[str(place.partition)] = max(place.offset + 1, of_topic.get(str(place.partition), 0))
+    end, last = time.monotonic() + PATIENCE_SECONDS, None
+    with open_reader(lake.settings) as reader:
+        while True:
+            say("Waiting until the stream has read them")
+            read = booked(reader)
+            if all(read.get(t, {}).get(p, 0) >= offset for t, each in wanted.items() for p, offset in each.items()):
+                return
+            if read != last:
+                end, last = time.monotonic() + PATIENCE_SECONDS, read
+            if time.monotonic() > end:
+                raise ShoplakeError(
+                    "The records are sent, but the stream does not read: see `shoplake status`. Replay again when it"
+                    " runs; nothing comes twice."
+                )
+            time.sleep(0.5)
