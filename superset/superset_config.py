@@ -11,8 +11,23 @@ SQLALCHEMY_TRACK_MODIFICATIONS = False
 DATA_DIR = str(HOME)
 
 APP_NAME = "Shoplake"
-# Bound to this machine over plain HTTP: HTTPS would be forced on addresses that have none.
-TALISMAN_ENABLED = False
+# Pages load nothing from elsewhere and report to nobody. Bound to this machine over plain HTTP: no HTTPS to force.
+TALISMAN_ENABLED = True
+TALISMAN_CONFIG = {
+    "content_security_policy": {
+        "base-uri": ["'self'"],
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "blob:", "data:"],
+        "worker-src": ["'self'", "blob:"],
+        "connect-src": ["'self'"],
+        "object-src": "'none'",
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "script-src": ["'self'", "'strict-dynamic'"],
+    },
+    "content_security_policy_nonce_in": ["script-src"],
+    "force_https": False,
+    "session_cookie_secure": False,
+}
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
 WTF_CSRF_ENABLED = True

@@ -106,13 +106,14 @@ def look_at(page: Page, settings: Settings, slug: str) -> None:
 
     page.on("response", note)
     page.goto(f"{settings.superset_url}/superset/dashboard/{slug}/")
-    charts = charts_of(slug)
-    page.wait_for_function(
-        f"document.querySelectorAll('[data-test=slice-container]').length >= {charts}", timeout=60_000
-    )
-    page.wait_for_function("!document.querySelector('[data-test=loading-indicator]')", timeout=60_000)
-    asked = {response.url.split("form_data=")[1].split("&")[0]: response for response in answers}
-    assert len(asked) >= charts
+    charts, deadline = charts_of(slug), time.monotonic() + 90
+    asked: dict[str, Response] = {}
+    while len(asked) < charts:
+        page.mouse.wheel(0, 300)  # charts ask for data when they come into view
+        page.wait_for_timeout(200)
+        asked = {response.url.split("form_data=")[1].split("&")[0]: response for response in answers}
+        assert time.monotonic() < deadline, f"{slug}: {len(asked)} of {charts} charts asked for data"
+    page.wait_for_selector(".loading", state="detached", timeout=60_000)
     for response in asked.values():
         assert response.status == 200, response.text()
         assert response.json()["result"][0]["rowcount"] > 0
