@@ -1,0 +1,269 @@
+"""Refused records come home once each, however often and however many at once ask for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gold import kpis
+from lakehouse import hours as clock
+from lakehouse.embedded.testing import platform
+from lakehouse.errors import ShoplakeError
+from lakehouse.gold_refresh import GoldRefresh
+from lakehouse.jobs import find
+from lakehouse.lake import Lake
+from lakehouse.session import connect
+from lakehouse.sql import connect as open_sql
+from producer.publish import publish
+from producer.record import Record
+from quality import results
+from quality.gate import blocked
+from quality.suites import SUITES
+from silver import events as silver_events
+from tests.e2e.conftest import Shop, environment_of, eventually
+
+pytestmark = pytest.mark.e2e
+
+VIEWS, BUYS = "shop.page_views", "shop.purchases"
+AGES = (timedelta(minutes=1), timedelta(hours=1), timedelta(hours=7), timedelta(days=3))
+"""Inside the hot window, and before it."""
+TIMES_AT_ONCE = 50
+NOW = datetime.now(UTC)
+
+
+def view(number: int, price: object, age: timedelta) -> Record:
+    moment = (NOW - age).isoformat()
+    event = {
+        "event_id": f"view-{number}",
+        "event_type": "product_view",
+        "user_id": f"u{number}",
+        "timestamp": moment,
+        "data": {"product_id": "p-home", "price": price},
+    }
+    return Record(VIEWS, event["user_id"].encode(), json.dumps(event).encode(), time.time())  # type: ignore[attr-defined]
+
+
+def purchase(number: int, topic: str, key: str, age: timedelta) -> Record:
+    moment = (NOW - age).isoformat()
+    data = {"order_id": f"o{number}", "total_amount": 10}
+    event = {"event_id": f"buy-{number}", "event_type": "purchase", "user_id": f"u{number}", "timestamp": moment}
+    return Record(topic, key.encode(), json.dumps(event | {"data": data}).encode(), time.time())
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A platform whose quarantine holds what a fix can bring home, and what none can."""
+    folder: Path = tmp_path_factory.mktemp("desk")
+    with platform(folder, stream=True) as settings:
+        shop = Shop(settings, folder)
+        good = [view(number, 5.0, age) for number, age in enumerate(AGES)]
+        priced = [view(100 + number, "19.90", age) for number, age in enumerate(AGES)]
+        twice = [view(100, "19.90", AGES[0]), view(0, "5.0", AGES[0])]
+        astray = [purchase(number, VIEWS, "somebody", age) for number, age in enumerate(AGES)]
+        hopeless = [Record(VIEWS, b"u1", value, time.time()) for value in (b"{", None, b"[1]")]
+        publish([*good, *priced, *twice, *astray, *hopeless], settings)
+        shop.wait_until_read()
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def lake(desk: Shop) -> Iterator[Lake]:
+    spark = connect(desk.settings)
+    yield Lake(spark, desk.settings)
+    spark.stop()
+
+
+def replayed(lake: Lake, **parameters: Any) -> dict[str, Any]:
+    job = find("replay_quarantine")
+    return job.run(lake, job.parse(parameters), lambda _text: None)
+
+
+def shoplake(desk: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
+    return subprocess.run(command, env=os.environ | environment_of(desk), capture_output=True, text=True)
+
+
+def event_ids(desk: Shop) -> list[str]:
+    return [str(row["event_id"]) for row in desk.ask("select event_id from silver.events order by 1")]
+
+
+def assert_identity(desk: Shop) -> None:
+    """What is in the tables is what is in the book, and every record has its place."""
+    (book,) = desk.ask(
+        "select sum(bronze_rows) as bronze, sum(silver_rows) as silver, sum(duplicate_rows) as duplicates,"
+        " sum(quarantined_rows) as quarantined from ops.batches"
+    )
+    assert book["bronze"] == book["silver"] + book["duplicates"] + book["quarantined"]  # type: ignore[operator]
+    for name, table in (("bronze", "bronze.events"), ("silver", "silver.events"), ("quarantined", "silver.quarantine")):
+        assert desk.ask(f"select count(*) as n from {table}") == [{"n": book[name]}], table
+
+
+def test_a_dry_run_changes_nothing(desk: Shop, lake: Lake) -> None:
+    before = desk.ask("select * from silver.quarantine order by all")
+    found = replayed(lake, dry_run="true", fix="cast data.price=number")
+    assert found["still_refused_by_reason"] == {"not_an_object": 1, "not_json": 1, "tombstone": 1, "wrong_topic": 4}
+    assert (found["chosen"], found["acceptable"], found["already_in_silver"]) == (13, 6, 1)
+    assert replayed(lake, dry_run="true", reason="wrong_type")["acceptable"] == 0, "without the fix none is right"
+    assert desk.ask("select * from silver.quarantine order by all") == before
+
+
+def test_a_stopped_stream_refuses_a_replay(desk: Shop, lake: Lake) -> None:
+    from lakehouse import stream_control
+
+    stream_control.want(desk.settings, "stopped")
+    try:
+        with pytest.raises(ShoplakeError, match="The stream is stopped"):
+            replayed(lake, fix="cast data.price=number")
+    finally:
+        stream_control.want(desk.settings, "running")
+
+
+def test_fifty_replays_at_once_bring_each_record_home_once(desk: Shop, lake: Lake) -> None:
+    before = event_ids(desk)
+    refused = desk.ask("select count(*) as n from silver.quarantine")
+    spared = [connect(desk.settings) for _ in range(5)]
+    lakes = [Lake(session, desk.settings) for session in spared]
+    with ThreadPoolExecutor(TIMES_AT_ONCE) as pool:
+        runs = [
+            pool.submit(replayed, lakes[number % 5], reason="wrong_type", fix="cast data.price=number")
+            for number in range(TIMES_AT_ONCE)
+        ]
+        for run in runs:
+            run.result()
+    for session in spared:
+        session.stop()
+    wanted = sorted([*before, *(f"view-{100 + number}" for number in range(len(AGES)))])
+    assert event_ids(desk) == wanted
+    assert desk.ask("select count(*) as n from silver.quarantine") == refused
+    assert desk.ask("select distinct status from silver.quarantine where reason_code = 'wrong_type'") == [
+        {"status": "resolved"}
+    ]
+    desk.wait_until_read()
+    assert_identity(desk)
+
+
+def test_what_was_astray_finds_its_topic_and_gold_shows_it(desk: Shop, lake: Lake) -> None:
+    done = replayed(lake, reason="wrong_topic", fix="route; rekey")
+    assert (done["accepted"], done["resolved"], done["left"]) == (4, 4, 0)
+    rows = desk.ask("select distinct topic, price from silver.events where event_id like 'view-1__'")
+    assert rows == [{"topic": VIEWS, "price": 19.9}]
+    counted = "select hour_start, product_views, purchases, revenue from gold.kpis_hourly order by 1"
+    expected = (
+        "select date_trunc('hour', event_time) as hour_start, count(*) filter (event_type = 'product_view') as"
+        " product_views, count(*) filter (event_type = 'purchase') as purchases, coalesce(sum(amount), 0) as revenue"
+        " from silver.events group by 1 order by 1"
+    )
+    eventually(lambda: desk.ask(counted) == desk.ask(expected), 120, "gold equals silver in every hour")
+    (total,) = desk.ask("select sum(purchases) as n from gold.kpis_hourly")
+    assert total["n"] == len(AGES)
+    written = desk.ask(
+        "select outcome, fix, count(*) as n from ops.replays where reason_code = 'wrong_topic' group by all"
+    )
+    assert written == [{"outcome": "accepted", "fix": "route; rekey", "n": 4}]
+    assert_identity(desk)
+
+
+def test_a_replay_of_nothing_does_nothing(desk: Shop, lake: Lake) -> None:
+    before = event_ids(desk), desk.ask("select count(*) as n from bronze.events")
+    assert replayed(lake, reason="wrong_type", fix="cast data.price=number")["chosen"] == 0
+    assert replayed(lake)["resolved"] == 0
+    assert before == (event_ids(desk), desk.ask("select count(*) as n from bronze.events"))
+
+
+def test_the_desk_as_commands(desk: Shop) -> None:
+    listed = shoplake(desk, "quarantine", "list", "--reason", "not_json", "--format", "json")
+    (row,) = json.loads(listed.stdout)
+    shown = json.loads(shoplake(desk, "quarantine", "show", row["id"], "--format", "json").stdout)
+    assert (shown["value"], shown["status"]) == ("{", "open")
+    explained = json.loads(shoplake(desk, "quarantine", "explain", row["id"], "--format", "json").stdout)
+    assert (explained["replay_would"], len(explained["wrong_today"])) == ("be refused again", 1)
+    again = shoplake(desk, "quarantine", "replay", row["id"], "--format", "json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["still_refused_by_reason"] == {"not_json": 1}
+    assert shoplake(desk, "quarantine", "replay").returncode == 2
+    assert shoplake(desk, "quarantine", "explain", "shop.clicks-0-999999").returncode == 1
+    assert shoplake(desk, "quarantine", "show", "nonsense").returncode == 2
+
+
+def run_job(desk: Shop, name: str, **parameters: Any) -> dict[str, Any]:
+    """The result of a run that goes through the registry, as the schedule's own runs do at their time."""
+    given = [text for key, value in parameters.items() for text in ("-p", f"{key}={value}")]
+    done = shoplake(desk, "run", name, *given, "--wait", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def blocked_tables(desk: Shop) -> dict[str, list[str]]:
+    with open_sql(desk.settings) as reader:
+        return blocked(reader)
+
+
+def test_the_books_balance_after_all_that(desk: Shop) -> None:
+    assert run_job(desk, "reconcile")["bronze"] > 20
+    assert run_job(desk, "reconcile")["partitions"] == 0, "what has been reconciled is not looked at again"
+
+
+def test_a_lost_event_is_named(desk: Shop, lake: Lake) -> None:
+    path = lake.path(silver_events.TABLE)
+    (lost,) = lake.read(silver_events.TABLE).where("event_id = 'view-3'").collect()
+    lake.spark.sql(f"DELETE FROM delta.`{path}` WHERE event_id = 'view-3'").collect()
+    failed = shoplake(desk, "reconcile", "--full")
+    lake.append(silver_events.TABLE, lake.spark.createDataFrame([lost], silver_events.TABLE.schema))
+    assert failed.returncode == 1
+    assert f"{lost['topic']} partition {lost['partition']}" in failed.stderr
+    assert f"offset {lost['offset']} on are in neither silver nor quarantine" in failed.stderr
+    assert shoplake(desk, "reconcile", "--full").returncode == 0
+
+
+def test_poisoned_gold_is_blocked_until_it_is_right(desk: Shop, lake: Lake) -> None:
+    table, expectation = "gold.kpis_hourly", "gold.kpis_hourly.conversion_is_a_rate"
+    sound = run_job(desk, "quality")
+    assert (sound["blocking"], sound["expectations"]) == ([], sum(len(suite.expectations) for suite in SUITES))
+    assert blocked_tables(desk) == {}
+    old = (NOW - AGES[-1]).date()
+    poison = f"UPDATE delta.`{lake.path(kpis.TABLE)}` SET conversion_rate = 50 WHERE hour_date = '{old}'"
+    lake.spark.sql(poison).collect()
+    assert run_job(desk, "quality", tables=table)["blocking"] == [expectation]
+    assert blocked_tables(desk) == {table: [expectation]}
+    assert shoplake(desk, "quality", "status").returncode == 1
+
+    allowed = shoplake(desk, "quality", "override", expectation, "--for", "30m", "--reason", "a test")
+    assert allowed.returncode == 0, allowed.stderr
+    assert blocked_tables(desk) == {}
+    assert desk.ask("select reason from ops.quality_overrides") == [{"reason": "a test"}]
+    lake.overwrite(results.OVERRIDES, lake.read(results.OVERRIDES).limit(0))
+    assert blocked_tables(desk) == {table: [expectation]}
+
+    assert run_job(desk, "quality", scope="incremental")["blocking"] == [expectation], "the old day is judged again"
+    hours = {clock.number_of(NOW - AGES[-1])}
+    GoldRefresh(lake).restate_beside_stream(hours)
+    assert run_job(desk, "quality", scope="incremental")["blocking"] == []
+    assert blocked_tables(desk) == {}
+    assert run_job(desk, "quality", scope="incremental")["days"] == 0, "nothing has changed since"
+
+
+def test_unknown_fields_are_reported_once(desk: Shop) -> None:
+    odd = [view(number, 1.0, AGES[0]) for number in (500, 501)]
+    events = [json.loads(record.value or b"") for record in odd]
+    events[0] |= {"campaign": {"name": "autumn"}}
+    events[1]["data"] |= {"colour": "red"}
+    values = [json.dumps(event).encode() for event in events]
+    publish([record._replace(value=value) for record, value in zip(odd, values, strict=True)], desk.settings)
+    desk.wait_until_read()
+    for _ in range(2):
+        assert run_job(desk, "quality", tables="ops.batches")["unknown_fields"] == 2
+    found = desk.ask("select path, count, sample from ops.unknown_fields order by path")
+    assert found == [
+        {"path": "campaign", "count": 1, "sample": '{"name":"autumn"}'},
+        {"path": "data.colour", "count": 1, "sample": '"red"'},
+    ]
