@@ -60,8 +60,8 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
             # Room for what the JIT compiled of the generated code, or it is compiled again and again.
             "-XX:ReservedCodeCacheSize=400m "
-            # The planner is large and each of its methods is used a little: compiling it to the last degree takes a third
-            # of two cores for minutes. Loops over rows are compiled as soon as ever (their own threshold is as it was).
+            # The planner is large and each of its methods is used a little: compiling it to the last degree takes a
+            # third of two cores for minutes. Loops over rows have a threshold of their own, which is as it was.
             "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
             f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
         ),
