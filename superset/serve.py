@@ -74,6 +74,7 @@ def make_viewer_role() -> None:
         ("can_userinfo", "UserDBModelView"),
         ("can_recent_activity", "Log"),
         ("can_log", "Superset"),
+        ("can_read", "SecurityRestApi"),  # the CSRF token
         ("can_read", "CurrentUserRestApi"),
         ("menu_access", "Dashboards"),
     }
