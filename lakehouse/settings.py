@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     )
     spark_port: Port = Field(15002, description="Port of the embedded Spark Connect server.")
     spark_master: str = Field("local[*]", description="Master of the embedded Spark Connect server.")
-    spark_memory_mb: int = Field(3072, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
+    spark_memory_mb: int = Field(2560, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
 
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")

@@ -77,7 +77,7 @@ def service(settings: Settings) -> Service:
         is_healthy=lambda _pid: answers(settings.kafka_port, API_VERSIONS_REQUEST),
         prepare=lambda: _prepare(settings),
         on_up=lambda: _apply_topics(settings),
-        memory_limit_mb=settings.kafka_memory_mb + 512,
+        memory_limit_mb=settings.kafka_memory_mb + 384,
     )
 
 

@@ -162,7 +162,7 @@ def service(settings: Settings) -> Service:
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
         is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
         prepare=lambda: _prepare(settings),
-        memory_limit_mb=settings.spark_memory_mb + 2304,
+        memory_limit_mb=settings.spark_memory_mb + 1792,
         start_seconds=180,
     )
 

@@ -6,6 +6,7 @@ from lakehouse.embedded.service import child_environment, properties
 from lakehouse.embedded.services import services
 from lakehouse.embedded.spark import s3a_conf, spark_conf
 from lakehouse.embedded.testing import free_settings
+from lakehouse.settings import Settings
 
 
 def test_spark_speaks_delta_in_utc_and_listens_here_only(tmp_path):
@@ -78,5 +79,5 @@ def test_external_parts_are_not_started(tmp_path):
 
 
 def test_memory_limits_stay_under_eight_gigabytes(tmp_path):
-    settings = free_settings(tmp_path, spark_memory_mb=3072)
+    settings = free_settings(tmp_path, spark_memory_mb=Settings.model_fields["spark_memory_mb"].default)
     assert sum(service.memory_limit_mb for service in services(settings, with_superset=False)) <= 8192
