@@ -1,0 +1,57 @@
+"""Figures of the job API: how fast it accepts under many callers, and how soon a run is under way."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import httpx
+
+from lakehouse.api_client import ENDED, ApiClient
+from lakehouse.settings import Settings
+
+CALLERS, CALLS = 50, 1_000
+WARM_RUNS = 20
+
+
+def accept_milliseconds(settings: Settings) -> tuple[float, float, float]:
+    """p50 and p99 of a POST that is answered 202 or 429 with CALLERS at once, in milliseconds, and requests/s."""
+    headers = {"Authorization": f"Bearer {settings.operator_key_file.read_text().strip()}"}
+    body = {"parameters": {"action": "status"}}
+
+    def call(number: int) -> float:
+        began = time.monotonic()
+        answer = http.post("/v1/jobs/stream/runs", json=body, headers=headers | {"Idempotency-Key": f"bench-{number}"})
+        if answer.status_code not in (202, 429):
+            raise RuntimeError(f"unexpected answer {answer.status_code}: {answer.text[:200]}")
+        return (time.monotonic() - began) * 1000
+
+    limits = httpx.Limits(max_connections=CALLERS)
+    with (
+        httpx.Client(base_url=settings.own_api_url, limits=limits, timeout=60, trust_env=False) as http,
+        ThreadPoolExecutor(CALLERS) as pool,
+    ):
+        began = time.monotonic()
+        took = sorted(pool.map(call, range(CALLS)))
+        seconds = time.monotonic() - began
+    return took[len(took) // 2], took[int(len(took) * 0.99)], CALLS / seconds
+
+
+def trigger_to_running(settings: Settings) -> tuple[float, float, float]:
+    """Seconds from a run's creation to its first attempt: of the first run, then p50 and p99 of warm ones.
+
+    The job reads nothing and needs Spark only for its session; the registry's own times are compared.
+    """
+    waits: list[float] = []
+    with ApiClient(settings) as client:
+        for _ in range(WARM_RUNS + 1):
+            run = client.start("stream", {"action": "status"})
+            while run["state"] not in ENDED:
+                time.sleep(0.2)
+                run = client.run(run["id"])
+            created, started = (datetime.fromisoformat(run[name]) for name in ("created_at", "started_at"))
+            waits.append((started - created).total_seconds())
+    warm = sorted(waits[1:])
+    return waits[0], statistics.median(warm), warm[int(len(warm) * 0.99)]
