@@ -110,6 +110,8 @@ class ApiClient:
             try:
                 for event in self._events_after(run_id, seen):
                     seen, heard = event.id or seen, time.monotonic()
+                    if not event.data:  # only says that the connection lives, or how soon to come back
+                        continue
                     told = event.json()
                     yield Event(event.event, told["state"], told["cause"], told["data"] or {})
                     if event.event == "state" and told["state"] in ENDED:
