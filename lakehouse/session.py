@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
+from pyspark.sql.connect.client.core import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
+from pyspark.sql.connect.session import SparkSession as ConnectSession
 
 from lakehouse.embedded.service import PROBE_SECONDS, answers
 from lakehouse.embedded.spark import HTTP2_PREFACE
@@ -20,6 +23,12 @@ class SparkAway(ShoplakeError):
     """The Spark server does not answer."""
 
 
+# gRPC by itself would go on saying that a server is away for many seconds after it has come back.
+_CHANNEL: list[tuple[str, Any]] = [
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
 USER = "shoplake"
 """Whose sessions they are: a session is found again by its user and its id."""
 
@@ -34,7 +43,10 @@ def connect(settings: Settings, session_id: str | None = None, *, patience: int 
     os.environ["TZ"] = "UTC"
     time.tzset()
     try:
-        spark = SparkSession.builder.remote(_address(settings, session_id)).create()
+        # What SparkSession.builder.remote() does, with options for the channel.
+        os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
+        channel = DefaultChannelBuilder(_address(settings, session_id), _CHANNEL)
+        spark = cast(SparkSession, ConnectSession.builder.channelBuilder(channel).create())
         spark.client.set_retry_policies([DefaultPolicy(max_retries=patience, max_backoff=2000)])
         spark.conf.set("spark.sql.session.timeZone", "UTC")
     except Exception as error:  # gRPC, Spark and socket errors have no base class in common

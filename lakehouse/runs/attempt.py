@@ -23,7 +23,6 @@ from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.news import News, RunLog
 from lakehouse.runs.records import Run
 from lakehouse.runs.states import State
-from lakehouse.session import is_reachable
 from lakehouse.settings import Settings
 
 BEAT_SECONDS = 0.5
@@ -165,10 +164,9 @@ class Attempt:
         if self._spark is None:
             return
         with contextlib.suppress(Exception):  # a server that is gone needs no goodbye
-            if is_reachable(self._settings):
-                self._spark.stop()
-            else:
-                self._spark.client.close()
+            spark_work.end_session(self._settings, self._run.session_id or "")
+        with contextlib.suppress(Exception):
+            self._spark.client.close()
 
     # The other thread
 

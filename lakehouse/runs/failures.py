@@ -34,6 +34,8 @@ _SPARK_GONE = re.compile(
     r"|Connection refused|RETRIES_EXCEEDED|not active sessions|SparkContext (was shut down|is stopped)"
     r"|stopped SparkContext"
 )
+_DETAILS = re.compile(r'details = "([^"]+)"')
+"""The words of a gRPC error among its many others."""
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|Concurrent\w+Exception")
 _CONNECTION = re.compile(
     r"java\.net\.(Connect|SocketTimeout|UnknownHost)\w*Exception|SdkClientException: Unable to execute HTTP request"
@@ -50,7 +52,9 @@ def explain(error: BaseException, hide: Callable[[str], str] = str) -> Failure:
         return Failure("wrong_use", message)
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, grpc.RpcError) or _SPARK_GONE.search(text):
-        return Failure("spark_unavailable", f"The Spark server went away: {message}", is_worth_retrying=True)
+        details = _DETAILS.search(message)
+        reason = details[1] if details else message
+        return Failure("spark_unavailable", f"The Spark server went away: {reason}", is_worth_retrying=True)
     if _CONFLICT.search(text):
         return Failure("conflict", message, is_worth_retrying=True)
     is_connection = isinstance(error, ConnectionError | TimeoutError | S3ConnectionError | HTTPClientError)

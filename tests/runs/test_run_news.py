@@ -123,6 +123,10 @@ def test_an_error_is_a_sentence_without_its_stack() -> None:
     error = RuntimeError("[X] First line.\n  second line\n\nJVM stacktrace:\n\tat a.b.C(D.scala:1)")
     assert explain(error).message == "[X] First line. second line"
     assert explain(ValueError()).message == "ValueError"
+    gone = RuntimeError(
+        '<RPC that terminated with:\n\tstatus = StatusCode.UNAVAILABLE\n\tdetails = "Connection refused">'
+    )
+    assert explain(gone).message == "The Spark server went away: Connection refused"
     assert len(explain(ValueError("x" * 9_000)).message) == 500
     assert explain(ValueError("key 123"), lambda text: text.replace("123", "***")).message == "key ***"
 
