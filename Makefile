@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-superset dashboards-import dashboards-export
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset dashboards-import dashboards-export
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
@@ -12,9 +12,9 @@ demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, 
 
 test: java .venv/.installed jars ## Run all tests
 	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -m "not e2e and not superset"
+	@$(BIN)/python -m pytest -m "not e2e and not superset and not nightly"
 	@echo "The whole platform ..."
-	@$(BIN)/python -m pytest -m "e2e and not superset"
+	@$(BIN)/python -m pytest -m "e2e and not superset and not nightly"
 
 up: java .venv/.installed ## Start the platform in the background
 	@$(BIN)/shoplake up --detach
@@ -37,6 +37,9 @@ bench: java .venv/.installed jars ## Measure throughput, freshness and memory
 	@$(BIN)/python -m benchmarks
 
 superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
+
+test-nightly: java .venv/.installed jars ## Run the long tests too: the quarantine desk, the ledger, the docs of quality
+	@$(BIN)/python -m pytest -m nightly
 
 test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
 	@$(BIN)/python -m pytest -m superset

@@ -32,7 +32,7 @@ from quality.suites import SUITES
 from silver import events as silver_events
 from tests.e2e.conftest import Shop, environment_of, eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 VIEWS, BUYS = "shop.page_views", "shop.purchases"
 AGES = (timedelta(minutes=1), timedelta(hours=1), timedelta(hours=7), timedelta(days=3))
