@@ -56,7 +56,7 @@ def service(settings: Settings) -> Service:
         is_healthy=lambda _pid: answers(settings.s3_port, b"GET / HTTP/1.0\r\n\r\n"),
         prepare=lambda: _prepare(settings),
         on_up=lambda: ensure_bucket(settings),
-        memory_limit_mb=settings.s3_memory_mb + 384,
+        memory_limit_mb=settings.s3_memory_mb + 256,
     )
 
 
