@@ -15,67 +15,9 @@ from lakehouse.serving_file import PUBLISHED, open_serving, serving_path
 from lakehouse.settings import Settings
 from lakehouse.sql import CHUNK, Result, distinct
 
-FORBIDDEN = frozenset(
-    (
-        "checkpoint",
-        "copy_database",
-        "current_setting",
-        "delta_scan",
-        "duckdb_extensions",
-        "duckdb_logs",
-        "duckdb_secrets",
-        "duckdb_settings",
-        "duckdb_temporary_files",
-        "duckdb_variables",
-        "force_checkpoint",
-        "from_substrait",
-        "getenv",
-        "getvariable",
-        "glob",
-        "iceberg_scan",
-        "json_execute_serialized_sql",
-        "load_aws_credentials",
-        "mysql_query",
-        "mysql_scan",
-        "parquet_bloom_probe",
-        "parquet_file_metadata",
-        "parquet_full_metadata",
-        "parquet_kv_metadata",
-        "parquet_metadata",
-        "parquet_scan",
-        "parquet_schema",
-        "parse_duckdb_log_message",
-        "postgres_query",
-        "postgres_scan",
-        "pragma_database_size",
-        "pragma_platform",
-        "pragma_storage_info",
-        "pragma_user_agent",
-        "query",
-        "query_table",
-        "read_blob",
-        "read_csv",
-        "read_csv_auto",
-        "read_json",
-        "read_json_auto",
-        "read_json_objects",
-        "read_json_objects_auto",
-        "read_ndjson",
-        "read_ndjson_auto",
-        "read_ndjson_objects",
-        "read_parquet",
-        "read_text",
-        "read_xlsx",
-        "shell",
-        "sniff_csv",
-        "sqlite_scan",
-        "st_read",
-        "which_secret",
-        "write_log",
-    )
-)
+FORBIDDEN = frozenset(Path(__file__).with_name("forbidden_functions.txt").read_text(encoding="utf-8").split())
 """Functions that reach files, networks, secrets or the configuration. All are without effect on the locked file;
-saying no at once gives a clearer message. Superset's configuration has the same list."""
+saying no at once gives a clearer message. Superset's configuration reads the same list."""
 
 
 class ServingReader:
