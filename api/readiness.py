@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from lakehouse.embedded.service import PROBE_SECONDS, answers
 from lakehouse.embedded.spark import HTTP2_PREFACE
 from lakehouse.embedded.stream import stream_state
 from lakehouse.errors import ShoplakeError
+from lakehouse.reports import age, read_report
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
 
@@ -89,15 +90,13 @@ class Readiness:
         if not state:
             return "has not started"
         is_known = state.get("state") in ("running", "stopped")
-        return _stale(str(state.get("updated_at"))) if is_known else f"is {state.get('state')}"
+        return _stale(state) if is_known else f"is {state.get('state')}"
 
     def _worker(self) -> str | None:
-        try:
-            state = json.loads((self._settings.run_dir / "worker.json").read_text())
-        except (OSError, ValueError):
+        state = read_report(self._settings.run_dir / "worker.json")
+        if not state:
             return "has not started"
-        is_running = state.get("state") == "running"
-        return _stale(str(state.get("updated_at"))) if is_running else f"is {state.get('state')}"
+        return _stale(state) if state.get("state") == "running" else f"is {state.get('state')}"
 
 
 def _connects(host: str, port: int) -> str | None:
@@ -106,9 +105,8 @@ def _connects(host: str, port: int) -> str | None:
     return AWAY
 
 
-def _stale(written: str) -> str | None:
-    try:
-        age = (datetime.now(UTC) - datetime.fromisoformat(written)).total_seconds()
-    except (ValueError, TypeError):
+def _stale(report: dict[str, Any]) -> str | None:
+    seconds = age(report)
+    if math.isinf(seconds):
         return "says nothing about itself"
-    return f"was last heard of {age:.0f} s ago" if age > STALE_SECONDS else None
+    return f"was last heard of {seconds:.0f} s ago" if seconds > STALE_SECONDS else None

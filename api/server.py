@@ -15,6 +15,7 @@ from api.http_protocol import bounded_protocol
 from api.limits import MAX_HEADER_BYTES
 from lakehouse.embedded.ports import busy_port_message
 from lakehouse.errors import UsageError
+from lakehouse.reports import replace_text
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
 
@@ -105,9 +106,4 @@ def keep_operator_key(settings: Settings, registry: RunRegistry) -> None:
             return
     except OSError:
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".new")
-    aside.unlink(missing_ok=True)
-    aside.touch(mode=0o600, exist_ok=False)
-    aside.write_text(keys.create_operator(registry.database) + "\n")
-    aside.replace(path)
+    replace_text(path, keys.create_operator(registry.database) + "\n", mode=0o600)

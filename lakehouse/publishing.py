@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.reports import write_report
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql import SqlReader, connect
 
@@ -69,17 +68,7 @@ def _publish(publisher: Publisher) -> str:
 
 def _tell(settings: Settings, message: str, seconds: float) -> None:
     """Write down that the process lives, and how its last look went."""
-    path = settings.run_dir / "publisher.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {
-        "pid": os.getpid(),
-        "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "message": message,
-    }
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(state))
-    aside.replace(path)
+    write_report(settings.run_dir / "publisher.json", seconds=seconds, message=message)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -23,6 +20,7 @@ from lakehouse.checkpoint import open_generation
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake import Lake
 from lakehouse.micro_batch import MicroBatch, Start
+from lakehouse.reports import write_report
 from lakehouse.session import connect
 from lakehouse.settings import Settings
 from producer.topics import TOPICS
@@ -120,14 +118,7 @@ class _Report:
         now = time.monotonic()
         if state == self._state and now - self._written < at_most_every:
             return
-        report = {
-            "state": state,
-            "pid": os.getpid(),
-            "offsets": self.offsets,
-            "batch": self.batch,
-            "updated_at": datetime.now(UTC).isoformat(),
-        }
-        _replace(self._file, json.dumps(report))
+        write_report(self._file, state=state, offsets=self.offsets, batch=self.batch)
         self._state, self._written = state, now
 
 
@@ -156,13 +147,6 @@ class _Watch:
             self._last_batch = int(progress["batchId"])
             self._report.offsets, self._report.batch = _end_offsets(progress), _figures(progress)
         self._report.write("running", at_most_every=0.0 if is_new else _HEARTBEAT_SECONDS)
-
-
-def _replace(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(".new")
-    aside.write_text(text)
-    aside.replace(file)
 
 
 def _end_offsets(progress: Any) -> dict[str, Any]:

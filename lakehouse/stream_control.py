@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lakehouse.reports import replace_text
 from lakehouse.settings import Settings
 
 
@@ -17,11 +18,7 @@ def is_wanted(settings: Settings) -> bool:
 
 def want(settings: Settings, state: str) -> None:
     """Say that the query shall be `running` or `stopped`; holds until somebody says otherwise, also over restarts."""
-    file = _file(settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(".new-desired")
-    aside.write_text(state)
-    aside.replace(file)
+    replace_text(_file(settings), state)
 
 
 def _file(settings: Settings) -> Path:

@@ -28,6 +28,7 @@ def login(
     Example: `shoplake superset login`
     """
     from lakehouse.errors import ShoplakeError
+    from lakehouse.reports import replace_text
     from lakehouse.settings import load_settings
 
     settings = load_settings()
@@ -44,10 +45,7 @@ def login(
         print("admin   was shown once; `shoplake superset login --reset` makes a new password")
         return
     print(f"admin   {admin}  (may do everything; not shown again)")
-    aside = path.with_suffix(".tmp")
-    aside.touch(mode=0o600)
-    aside.write_text(json.dumps(passwords))
-    aside.replace(path)
+    replace_text(path, json.dumps(passwords), mode=0o600)
 
 
 @group.command("import")

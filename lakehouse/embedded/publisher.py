@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from datetime import datetime
 
 from lakehouse.embedded.service import Service
+from lakehouse.reports import age, read_report
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 120
@@ -29,9 +27,5 @@ def service(settings: Settings) -> Service:
 
 
 def _is_running(settings: Settings, pid: int) -> bool:
-    try:
-        state = json.loads((settings.run_dir / "publisher.json").read_text())
-        age = time.time() - datetime.fromisoformat(state["updated_at"]).timestamp()
-        return bool(state["pid"] == pid and age < STALE_SECONDS + settings.publish_seconds)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    report = read_report(settings.run_dir / "publisher.json")
+    return report.get("pid") == pid and age(report) < STALE_SECONDS + settings.publish_seconds

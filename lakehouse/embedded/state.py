@@ -13,6 +13,7 @@ from lakehouse.embedded.processes import is_alive, memory_mb
 from lakehouse.embedded.service import Service
 from lakehouse.embedded.services import services
 from lakehouse.embedded.stream import lag, stream_state
+from lakehouse.reports import replace_text
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,10 +77,7 @@ def write_state(settings: Settings, snapshot: Snapshot | None) -> None:
     if snapshot is None:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(snapshot)))
-    temporary.replace(path)
+    replace_text(path, json.dumps(asdict(snapshot)))
 
 
 def read_state(settings: Settings) -> Snapshot | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from datetime import datetime
 from typing import Any
 
 from lakehouse.embedded.kafka import is_reachable
 from lakehouse.embedded.service import Service
 from lakehouse.errors import ShoplakeError
+from lakehouse.reports import age, read_report
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 180
@@ -33,24 +31,12 @@ def service(settings: Settings) -> Service:
 
 def stream_state(settings: Settings) -> dict[str, Any]:
     """What the stream last said about itself; empty before it said anything."""
-    try:
-        found = json.loads((settings.run_dir / "stream.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_report(settings.run_dir / "stream.json")
 
 
 def _is_running(state: dict[str, Any], pid: int) -> bool:
     """Whether the process does what it should; one that was told to stop its query waits, and is well."""
     return state.get("pid") == pid and state.get("state") in ("running", "stopped") and age(state) < STALE_SECONDS
-
-
-def age(state: dict[str, Any]) -> float:
-    """Seconds since the stream wrote its state (an ISO 8601 time or seconds since 1970)."""
-    written = state.get("updated_at")
-    if isinstance(written, str):
-        written = datetime.fromisoformat(written).timestamp()
-    return time.time() - written if isinstance(written, int | float) else 0.0
 
 
 def lag(settings: Settings) -> int | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from datetime import datetime
 
 from lakehouse.embedded.service import Service
+from lakehouse.reports import age, read_report
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 30
@@ -30,10 +28,7 @@ def service(settings: Settings) -> Service:
 
 def _is_running(settings: Settings, pid: int) -> bool:
     """Whether all workers are warm and the care for them goes on."""
-    try:
-        state = json.loads((settings.run_dir / "worker.json").read_text())
-        age = time.time() - datetime.fromisoformat(state["updated_at"]).timestamp()
-        is_cared_for = state["cared_seconds_ago"] < 4 * STALE_SECONDS
-        return bool(state["pid"] == pid and state["state"] == "running" and age < STALE_SECONDS and is_cared_for)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    report = read_report(settings.run_dir / "worker.json")
+    is_alive = report.get("pid") == pid and report.get("state") == "running" and age(report) < STALE_SECONDS
+    longest = 4 * STALE_SECONDS
+    return is_alive and bool(report.get("cared_seconds_ago", longest) < longest)

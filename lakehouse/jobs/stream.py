@@ -8,10 +8,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lakehouse import stream_control
-from lakehouse.embedded.stream import age, lag, stream_state
+from lakehouse.embedded.stream import lag, stream_state
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
+from lakehouse.reports import age
 from lakehouse.settings import Settings
 
 PATIENCE_SECONDS = 120.0

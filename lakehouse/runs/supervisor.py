@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -11,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from types import FrameType
 
 import structlog
 
+from lakehouse.reports import write_report
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.news import RunLog
@@ -142,17 +141,12 @@ class Supervisor:
 
     def _write_state(self) -> None:
         is_warm = bool(self._members) and all(member.is_warm for member in self._members)
-        state = {
-            "pid": os.getpid(),
-            "state": "running" if is_warm else "starting",
-            "workers": {member.name: member.process.pid for member in self._members},
-            "cared_seconds_ago": round(time.monotonic() - self._last_care, 1),
-            "updated_at": datetime.now(UTC).isoformat(),
-        }
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._file.with_suffix(".new")
-        aside.write_text(json.dumps(state))
-        aside.replace(self._file)
+        write_report(
+            self._file,
+            state="running" if is_warm else "starting",
+            workers={member.name: member.process.pid for member in self._members},
+            cared_seconds_ago=round(time.monotonic() - self._last_care, 1),
+        )
 
     def _stop_members(self) -> None:
         """Each gives back what it is doing; who does not end in time is killed, and reaped at the next start."""
