@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import sys
-from urllib.parse import urlsplit
 
-from lakehouse.embedded.service import PROBE_SECONDS, Service
+from lakehouse.embedded.service import Service, says_ok
 from lakehouse.settings import Settings
 
 
@@ -28,18 +25,4 @@ def service(settings: Settings) -> Service:
 
 def is_alive(url: str) -> bool:
     """Whether the API at `url` says that it lives."""
-    address = urlsplit(url)
-    connection: http.client.HTTPConnection
-    if address.scheme == "https":
-        # The process is on this machine and gets nothing secret: its certificate is for others.
-        context = ssl._create_unverified_context()  # noqa: S323
-        connection = http.client.HTTPSConnection(address.netloc, timeout=PROBE_SECONDS, context=context)
-    else:
-        connection = http.client.HTTPConnection(address.netloc, timeout=PROBE_SECONDS)
-    try:
-        connection.request("GET", "/livez")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return says_ok(f"{url}/livez")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
@@ -58,6 +61,25 @@ def answers(port: int, request: bytes) -> bool:
             return bool(connection.recv(1))
     except OSError:
         return False
+
+
+def says_ok(url: str) -> bool:
+    """Whether a server on this machine answers a GET with 200."""
+    address = urlsplit(url)
+    connection: http.client.HTTPConnection
+    if address.scheme == "https":
+        # The process is on this machine and gets nothing secret: its certificate is for others.
+        context = ssl._create_unverified_context()  # noqa: S323 - see above
+        connection = http.client.HTTPSConnection(address.netloc, timeout=PROBE_SECONDS, context=context)
+    else:
+        connection = http.client.HTTPConnection(address.netloc, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", address.path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def java() -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
-
 import psutil
 
 from lakehouse.embedded.ports import busy_port_message
-from lakehouse.embedded.service import PROBE_SECONDS, PROJECT_ROOT, Service
+from lakehouse.embedded.service import PROJECT_ROOT, Service, says_ok
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
@@ -23,7 +21,7 @@ def service(settings: Settings) -> Service:
         address=settings.superset_url,
         command=(str(PYTHON), str(FOLDER / "serve.py")),
         env=environment(settings),
-        is_healthy=lambda _pid: is_alive(settings),
+        is_healthy=lambda _pid: says_ok(f"{settings.superset_url}/health"),
         prepare=lambda: check(settings),
         depends_on=("publisher",),
         memory_limit_mb=settings.superset_memory_mb,
@@ -57,15 +55,3 @@ def check(settings: Settings) -> None:
         )
     if message := busy_port_message("SHOPLAKE_SUPERSET_PORT", settings.superset_port):
         raise UsageError(f"cannot start. {message.rstrip('.')}")
-
-
-def is_alive(settings: Settings) -> bool:
-    """Whether Superset says that it lives."""
-    connection = http.client.HTTPConnection("127.0.0.1", settings.superset_port, timeout=PROBE_SECONDS)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
