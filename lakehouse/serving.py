@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from lakehouse.delta_log import Changes, DeltaLog
-from lakehouse.serving_file import PUBLISHED, open_serving, serving_path
+from lakehouse.serving_file import PUBLISHED, open_serving
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
 from lakehouse.table import Table
@@ -112,7 +112,7 @@ class Publisher:
     ) -> None:
         """`blocked` tells which tables must keep their last good version, with the expectations that fail."""
         self._settings, self._reader, self._log, self._blocked = settings, reader, log, blocked
-        self._path = serving_path(settings)
+        self._path = settings.serving_file
         self._sources = sources()
 
     def publish(self) -> list[str]:

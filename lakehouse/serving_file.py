@@ -23,11 +23,6 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
 """How readers open the file: no file, no network, no extension. Superset opens it the same, and locks it too."""
 
 
-def serving_path(settings: Settings) -> Path:
-    """Where the published file is."""
-    return settings.data_dir / "serving" / "serving.duckdb"
-
-
 def open_serving(path: Path) -> duckdb.DuckDBPyConnection:
     """A locked-down connection to the published file; duckdb.Error when there is none."""
     connection = duckdb.connect(str(path), read_only=True, config=LOCKED)
@@ -39,7 +34,7 @@ def open_serving(path: Path) -> duckdb.DuckDBPyConnection:
 def published(settings: Settings) -> list[dict[str, object]]:
     """What is published, as rows of `_published`; raises ShoplakeError when nothing is."""
     try:
-        with open_serving(serving_path(settings)) as connection:
+        with open_serving(settings.serving_file) as connection:
             cursor = connection.execute(f"FROM {PUBLISHED} ORDER BY table_name")
             names = [str(column[0]) for column in cursor.description or []]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

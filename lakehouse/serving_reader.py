@@ -11,7 +11,7 @@ import duckdb
 
 from lakehouse import sql_guard
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.serving_file import PUBLISHED, open_serving, serving_path
+from lakehouse.serving_file import PUBLISHED, open_serving
 from lakehouse.settings import Settings
 from lakehouse.sql import CHUNK, Result, distinct
 
@@ -57,7 +57,7 @@ class ServingReader:
 
 def reader_for(settings: Settings, sql: str) -> ServingReader | None:
     """The serving file's reader when it can answer `sql`; None when nothing is published, or it names other tables."""
-    path = serving_path(settings)
+    path = settings.serving_file
     if not path.is_file():
         return None
     pieces = sql_guard.tokens(sql)

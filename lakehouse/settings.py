@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
+    def serving_file(self) -> Path:
+        """The published file that readers open."""
+        return self.data_dir / "serving" / "serving.duckdb"
+
+    @property
     def superset_url(self) -> str:
         """Address of Superset, as browsers on this machine use it."""
         return f"http://127.0.0.1:{self.superset_port}"

@@ -69,10 +69,9 @@ def _answer(statement: str, *, live: bool) -> Iterator[Result]:
     if not live and (published := reader_for(settings, statement)):
         yield published.stream(statement)
         return
-    from lakehouse.serving_file import serving_path
     from lakehouse.sql import connect
 
-    if not live and "gold." in statement.lower() and not serving_path(settings).is_file():
+    if not live and "gold." in statement.lower() and not settings.serving_file.is_file():
         print("Nothing is published yet: asking the lake itself.", file=sys.stderr)
     with connect(settings) as reader:
         yield reader.stream(statement)

@@ -16,7 +16,7 @@ def service(settings: Settings) -> Service:
     return Service(
         name="publisher",
         address_name="serving_file",
-        address=str(settings.data_dir / "serving" / "serving.duckdb"),
+        address=str(settings.serving_file),
         command=(sys.executable, "-m", "lakehouse.publishing"),
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("s3",),

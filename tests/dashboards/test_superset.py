@@ -35,7 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings
     lake = test_serving.Lake(tmp_path_factory.mktemp("lake"))
     settings = free_settings(tmp_path_factory.mktemp("superset"), data_dir=lake.settings.data_dir)
     lake.publisher.publish()
-    sample_serving.fill(test_serving.serving_path(settings))
+    sample_serving.fill(settings.serving_file)
     child = Child(superset.service(settings), settings)
     try:
         while child.state != "up":

@@ -10,7 +10,7 @@ import yaml
 from sample_serving import fill
 from test_serving import Lake
 
-from lakehouse.serving_file import LOCKED, open_serving, serving_path
+from lakehouse.serving_file import LOCKED, open_serving
 
 FOLDER = Path(__file__).parents[2] / "superset"
 KINDS = ("databases", "datasets", "charts", "dashboards")
@@ -25,8 +25,8 @@ UUIDS = {kind: [item["uuid"] for item in FILES[kind]] for kind in KINDS}
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     lake = Lake(tmp_path_factory.mktemp("lake"))
     lake.publisher.publish()
-    fill(serving_path(lake.settings))
-    with open_serving(serving_path(lake.settings)) as connection:
+    fill(lake.settings.serving_file)
+    with open_serving(lake.settings.serving_file) as connection:
         yield connection
     lake.close()
 

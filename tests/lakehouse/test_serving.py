@@ -15,7 +15,7 @@ from gold import kpis, top_products
 from lakehouse import batches
 from lakehouse.delta_log import DeltaLog
 from lakehouse.serving import Publisher
-from lakehouse.serving_file import open_serving, published, serving_path
+from lakehouse.serving_file import open_serving, published
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.table import Table
@@ -69,7 +69,7 @@ class Lake:
         self.tables[table.full_name].commit(f"SELECT {columns}", partition)
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
-        with open_serving(serving_path(self.settings)) as connection:
+        with open_serving(self.settings.serving_file) as connection:
             return connection.execute(sql).fetchall()
 
     def close(self) -> None:
@@ -120,9 +120,9 @@ def test_a_lake_without_tables_is_published_as_empty_tables(lake: Lake) -> None:
 
 def test_without_a_change_the_file_stays(lake: Lake) -> None:
     lake.publisher.publish()
-    before = serving_path(lake.settings).stat()
+    before = lake.settings.serving_file.stat()
     assert lake.publisher.publish() == []
-    assert serving_path(lake.settings).stat().st_ino == before.st_ino
+    assert lake.settings.serving_file.stat().st_ino == before.st_ino
 
 
 def test_only_changed_partitions_are_read_again(lake: Lake) -> None:
@@ -185,7 +185,7 @@ def test_a_crash_in_the_middle_leaves_the_old_file(lake: Lake, monkeypatch: pyte
 
 def test_a_broken_file_is_made_anew(lake: Lake) -> None:
     lake.publisher.publish()
-    serving_path(lake.settings).write_bytes(b"not a database")
+    lake.settings.serving_file.write_bytes(b"not a database")
     lake.publisher.publish()
     assert lake.query("SELECT clicks FROM gold.kpis_hourly") == [(1,)]
 
@@ -223,7 +223,7 @@ print(reads)
 
 def test_readers_see_whole_publishes_and_no_error_while_files_are_swapped(lake: Lake, tmp_path: Path) -> None:
     lake.publisher.publish()
-    path, stop = serving_path(lake.settings), tmp_path / "stop"
+    path, stop = lake.settings.serving_file, tmp_path / "stop"
     command = [sys.executable, "-c", READER, str(path), str(stop)]
     readers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for reader in readers:
@@ -243,7 +243,7 @@ def test_readers_see_whole_publishes_and_no_error_while_files_are_swapped(lake: 
 
 def test_an_open_reader_keeps_its_publish(lake: Lake) -> None:
     lake.publisher.publish()
-    with duckdb.connect(str(serving_path(lake.settings)), read_only=True) as old:
+    with duckdb.connect(str(lake.settings.serving_file), read_only=True) as old:
         lake.add_hour("2026-09-02 10:00:00", 2)
         lake.publisher.publish()
         assert old.execute("SELECT count(*) FROM gold.kpis_hourly").fetchone() == (1,)
