@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -20,14 +19,13 @@ from gold.clock import moment_column
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
 from lakehouse.hot_window import COLUMNS
-from lakehouse.lake import Lake
+from lakehouse.lake import ATTEMPTS, Lake, settled
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 from silver import events as silver_events
 
 HourlyRows = Callable[[DataFrame, datetime, Settings], DataFrame]
 Range = tuple[datetime, datetime]
-ATTEMPTS = 5
 
 
 def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
@@ -114,13 +112,14 @@ class GoldRefresh:
         stay overwritten. Hours that grew since they were read are done again; where traffic never pauses the stream
         writes them anew anyway, so that a few rounds are enough."""
         left = set(hours)
+        before = self._events_per_hour(left)
         for attempt in range(ATTEMPTS):
-            before = self._events_per_hour(left)
             self.restate(left, datetime.now(UTC), tables=tables, with_flags=with_flags)
             after = self._events_per_hour(left)
             left = {hour for hour in left if before.get(hour) != after.get(hour)}
             if not left:
                 return
+            before = after
             time.sleep(1 + attempt)
 
     def _events_per_hour(self, hours: set[int]) -> dict[int, int]:
@@ -164,23 +163,4 @@ class GoldRefresh:
             "detected_at", F.coalesce("first_detected_at", "detected_at")
         )
         rows = current.select(*fraud.TABLE.columns).unionByName(known.where(~is_emitted).select(*fraud.TABLE.columns))
-        days = sorted({day for emit in emits for day in _days(*emit)})
-        self._lake.replace(fraud.TABLE, rows.coalesce(1), clock.sql_on_days("event_date", days))
-
-
-def settled(work: Callable[..., None], *args: object) -> None:
-    """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile: it reads
-    what is there and replaces it, so that doing it again is right."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return work(*args)
-        except PySparkException as error:
-            if attempt == ATTEMPTS - 1 or "DELTA_CONCURRENT" not in str(error):
-                raise
-            time.sleep(1 + attempt)
-    return None
-
-
-def _days(first: datetime, last: datetime) -> list[date]:
-    span = (last.date() - first.date()).days
-    return [first.date() + timedelta(days=n) for n in range(span + 1)]
+        self._lake.replace(fraud.TABLE, rows.coalesce(1), clock.sql_on_days("event_date", clock.days_of(emits)))

@@ -64,15 +64,20 @@ def is_in(hours: Iterable[int], moment: str = "event_time") -> Column:
     return F.array_contains(F.lit(wanted), hour_number(moment)) if wanted else F.lit(False)
 
 
+def days_of(ranges: Iterable[tuple[datetime, datetime]]) -> list[date]:
+    """The UTC days from each range's first to its last moment, both included, ascending."""
+    return sorted(
+        {
+            first.date() + timedelta(days=number)
+            for first, last in ranges
+            for number in range((last.date() - first.date()).days + 1)
+        }
+    )
+
+
 def on_dates(ranges: Iterable[tuple[datetime, datetime]], column: str = "event_date") -> Column:
     """True on the days that the ranges touch: lets Delta skip whole partitions."""
-    days: set[date] = set()
-    for first, last in ranges:
-        day = first.date()
-        while day <= last.date():
-            days.add(day)
-            day += timedelta(days=1)
-    return F.col(column).isin(sorted(days))
+    return F.col(column).isin(days_of(ranges))
 
 
 def sql_on_days(column: str, days: Iterable[date]) -> str:

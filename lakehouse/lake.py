@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.embedded.s3 import s3_client
@@ -18,6 +20,27 @@ _PROPERTIES = {
     "delta.logRetentionDuration": "interval 1 day",
     "delta.deletedFileRetentionDuration": "interval 1 hour",
 }
+
+
+ATTEMPTS = 5
+
+
+def settled(
+    work: Callable[..., None],
+    *args: object,
+    attempts: int = ATTEMPTS,
+    pause: Callable[[int], float] = lambda attempt: 1 + attempt,
+) -> None:
+    """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile: it reads
+    what is there and replaces it, so that doing it again is right. `pause` tells the seconds after each attempt."""
+    for attempt in range(attempts):
+        try:
+            return work(*args)
+        except PySparkException as error:
+            if attempt == attempts - 1 or "DELTA_CONCURRENT" not in str(error):
+                raise
+            time.sleep(pause(attempt))
+    return None
 
 
 @dataclass(frozen=True)

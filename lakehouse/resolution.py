@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from pyspark.errors import PySparkException
 from pyspark.sql import Row
 
+from lakehouse import hours as clock
 from lakehouse import replays
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, settled
 from lakehouse.redrive import Place
 from silver import quarantine
 
@@ -45,19 +44,21 @@ def _mark_resolved(lake: Lake, records: Iterable[Row], run: str) -> None:
     schema = "ingest_date date, topic string, partition int, offset bigint"
     view = f"resolved_{random.getrandbits(64):x}"
     lake.spark.createDataFrame(found, schema).createOrReplaceTempView(view)
-    days = ", ".join(f"DATE '{day}'" for day in sorted({each[0] for each in found}))
+    on_days = clock.sql_on_days("kept.ingest_date", {each[0] for each in found})
     merge = (
         f"MERGE INTO delta.`{lake.path(quarantine.TABLE)}` AS kept USING {view} AS found"
-        f" ON kept.ingest_date IN ({days}) AND kept.ingest_date = found.ingest_date AND kept.topic = found.topic"
+        f" ON {on_days} AND kept.ingest_date = found.ingest_date AND kept.topic = found.topic"
         " AND kept.`partition` = found.`partition` AND kept.`offset` = found.`offset` AND kept.status = 'open'"
         f" WHEN MATCHED THEN UPDATE SET status = 'resolved', resolved_by = '{run}'"
     )
-    for attempt in range(ATTEMPTS):
-        try:
-            lake.spark.sql(merge).collect()
-            break
-        except PySparkException as error:
-            if attempt == ATTEMPTS - 1 or "DELTA_CONCURRENT" not in str(error):
-                raise
-            time.sleep(random.random() * 2)  # noqa: S311
+
+    def update() -> None:
+        lake.spark.sql(merge).collect()
+
+    settled(update, attempts=ATTEMPTS, pause=_out_of_step)
     lake.spark.catalog.dropTempView(view)
+
+
+def _out_of_step(_attempt: int) -> float:
+    """Seconds to wait: other than those of a replay that met the same writer."""
+    return random.random() * 2  # noqa: S311 - guards nothing

@@ -10,11 +10,11 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from lakehouse import marks, recovery
-from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh, settled
+from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs import cohort_retention
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, settled
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
