@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakehouse.cli.formats import Format, HowToPrint
+
 if TYPE_CHECKING:
     from lakehouse.api_client import ApiClient
-
-
-class Format(StrEnum):
-    """How a result is printed."""
-
-    table = "table"
-    json = "json"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +24,7 @@ def run(
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="A parameter as name=value.")] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Short for --param as_of=DATE.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the run and print its result.")] = False,
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    format: HowToPrint = Format.table,
 ) -> None:
     """Start a job through the API. With --wait the exit code is 0 when it succeeded, 1 when it did not.
 

@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lakehouse.cli.formats import Format, HowToPrint
 from lakehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from lakehouse.embedded.state import Snapshot
-
-
-class Format(StrEnum):
-    """How `status` prints."""
-
-    table = "table"
-    json = "json"
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +64,7 @@ def down() -> None:
 
 
 def status(
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    format: HowToPrint = Format.table,
 ) -> None:
     """Show state, address, process, memory and lag of each part.
 

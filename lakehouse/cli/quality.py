@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.jobs import Format
+from lakehouse.cli.formats import Format, HowToPrint
 
-HowToPrint = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _LONGEST = timedelta(days=7)
 

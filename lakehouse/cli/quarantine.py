@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.jobs import Format
+from lakehouse.cli.formats import Format, HowToPrint
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -18,7 +18,6 @@ Reason = Annotated[str | None, typer.Option(help="Only records refused with this
 Topic = Annotated[str | None, typer.Option(help="Only records of this Kafka topic.")]
 From = Annotated[datetime | None, typer.Option("--from", help="Only records refused from then on, UTC.")]
 To = Annotated[datetime | None, typer.Option("--to", help="Only records refused before then, UTC.")]
-HowToPrint = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 _FACTS = (
     "topic || '-' || \"partition\" || '-' || \"offset\" AS id, reason_code, reason_detail, status, resolved_by,"
     " quarantined_at"
@@ -51,13 +50,14 @@ def list_records(
     """
     from lakehouse.errors import UsageError
     from lakehouse.settings import load_settings
+    from lakehouse.sql import quoted_text
 
     if status not in ("open", "resolved", "all"):
         raise UsageError(f"--status is open, resolved or all, not {status!r}.")
     wanted = {"reason_code": reason, "topic": topic, "status": None if status == "all" else status}
-    conditions = [f"{name} = {_text(value)}" for name, value in wanted.items() if value is not None]
-    conditions += [f"quarantined_at >= {_text(f'{from_time}+00')}::TIMESTAMPTZ"] if from_time else []
-    conditions += [f"quarantined_at < {_text(f'{to_time}+00')}::TIMESTAMPTZ"] if to_time else []
+    conditions = [f"{name} = {quoted_text(value)}" for name, value in wanted.items() if value is not None]
+    conditions += [f"quarantined_at >= {quoted_text(f'{from_time}+00')}::TIMESTAMPTZ"] if from_time else []
+    conditions += [f"quarantined_at < {quoted_text(f'{to_time}+00')}::TIMESTAMPTZ"] if to_time else []
     where = " AND ".join(conditions) or "true"
     rows = (
         f"SELECT reason_code, topic, status, count(*) AS records, max(quarantined_at) AS newest"  # noqa: S608
@@ -142,7 +142,7 @@ def _record(settings: Settings, record: str) -> dict[str, Any]:
     """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
     from lakehouse.errors import ShoplakeError, UsageError
     from lakehouse.jobs.replay_quarantine import coordinates_of
-    from lakehouse.sql import query
+    from lakehouse.sql import query, quoted_text
 
     try:
         (place,) = coordinates_of(record)
@@ -150,7 +150,7 @@ def _record(settings: Settings, record: str) -> dict[str, Any]:
         raise UsageError(f"{record!r} names no record: {error}.") from None
     found = query(
         settings,
-        f"SELECT * FROM silver.quarantine WHERE topic = {_text(place.topic)}"  # noqa: S608
+        f"SELECT * FROM silver.quarantine WHERE topic = {quoted_text(place.topic)}"  # noqa: S608
         f' AND "partition" = {place.partition} AND "offset" = {place.offset}',
     )
     if not found:
@@ -210,7 +210,3 @@ def _print_facts(facts: dict[str, Any], format: Format) -> None:
 
 def _readable(raw: bytes | None) -> str | None:
     return None if raw is None else bytes(raw).decode("utf-8", "backslashreplace")
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

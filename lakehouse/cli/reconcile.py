@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.jobs import Format
+from lakehouse.cli.formats import Format, HowToPrint
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def reconcile(
     full: Annotated[bool, typer.Option("--full", help="Begin at the beginning, not at the last balance.")] = False,
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    format: HowToPrint = Format.table,
 ) -> None:
     """Prove that no record is lost or doubled between Kafka and gold (the job `reconcile`).
 

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.jobs import Format
+from lakehouse.cli.formats import Format, HowToPrint
 
 RunId = Annotated[str, typer.Argument(help="Id of the run; `shoplake runs list` shows them.")]
-HowToPrint = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 
 
 def register(app: typer.Typer) -> None:
