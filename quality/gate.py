@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.sql import SqlReader
@@ -28,8 +28,13 @@ def blocked(reader: SqlReader) -> dict[str, list[str]]:
 
     A table that is not in it may be published. Raises ShoplakeError when the lake cannot be read.
     """
+    return blocked_by(failing(reader))
+
+
+def blocked_by(failures: Iterable[Mapping[str, object]]) -> dict[str, list[str]]:
+    """The same, from what `failing` has found."""
     found: dict[str, list[str]] = {}
-    for row in failing(reader):
+    for row in failures:
         if row["severity"] == "block" and row["overridden_until"] is None:
             found.setdefault(str(row["table_name"]), []).append(str(row["expectation"]))
     return found

@@ -52,10 +52,11 @@ def status(format: HowToPrint = Format.table) -> None:
 
     from lakehouse.settings import load_settings
     from lakehouse.sql import connect
-    from quality.gate import blocked, failing
+    from quality.gate import blocked_by, failing
 
     with connect(load_settings()) as reader:
-        found, tables = failing(reader), blocked(reader)
+        found = failing(reader)
+    tables = blocked_by(found)
     if format is Format.json:
         typer.echo(json.dumps({"blocked": tables, "failing": found}, default=str))
     elif not found:
