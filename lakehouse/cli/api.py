@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.jobs import Format
+from lakehouse.cli.formats import Format, HowToPrint
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -57,7 +57,7 @@ def create(
 
 
 def list_keys(
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.table,
+    format: HowToPrint = Format.table,
 ) -> None:
     """List the keys, without their secrets.
 
