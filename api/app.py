@@ -44,7 +44,7 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
         lifespan=lifespan,
     )
     app.state.resources = shared
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI documents this way
     for module in (jobs, runs, schedules, token, operations):
         app.include_router(module.router)
     docs_page.add_docs(app)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.runs.database import Database
+from lakehouse.runs.database import Database, rows_changed
 from lakehouse.runs.models import ApiKeyRow
 
 SCOPES = {
@@ -92,7 +92,7 @@ def revoke(database: Database, which: str) -> int:
     is_meant = sa.or_(ApiKeyRow.id == which, ApiKeyRow.name == which)
     change = sa.update(ApiKeyRow).where(is_meant, ApiKeyRow.revoked_at.is_(None)).values(revoked_at=datetime.now(UTC))
     with database.writing() as session:
-        count = int(session.execute(change).rowcount)  # type: ignore[attr-defined]
+        count = rows_changed(session, change)
     if not count:
         raise ShoplakeError(f"There is no valid key {which!r}; `shoplake keys list` shows all.")
     return count

@@ -32,7 +32,7 @@ class Metrics:
     def __init__(self, settings: Settings, runs: RunRegistry) -> None:
         """Nothing is read before the first scrape."""
         self._registry = CollectorRegistry()
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no types
         self.latency = Histogram(
             "shoplake_api_request_seconds",
             "Time from a request's arrival to the end of its answer.",
@@ -87,7 +87,7 @@ class _Durations:
             .limit(_REMEMBERED // 2)
         )
         with self._runs.database.reading() as session:
-            return [(*row,) for row in session.execute(query)]  # type: ignore[misc]
+            return [(*row,) for row in session.execute(query)]  # type: ignore[misc]  # the condition sees to finished_at
 
 
 class _RunsCollector(Collector):

@@ -6,8 +6,10 @@ import ipaddress
 import logging
 import ssl
 from types import FrameType
+from typing import cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from api import keys
 from api.app import create_app
@@ -27,7 +29,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or Ctrl-C: no new connections; open answers are finished, open streams end."""
-        self.config.app.state.resources.stopping.set()  # type: ignore[union-attr]
+        cast(FastAPI, self.config.app).state.resources.stopping.set()
         super().handle_exit(sig, frame)
 
 

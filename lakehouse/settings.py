@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     @property
     def own_api_url(self) -> str:
         """Address of this lake's own HTTP API, as clients on this machine use it."""
-        host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::", "localhost") else self.api_host  # noqa: S104
+        host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::", "localhost") else self.api_host  # noqa: S104 - compared, not bound to
         scheme = "http" if self.api_tls_cert is None else "https"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 

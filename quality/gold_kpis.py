@@ -21,7 +21,7 @@ SUITES = (
                 AS odd_hours,
             count(*) FILTER (hour_start > now() + INTERVAL 1 HOUR) AS to_come
         FROM {TABLE} WHERE {{days}}
-        """,  # noqa: S608
+        """,  # noqa: S608 - the names are declared in this project
         (
             none("each_hour_once", "repeated_hours", "An hour has one row."),
             none("counts_are_possible", "impossible_counts", "No count is negative or missing."),
@@ -35,7 +35,7 @@ SUITES = (
     ),
     Suite(
         TABLE,
-        f"SELECT conversion_rate FROM {TABLE} WHERE NOT (conversion_rate BETWEEN 0 AND 1) AND {{days}} LIMIT 100",  # noqa: S608
+        f"SELECT conversion_rate FROM {TABLE} WHERE NOT (conversion_rate BETWEEN 0 AND 1) AND {{days}} LIMIT 100",  # noqa: S608 - the names are declared in this project
         (between("conversion_is_a_rate", "conversion_rate", 0, 1, "The conversion rate is within 0 and 1.", "block"),),
         day_column="hour_date",
         part="conversion",

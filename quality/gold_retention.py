@@ -25,7 +25,7 @@ SUITES = (
                 OR (retained_users IS NULL) <> (retention_rate IS NULL)) AS untold,
             (SELECT count(*) FROM cohorts WHERE sizes > 1) AS of_changing_size
         FROM {TABLE}
-        """,  # noqa: S608
+        """,  # noqa: S608 - the names are declared in this project
         (
             none("each_cell_once", "repeated", "A cell of the matrix has one row."),
             none("rates_are_rates", "impossible_rates", "The retention rate is within 0 and 1."),
@@ -44,7 +44,7 @@ SUITES = (
             USING (granularity, cohort_start, period_index, activity, timezone)
         WHERE later.definition = 'unbounded' AND exact.definition = 'n_day'
             AND later.retained_users < exact.retained_users
-        """,  # noqa: S608
+        """,  # noqa: S608 - the names are declared in this project
         (none("unbounded_is_more", "fewer", "Those active then or later are no fewer than those active then."),),
         part="definitions",
     ),
@@ -55,7 +55,7 @@ SUITES = (
             count(*) FILTER (user_id IS NULL OR activity_date IS NULL OR timezone IS NULL OR purchased IS NULL)
                 AS incomplete
         FROM {DAYS}
-        """,  # noqa: S608
+        """,  # noqa: S608 - the names are declared in this project
         (
             none("each_user_once_a_day", "repeated", "A user has one row a day."),
             none("is_complete", "incomplete", "Zone, day, user and whether he bought are there."),

@@ -31,7 +31,7 @@ SUITES = (
     ),
     Suite(
         HOURLY,
-        f"SELECT DISTINCT status FROM {HOURLY} WHERE {{days}}",  # noqa: S608
+        f"SELECT DISTINCT status FROM {HOURLY} WHERE {{days}}",  # noqa: S608 - the names are declared in this project
         (one_of("status_is_known", "status", ("provisional", "final"), "Provisional or final."),),
         day_column="hour_date",
         part="status",
@@ -58,7 +58,7 @@ SUITES = (
         SELECT count(DISTINCT as_of) AS windows,
             count(*) FILTER (as_of - window_start <> INTERVAL 60 MINUTES) AS other_length,
             coalesce(date_diff('minute', max(as_of), now()), 0) AS minutes FROM {LAST_HOUR}
-        """,  # noqa: S608
+        """,  # noqa: S608 - the names are declared in this project
         (
             between("is_one_window", "windows", 0, 1, "All rows are of one window.", "block"),
             none("is_an_hour", "other_length", "The window is 60 minutes long."),

@@ -29,7 +29,7 @@ SUITES = (
             count(*) FILTER (event_date <> event_time::DATE) AS on_another_day,
             count(*) FILTER (event_time > kafka_timestamp + INTERVAL 1 HOUR) AS from_the_future
         FROM silver.events WHERE {{days}}
-        """,  # noqa: S608
+        """,  # noqa: S608 - the names are declared in this project
         (
             none("each_event_once", "repeated_events", "No event_id comes twice on a day."),
             none("each_record_once", "repeated_records", "No Kafka record was accepted twice."),

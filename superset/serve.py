@@ -160,7 +160,7 @@ def _serve() -> None:
         "--max-requests-jitter=200",
         "superset.app:create_app()",
     ]
-    os.execv(command[0], command)  # noqa: S606
+    os.execv(command[0], command)  # noqa: S606 - no shell is what is wanted
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def call(path: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
     sent = {"Authorization": f"Bearer {os.environ['SHOPLAKE_API_KEY']}", "Content-Type": "application/json", **headers}
     data = None if body is None else json.dumps(body).encode()
     try:
-        return urllib.request.urlopen(urllib.request.Request(API + path, data, sent), timeout=60)  # noqa: S310
+        return urllib.request.urlopen(urllib.request.Request(API + path, data, sent), timeout=60)  # noqa: S310 - whose address it is, is the user's choice
     except urllib.error.HTTPError as error:
         sys.exit(json.load(error)["detail"])
 

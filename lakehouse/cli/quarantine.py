@@ -60,10 +60,10 @@ def list_records(
     conditions += [f"quarantined_at < {quoted_text(f'{to_time}+00')}::TIMESTAMPTZ"] if to_time else []
     where = " AND ".join(conditions) or "true"
     rows = (
-        f"SELECT reason_code, topic, status, count(*) AS records, max(quarantined_at) AS newest"  # noqa: S608
+        f"SELECT reason_code, topic, status, count(*) AS records, max(quarantined_at) AS newest"  # noqa: S608 - texts are quoted, names are ours
         f" FROM silver.quarantine WHERE {where} GROUP BY ALL ORDER BY records DESC LIMIT {limit}"
         if summary
-        else f"SELECT {_FACTS} FROM silver.quarantine WHERE {where} ORDER BY quarantined_at DESC, id LIMIT {limit}"  # noqa: S608
+        else f"SELECT {_FACTS} FROM silver.quarantine WHERE {where} ORDER BY quarantined_at DESC, id LIMIT {limit}"  # noqa: S608 - texts are quoted, names are ours
     )
     _print(load_settings(), rows, format)
 
@@ -150,7 +150,7 @@ def _record(settings: Settings, record: str) -> dict[str, Any]:
         raise UsageError(f"{record!r} names no record: {error}.") from None
     found = query(
         settings,
-        f"SELECT * FROM silver.quarantine WHERE topic = {quoted_text(place.topic)}"  # noqa: S608
+        f"SELECT * FROM silver.quarantine WHERE topic = {quoted_text(place.topic)}"  # noqa: S608 - texts are quoted, names are ours
         f' AND "partition" = {place.partition} AND "offset" = {place.offset}',
     )
     if not found:

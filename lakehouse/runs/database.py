@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, CursorResult, Engine, Update, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -24,6 +24,11 @@ _BUSY_SECONDS = 30
 _LOCK_NUMBER = 0x5109_1A4E
 _AWAY = (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def rows_changed(session: Session, change: Update) -> int:
+    """Carry out an update; how many rows it changed."""
+    return cast(CursorResult[Any], session.execute(change)).rowcount
 
 
 class RegistryAway(ShoplakeError):

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.orm import Session
 
+from lakehouse.runs.database import rows_changed
 from lakehouse.runs.models import RunEventRow, RunRow, TableLockRow
 from lakehouse.runs.records import now
 from lakehouse.runs.states import TERMINAL, State, before
@@ -34,7 +35,7 @@ def move(
         .values(state=to, version=RunRow.version + 1, **values)
         .execution_options(synchronize_session=False)
     )
-    if session.execute(change).rowcount != 1:  # type: ignore[attr-defined]
+    if rows_changed(session, change) != 1:
         return False
     if to in TERMINAL or to == State.queued:
         session.execute(delete(TableLockRow).where(TableLockRow.run_id == run_id))

@@ -94,7 +94,7 @@ def test_killed_twenty_times_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_
         for kill in range(KILLS):
             place = kill % 2
             before = sum(len(caller.accepted) for caller in callers)
-            wait_until(lambda: sum(len(caller.accepted) for caller in callers) > before, "runs are accepted")  # noqa: B023
+            wait_until(lambda: sum(len(caller.accepted) for caller in callers) > before, "runs are accepted")  # noqa: B023 - asked before the loop goes on
             os.kill(processes[place].pid, signal.SIGKILL)
             processes[place].wait()
             processes[place] = start((first, second)[place])
