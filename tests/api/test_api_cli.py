@@ -20,7 +20,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
-from tests.support.served_api import ServedApi, served, wait_until
+from tests.support.served_api import ServedApi, served, wait_until, worked_off
 
 OUTCOMES = {
     "succeeded": {"result": {"rows_written": 7, "duration_seconds": 0.5}},
@@ -31,13 +31,8 @@ OUTCOMES = {
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApi]:
     """A worker lets cohort_retention succeed, maintenance fail, and others wait."""
-    with served(tmp_path_factory.mktemp("cli")) as made:
-        stop = threading.Event()
-        worker = threading.Thread(target=_work_off, args=(made, stop))
-        worker.start()
+    with served(tmp_path_factory.mktemp("cli")) as made, worked_off(made, _work_off):
         yield made
-        stop.set()
-        worker.join()
 
 
 def _work_off(api: ServedApi, stop: threading.Event) -> None:

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from api import openapi
 from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
-from tests.support.served_api import ServedApi, served
+from tests.support.served_api import ServedApi, served, worked_off
 
 CHECKS = [
     not_a_server_error,
@@ -41,13 +41,8 @@ EXAMPLES = 12
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApi]:
     """Everything is there, and a worker ends every run soon, so that streams end too."""
-    with served(tmp_path_factory.mktemp("schema")) as made:
-        stop = threading.Event()
-        worker = threading.Thread(target=_work_off, args=(made, stop))
-        worker.start()
+    with served(tmp_path_factory.mktemp("schema")) as made, worked_off(made, _work_off):
         yield made
-        stop.set()
-        worker.join()
 
 
 def _work_off(api: ServedApi, stop: threading.Event) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +18,10 @@ from lakehouse.embedded.child import Child
 from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.testing import free_settings
 from lakehouse.settings import Settings
+from tests.support import sample_serving
+from tests.support.serving_lake import Lake
 
 pytestmark = pytest.mark.superset
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "lakehouse"))
-import sample_serving  # noqa: E402
-import test_serving  # noqa: E402
 
 SLUGS = ("shop-now", "fraud-desk", "retention", "pipeline-health")
 
@@ -32,7 +29,7 @@ SLUGS = ("shop-now", "fraud-desk", "retention", "pipeline-health")
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Child]]:
     """Superset as the supervisor runs it, over a file with a row or two per table."""
-    lake = test_serving.Lake(tmp_path_factory.mktemp("lake"))
+    lake = Lake(tmp_path_factory.mktemp("lake"))
     settings = free_settings(tmp_path_factory.mktemp("superset"), data_dir=lake.settings.data_dir)
     lake.publisher.publish()
     sample_serving.fill(settings.serving_file)

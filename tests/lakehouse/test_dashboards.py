@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
-from sample_serving import fill
-from test_serving import Lake
 
 from lakehouse.serving_file import LOCKED, open_serving
+from tests.support.sample_serving import fill
+from tests.support.serving_lake import Lake
 
 FOLDER = Path(__file__).parents[2] / "superset"
 KINDS = ("databases", "datasets", "charts", "dashboards")

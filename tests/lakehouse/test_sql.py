@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import typer
-from folder_s3 import FolderS3, FolderTable
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -27,6 +26,7 @@ from lakehouse.sql_guard import LAYERS, check_reading, listed_layer, named_table
 from producer.contract import CONTEXT, DATA_FIELDS, ENVELOPE, EVENT_TYPES
 from silver.events import TABLE as EVENTS
 from silver.views import VIEWS
+from tests.support.folder_s3 import FolderS3, FolderTable
 
 Run = Callable[..., Any]
 

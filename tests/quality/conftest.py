@@ -7,20 +7,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from pyspark.sql.types import ArrayType, DataType, StructType
 
-from lakehouse.catalog import TABLES
-from lakehouse.sql_guard import LAYERS, check_reading
-
-SIMPLE = {"string": "VARCHAR", "int": "INTEGER", "timestamp": "TIMESTAMPTZ", "binary": "BLOB"}
-
-
-def duckdb_type(kind: DataType) -> str:
-    if isinstance(kind, ArrayType):
-        return duckdb_type(kind.elementType) + "[]"
-    if isinstance(kind, StructType):
-        return f"STRUCT({', '.join(f'{field.name} {duckdb_type(field.dataType)}' for field in kind.fields)})"
-    return SIMPLE.get(kind.simpleString(), kind.simpleString())
+from lakehouse.sql_guard import check_reading
+from tests.support.declared_tables import create_tables
 
 
 class Reader:
@@ -40,9 +29,5 @@ class Reader:
 def empty_lake() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for layer in LAYERS:
-            connection.execute(f"CREATE SCHEMA {layer}")
-        for table in TABLES:
-            columns = ", ".join(f'"{field.name}" {duckdb_type(field.dataType)}' for field in table.schema.fields)
-            connection.execute(f"CREATE TABLE {table.full_name} ({columns})")
+        create_tables(connection)
         yield connection

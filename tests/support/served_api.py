@@ -138,6 +138,19 @@ def served(folder: Path, **overrides: Any) -> Iterator[ServedApi]:
             registry.close()
 
 
+@contextmanager
+def worked_off(api: ServedApi, work: Callable[[ServedApi, threading.Event], None]) -> Iterator[None]:
+    """`work` plays the worker in a thread, until the event is set at the end."""
+    stop = threading.Event()
+    worker = threading.Thread(target=work, args=(api, stop))
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join()
+
+
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Return once it holds; a machine that is slow decides nothing."""
     end = time.monotonic() + seconds
