@@ -167,6 +167,9 @@ class Attempt:
             spark_work.end_session(self._settings, self._run.session_id or "")
         with contextlib.suppress(Exception):
             self._spark.client.close()
+        # Asks the server no more, as the client is closed; without it pyspark would take this session for the current
+        # one of the next run in this process.
+        self._spark.stop()
 
     # The other thread
 
