@@ -12,17 +12,16 @@ from lakehouse import hours as clock
 from lakehouse import replays
 from lakehouse.lake import Lake, settled
 from lakehouse.redrive import Place
+from lakehouse.session import marked_run
 from silver import quarantine
 
 ATTEMPTS = 40
 """The stream adds to the newest day of the quarantine every second or so, and an update has to fit in between."""
-_RUN = "run:"
 
 
 def run_name(lake: Lake) -> str:
     """The id of the run whose session this is; `by hand` for a session that belongs to none."""
-    mark = lake.spark.conf.get("spark.databricks.delta.commitInfo.userMetadata", "") or ""
-    return mark.removeprefix(_RUN) if mark.startswith(_RUN) else "by hand"
+    return marked_run(lake.spark) or "by hand"
 
 
 def resolve(lake: Lake, fates: Sequence[tuple[Row, str, Place | None]], fix: str | None) -> None:

@@ -29,6 +29,7 @@ _CHANNEL: list[tuple[str, Any]] = [
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+_COMMIT_MARK, _RUN = "spark.databricks.delta.commitInfo.userMetadata", "run:"
 USER = "shoplake"
 """Whose sessions they are: a session is found again by its user and its id."""
 
@@ -54,6 +55,22 @@ def connect(settings: Settings, session_id: str | None = None, *, patience: int 
             f"The Spark server at {settings.remote} does not answer ({type(error).__name__}); start it with `make up`."
         ) from error
     return spark
+
+
+def commit_mark(run_id: str) -> str:
+    """What Delta's history says of the commits of a run."""
+    return f"{_RUN}{run_id}"
+
+
+def mark_commits(spark: SparkSession, run_id: str) -> None:
+    """Let every commit of this session to a Delta table carry the run's id."""
+    spark.conf.set(_COMMIT_MARK, commit_mark(run_id))
+
+
+def marked_run(spark: SparkSession) -> str | None:
+    """The id of the run whose session this is; None for a session that belongs to none."""
+    mark = spark.conf.get(_COMMIT_MARK, "") or ""
+    return mark.removeprefix(_RUN) if mark.startswith(_RUN) else None
 
 
 def is_reachable(settings: Settings) -> bool:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -371,6 +372,11 @@ def distinct(names: list[str]) -> tuple[str, ...]:
 
 def _means(error: duckdb.Error, signs: tuple[str, ...]) -> bool:
     return any(sign in str(error) for sign in signs)
+
+
+def utc_text(moment: datetime) -> str:
+    """A moment as text for TIMESTAMPTZ; one without a zone is UTC, as Spark's sessions here give it."""
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
 
 
 def quoted_text(value: str) -> str:

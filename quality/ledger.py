@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse.broker import Offsets
-from lakehouse.sql import SqlReader
+from lakehouse.sql import SqlReader, utc_text
 
 KINDS = ("bronze", "silver", "duplicates", "quarantined")
 GOLD_ATTEMPTS = 8
@@ -113,7 +113,7 @@ def reconcile(reader: SqlReader, ends: Callable[[], Offsets], since: datetime | 
 
     `ends` asks the broker where its partitions end. The faults are in the order of topics, partitions and offsets.
     """
-    mark = f"{since.replace(tzinfo=None).isoformat()}+00" if since else "1970-01-01 00:00:00+00"
+    mark = utc_text(since or datetime.fromtimestamp(0, UTC))
     ledger = Ledger()
     ranges = reader.query(_RANGES.format(since=mark))
     ledger.partitions = len(ranges)

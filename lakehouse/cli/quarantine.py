@@ -50,14 +50,14 @@ def list_records(
     """
     from lakehouse.errors import UsageError
     from lakehouse.settings import load_settings
-    from lakehouse.sql import quoted_text
+    from lakehouse.sql import quoted_text, utc_text
 
     if status not in ("open", "resolved", "all"):
         raise UsageError(f"--status is open, resolved or all, not {status!r}.")
     wanted = {"reason_code": reason, "topic": topic, "status": None if status == "all" else status}
     conditions = [f"{name} = {quoted_text(value)}" for name, value in wanted.items() if value is not None]
-    conditions += [f"quarantined_at >= {quoted_text(f'{from_time}+00')}::TIMESTAMPTZ"] if from_time else []
-    conditions += [f"quarantined_at < {quoted_text(f'{to_time}+00')}::TIMESTAMPTZ"] if to_time else []
+    conditions += [f"quarantined_at >= {quoted_text(utc_text(from_time))}::TIMESTAMPTZ"] if from_time else []
+    conditions += [f"quarantined_at < {quoted_text(utc_text(to_time))}::TIMESTAMPTZ"] if to_time else []
     where = " AND ".join(conditions) or "true"
     rows = (
         f"SELECT reason_code, topic, status, count(*) AS records, max(quarantined_at) AS newest"  # noqa: S608 - texts are quoted, names are ours

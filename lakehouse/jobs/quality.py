@@ -12,7 +12,7 @@ from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
 from lakehouse.resolution import run_name
 from lakehouse.settings import Settings
-from lakehouse.sql import SqlReader, connect
+from lakehouse.sql import SqlReader, connect, utc_text
 from quality import results, unknown_fields
 from quality.suites import SUITES
 
@@ -106,7 +106,7 @@ def _changed_days(lake: Lake, reader: SqlReader) -> list[date] | None:
     mark = marks.current(lake, NAME, "")
     if mark is None:
         return None
-    return [row["day"] for row in reader.query(_CHANGED.format(mark=mark.replace(tzinfo=None).isoformat() + "+00"))]
+    return [row["day"] for row in reader.query(_CHANGED.format(mark=utc_text(mark)))]
 
 
 def _move_mark(lake: Lake, now: datetime, is_blocked: bool, *, is_whole: bool) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql.connect.shell.progress import ProgressHandler
 
 from lakehouse.lake import Lake
 from lakehouse.runs.news import News
-from lakehouse.session import SparkAway, connect, is_reachable
+from lakehouse.session import SparkAway, commit_mark, connect, is_reachable, mark_commits
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
@@ -21,7 +21,7 @@ _PAGE, _LARGEST_PAGE = 20, 2_000
 def open_session(settings: Settings, session_id: str, run_id: str, news: News) -> SparkSession:
     """The session of an attempt. Every commit to a Delta table carries the run's id. Raises SparkAway."""
     spark = connect(settings, session_id)
-    spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", _mark(run_id))
+    mark_commits(spark, run_id)
     spark.registerProgressHandler(cast(ProgressHandler, news.spark_progress))
     return spark
 
@@ -47,7 +47,7 @@ def written(lake: Lake, tables: Iterable[Table], run_id: str, since: datetime) -
     """Per table that the run has committed to since then: its Delta versions, oldest first, and rows written."""
     found = {}
     for table in tables:
-        commits = [row for row in _history(lake, table, since) if row["userMetadata"] == _mark(run_id)]
+        commits = [row for row in _history(lake, table, since) if row["userMetadata"] == commit_mark(run_id)]
         if commits:
             rows = sum(int((row["operationMetrics"] or {}).get("numOutputRows", 0)) for row in commits)
             found[table.full_name] = {"versions": sorted(row["version"] for row in commits), "rows": rows}
@@ -64,7 +64,3 @@ def _history(lake: Lake, table: Table, since: datetime) -> list[Row]:
         if reaches_back or page >= _LARGEST_PAGE:
             return rows
         page *= 10
-
-
-def _mark(run_id: str) -> str:
-    return f"run:{run_id}"
