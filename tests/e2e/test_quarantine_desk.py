@@ -30,7 +30,7 @@ from quality import results
 from quality.gate import blocked
 from quality.suites import SUITES
 from silver import events as silver_events
-from tests.e2e.conftest import Shop, environment_of, eventually
+from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
