@@ -10,7 +10,7 @@ import time
 import pytest
 
 from producer.simulator.defects import DEFECTS
-from tests.support import oracle
+from tests.support import fraud_oracle, oracle
 from tests.support.shop import (
     TOP_N,
     Shop,
@@ -87,6 +87,16 @@ def flags_at_rest(shop: Shop) -> bool:
     first = shop.ask(flags)
     time.sleep(20)
     return shop.ask(flags) == first
+
+
+def test_fraud_flags_equal_the_recompute(shop: Shop) -> None:
+    expected = fraud_oracle.flags(fraud_oracle.accepted(shop.oracle.open()))
+
+    def are_right() -> bool:
+        return fraud_oracle.found(shop.ask("select * from gold.fraud_flags")) == expected
+
+    eventually(are_right, 240, "the flags equal the recompute", pause=2)
+    assert len({flag[0] for flag in expected}) >= 4, "several rules have their say"
 
 
 def test_backfill_equals_what_the_stream_wrote(shop: Shop) -> None:
