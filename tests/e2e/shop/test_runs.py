@@ -244,9 +244,13 @@ def test_a_killed_worker_service_comes_back(settings: Settings) -> None:
     eventually(lambda: status(settings)["worker"]["state"] == "up", 60, "the workers are up again")
 
 
-def test_a_killed_spark_server_doubles_and_loses_nothing(settings: Settings) -> None:
+ONCE, FOUR_MORE_TIMES = ["America/Lima"], ["Asia/Kathmandu", "Africa/Lagos", "Pacific/Apia", "America/Denver"]
+
+
+@pytest.mark.parametrize("zone", [*ONCE, *(pytest.param(zone, marks=pytest.mark.nightly) for zone in FOUR_MORE_TIMES)])
+def test_a_killed_spark_server_doubles_and_loses_nothing(settings: Settings, zone: str) -> None:
     registry = RunRegistry.open(settings)
-    run = busy(registry, "America/Lima")
+    run = busy(registry, zone)
     waiting = submit(registry, JOBS["cohort_retention"], timezone="UTC")
     before = status(settings)["spark"]["pid"]
     os.kill(before, signal.SIGKILL)
