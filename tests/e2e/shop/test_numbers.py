@@ -75,9 +75,9 @@ def test_rolling_hour_equals_the_recompute(shop: Shop) -> None:
 def test_retention_equals_the_recompute(shop: Shop, activity: str) -> None:
     shoplake(shop, "run", "cohort_retention", "--wait")
     rows = shop.ask(
-        "select cohort_start, period_index, cohort_size, retained_users from gold.cohort_retention where timezone = 'UTC'"
-        f" and granularity = 'day' and definition = 'n_day' and activity = '{activity}' and retained_users > 0"
-        " order by 1, 2"
+        "select cohort_start, period_index, cohort_size, retained_users from gold.cohort_retention"
+        f" where timezone = 'UTC' and granularity = 'day' and definition = 'n_day' and activity = '{activity}'"
+        " and retained_users > 0 order by 1, 2"
     )
     assert tuples(rows) == oracle.day_retention(shop.oracle.open(), activity)
 
