@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -31,12 +32,17 @@ def open_serving(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def published(settings: Settings) -> list[dict[str, object]]:
+def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    """The rows of a statement as dictionaries."""
+    found = connection.execute(sql)
+    names = [str(column[0]) for column in found.description or []]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def published(settings: Settings) -> list[dict[str, Any]]:
     """What is published, as rows of `_published`; raises ShoplakeError when nothing is."""
     try:
         with open_serving(settings.serving_file) as connection:
-            cursor = connection.execute(f"FROM {PUBLISHED} ORDER BY table_name")
-            names = [str(column[0]) for column in cursor.description or []]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return rows_of(connection, f"FROM {PUBLISHED} ORDER BY table_name")
     except duckdb.Error:
         raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.") from None
