@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,18 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
 }
 """How readers open the file: no file, no network, no extension. Superset opens it the same, and locks it too."""
+_opening = threading.Lock()
 
 
 def open_serving(path: Path) -> duckdb.DuckDBPyConnection:
     """A locked-down connection to the published file; duckdb.Error when there is none."""
-    connection = duckdb.connect(str(path), read_only=True, config=LOCKED)
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute("SET lock_configuration = true")
-    return connection
+    with _opening:
+        connection = duckdb.connect(str(path), read_only=True, config=LOCKED)
+        # Connections of one process to one file share a database: a later one finds it configured, and locked.
+        if not rows_of(connection, "SELECT current_setting('lock_configuration') AS is_locked")[0]["is_locked"]:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET lock_configuration = true")
+        return connection
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:

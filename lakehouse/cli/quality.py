@@ -95,7 +95,8 @@ def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     except ShoplakeError:
         return {}, {}
     told = [
-        {row["table_name"]: row[key].split("; ") for row in rows if row[key]} for key in ("blocked_by", "let_through")
+        {row["table_name"]: row[key].split("; ") for row in rows if row.get(key)}
+        for key in ("blocked_by", "let_through")
     ]
     return told[0], told[1]
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -161,3 +162,13 @@ def test_an_open_reader_keeps_its_publish(lake: Lake) -> None:
         lake.add_hour("2026-09-02 10:00:00", 2)
         lake.publisher.publish()
         assert old.execute("SELECT count(*) FROM gold.kpis_hourly").fetchone() == (1,)
+
+
+def test_many_threads_of_a_process_may_read_at_once(lake: Lake) -> None:
+    lake.publisher.publish()
+
+    def ask(_: int) -> list[tuple[object, ...]]:
+        return lake.query("SELECT clicks, current_setting('TimeZone') FROM gold.kpis_hourly")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(map(tuple, pool.map(ask, range(64)))) == {((1, "UTC"),)}
