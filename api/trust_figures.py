@@ -79,8 +79,8 @@ class TrustCollector(Collector):
         )
         with self._runs.database.reading() as session:
             newest = session.execute(query).one_or_none()
-        if newest is not None:
-            state, at = newest
+        if newest is not None and newest.finished_at is not None:
+            state, at = newest.state, newest.finished_at
             balanced = "Whether the newest run of reconcile found that the books balance."
             yield GaugeMetricFamily("shoplake_ledger_balanced", balanced, int(state == State.succeeded))
             yield GaugeMetricFamily("shoplake_ledger_timestamp_seconds", "When that run ended.", at.timestamp())

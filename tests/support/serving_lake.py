@@ -37,8 +37,8 @@ class Lake:
         made.create()
         return made
 
-    def add_hour(self, hour: str, clicks: int, **more: float) -> None:
-        """An hour with clicks of one user, and nothing else but `more`."""
+    def add_hour(self, hour: str, clicks: int, **more: float | str) -> None:
+        """An hour with clicks of one user, and nothing else but `more`, in SQL."""
         counts = ("page_views", "product_views", "carts", "purchases", "searches", "revenue", "conversion_rate")
         figures = {**dict.fromkeys(counts, 0), "unique_users": 1, "clicks": clicks, **more}
         values = {"hour_start": f"TIMESTAMPTZ '{hour}+00'", **{name: str(value) for name, value in figures.items()}}
