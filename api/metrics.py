@@ -1,4 +1,4 @@
-"""/metrics in Prometheus form: runs, the queue, this API's latency, and the stream."""
+"""/metrics in Prometheus form: runs, the queue, this API's latency, the stream, the gate and the ledger."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.stream_figures import StreamFigures, StreamWatch, age
+from api.trust_figures import TrustCollector
 from lakehouse.errors import ShoplakeError
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.registry import RunRegistry
@@ -42,6 +43,7 @@ class Metrics:
         )
         self._registry.register(_RunsCollector(runs))
         self._registry.register(_StreamCollector(StreamWatch(settings)))
+        self._registry.register(TrustCollector(settings, runs))
         self._durations = _Durations(runs, self._registry)
 
     def render(self) -> bytes:

@@ -122,10 +122,10 @@ JOBS: dict[str, Job] = {
         ),
         Job(
             "reconcile",
-            "Prove that no record is lost or doubled between Kafka and gold.",
+            "Prove that no record is lost or doubled between Kafka and the dashboards' figures.",
             reconcile.Parameters,
             reconcile.WRITES,
-            1,
+            2,
             reconcile.run,
             max_attempts=1,
         ),
