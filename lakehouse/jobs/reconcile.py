@@ -17,6 +17,8 @@ from quality import ledger
 
 WRITES = (marks.TABLE,)
 NAME = "reconcile"
+UNBALANCED = "The books do not balance."
+"""How the error of a run begins that found a fault; the alerts look for it."""
 
 
 class Parameters(BaseModel):
@@ -36,7 +38,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         found = ledger.reconcile(reader, lambda: broker.bounds(lake.settings, TOPICS)[1], since)
     if found.faults:
         more = f" ({len(found.faults) - 1} more places)" if len(found.faults) > 1 else ""
-        raise ShoplakeError(f"The books do not balance. {found.faults[0]}.{more}")
+        raise ShoplakeError(f"{UNBALANCED} {found.faults[0]}.{more}")
     if found.through is not None:
         marks.move(lake, NAME, "", found.through)
     return {
