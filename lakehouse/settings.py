@@ -88,6 +88,23 @@ class Settings(BaseSettings):
     max_parallel_runs: int = Field(2, ge=1, le=64, description="Job runs at the same time; each has its process.")
     max_queued_runs: int = Field(100, ge=1, description="Job runs that may wait; beyond it a trigger is refused.")
 
+    alert_seconds: float = Field(30, ge=1, le=3600, description="Time between two looks at the rules of the alerts.")
+    alert_webhook_url: str | None = Field(
+        None, pattern=r"^https?://", description="Where alerts are posted as JSON; unset posts nothing."
+    )
+    alert_sns_topic: str | None = Field(
+        None,
+        pattern=r"^arn:aws[a-z-]*:sns:",
+        description="ARN of the SNS topic for alerts; unset sends nothing.",
+    )
+    alert_lag_records: int = Field(100_000, ge=0, description="Records that may wait on the broker without an alert.")
+    alert_freshness_seconds: float = Field(
+        120, gt=0, description="How long waiting records may stay out of the tables without an alert."
+    )
+    alert_quarantine_share: float = Field(
+        0.1, gt=0, le=1, description="Share of refused records in a quarter of an hour without an alert."
+    )
+
     trigger_seconds: float = Field(1.0, ge=0, description="Shortest time between two micro-batches.")
     max_offsets_per_batch: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
     max_future_minutes: int = Field(5, ge=0, description="How far an event may be ahead of its Kafka record.")

@@ -17,6 +17,8 @@ from quality import ledger, ledger_serving
 
 WRITES = (marks.TABLE,)
 NAME = "reconcile"
+UNBALANCED = "The books do not balance."
+"""How the error of a run begins that found a fault; the alerts look for it."""
 
 
 class Parameters(BaseModel):
@@ -43,7 +45,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     faults = [*found.faults, *shown.faults]
     if faults:
         more = f" ({len(faults) - 1} more places)" if len(faults) > 1 else ""
-        raise ShoplakeError(f"The books do not balance. {faults[0]}.{more}")
+        raise ShoplakeError(f"{UNBALANCED} {faults[0]}.{more}")
     if found.through is not None:
         marks.move(lake, NAME, "", found.through)
     return {
