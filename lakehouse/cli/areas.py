@@ -19,6 +19,7 @@ AREAS = (
     "quarantine",
     "quality",
     "reconcile",
+    "backup",
     "demo",
 )
 
