@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset dashboards-import dashboards-export docs
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset dashboards-import dashboards-export cost docs
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
@@ -49,6 +49,9 @@ dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml sa
 
 dashboards-export: .venv/.installed ## Write what was changed in Superset into superset/*.yaml
 	@$(BIN)/shoplake superset export
+
+cost: .venv/.installed ## Calculate sizes and the monthly bill on AWS: RATE=events/s RETENTION=days
+	@$(BIN)/python -m deploy.capacity --rate $(or $(RATE),1000) --retention $(or $(RETENTION),30)
 
 docs: .venv-docs/.installed ## Build the pages of docs/ into site/; fails on a broken link
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet && echo "The pages are in site/index.html."
