@@ -45,9 +45,21 @@ class Settings(BaseSettings):
         None, description="External Spark Connect server (sc://host:port); unset starts one."
     )
     spark_port: Port = Field(15002, description="Port of the embedded Spark Connect server.")
-    spark_master: str = Field("local[*]", description="Master of the embedded Spark Connect server.")
+    spark_master: str = Field(
+        "local[*]",
+        pattern=r"^(local(\[[^\]]+\])?|spark://.+|yarn|k8s://.+)$",
+        description="Where the embedded Spark computes: local[*] is this machine, spark://host:port a cluster.",
+    )
     spark_memory_mb: int = Field(2560, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
+    spark_driver_host: str = Field(
+        "127.0.0.1", description="Address of this machine that a cluster's executors reach; local Spark needs none."
+    )
+    spark_executor_memory_mb: int = Field(2048, ge=512, description="Heap of each executor in a cluster, in MB.")
+    spark_executor_cores: int = Field(2, ge=1, description="Cores of each executor in a cluster.")
+    files_per_batch: int = Field(
+        1, ge=1, le=1000, description="Data files that a micro-batch writes per table; more for more than one core."
+    )
 
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")
     api_port: Port = Field(8000, description="Port of the HTTP API.")
@@ -126,6 +138,11 @@ class Settings(BaseSettings):
     def spark_is_embedded(self) -> bool:
         """Whether `shoplake up` starts the Spark Connect server."""
         return self.spark_remote is None
+
+    @cached_property
+    def spark_is_local(self) -> bool:
+        """Whether the embedded Spark Connect server computes on this machine alone."""
+        return self.spark_master.startswith("local")
 
     @property
     def bootstrap(self) -> str:

@@ -20,6 +20,7 @@ AREAS = (
     "quality",
     "reconcile",
     "alerts",
+    "backup",
     "demo",
 )
 
