@@ -105,6 +105,7 @@ def _where_conf(settings: Settings) -> dict[str, str]:
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError",
         # An executor that is gone is noticed in seconds, not in the two minutes that suit long jobs.
         "spark.network.timeout": "30s",
+        "spark.network.timeoutInterval": "10s",
         "spark.executor.heartbeatInterval": "5s",
     }
 

@@ -138,6 +138,6 @@ def test_the_command_prints_sizes_bill_and_assumptions() -> None:
 def test_every_test_that_the_fault_table_names_exists() -> None:
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     named = set(re.findall(r"`(?:tests/\S+::)?(test_\w+)(?:\[\w+\])?`", (ROOT / "docs" / "faults.md").read_text()))
-    assert len(named) >= 6
+    assert len(named) >= 5
     for name in named:
         assert f"def {name}(" in tests, name
