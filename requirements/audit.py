@@ -98,13 +98,18 @@ def vulnerabilities() -> bool:
     """Whether a locked Python package has a known vulnerability."""
     done = run("pip-audit", "--disable-pip", "-r", "requirements/dev.txt", "-f", "json", "--progress-spinner", "off")
     try:
-        found = [one for one in json.loads(done.stdout)["dependencies"] if one.get("vulns")]
+        looked_at = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        say("Known vulnerabilities: NOT checked, since the vulnerability service cannot be reached from here.")
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        say(f"Known vulnerabilities: NOT checked, pip-audit failed: {said}")
         return False
+    skipped = [one for one in looked_at if "skip_reason" in one]
+    found = [one for one in looked_at if one.get("vulns")]
     for one in found:
         say(f"{one['name']} {one['version']}: {', '.join(each['id'] for each in one['vulns'])}")
-    say(f"Known vulnerabilities: {len(found)} packages.")
+    say(f"Known vulnerabilities: {len(found)} packages of {len(looked_at) - len(skipped)} that could be asked about.")
+    if skipped:
+        say(f"NOT checked: {len(skipped)} packages. {skipped[0]['skip_reason']}")
     return bool(found)
 
 
