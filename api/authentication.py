@@ -90,4 +90,5 @@ def address_of(request: Request) -> str:
 Reader = Annotated[Caller, Security(authenticated, scopes=["jobs:read"])]
 Runner = Annotated[Caller, Security(authenticated, scopes=["jobs:run"])]
 Canceller = Annotated[Caller, Security(authenticated, scopes=["jobs:cancel"])]
+GoldReader = Annotated[Caller, Security(authenticated, scopes=["gold:read"])]
 Admin = Annotated[Caller, Security(authenticated, scopes=["admin"])]

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from api.problems import Problem, retry_after
 from api.validation import wrong
 from lakehouse.runs.database import RegistryAway
+from lakehouse.serving_publish import NothingPublishedError
 
 DATABASE_RETRY_SECONDS = 2
 _PLACES = {"query": "", "path": "", "header": "", "body": "body"}
@@ -29,6 +30,11 @@ def add_handlers(app: FastAPI) -> None:
         wait = retry_after("dependency-away", "The registry's database does not answer.", DATABASE_RETRY_SECONDS)
         wait.extra["missing"] = {"database": "does not answer"}
         return wait.response(request.state.request_id)
+
+    @app.exception_handler(NothingPublishedError)
+    async def on_nothing_published(request: Request, error: NothingPublishedError) -> Response:
+        seconds = request.app.state.resources.settings.publish_seconds
+        return retry_after("not-published", str(error), seconds).response(request.state.request_id)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:

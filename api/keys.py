@@ -19,6 +19,7 @@ SCOPES = {
     "jobs:read": "See jobs, and the runs that this caller started.",
     "jobs:run": "Start jobs.",
     "jobs:cancel": "Cancel the runs that this caller started.",
+    "gold:read": "Read the published gold tables.",
     "admin": "All of these, also for the runs of others; pause and resume schedules.",
 }
 PREFIX = "slk"

@@ -12,12 +12,15 @@ from fastapi.openapi.utils import get_openapi
 PATH = Path(__file__).with_name("openapi.json")
 TITLE, VERSION = "Shoplake API", "1"
 DESCRIPTION = """\
-Start, watch and cancel the Spark jobs of a lake.
+Start, watch and cancel the Spark jobs of a lake, and read its gold tables.
 
 1. Make a key: `shoplake keys create NAME --scope jobs:run --scope jobs:read`
 2. Start a run: `POST /v1/jobs/{job}/runs` with `Authorization: Bearer KEY`. It answers 202, and `Location` says where
    to look. Send an `Idempotency-Key`, and the request can be repeated without starting a second run.
 3. Follow it: `GET /v1/runs/{id}/events`, or look again at `GET /v1/runs/{id}`.
+
+Gold, as it was published last: `GET /v1/gold/top-products`, `kpis`, `fraud-flags` and `retention`, with the scope
+`gold:read`; JSON or CSV in pages, with an `ETag` that changes with each publish of the table.
 
 A run is `queued`, `running` or `cancelling`, and ends `succeeded`, `failed`, `cancelled` or `lost`. Runs that write the
 same table never overlap. Every error is `application/problem+json` (RFC 9457); its `type` is the address of a page
@@ -26,6 +29,7 @@ that says what to do.
 TAGS: list[dict[str, Any]] = [
     {"name": "jobs", "description": "What can be run."},
     {"name": "runs", "description": "What was run. You see the runs of your own key; `admin` sees all."},
+    {"name": "gold", "description": "The published gold tables, the newest rows first."},
     {"name": "schedules", "description": "What runs by itself."},
     {"name": "security", "description": "Short-lived tokens for an API key."},
     {"name": "operations", "description": "For those who run the lake. No key is needed."},

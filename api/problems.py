@@ -40,6 +40,11 @@ KINDS: dict[str, Kind] = {
     "unknown-run": Kind(404, "There is no such run", "GET /v1/runs lists the runs that you may see."),
     "unknown-schedule": Kind(404, "This job has no schedule", "GET /v1/schedules lists the schedules."),
     "method-not-allowed": Kind(405, "The address has no such method", "The `Allow` header lists the methods."),
+    "not-acceptable": Kind(
+        406,
+        "The answer has no form that is accepted",
+        "Accept application/json or text/csv, or say format=json or csv.",
+    ),
     "too-slow": Kind(408, "The request came too slowly", "Send the whole request at once."),
     "busy": Kind(409, "The job is running already", "Follow the run at `run`, cancel it, or try again when it ended."),
     "too-large": Kind(413, "The body is too large", "Send less; `detail` names the limit."),
@@ -62,6 +67,11 @@ KINDS: dict[str, Kind] = {
         503,
         "A part that is needed does not answer",
         "Wait for the seconds in `Retry-After`; GET /readyz names it.",
+    ),
+    "not-published": Kind(
+        503,
+        "No gold is published yet",
+        "Wait for the seconds in `Retry-After`; `shoplake status` tells whether the platform runs.",
     ),
     "overloaded": Kind(503, "Too many connections", "Wait for the seconds in `Retry-After`, then try again."),
 }

@@ -13,12 +13,16 @@ from api.limits import Followers, RateLimits
 from api.metrics import Metrics
 from api.readiness import Readiness
 from lakehouse.runs.registry import RunRegistry
+from lakehouse.serving_publish import NewestPublish
 from lakehouse.settings import Settings
 
 
 @dataclass
 class Resources:
-    """The registry, the limits, and what the operations' addresses tell. `stopping` is set when the server ends."""
+    """The registry, the limits, published gold, and what the operations' addresses tell.
+
+    `stopping` is set when the server ends.
+    """
 
     settings: Settings
     registry: RunRegistry
@@ -27,11 +31,12 @@ class Resources:
     readiness: Readiness
     metrics: Metrics
     log: structlog.typing.FilteringBoundLogger
+    publish: NewestPublish
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def resources(request: Request) -> Resources:
-    """The application's resources, for routes."""
+async def resources(request: Request) -> Resources:
+    """The application's resources, for routes; `async` so that no thread is needed for it."""
     return cast(Resources, request.app.state.resources)
 
 

@@ -65,9 +65,7 @@ def refuse_gaps(settings: Settings, topics: Iterable[str], wanted: Offsets) -> N
 
 def _consumer(settings: Settings) -> Any:
     try:
-        return KafkaConsumer(
-            bootstrap_servers=settings.bootstrap, enable_auto_commit=False, **client_options(settings)
-        )
+        return KafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False, **client_options(settings))
     except KafkaError as error:
         raise ShoplakeError(f"The Kafka broker at {settings.bootstrap} does not answer ({error}).") from error
 

@@ -14,6 +14,8 @@ _EXAMPLES: dict[str, Problem] = {
     "unknown-job": Problem("unknown-job", "There is no job 'cohorts'."),
     "unknown-run": Problem("unknown-run", "There is no run of this id."),
     "unknown-schedule": Problem("unknown-schedule", "The job top_products has no schedule."),
+    "not-acceptable": Problem("not-acceptable", "The header `Accept` names neither JSON nor CSV."),
+    "not-published": Problem("not-published", "Nothing is published yet."),
     "too-slow": Problem("too-slow", "The body took more than 10 seconds."),
     "busy": Problem("busy", "The job is under way.", run="/v1/runs/019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"),
     "too-large": Problem("too-large", "A body may have 64 KiB."),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -224,7 +224,12 @@ def _carry_out(installation: Installation, plan: Plan | None, yes: bool) -> None
         return
     _show(plan)
     replaced = [change for change in plan.changes if change.action == "Remove" or change.replacement == "True"]
-    if replaced and not plan.is_new and not yes and not typer.confirm(f"{len(replaced)} are replaced or removed. Go on?"):
+    if (
+        replaced
+        and not plan.is_new
+        and not yes
+        and not typer.confirm(f"{len(replaced)} are replaced or removed. Go on?")
+    ):
         installation.stacks.discard(plan)
         raise typer.Exit(1)
     with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}", len(plan.changes)) as report:

@@ -38,7 +38,9 @@ def api() -> None:
 
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it; several keys of one name are one caller.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do: jobs:read, jobs:run, jobs:cancel, admin.")],
+    scope: Annotated[
+        list[str], typer.Option(help="What it may do: jobs:read, jobs:run, jobs:cancel, gold:read, admin.")
+    ],
     expires: Annotated[str | None, typer.Option(help="How long it is valid: 30d, 12h, 90m.")] = None,
 ) -> None:
     """Make a key and print it, once: only its hash is kept.

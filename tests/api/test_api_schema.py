@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import schemathesis
@@ -39,9 +40,10 @@ EXAMPLES = 12
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApi]:
+def api(tmp_path_factory: pytest.TempPathFactory, sample_file: Path) -> Iterator[ServedApi]:
     """Everything is there, and a worker ends every run soon, so that streams end too."""
     with served(tmp_path_factory.mktemp("schema")) as made, worked_off(made, _work_off):
+        made.publish(sample_file)
         yield made
 
 

@@ -1,20 +1,33 @@
-"""A row or two in every table of a published file, so that each dashboard has something to show."""
+"""Some rows in every table of a published file, so that each dashboard and each question has something to show."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import duckdb
 
+from tests.support.serving_lake import Lake
+
 ROWS = """
-INSERT INTO gold.kpis_hourly BY NAME SELECT date_trunc('hour', utc) AS hour_start, 30 AS page_views,
-    20 AS product_views,
-    5 AS clicks, 4 AS carts, 2 AS purchases, 3 AS searches, 55.5 AS revenue, 10 AS unique_users, 0.2 AS conversion_rate,
-    utc AS updated_at, utc::DATE AS hour_date FROM clock;
+INSERT INTO gold.kpis_hourly BY NAME SELECT date_trunc('hour', utc) - to_hours(range) AS hour_start,
+    30 + range % 7 AS page_views, 20 AS product_views, 5 AS clicks, 4 AS carts, 2 AS purchases, 3 AS searches,
+    55.5 AS revenue, 10 AS unique_users, 0.2 AS conversion_rate,
+    utc AS updated_at, (date_trunc('hour', utc) - to_hours(range))::DATE AS hour_date FROM clock, range(24 * 15);
+INSERT INTO gold.top_products_hourly BY NAME
+    SELECT date_trunc('hour', utc) - to_hours(hours.range) AS hour_start, ranks.range + 1 AS rank,
+    'p' || ((hours.range + ranks.range) % 3 + 1) AS product_id, 'A lamp' AS product_name, 9 - ranks.range AS views,
+    8 - ranks.range AS unique_viewers, if(hours.range < 2, 'provisional', 'final') AS status, utc AS updated_at,
+    (date_trunc('hour', utc) - to_hours(hours.range))::DATE AS hour_date FROM clock, range(48) hours, range(3) ranks;
+INSERT INTO gold.fraud_coverage BY NAME SELECT date_trunc('hour', utc) AS hour_start, 'card_testing' AS rule_id,
+    10 AS events_considered, 8 AS events_evaluable, 'partly evaluable' AS status, utc AS updated_at,
+    utc::DATE AS hour_date FROM clock;
 INSERT INTO gold.top_products_last_hour BY NAME SELECT utc AS as_of, utc - INTERVAL 1 HOUR AS window_start, 1 AS rank,
     'p1' AS product_id, 'A lamp' AS product_name, 9 AS views, 8 AS unique_viewers FROM clock;
-INSERT INTO gold.fraud_flags BY NAME SELECT 'f1' AS flag_id, 'u1' AS user_id, 'card_testing' AS rule_id,
-    1 AS rule_version, 0.9 AS score, 'high' AS severity, 'five cards' AS reason, 'user' AS entity_type, 'u1' AS entity,
-    utc AS window_start, utc AS window_end, ['e1', 'e2'] AS evidence, utc - INTERVAL 1 DAY AS event_time,
-    utc AS detected_at, utc::DATE AS event_date FROM clock;
+INSERT INTO gold.fraud_flags BY NAME SELECT 'f' || range AS flag_id, 'u1' AS user_id,
+    ['card_testing', 'account_ring', 'bot_browsing'][range] AS rule_id, 1 AS rule_version, 1 - range / 10 AS score,
+    ['high', 'high', 'low'][range] AS severity, 'five cards' AS reason, 'user' AS entity_type, 'u1' AS entity,
+    utc AS window_start, utc AS window_end, ['e1', 'e2'] AS evidence, utc - to_days(range) AS event_time,
+    utc AS detected_at, utc::DATE AS event_date FROM clock, range(1, 4);
 INSERT INTO gold.cohort_retention BY NAME SELECT 'week' AS granularity, DATE '2026-09-07' AS cohort_start,
     10 AS cohort_size, range AS period_index, 'n_day' AS definition, 'any' AS activity, 'UTC' AS timezone,
     10 - range AS retained_users, 1 - range / 10 AS retention_rate, range < 3 AS is_complete, utc AS computed_at
@@ -38,3 +51,13 @@ def fill(path: Path) -> None:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE TEMP TABLE clock AS SELECT now()::TIMESTAMP - INTERVAL 5 MINUTE AS utc")
         connection.execute(ROWS)
+
+
+def publish(path: Path) -> None:
+    """Make a published file with the rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(Path(folder))
+        lake.publisher.publish()
+        fill(lake.settings.serving_file)
+        shutil.copyfile(lake.settings.serving_file, path)
+        lake.close()

@@ -1,0 +1,139 @@
+"""The newest publish, kept open for a process that asks often: opening the file costs more than a question."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.serving_file import PUBLISHED, open_serving
+
+_TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
+KEPT_ANSWERS, KEPT_BYTES = 256, 64 * 1024
+"""Dashboards ask the same few questions again and again; 16 MB of answers are kept at most."""
+
+
+class NothingPublishedError(ShoplakeError):
+    """There is no published file, or it lacks what is asked for; a publish mends it."""
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """What `_published` says about a table. Moments are UTC; `blocked_by` are the expectations that hold it back."""
+
+    delta_version: int | None
+    published_at: datetime
+    newest_data_at: datetime | None
+    blocked_by: tuple[str, ...]
+
+
+class Publish:
+    """One publish, open read-only and locked down. It never changes, and may be shared by threads."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Reads what is in it; duckdb.Error when it is no published file."""
+        self._connection, self._lock = connection, threading.Lock()
+        self._newest: dict[tuple[str, str], Any] = {}
+        self._answers: dict[Hashable, tuple[bytes, str | None]] = {}
+        self._tables = {
+            name: PublishedTable(version, _utc(published), _utc(newest) if newest else None, _split(blocked))
+            for name, version, published, newest, blocked in connection.execute(_TABLES).fetchall()
+        }
+
+    def table(self, name: str) -> PublishedTable:
+        """What was published of a table. Raises NothingPublishedError."""
+        if name not in self._tables:
+            raise NothingPublishedError(f"{name} is not published yet.")
+        return self._tables[name]
+
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement of this project's own making, with `values` bound to its question marks.
+
+        Raises NothingPublishedError when the file, of another version, lacks a table or column.
+        """
+        with self._lock:
+            cursor = self._connection.cursor()
+        with closing(cursor):
+            try:
+                return cursor.execute(statement, values).fetchall()
+            except (duckdb.CatalogException, duckdb.BinderException):
+                raise NothingPublishedError("What is published was made by another version.") from None
+
+    def once(self, question: Hashable, answer: Callable[[], tuple[bytes, str | None]]) -> tuple[bytes, str | None]:
+        """The answer to a question, kept while this is the newest publish if it is small: it stays the same."""
+        found = self._answers.get(question)
+        if found is None:
+            found = answer()
+            if len(self._answers) < KEPT_ANSWERS and len(found[0]) <= KEPT_BYTES:
+                self._answers[question] = found
+        return found
+
+    def newest(self, table: str, column: str) -> Any:
+        """The largest value of a declared column, looked up once; None when there is no row."""
+        key = (table, column)
+        if key not in self._newest:
+            self._newest[key] = self.rows(f"SELECT max({column}) FROM {table}")[0][0]  # noqa: S608 - the names are declared in this project
+        return self._newest[key]
+
+
+class NewestPublish:
+    """Hands out the newest publish of a lake. A new file is opened beside the old one, so that nobody waits for it."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self._path, self._lock = path, threading.Lock()
+        self._kept: tuple[tuple[int, int], Publish] | None = None
+
+    def get(self) -> Publish:
+        """The newest publish, or for the moment in which another thread opens it, the one before.
+
+        Raises NothingPublishedError.
+        """
+        kept = self._kept
+        try:
+            if kept is not None and kept[0] == _mark(self._path):
+                return kept[1]
+            if self._lock.acquire(blocking=kept is None):
+                try:
+                    self._kept = kept = self._opened()
+                finally:
+                    self._lock.release()
+        except (OSError, duckdb.Error):
+            kept = None
+        if kept is None:
+            raise NothingPublishedError("Nothing is published yet.")
+        return kept[1]
+
+    def _opened(self) -> tuple[tuple[int, int], Publish]:
+        """The file under a name of its own: DuckDB would hand out the open old file again for the same name."""
+        if self._kept is not None and self._kept[0] == _mark(self._path):
+            return self._kept
+        own = self._path.with_name(f".{uuid.uuid4().hex}.reading")
+        os.link(self._path, own)
+        try:
+            # The old publish is closed when its last question is answered and nobody holds it any more.
+            return _mark(own), Publish(open_serving(own))
+        finally:
+            own.unlink()
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)
+
+
+def _split(blocked: str | None) -> tuple[str, ...]:
+    return tuple(blocked.split("; ")) if blocked else ()
