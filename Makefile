@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset dashboards-import dashboards-export
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset dashboards-import dashboards-export cost docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
@@ -12,7 +12,7 @@ demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, 
 
 test: java .venv/.installed jars ## Run all tests
 	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -m "not e2e and not superset and not nightly"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not e2e and not superset and not nightly"
 	@echo "The whole platform ..."
 	@$(BIN)/python -m pytest -m "e2e and not superset and not nightly"
 
@@ -50,15 +50,35 @@ dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml sa
 dashboards-export: .venv/.installed ## Write what was changed in Superset into superset/*.yaml
 	@$(BIN)/shoplake superset export
 
+cost: .venv/.installed ## Calculate sizes and the monthly bill on AWS: RATE=events/s RETENTION=days
+	@$(BIN)/python -m deploy.capacity --rate $(or $(RATE),1000) --retention $(or $(RETENTION),30)
+
+audit: .venv-audit/.installed ## Look for unsafe code, licences and known vulnerabilities; write a bill of materials
+	@$(BIN)/python requirements/audit.py
+
+docs: .venv-docs/.installed ## Build the pages of docs/ into site/; fails on a broken link
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet && echo "The pages are in site/index.html."
+
+.venv-audit/.installed: .venv/.installed requirements/audit.txt
+	@$(BIN)/python requirements/audit.py install
+	@touch $@
+
+.venv-docs/.installed: .venv/.installed docs/site/requirements.txt docs/site/install.py
+	@$(BIN)/python docs/site/install.py
+
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
 	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@cd requirements && ../$(BIN)/uv pip compile audit.in -o audit.txt --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@cd docs/site && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@cd superset && ../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@$(BIN)/python -m lakehouse.embedded.jars_lock
 
 clean: ## Remove the environment and caches of this checkout; data in .shoplake/ stays
-	@rm -rf .venv .venv-superset .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf .venv .venv-superset .venv-docs .venv-audit site .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
 java:
 	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }

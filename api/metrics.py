@@ -1,4 +1,4 @@
-"""/metrics in Prometheus form: runs, the queue, this API's latency, and the stream."""
+"""/metrics in Prometheus form: runs, the queue, this API's latency, the stream, the gate and the ledger."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.stream_figures import StreamFigures, StreamWatch, age
+from api.trust_figures import TrustCollector
+from lakehouse.alerts.book import Book
+from lakehouse.alerts.rules import RULES
 from lakehouse.errors import ShoplakeError
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.registry import RunRegistry
@@ -41,7 +44,9 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_RunsCollector(runs))
+        self._registry.register(_AlertsCollector(settings, runs))
         self._registry.register(_StreamCollector(StreamWatch(settings)))
+        self._registry.register(TrustCollector(settings, runs))
         self._durations = _Durations(runs, self._registry)
 
     def render(self) -> bytes:
@@ -115,6 +120,28 @@ class _RunsCollector(Collector):
         query = sa.select(sa.func.min(RunRow.created_at)).where(RunRow.state == State.queued)
         with self._runs.database.reading() as session:
             return session.scalar(query)
+
+
+class _AlertsCollector(Collector):
+    def __init__(self, settings: Settings, runs: RunRegistry) -> None:
+        self._book = Book(settings, runs.database)
+
+    def collect(self) -> Iterable[Metric]:
+        firing = GaugeMetricFamily("shoplake_alert_firing", "Whether a rule fires.", labels=("alert", "severity"))
+        looked = GaugeMetricFamily("shoplake_alerts_looked_timestamp_seconds", "When the rules were looked at last.")
+        waiting = GaugeMetricFamily("shoplake_alert_messages_waiting", "Messages to be sent.", labels=("sink",))
+        try:
+            alerts, messages = self._book.alerts(), self._book.waiting()
+        except ShoplakeError:
+            return []
+        for rule in RULES:
+            if rule.name in alerts:
+                firing.add_metric((rule.name, rule.severity), int(alerts[rule.name].is_firing))
+        if alerts:
+            looked.add_metric((), max(alert.looked_at.timestamp() for alert in alerts.values()))
+        for sink, count in messages.items():
+            waiting.add_metric((sink,), count)
+        return [firing, looked, waiting]
 
 
 class _StreamCollector(Collector):

@@ -277,7 +277,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Everything that is needed answers."""
+    """Everything that is needed answers. Degraded: jobs can be triggered, but some gold is not the newest."""
 
-    status: Literal["ready"]
-    checks: dict[str, str] = Field(description="What each part said.")
+    status: Literal["ready", "degraded"]
+    checks: dict[str, str] = Field(description="What each part said; `gate`: what fails, and holds which table back.")

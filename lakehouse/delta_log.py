@@ -44,6 +44,7 @@ class DeltaLog:
         self._client = s3_client(settings)
         self._bucket = settings.bucket
         self._versions: dict[str, int] = {}
+        self._commits: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
     def version(self, table: Table) -> int | None:
         """The newest version; None when the table does not exist."""
@@ -63,6 +64,7 @@ class DeltaLog:
         """What differs between the versions `old` and `new`."""
         if not 0 < new - old <= MOST_COMMITS:
             return Changes(is_nothing=True) if new == old else Changes.unknown()
+        self._forget(table, old)
         added: list[dict[str, Any]] = []
         removed: list[dict[str, Any]] = []
         for version in range(old + 1, new + 1):
@@ -81,9 +83,18 @@ class DeltaLog:
             return Changes.unknown()
         return Changes(condition=_in_partitions(table, (*added, *removed)))
 
+    def _forget(self, table: Table, old: int) -> None:
+        """Commits are kept while somebody asks for what changed since: those of a table that is held back are asked
+        for again and again."""
+        self._commits = {
+            key: found for key, found in self._commits.items() if key[0] != table.full_name or key[1] > old
+        }
+
     def _actions(self, table: Table, version: int) -> list[dict[str, Any]] | None:
         from botocore.exceptions import ClientError
 
+        if (known := self._commits.get((table.full_name, version))) is not None:
+            return known
         prefix = f"{table.layer}/{table.name}/_delta_log/"
         try:
             body = self._client.get_object(Bucket=self._bucket, Key=_commit(prefix, version))["Body"].read()
@@ -91,7 +102,9 @@ class DeltaLog:
             if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
                 return None
             raise
-        return [json.loads(line) for line in body.splitlines() if line.strip()]
+        actions = [json.loads(line) for line in body.splitlines() if line.strip()]
+        self._commits[table.full_name, version] = actions
+        return actions
 
 
 def _commit(prefix: str, version: int) -> str:

@@ -89,7 +89,9 @@ class MicroBatch:
         marks = self._already_known(judged, summary)
         new_events = deduplicate.accepted(deduplicate.without(deduplicate.valid(ingested), marks))
         remembered = self._in_background(self._hot.add, new_events)
-        self._lake.append(silver_events.TABLE, new_events.coalesce(1), self._transaction(batch_id))
+        self._lake.append(
+            silver_events.TABLE, new_events.coalesce(self._settings.files_per_batch), self._transaction(batch_id)
+        )
         for written in (*raw, remembered):
             written.result()
 
@@ -132,7 +134,8 @@ class MicroBatch:
         rows = judged.select(*bronze_events.TABLE.columns)
         if summary.overlaps:
             rows = recovery.not_in(self._lake, bronze_events.TABLE, rows, self._start)
-        self._lake.append(bronze_events.TABLE, rows.coalesce(1), self._transaction(batch_id))
+        rows = rows.coalesce(self._settings.files_per_batch)
+        self._lake.append(bronze_events.TABLE, rows, self._transaction(batch_id))
 
     def _append_quarantine(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
         rows = quarantine.refused(judged)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.reports import write_report
-from lakehouse.settings import Settings, load_settings
-from lakehouse.sql import SqlReader, connect
+from lakehouse.settings import load_settings
+from lakehouse.sql import connect
 
 if TYPE_CHECKING:
-    from lakehouse.delta_log import DeltaLog
     from lakehouse.serving import Publisher
 
 log = logging.getLogger(__name__)
@@ -34,23 +33,15 @@ def main() -> None:
     os.nice(5)
     settings = load_settings()
     with connect(settings) as reader:
-        log_of_tables = DeltaLog(settings)
-        publisher = Publisher(settings, reader, log_of_tables, lambda: gate(reader, log_of_tables))
+        publisher = Publisher(settings, reader, DeltaLog(settings))
         while True:
             begin = time.monotonic()
             message = _publish(publisher)
-            _tell(settings, message, seconds=round(time.monotonic() - begin, 3))
+            seconds, audit = round(time.monotonic() - begin, 3), round(publisher.audit_seconds, 3)
+            report = settings.run_dir / "publisher.json"
+            write_report(report, seconds=seconds, audit_seconds=audit, message=message)
             took = time.monotonic() - begin
             time.sleep(max(settings.publish_seconds - took, took * REST))
-
-
-def gate(reader: SqlReader, log_of_tables: DeltaLog) -> dict[str, list[str]]:
-    """The tables whose newest state must not be published, with the expectations that say so."""
-    from quality import results
-    from quality.gate import blocked
-
-    is_judged = all(log_of_tables.version(table) is not None for table in (results.TABLE, results.OVERRIDES))
-    return blocked(reader) if is_judged else {}
 
 
 def _publish(publisher: Publisher) -> str:
@@ -59,16 +50,11 @@ def _publish(publisher: Publisher) -> str:
 
     try:
         if changed := publisher.publish():
-            log.info("published %s", ", ".join(changed))
+            log.info("published %s (audit %.0f ms)", ", ".join(changed), publisher.audit_seconds * 1000)
     except (ShoplakeError, BotoCoreError, ClientError, OSError) as error:
         log.warning("%s", error)
         return str(error)
     return ""
-
-
-def _tell(settings: Settings, message: str, seconds: float) -> None:
-    """Write down that the process lives, and how its last look went."""
-    write_report(settings.run_dir / "publisher.json", seconds=seconds, message=message)
 
 
 if __name__ == "__main__":

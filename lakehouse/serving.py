@@ -1,13 +1,15 @@
 """The serving file: small tables of the lake in one DuckDB file that readers open read-only.
 
-A publish is made aside, as a copy of the last one in which only what changed is replaced, and then takes the file's
-place in one step: a reader has the old publish or the new one, never half, and holds up no writer. The old file's
-blocks are given back by the system when its last reader closes it.
+A publish is written aside, as a copy of the last one in which only what changed is replaced, is audited there, and
+then takes the file's place in one step: a reader has the old publish or the new one, never half, and holds up no
+writer. What fails its audit is taken back: those rows stay as they were. The old file's blocks are given back by the
+system when its last reader closes it.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,14 +18,17 @@ from pathlib import Path
 import duckdb
 
 from lakehouse.delta_log import Changes, DeltaLog
-from lakehouse.serving_file import PUBLISHED, open_serving
+from lakehouse.serving_file import PUBLISHED, open_serving, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
 from lakehouse.table import Table
+from quality import results
+from quality.gate import Ask, Ruling, rule
 
 BATCH_DAYS = 2
 """`ops.batches` grows by thousands of rows an hour; dashboards look at the last two days, `ops.recent_batches`."""
 
+_GATE_TABLES = {results.TABLE.full_name, results.OVERRIDES.full_name}
 _TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "array<string>": "VARCHAR[]"}
 _NEWEST = (
     "as_of",
@@ -63,6 +68,8 @@ def sources() -> list[Source]:
     from lakehouse.catalog import TABLES
 
     chosen = [table for table in TABLES if table.layer in ("gold", "ops") and table.name not in ("user_days", "marks")]
+    # What the gate asks comes before what it judges.
+    chosen.sort(key=lambda table: table.full_name not in _GATE_TABLES)
     return [*(_recent_batches(table) if table.name == "batches" else _whole(table) for table in chosen), _quarantine()]
 
 
@@ -100,38 +107,44 @@ def _type(spark_type: str) -> str:
     return _TYPES.get(spark_type, spark_type.upper())
 
 
+@dataclass(frozen=True)
+class _Published:
+    """What the file says about a table: its Delta version, and the failing expectations of the newest one."""
+
+    version: int | None = None
+    blocked_by: str = ""
+    let_through: str = ""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether only a new version can change it. Else time, an override or a new result can, too."""
+        return not self.blocked_by and not self.let_through
+
+
 class Publisher:
     """Makes publishes of one lake. One process at a time: the supervisor's `publisher`."""
 
     def __init__(
-        self,
-        settings: Settings,
-        reader: SqlReader,
-        log: DeltaLog,
-        blocked: Callable[[], dict[str, list[str]]] = dict,
+        self, settings: Settings, reader: SqlReader, log: DeltaLog, rule: Callable[[Ask, str, str], Ruling] = rule
     ) -> None:
-        """`blocked` tells which tables must keep their last good version, with the expectations that fail."""
-        self._settings, self._reader, self._log, self._blocked = settings, reader, log, blocked
+        """`rule` says what keeps a table from being published (quality/gate.py)."""
+        self._settings, self._reader, self._log, self._rule = settings, reader, log, rule
         self._path = settings.serving_file
         self._sources = sources()
+        self.audit_seconds = 0.0
+        """What the gate took in the last publish."""
 
     def publish(self) -> list[str]:
-        """Publish what changed since the last publish; names of the tables that changed or came to be blocked.
+        """Publish what changed since the last publish; names of the tables that changed, or of which the gate says
+        something new. A table that must not be published keeps its rows.
 
         The first one makes a table for everything, empty where the lake has nothing yet.
         """
+        self.audit_seconds = 0.0
         known = self._known()
         heads = {source.name: self._log.version(source.delta) for source in self._sources}
-        is_behind = [
-            source
-            for source in self._sources
-            if source.name not in known or heads[source.name] != known[source.name][0] or known[source.name][1]
-        ]
-        if not is_behind:
-            return []
-        blocked = self._blocked()
-        changed = [source for source in self._sources if _differs(source, known, heads, _why(blocked, source))]
-        if not changed:
+        due = self._due(known, heads)
+        if not due:
             return []
         aside = self._path.with_suffix(".aside")
         self._begin(aside, is_new=not known)
@@ -139,19 +152,42 @@ class Publisher:
             # The lake's moments are stored as plain UTC timestamps, which every tool shows alike.
             target.execute("SET TimeZone = 'UTC'")
             target.execute(_CREATE_PUBLISHED)
-            for source in changed:
-                version = known.get(source.name, (None, ""))[0]
-                self._publish_one(target, source, version, heads[source.name], _why(blocked, source))
+            changed = [
+                source.name
+                for source in due
+                if self._publish_one(target, source, known.get(source.name), heads[source.name])
+            ]
             target.execute("CHECKPOINT")
         # Readers of the old file keep it; whoever opens from now on gets this one.
-        aside.replace(self._path)
-        return [source.name for source in changed]
+        if changed:
+            aside.replace(self._path)
+        else:
+            aside.unlink()
+        return changed
 
-    def _known(self) -> dict[str, tuple[int | None, str]]:
-        """Delta version and blocking text per published table; empty when there is no file that can be built upon."""
+    def _due(self, known: dict[str, _Published], heads: dict[str, int | None]) -> list[Source]:
+        """Whatever can differ from the last publish. When there are new results or overrides, the gate may say
+        something else about every table of gold."""
+        changed = {
+            source.name for source in self._sources if known.get(source.name, _NEVER).version != heads[source.name]
+        }
+        changed |= {source.name for source in self._sources if source.name not in known}
+        is_ruled_anew = bool(changed & _GATE_TABLES)
+        return [
+            source
+            for source in self._sources
+            if source.name in changed
+            or not known[source.name].is_at_rest
+            or (is_ruled_anew and source.delta.layer == "gold")
+        ]
+
+    def _known(self) -> dict[str, _Published]:
+        """What is published; empty when there is no file that can be built upon."""
         try:
             with open_serving(self._path) as connection:
-                rows = connection.execute(f"SELECT table_name, delta_version, blocked_by FROM {PUBLISHED}").fetchall()  # noqa: S608 - the names are declared in this project
+                rows = connection.execute(
+                    f"SELECT table_name, delta_version, blocked_by, let_through FROM {PUBLISHED}"  # noqa: S608 - the names are declared in this project
+                ).fetchall()
                 tables = {
                     name: tuple((column, kind) for column, kind in columns)
                     for name, columns in connection.execute(_COLUMNS).fetchall()
@@ -160,7 +196,7 @@ class Publisher:
             return {}
         if any(tables.get(source.name) != _shape(source) for source in self._sources):
             return {}
-        return {name: (version, why) for name, version, why in rows}
+        return {name: _Published(*rest) for name, *rest in rows}
 
     def _begin(self, aside: Path, *, is_new: bool) -> None:
         aside.parent.mkdir(parents=True, exist_ok=True)
@@ -181,24 +217,53 @@ class Publisher:
                     target.execute(f"COMMENT ON COLUMN {column} IS {quoted_text(comment)}")
 
     def _publish_one(
-        self, target: duckdb.DuckDBPyConnection, source: Source, old: int | None, new: int | None, why: str
-    ) -> None:
+        self, target: duckdb.DuckDBPyConnection, source: Source, before: _Published | None, head: int | None
+    ) -> bool:
+        """Write the table's newest version aside, audit it there, and take it back when it must not be published.
+
+        Whether anything about the table is new.
+        """
+        known = before or _NEVER
         target.execute("BEGIN")
-        if why or new is None:
-            new = old
-        else:
-            self._refresh(target, source, old, new)
+        changes = self._changes(source, known.version, head)
+        self._refresh(target, source, changes, head)
+        ruling = self._ruling(target, source, changes.condition if known.is_at_rest else "")
+        if ruling.blocked_by:
+            target.execute("ROLLBACK")
+            target.execute("BEGIN")
+        version = known.version if ruling.blocked_by or head is None else head
+        after = _Published(version, "; ".join(ruling.blocked_by), "; ".join(ruling.let_through))
+        if after == before:
+            target.execute("ROLLBACK")
+            return False
+        # Rows that stay were published when they were.
+        stayed = f"(SELECT published_at FROM {PUBLISHED} WHERE table_name = ? AND ?)"  # noqa: S608 - the names are declared in this project
+        at = target.execute(f"SELECT {stayed}", [source.name, version == known.version]).fetchall()[0][0]
         newest = f"(SELECT max({source.newest}) FROM {source.name})" if source.newest else "NULL"  # noqa: S608 - the names are declared in this project
         target.execute(f"DELETE FROM {PUBLISHED} WHERE table_name = ?", [source.name])  # noqa: S608 - the names are declared in this project
         target.execute(
-            f"INSERT INTO {PUBLISHED} SELECT ?, ?, (SELECT count(*) FROM {source.name}), ?, {newest}, ?",  # noqa: S608 - the names are declared in this project
-            [source.name, new, datetime.now(UTC), why],
+            f"INSERT INTO {PUBLISHED} SELECT ?, ?, (SELECT count(*) FROM {source.name}), ?, {newest}, ?, ?",  # noqa: S608 - the names are declared in this project
+            [source.name, version, at or datetime.now(UTC), after.blocked_by, after.let_through],
         )
         target.execute("COMMIT")
+        return True
 
-    def _refresh(self, target: duckdb.DuckDBPyConnection, source: Source, old: int | None, new: int) -> None:
-        """Bring a table from version `old` to `new`: by its changed partitions where it has any, else whole."""
-        changes = self._log.changes(source.delta, old, new) if old is not None else Changes.unknown()
+    def _ruling(self, target: duckdb.DuckDBPyConnection, source: Source, changed: str) -> Ruling:
+        """Only gold is held back: the books of operation are shown above all when they are wrong."""
+        if source.delta.layer != "gold":
+            return Ruling()
+        begin = time.monotonic()
+        ruling = self._rule(lambda sql: rows_of(target, sql), source.name, changed)
+        self.audit_seconds += time.monotonic() - begin
+        return ruling
+
+    def _changes(self, source: Source, old: int | None, new: int | None) -> Changes:
+        if new is None:
+            return Changes(is_nothing=True)
+        return self._log.changes(source.delta, old, new) if old is not None else Changes.unknown()
+
+    def _refresh(self, target: duckdb.DuckDBPyConnection, source: Source, changes: Changes, new: int | None) -> None:
+        """Bring a table to version `new`: by its changed partitions where it has any, else whole."""
         if changes.is_nothing:
             return
         conditions = [condition for condition in (changes.condition, source.keep) if condition]
@@ -221,16 +286,8 @@ class Publisher:
             target.execute(f"DELETE FROM {source.name} WHERE NOT ({source.keep})")  # noqa: S608 - the names are declared in this project
 
 
-def _differs(source: Source, known: dict[str, tuple[int | None, str]], heads: dict[str, int | None], why: str) -> bool:
-    """Whether a publish would change the table or what is said about it."""
-    if source.name not in known:
-        return True
-    version, known_why = known[source.name]
-    return why != known_why or (not why and heads[source.name] != version)
-
-
-def _why(blocked: dict[str, list[str]], source: Source) -> str:
-    return "; ".join(blocked.get(source.name, []))
+_NEVER = _Published()
+"""About a table that is not in the file."""
 
 
 def _shape(source: Source) -> tuple[tuple[str, str], ...]:
@@ -240,7 +297,7 @@ def _shape(source: Source) -> tuple[tuple[str, str], ...]:
 _CREATE_PUBLISHED = f"""
 CREATE TABLE IF NOT EXISTS {PUBLISHED} (
     table_name VARCHAR, delta_version BIGINT, rows BIGINT, published_at TIMESTAMP, newest_data_at TIMESTAMP,
-    blocked_by VARCHAR
+    blocked_by VARCHAR, let_through VARCHAR
 )
 """
 _COLUMNS = """

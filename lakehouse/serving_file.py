@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -21,22 +23,31 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
 }
 """How readers open the file: no file, no network, no extension. Superset opens it the same, and locks it too."""
+_opening = threading.Lock()
 
 
 def open_serving(path: Path) -> duckdb.DuckDBPyConnection:
     """A locked-down connection to the published file; duckdb.Error when there is none."""
-    connection = duckdb.connect(str(path), read_only=True, config=LOCKED)
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute("SET lock_configuration = true")
-    return connection
+    with _opening:
+        connection = duckdb.connect(str(path), read_only=True, config=LOCKED)
+        # Connections of one process to one file share a database: a later one finds it configured, and locked.
+        if not rows_of(connection, "SELECT current_setting('lock_configuration') AS is_locked")[0]["is_locked"]:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET lock_configuration = true")
+        return connection
 
 
-def published(settings: Settings) -> list[dict[str, object]]:
+def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    """The rows of a statement as dictionaries."""
+    found = connection.execute(sql)
+    names = [str(column[0]) for column in found.description or []]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def published(settings: Settings) -> list[dict[str, Any]]:
     """What is published, as rows of `_published`; raises ShoplakeError when nothing is."""
     try:
         with open_serving(settings.serving_file) as connection:
-            cursor = connection.execute(f"FROM {PUBLISHED} ORDER BY table_name")
-            names = [str(column[0]) for column in cursor.description or []]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return rows_of(connection, f"FROM {PUBLISHED} ORDER BY table_name")
     except duckdb.Error:
         raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.") from None

@@ -45,9 +45,21 @@ class Settings(BaseSettings):
         None, description="External Spark Connect server (sc://host:port); unset starts one."
     )
     spark_port: Port = Field(15002, description="Port of the embedded Spark Connect server.")
-    spark_master: str = Field("local[*]", description="Master of the embedded Spark Connect server.")
+    spark_master: str = Field(
+        "local[*]",
+        pattern=r"^(local(\[[^\]]+\])?|spark://.+|yarn|k8s://.+)$",
+        description="Where the embedded Spark computes: local[*] is this machine, spark://host:port a cluster.",
+    )
     spark_memory_mb: int = Field(2560, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
+    spark_driver_host: str = Field(
+        "127.0.0.1", description="Address of this machine that a cluster's executors reach; local Spark needs none."
+    )
+    spark_executor_memory_mb: int = Field(2048, ge=512, description="Heap of each executor in a cluster, in MB.")
+    spark_executor_cores: int = Field(2, ge=1, description="Cores of each executor in a cluster.")
+    files_per_batch: int = Field(
+        1, ge=1, le=1000, description="Data files that a micro-batch writes per table; more for more than one core."
+    )
 
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")
     api_port: Port = Field(8000, description="Port of the HTTP API.")
@@ -88,6 +100,23 @@ class Settings(BaseSettings):
     max_parallel_runs: int = Field(2, ge=1, le=64, description="Job runs at the same time; each has its process.")
     max_queued_runs: int = Field(100, ge=1, description="Job runs that may wait; beyond it a trigger is refused.")
 
+    alert_seconds: float = Field(30, ge=1, le=3600, description="Time between two looks at the rules of the alerts.")
+    alert_webhook_url: str | None = Field(
+        None, pattern=r"^https?://", description="Where alerts are posted as JSON; unset posts nothing."
+    )
+    alert_sns_topic: str | None = Field(
+        None,
+        pattern=r"^arn:aws[a-z-]*:sns:",
+        description="ARN of the SNS topic for alerts; unset sends nothing.",
+    )
+    alert_lag_records: int = Field(100_000, ge=0, description="Records that may wait on the broker without an alert.")
+    alert_freshness_seconds: float = Field(
+        120, gt=0, description="How long waiting records may stay out of the tables without an alert."
+    )
+    alert_quarantine_share: float = Field(
+        0.1, gt=0, le=1, description="Share of refused records in a quarter of an hour without an alert."
+    )
+
     trigger_seconds: float = Field(1.0, ge=0, description="Shortest time between two micro-batches.")
     max_offsets_per_batch: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
     max_future_minutes: int = Field(5, ge=0, description="How far an event may be ahead of its Kafka record.")
@@ -109,6 +138,11 @@ class Settings(BaseSettings):
     def spark_is_embedded(self) -> bool:
         """Whether `shoplake up` starts the Spark Connect server."""
         return self.spark_remote is None
+
+    @cached_property
+    def spark_is_local(self) -> bool:
+        """Whether the embedded Spark Connect server computes on this machine alone."""
+        return self.spark_master.startswith("local")
 
     @property
     def bootstrap(self) -> str:

@@ -1,1 +1,1 @@
-"""Expectations and the publishing gate (not built yet)."""
+"""Expectations, the gate that holds back gold that fails them, and the ledger."""

@@ -61,9 +61,13 @@ class Suite:
     def query(self, days: Sequence[date] | None) -> str:
         """The statement, over these days or (None) over everything."""
         if days is None or not self.day_column:
-            return self.sql.replace("{days}", "true")
+            return self.where("")
         listed = ", ".join(f"DATE '{day}'" for day in days) or "NULL"
-        return self.sql.replace("{days}", f"{self.day_column} IN ({listed})")
+        return self.where(f"{self.day_column} IN ({listed})")
+
+    def where(self, condition: str) -> str:
+        """The statement, over the rows where an SQL condition on `day_column` holds; none is everything."""
+        return self.sql.replace("{days}", condition or "true")
 
 
 def none(name: str, column: str, means: str, severity: Severity = "block") -> Expectation:

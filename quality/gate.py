@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from lakehouse.sql import SqlReader
 from lakehouse.sql_guard import check_reading, named_tables
 from quality.declaration import Suite
 from quality.suites import SUITES
+
+Ask = Callable[[str], list[dict[str, Any]]]
+"""Answers one reading statement with rows."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """Ids of `block` expectations that fail: those that hold the table back, and those that somebody lets pass."""
+
+    blocked_by: tuple[str, ...] = ()
+    let_through: tuple[str, ...] = ()
+
 
 _FAILING = """
 WITH newest AS (
@@ -40,32 +54,44 @@ def blocked_by(failures: Iterable[Mapping[str, object]]) -> dict[str, list[str]]
     return found
 
 
-def audit(reader: SqlReader, tables: Iterable[str]) -> dict[str, list[str]]:
-    """`blocked`, and what is wrong with the newest two days of `tables` right now: to be asked before publishing.
+def rule(ask: Ask, table: str, changed: str = "") -> Ruling:
+    """What keeps a table from being published, out of a database that holds it as it would be published.
 
-    Only expectations that need nothing but the table itself are judged, without Great Expectations, which takes
-    seconds to import: some hundredths of a second per table.
+    An expectation that needs nothing but the table itself is judged here and now, over the rows where the SQL condition
+    `changed` holds, or all; what the job `quality` said about it before counts no more. For the others, the newest
+    result counts. All rows are judged while a result says that some are wrong: those that changed need not be they.
     """
-    found = blocked(reader)
-    allowed = {str(row["expectation"]) for row in reader.query(_ALLOWED)}
-    today = datetime.now(UTC).date()
-    for suite in _alone(set(tables)):
-        rows = reader.query(suite.query([today - timedelta(days=1), today]))
-        for each in suite.expectations:
-            name = suite.id_of(each)
-            is_wrong = each.severity == "block" and not each.holds([row[each.column] for row in rows])
-            if is_wrong and name not in allowed and name not in found.get(suite.table, []):
-                found.setdefault(suite.table, []).append(name)
-    return found
+    declared = {suite.id_of(each) for suite in SUITES for each in suite.expectations}
+    found = [row for row in ask(_FAILING) if row["table_name"] == table and row["severity"] == "block"]
+    recorded = declared & {str(row["expectation"]) for row in found}
+    suites = _alone(table)
+    judged = {suite.id_of(each) for suite in suites for each in suite.expectations}
+    wrong = {name for suite in suites for name in _wrong(ask, suite, "" if recorded else changed)}
+    failing_now = sorted(wrong | (recorded - judged))
+    if not failing_now:
+        return Ruling()
+    allowed = {str(row["expectation"]) for row in ask(_ALLOWED)}
+    return Ruling(
+        tuple(name for name in failing_now if name not in allowed),
+        tuple(name for name in failing_now if name in allowed),
+    )
 
 
-def _alone(tables: set[str]) -> list[Suite]:
-    """The suites of these tables whose query reads no other table."""
-    return [
+def _wrong(ask: Ask, suite: Suite, changed: str) -> list[str]:
+    """The `block` expectations of a suite that fail."""
+    blocking = [each for each in suite.expectations if each.severity == "block"]
+    rows = ask(suite.where(changed)) if blocking else []
+    return [suite.id_of(each) for each in blocking if not each.holds([row[each.column] for row in rows])]
+
+
+@cache
+def _alone(table: str) -> tuple[Suite, ...]:
+    """The suites of a table whose query reads no other table."""
+    return tuple(
         suite
         for suite in SUITES
-        if suite.table in tables and set(named_tables(check_reading(suite.query(None)))) == {suite.table}
-    ]
+        if suite.table == table and set(named_tables(check_reading(suite.query(None)))) == {table}
+    )
 
 
 def failing(reader: SqlReader) -> list[dict[str, object]]:

@@ -1,5 +1,7 @@
 """The ledger: Kafka ↔ bronze ↔ silver + duplicates + quarantined ↔ gold, per topic-partition and hour.
 
+The last step, gold ↔ serving file, is in quality/ledger_serving.py.
+
 Every record is looked for, not only counted: a record of bronze is in silver, or in quarantine, or its event is in
 silver by another record (a duplicate). Only what the stream's book says is done is judged, so that the stream may go
 on meanwhile.
@@ -8,9 +10,9 @@ on meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from lakehouse.broker import Offsets
@@ -20,6 +22,8 @@ KINDS = ("bronze", "silver", "duplicates", "quarantined")
 GOLD_ATTEMPTS = 8
 GOLD_PAUSE_SECONDS = 5.0
 """Gold of older hours follows some seconds after silver."""
+_REACH = timedelta(days=8)
+_FIRST_DAY = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ class Ledger:
     partitions: int = 0
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     gold_hours: int = 0
+    days: list[date] = field(default_factory=list)
+    """Days of gold that the new batches touched."""
 
 
 _RANGES = """
 SELECT topic, "partition", min(from_offset) AS first, max(to_offset) AS "end", sum(bronze_rows) AS bronze_rows,
-    sum(to_offset - from_offset) AS offsets, max(committed_at) AS newest
+    sum(to_offset - from_offset) AS offsets, max(committed_at) AS newest, min(started_at) AS oldest
 FROM ops.batches WHERE committed_at > TIMESTAMPTZ '{since}' GROUP BY ALL ORDER BY ALL
 """
 _BATCHES = """
@@ -59,13 +65,14 @@ _RECORDS = """
 WITH places AS (SELECT * FROM (VALUES {ranges}) AS given(topic, "partition", first, "end")),
 kept AS (SELECT topic, "partition", "offset", date_trunc('hour', kafka_timestamp) AS hour
     FROM bronze.events SEMI JOIN places ON bronze.events.topic = places.topic
-        AND bronze.events."partition" = places."partition" AND "offset" >= first AND "offset" < "end"),
+        AND bronze.events."partition" = places."partition" AND "offset" >= first AND "offset" < "end"
+    WHERE ingest_date >= DATE '{day}'),
 accepted AS (SELECT topic, "partition", "offset" FROM silver.events SEMI JOIN places
     ON silver.events.topic = places.topic AND silver.events."partition" = places."partition"
-        AND "offset" >= first AND "offset" < "end"),
+        AND "offset" >= first AND "offset" < "end" WHERE processed_at >= TIMESTAMPTZ '{day}'),
 refused AS (SELECT topic, "partition", "offset" FROM silver.quarantine SEMI JOIN places
     ON silver.quarantine.topic = places.topic AND silver.quarantine."partition" = places."partition"
-        AND "offset" >= first AND "offset" < "end"),
+        AND "offset" >= first AND "offset" < "end" WHERE ingest_date >= DATE '{day}'),
 counted AS (
     SELECT topic, "partition", "offset", max(hour) AS hour, sum(in_bronze) AS in_bronze, sum(in_silver) AS in_silver,
         sum(in_quarantine) AS in_quarantine
@@ -86,21 +93,31 @@ ORDER BY topic, "partition", first
 )
 _REST = """,
 rest AS (SELECT judged.*, try(decode(value)) AS text FROM judged
-    JOIN bronze.events USING (topic, "partition", "offset") WHERE fate = 'rest'),
+    JOIN bronze.events USING (topic, "partition", "offset") WHERE fate = 'rest' AND ingest_date >= DATE '{day}'),
 named AS (SELECT *, CASE WHEN json_valid(text) THEN json_extract_string(text, '$.event_id') END AS event_id FROM rest)
 SELECT topic, "partition", hour, count(*) AS records, min("offset") AS first FROM named ANTI JOIN silver.events
 USING (event_id) GROUP BY ALL ORDER BY topic, "partition", first
 """
 _LOST = _RECORDS + _REST
-_GOLD = """
-WITH silver_hours AS (SELECT date_trunc('hour', event_time) AS hour, count(*) FILTER (event_type IN
-        ('page_view', 'click', 'add_to_cart', 'purchase', 'search')) AS events FROM silver.events
-    WHERE event_date IN (SELECT DISTINCT event_date FROM silver.events WHERE processed_at > TIMESTAMPTZ '{since}')
-    GROUP BY 1)
-SELECT hour, events, page_views + clicks + carts + purchases + searches AS counted
-FROM silver_hours LEFT JOIN gold.kpis_hourly ON hour_start = hour
-WHERE hour < date_trunc('hour', now()) ORDER BY hour
+TOTALS = """
+SELECT hour_start AS hour, unnest(['shop.page_views', 'shop.clicks', 'shop.purchases', 'shop.searches']) AS topic,
+    unnest([page_views + product_views, clicks + carts, purchases, searches]) AS counted, updated_at
+FROM {table} WHERE hour_date IN ({days})
 """
+"""What gold counts by hour and topic: page views that are views of a product count twice."""
+_DAYS = """
+SELECT DISTINCT event_date AS day FROM silver.events WHERE processed_at > TIMESTAMPTZ '{since}' ORDER BY day
+"""
+_GOLD = """
+WITH accepted AS (SELECT date_trunc('hour', event_time) AS hour, topic, count(*) FILTER (event_type IN
+        ('page_view', 'click', 'add_to_cart', 'purchase', 'search')) + count(*) FILTER (event_type = 'product_view'
+            OR event_type = 'page_view' AND product_id IS NOT NULL) AS events
+    FROM silver.events WHERE event_date IN ({days}) GROUP BY 1, 2),
+totals AS ({totals})
+SELECT hour, topic, coalesce(events, 0) AS events, coalesce(counted, 0) AS counted
+FROM accepted FULL JOIN totals USING (hour, topic)
+WHERE hour < date_trunc('hour', now()) ORDER BY hour, topic
+""".replace("{totals}", TOTALS.replace("{table}", "gold.kpis_hourly"))
 _SAID = {
     "foreign": "in silver or quarantine, but not in bronze",
     "doubled": "more than once in bronze",
@@ -108,10 +125,14 @@ _SAID = {
 }
 
 
-def reconcile(reader: SqlReader, ends: Callable[[], Offsets], since: datetime | None) -> Ledger:
+def reconcile(
+    reader: SqlReader, ends: Callable[[], Offsets], since: datetime | None, reach: timedelta = _REACH
+) -> Ledger:
     """Compare the layers from the first batch after `since` (None: from the beginning) to the newest in the book.
 
     `ends` asks the broker where its partitions end. The faults are in the order of topics, partitions and offsets.
+    A batch that was cut off may have written its records `reach` before it was done again, at most: as long as Kafka
+    keeps them.
     """
     mark = utc_text(since or datetime.fromtimestamp(0, UTC))
     ledger = Ledger()
@@ -120,8 +141,10 @@ def reconcile(reader: SqlReader, ends: Callable[[], Offsets], since: datetime | 
     ledger.through = max((row["newest"] for row in ranges), default=None)
     ledger.faults += _offset_faults(reader, ranges, ends())
     if ranges:
-        _compare_records(reader, ledger, ranges)
-        ledger.faults += _gold_faults(reader, ledger, mark)
+        first = min(row["oldest"] for row in ranges).date() - reach if since else date.min
+        _compare_records(reader, ledger, ranges, max(first, _FIRST_DAY))
+        ledger.days = [row["day"] for row in reader.query(_DAYS.format(since=mark))]
+        ledger.faults += _gold_faults(reader, ledger)
     return ledger
 
 
@@ -136,9 +159,9 @@ def _offset_faults(reader: SqlReader, ranges: list[dict[str, Any]], end: Offsets
             yield Fault(_place(row), f"the book is at offset {row['end']}, Kafka ends at {known}")
 
 
-def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, Any]]) -> None:
+def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, Any]], first_day: date) -> None:
     listed = ", ".join(f"('{row['topic']}', {row['partition']}, {row['first']}, {row['end']})" for row in ranges)
-    found = reader.query(_FATES.format(ranges=listed))
+    found = reader.query(_FATES.format(ranges=listed, day=first_day))
     in_bronze: dict[tuple[str, int], int] = {}
     for row in found:
         if row["fate"] in _SAID:
@@ -157,28 +180,35 @@ def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, A
         if row["offsets"] != row["bronze_rows"]:
             empty = row["offsets"] - row["bronze_rows"]
             ledger.notes.append(f"{_place(row)}: {empty} offsets hold no record (transactions, compaction)")
-    for row in reader.query(_LOST.format(ranges=listed)):
+    for row in reader.query(_LOST.format(ranges=listed, day=first_day)):
         lost = f"{row['records']} records from offset {row['first']} on"
         ledger.faults.append(Fault(_place(row), f"{lost} are in neither silver nor quarantine, and no duplicates"))
 
 
-def _gold_faults(reader: SqlReader, ledger: Ledger, mark: str) -> list[Fault]:
+def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
     """Hours that have ended and whose total differs from silver's, also after a while."""
     unequal: list[dict[str, Any]] = []
-    for attempt in range(GOLD_ATTEMPTS):
+    for attempt in range(GOLD_ATTEMPTS if ledger.days else 0):
         if attempt:
             time.sleep(GOLD_PAUSE_SECONDS)
-        hours = reader.query(_GOLD.format(since=mark))
-        unequal = [row for row in hours if row["events"] != row["counted"] and (row["events"] or row["counted"])]
-        ledger.gold_hours = len(hours)
+        hours = reader.query(_GOLD.format(days=listed_days(ledger.days)))
+        unequal = [row for row in hours if row["events"] != row["counted"]]
+        ledger.gold_hours = len({row["hour"] for row in hours})
         if not unequal:
             return []
     return [
-        Fault(
-            f"gold.kpis_hourly {row['hour']:%Y-%m-%d %H:%M}", f"counts {row['counted']} events, silver {row['events']}"
-        )
-        for row in unequal
+        Fault(hour_place(row), f"gold.kpis_hourly counts {row['counted']}, silver {row['events']}") for row in unequal
     ]
+
+
+def listed_days(days: Iterable[date]) -> str:
+    """The days as a list of SQL."""
+    return ", ".join(f"DATE '{day}'" for day in days)
+
+
+def hour_place(row: Mapping[str, Any]) -> str:
+    """A topic's hour, as faults name it."""
+    return f"{row['topic']} {row['hour']:%Y-%m-%d %H:%M}"
 
 
 def _place(row: dict[str, Any]) -> str:

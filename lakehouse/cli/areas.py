@@ -19,6 +19,8 @@ AREAS = (
     "quarantine",
     "quality",
     "reconcile",
+    "alerts",
+    "backup",
     "demo",
 )
 

@@ -73,12 +73,15 @@ def status(
     from lakehouse.embedded.state import UNSUPERVISED
     from lakehouse.embedded.state import status as platform_status
 
-    report = platform_status(load_settings())
+    settings = load_settings()
+    report = platform_status(settings)
     if format is Format.json:
         print(json.dumps(report))
         return
     from rich.console import Console
     from rich.table import Table
+
+    from lakehouse.alerts.book import firing
 
     table = Table("part", "state", "address", "process", "memory", "lag", "note")
     colours = {"up": "green", "external": "green", "starting": "yellow", "failed": "red"}
@@ -91,6 +94,8 @@ def status(
             name, state, address, str(part["pid"] or ""), memory, "" if lag is None else f"{lag:,}", part["message"]
         )
     Console().print(table)
+    for alert in firing(settings):
+        print(f"Alert {alert.rule} since {alert.since:%Y-%m-%d %H:%M} UTC; `shoplake alerts list` says what to do.")
     if any(part["message"] == UNSUPERVISED for part in report.values()):
         print("The supervisor is gone: `shoplake up` starts anew, `shoplake down` ends what it left.", file=sys.stderr)
 

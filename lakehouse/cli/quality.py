@@ -42,7 +42,8 @@ def check(
 
 
 def status(format: HowToPrint = Format.table) -> None:
-    """List the expectations that fail now. The exit code is 1 when one of them blocks a table.
+    """List the expectations that fail now: by the job `quality`, and by the audit of each publish, which holds tables
+    back at once. The exit code is 1 when a table is blocked.
 
     Example: [bold]shoplake quality status[/]
     """
@@ -57,9 +58,11 @@ def status(format: HowToPrint = Format.table) -> None:
     with connect(load_settings()) as reader:
         found = failing(reader)
     tables = blocked_by(found)
+    held, passed = _at_publish()
     if format is Format.json:
-        typer.echo(json.dumps({"blocked": tables, "failing": found}, default=str))
-    elif not found:
+        told = {"blocked": tables, "failing": found, "held_back": held, "let_through": passed}
+        typer.echo(json.dumps(told, default=str))
+    elif not found and not held and not passed:
         typer.echo("Every expectation holds.")
     else:
         grid = Grid("expectation", "severity", "means", "checked (UTC)", "overridden until")
@@ -71,9 +74,31 @@ def status(format: HowToPrint = Format.table) -> None:
                 f"{row['checked_at']:%Y-%m-%d %H:%M}",
                 f"{row['overridden_until']:%Y-%m-%d %H:%M}" if row["overridden_until"] else "",
             )
-        Console().print(grid)
-    if tables:
+        if found:
+            Console().print(grid)
+        for table, names in held.items():
+            typer.echo(f"{table} is held back: dashboards keep its last good version. {', '.join(names)}")
+        for table, names in passed.items():
+            typer.echo(f"{table} is published because of an override. {', '.join(names)}")
+    if tables or held:
         raise typer.Exit(1)
+
+
+def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Which tables the publisher holds back, and which it lets through, with the failing expectations."""
+    from lakehouse.errors import ShoplakeError
+    from lakehouse.serving_file import published
+    from lakehouse.settings import load_settings
+
+    try:
+        rows = published(load_settings())
+    except ShoplakeError:
+        return {}, {}
+    told = [
+        {row["table_name"]: row[key].split("; ") for row in rows if row.get(key)}
+        for key in ("blocked_by", "let_through")
+    ]
+    return told[0], told[1]
 
 
 def docs() -> None:

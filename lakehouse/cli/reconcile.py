@@ -18,7 +18,7 @@ def reconcile(
     full: Annotated[bool, typer.Option("--full", help="Begin at the beginning, not at the last balance.")] = False,
     format: HowToPrint = Format.table,
 ) -> None:
-    """Prove that no record is lost or doubled between Kafka and gold (the job `reconcile`).
+    """Prove that no record is lost or doubled between Kafka and the serving file (the job `reconcile`).
 
     Exit code 1 names the first topic, partition and hour that does not balance.
 

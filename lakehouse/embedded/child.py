@@ -18,6 +18,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 
 HEALTH_CHECK_SECONDS = 5.0
+LOOKS_OVER_LIMIT = 3
 FAILED_CHECKS = 6
 LONGEST_PAUSE_SECONDS = 60.0
 STABLE_SECONDS = 120.0
@@ -56,7 +57,7 @@ class Child:
         self._started = 0.0
         self._healthy_since: float | None = None
         self._next_check = 0.0
-        self._failed_checks = 0
+        self._failed_checks = self._looks_over_limit = 0
         self._restart = Restart()
 
     @property
@@ -123,14 +124,14 @@ class Child:
                 start_new_session=True,
             )
         self.state, self.message = "starting", ""
-        self._started, self._healthy_since, self._failed_checks = now, None, 0
+        self._started, self._healthy_since = now, None
+        self._failed_checks = self._looks_over_limit = 0
 
     def _check(self, now: float, pid: int) -> None:
-        used = processes.memory_mb(pid)
         rotate(self.log)
-        if used > self.service.memory_limit_mb:
-            self._kill(now, f"took {used} MB, more than its {self.service.memory_limit_mb} MB")
-        elif self.service.is_healthy(pid):
+        if self._takes_too_much(now, pid):
+            return
+        if self.service.is_healthy(pid):
             self._failed_checks = 0
             self._next_check = now + HEALTH_CHECK_SECONDS
             if self.state != "up":
@@ -145,6 +146,19 @@ class Child:
             self._next_check = now + HEALTH_CHECK_SECONDS
             if self._failed_checks >= FAILED_CHECKS:
                 self._kill(now, "does not answer any more")
+
+    def _takes_too_much(self, now: float, pid: int) -> bool:
+        """Whether it is over its limit; ended when it stays there. A single look may meet it just when it starts a
+        process, which for that moment is a copy of itself and counts its memory twice."""
+        used = processes.memory_mb(pid)
+        if used <= self.service.memory_limit_mb:
+            self._looks_over_limit = 0
+            return False
+        self._looks_over_limit += 1
+        self._next_check = now + 0.5
+        if self._looks_over_limit >= LOOKS_OVER_LIMIT:
+            self._kill(now, f"took {used} MB, more than its {self.service.memory_limit_mb} MB")
+        return True
 
     def _welcome(self) -> None:
         """The service answers: do once what has to be done with it, then let others use it."""

@@ -46,16 +46,10 @@ def spark_conf(settings: Settings) -> dict[str, str]:
 
 def _engine_conf(settings: Settings) -> dict[str, str]:
     home = settings.data_dir / "spark"
-    # On one machine the driver is the executor, and jars on its class path need not be copied at each start.
-    jars = "spark.driver.extraClassPath" if settings.spark_master.startswith("local") else "spark.jars"
-    separator = ":" if settings.spark_master.startswith("local") else ","
     return {
-        "spark.master": settings.spark_master,
+        **_where_conf(settings),
         "spark.app.name": "shoplake",
         "spark.driver.memory": f"{settings.spark_memory_mb}m",
-        "spark.driver.host": "127.0.0.1" if settings.spark_master.startswith("local") else "",
-        "spark.driver.bindAddress": "127.0.0.1" if settings.spark_master.startswith("local") else "",
-        jars: class_path("spark").replace(":", separator),
         "spark.driver.extraJavaOptions": (
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
             # Room for what the JIT compiled of the generated code, or it is compiled again and again.
@@ -65,7 +59,6 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
             f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
         ),
-        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
         "spark.local.dir": str(home / "local"),
         "spark.sql.warehouse.dir": str(home / "warehouse"),
         "spark.sql.catalogImplementation": "in-memory",
@@ -88,6 +81,32 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.debug.maxToStringFields": "100",
         "spark.scheduler.mode": "FAIR",
         "spark.cleaner.periodicGC.interval": "10min",
+    }
+
+
+def _where_conf(settings: Settings) -> dict[str, str]:
+    """On one machine the driver is the executor, and jars on its class path need not be copied at each start. In a
+    cluster executors get them from the driver."""
+    jars = class_path("spark")
+    if settings.spark_is_local:
+        return {
+            "spark.master": settings.spark_master,
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.extraClassPath": jars,
+        }
+    return {
+        "spark.master": settings.spark_master,
+        "spark.driver.host": settings.spark_driver_host,
+        "spark.driver.bindAddress": settings.spark_driver_host,
+        "spark.jars": jars.replace(":", ","),
+        "spark.executor.memory": f"{settings.spark_executor_memory_mb}m",
+        "spark.executor.cores": str(settings.spark_executor_cores),
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError",
+        # An executor that is gone is noticed in seconds, not in the two minutes that suit long jobs.
+        "spark.network.timeout": "30s",
+        "spark.network.timeoutInterval": "10s",
+        "spark.executor.heartbeatInterval": "5s",
     }
 
 
@@ -125,8 +144,9 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         "fs.s3a.attempts.maximum": "3",
         "fs.s3a.retry.limit": "3",
         "fs.s3a.retry.interval": "500ms",
-        "fs.s3a.buffer.dir": str(settings.data_dir / "spark" / "s3a"),
     }
+    if settings.spark_is_local:  # an executor elsewhere has its own folders
+        conf["fs.s3a.buffer.dir"] = str(settings.data_dir / "spark" / "s3a")
     if settings.endpoint:
         conf["fs.s3a.endpoint"] = settings.endpoint
         conf["fs.s3a.path.style.access"] = "true"
@@ -156,7 +176,7 @@ def service(settings: Settings) -> Service:
         env={
             "SPARK_HOME": str(spark_home()),
             "SPARK_CONF_DIR": str(settings.data_dir / "spark" / "conf"),
-            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_LOCAL_IP": "127.0.0.1" if settings.spark_is_local else settings.spark_driver_host,
             "JAVA_HOME": str(Path(java()).resolve().parents[1]),
         },
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},

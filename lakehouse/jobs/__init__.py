@@ -44,7 +44,7 @@ class Job:
     run: Callable[[Lake, Any, Say], dict[str, Any]]
     when_busy: Literal["queue", "reject", "replace"] = "queue"
     timeout_seconds: int = 3600
-    max_attempts: int = 2
+    max_attempts: int = 4
     schedule: str | None = None
     needs_spark: bool = True
 
@@ -122,10 +122,10 @@ JOBS: dict[str, Job] = {
         ),
         Job(
             "reconcile",
-            "Prove that no record is lost or doubled between Kafka and gold.",
+            "Prove that no record is lost or doubled between Kafka and the dashboards' figures.",
             reconcile.Parameters,
             reconcile.WRITES,
-            1,
+            2,
             reconcile.run,
             max_attempts=1,
         ),

@@ -171,3 +171,35 @@ class ScheduleRow(Base):
     job: Mapped[str] = mapped_column(String(64), primary_key=True)
     paused: Mapped[bool] = mapped_column(default=False)
     last_due_at: Mapped[datetime | None]
+
+
+class AlertRow(Base):
+    """What a rule of the alerts says: whether it fires, and since when what is seen differs from that."""
+
+    __tablename__ = "alerts"
+
+    rule: Mapped[str] = mapped_column(String(64), primary_key=True)
+    is_firing: Mapped[bool] = mapped_column(default=False)
+    since: Mapped[datetime]
+    differs_since: Mapped[datetime | None]
+    value: Mapped[float]
+    detail: Mapped[str] = mapped_column(Text)
+    looked_at: Mapped[datetime]
+
+
+class NoticeRow(Base):
+    """A message about an alert for one sink. It is sent again after `not_before` until `sent_at` or `given_up_at`."""
+
+    __tablename__ = "alert_notices"
+    __table_args__ = (Index("alert_notices_by_sink", "sink", "sent_at"), {"sqlite_autoincrement": True})
+
+    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    rule: Mapped[str] = mapped_column(String(64))
+    sink: Mapped[str] = mapped_column(String(32))
+    message: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    attempts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)

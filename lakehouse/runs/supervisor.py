@@ -1,4 +1,4 @@
-"""The worker service: keeps warm workers, reconciles what dead ones left, and triggers what is due."""
+"""The worker service: keeps warm workers, reconciles what dead ones left, triggers what is due, watches the alerts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from types import FrameType
 
 import structlog
 
+from lakehouse.alerts.watch import Watch
 from lakehouse.reports import write_report
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import RegistryAway
@@ -71,6 +72,7 @@ class Supervisor:
         self._settings, self._module = settings, module
         self._registry = RunRegistry.open(settings)
         self._claims = Claims(self._registry)
+        self._watch = Watch(settings, self._registry.database)
         self._members: list[Member] = []
         self._dead: list[str] = []
         self._closing = threading.Event()
@@ -84,12 +86,14 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         caring = threading.Thread(target=self._care, daemon=True)
         caring.start()
+        self._watch.start()
         try:
             while not self._closing.is_set():
                 self._keep_members()
                 self._write_state()
                 self._closing.wait(TICK_SECONDS)
         finally:
+            self._watch.stop()
             self._stop_members()
             self._file.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ import threading
 import time
 
 import httpx
+import pytest
 
 from lakehouse.embedded.api import is_alive
 from lakehouse.embedded.service import child_environment
@@ -21,8 +22,9 @@ from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 from tests.support.served_api import wait_until
 
-KILLS = 20
 CALLERS = 4
+PATIENCE = 240
+"""Seconds for what takes one on a quiet machine."""
 
 
 def start(settings: Settings) -> subprocess.Popen[bytes]:
@@ -33,7 +35,7 @@ def start(settings: Settings) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until(lambda: is_alive(settings.own_api_url) or process.poll() is not None, "the API answers")
+    wait_until(lambda: is_alive(settings.own_api_url) or process.poll() is not None, "the API answers", PATIENCE)
     assert process.poll() is None
     return process
 
@@ -74,7 +76,8 @@ class Caller(threading.Thread):
             time.sleep(0.1)
 
 
-def test_killed_twenty_times_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path):
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.nightly)])
+def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, kills):
     """Two processes of the API on one registry; each in turn is killed in the middle of what it does."""
     spark = socket.create_server(("127.0.0.1", 0))
     remote = {"spark_remote": f"sc://127.0.0.1:{spark.getsockname()[1]}"}
@@ -91,10 +94,10 @@ def test_killed_twenty_times_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_
     try:
         for thread in (worker, *callers):
             thread.start()
-        for kill in range(KILLS):
+        for kill in range(kills):
             place = kill % 2
             before = sum(len(caller.accepted) for caller in callers)
-            wait_until(lambda: sum(len(caller.accepted) for caller in callers) > before, "runs are accepted")  # noqa: B023 - asked before the loop goes on
+            wait_until(lambda: sum(len(caller.accepted) for caller in callers) > before, "runs are accepted", PATIENCE)  # noqa: B023 - asked before the loop goes on
             os.kill(processes[place].pid, signal.SIGKILL)
             processes[place].wait()
             processes[place] = start((first, second)[place])
@@ -108,7 +111,7 @@ def test_killed_twenty_times_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_
             process.wait()
         spark.close()
     answers = {key: ids for caller in callers for key, ids in caller.accepted.items()}
-    assert len(answers) >= KILLS and all(len(ids) == 1 for ids in answers.values())
+    assert len(answers) >= kills and all(len(ids) == 1 for ids in answers.values())
     accepted = {run_id for ids in answers.values() for run_id in ids}
     assert len(accepted) == len(answers), "two keys, one run"
     kept = {run.id for run in registry.list(limit=100_000)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from playwright.sync_api import Page, Response, sync_playwright
+from playwright.sync_api import APIResponse, Page, Route, sync_playwright
 
 from lakehouse.embedded import processes, superset
 from lakehouse.embedded.child import Child
@@ -95,27 +95,28 @@ def log_in(page: Page, settings: Settings) -> None:
 
 
 def look_at(page: Page, settings: Settings, slug: str) -> None:
-    answers: list[Response] = []
+    answers: dict[str, APIResponse] = {}
 
-    def note(response: Response) -> None:
-        if "/api/v1/chart/data" in response.url and "form_data" in response.url:
-            answers.append(response)
+    def fetch(route: Route) -> None:
+        # Noted on its way: the browser may have dropped a body by the time that it is asked for it.
+        answer = route.fetch()
+        if "form_data" in route.request.url:
+            answers[route.request.url.split("form_data=")[1].split("&")[0]] = answer
+        route.fulfill(response=answer)
 
-    page.on("response", note)
+    page.route("**/api/v1/chart/data**", fetch)
     page.goto(f"{settings.superset_url}/superset/dashboard/{slug}/")
     charts, deadline = charts_of(slug), time.monotonic() + 90
-    asked: dict[str, Response] = {}
-    while len(asked) < charts:
+    while len(answers) < charts:
         page.mouse.wheel(0, 300)  # charts ask for data when they come into view
         page.wait_for_timeout(200)
-        asked = {response.url.split("form_data=")[1].split("&")[0]: response for response in answers}
-        assert time.monotonic() < deadline, f"{slug}: {len(asked)} of {charts} charts asked for data"
+        assert time.monotonic() < deadline, f"{slug}: {len(answers)} of {charts} charts asked for data"
     page.wait_for_selector(".loading", state="detached", timeout=60_000)
-    for response in asked.values():
-        assert response.status == 200, response.text()
-        assert response.json()["result"][0]["rowcount"] > 0
+    for answer in answers.values():
+        assert answer.status == 200, answer.text()
+        assert answer.json()["result"][0]["rowcount"] > 0
     assert page.locator("[data-test=slice-container] [role=alert]").count() == 0
-    page.remove_listener("response", note)
+    page.unroute_all(behavior="wait")
 
 
 def charts_of(slug: str) -> int:

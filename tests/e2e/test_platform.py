@@ -122,6 +122,17 @@ def test_a_busy_port_is_named_with_its_holder_and_setting(lake, tmp_path):
     assert f"Port {lake.kafka_port} is held by java" in done.stderr and "SHOPLAKE_KAFKA_PORT" in done.stderr
 
 
+def test_two_lakes_run_side_by_side(lake, tmp_path):
+    first = {name: status(lake)[name]["pid"] for name in PARTS}
+    with platform(tmp_path) as second:
+        assert {part["state"] for name, part in status(second).items() if name in PARTS} == {"up"}
+        s3_client(second).put_object(Bucket=second.bucket, Key="mine", Body=b"mine")
+        assert "Contents" not in s3_client(lake).list_objects_v2(Bucket=lake.bucket, Prefix="mine")
+        assert not {process.pid for process in lake_processes(second)} & set(first.values())
+    assert lake_processes(second) == []
+    assert {name: status(lake)[name]["pid"] for name in PARTS} == first
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_a_killed_part_comes_back(lake, name):
     before = status(lake)[name]["pid"]

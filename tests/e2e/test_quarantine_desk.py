@@ -22,6 +22,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.gold_refresh import GoldRefresh
 from lakehouse.jobs import find
 from lakehouse.lake import Lake
+from lakehouse.serving_file import published
 from lakehouse.session import connect
 from lakehouse.sql import connect as open_sql
 from producer.publish import publish
@@ -30,7 +31,7 @@ from quality import results
 from quality.gate import blocked
 from quality.suites import SUITES
 from silver import events as silver_events
-from tests.e2e.conftest import Shop, environment_of, eventually
+from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
@@ -208,6 +209,10 @@ def blocked_tables(desk: Shop) -> dict[str, list[str]]:
         return blocked(reader)
 
 
+def held_back(desk: Shop) -> dict[str, str]:
+    return {row["table_name"]: row["blocked_by"] for row in published(desk.settings) if row["blocked_by"]}
+
+
 def test_the_books_balance_after_all_that(desk: Shop) -> None:
     assert run_job(desk, "reconcile")["bronze"] > 20
     assert run_job(desk, "reconcile")["partitions"] == 0, "what has been reconciled is not looked at again"
@@ -233,6 +238,7 @@ def test_poisoned_gold_is_blocked_until_it_is_right(desk: Shop, lake: Lake) -> N
     old = (NOW - AGES[-1]).date()
     poison = f"UPDATE delta.`{lake.path(kpis.TABLE)}` SET conversion_rate = 50 WHERE hour_date = '{old}'"
     lake.spark.sql(poison).collect()
+    eventually(lambda: held_back(desk) == {table: expectation}, 60, "the audit holds it back before any job looks")
     assert run_job(desk, "quality", tables=table)["blocking"] == [expectation]
     assert blocked_tables(desk) == {table: [expectation]}
     assert shoplake(desk, "quality", "status").returncode == 1
@@ -241,12 +247,14 @@ def test_poisoned_gold_is_blocked_until_it_is_right(desk: Shop, lake: Lake) -> N
     assert allowed.returncode == 0, allowed.stderr
     assert blocked_tables(desk) == {}
     assert desk.ask("select reason from ops.quality_overrides") == [{"reason": "a test"}]
+    eventually(lambda: held_back(desk) == {}, 60, "an override lets it through")
     lake.overwrite(results.OVERRIDES, lake.read(results.OVERRIDES).limit(0))
     assert blocked_tables(desk) == {table: [expectation]}
 
     assert run_job(desk, "quality", scope="incremental")["blocking"] == [expectation], "the old day is judged again"
     hours = {clock.number_of(NOW - AGES[-1])}
     GoldRefresh(lake).restate_beside_stream(hours)
+    eventually(lambda: held_back(desk) == {}, 60, "once it is right it is published, also before a job looks")
     assert run_job(desk, "quality", scope="incremental")["blocking"] == []
     assert blocked_tables(desk) == {}
     assert run_job(desk, "quality", scope="incremental")["days"] == 0, "nothing has changed since"

@@ -146,6 +146,17 @@ def test_a_child_that_takes_too_much_memory_is_ended(settings):
     child.stop()
 
 
+def test_a_moment_over_the_limit_ends_nothing(settings, monkeypatch):
+    """A JVM that starts a process is seen twice until the new process runs a program of its own."""
+    looks = [50, 300, 300, 50, 300, 50, 50]
+    monkeypatch.setattr(processes, "memory_mb", lambda _pid: looks.pop(0) if looks else 50)
+    monkeypatch.setattr("lakehouse.embedded.child.HEALTH_CHECK_SECONDS", 0.01)
+    child = Child(service(SLEEP, memory_limit_mb=100), settings)
+    tick_until(child, lambda: not looks and child.state != "starting")
+    assert child.state == "up" and child.message == ""
+    child.stop()
+
+
 def test_what_has_to_be_done_once_is_done_once_and_its_failure_is_told(settings):
     def fail() -> None:
         raise ShoplakeError("No bucket.")

@@ -229,8 +229,10 @@ def test_every_statement_names_tables_of_the_lake() -> None:
     known = {table.full_name for table in TABLES}
     for suite in SUITES:
         assert set(named_tables(check_reading(suite.query(None)))) <= known, suite.name
-    for sql in (ledger._RANGES, ledger._BATCHES, ledger._FATES, ledger._LOST, ledger._GOLD, gate._FAILING):
+    ledgers = (ledger._RANGES, ledger._BATCHES, ledger._FATES, ledger._LOST, ledger._DAYS, ledger._GOLD)
+    for sql in (*ledgers, gate._FAILING):
         statement = sql.replace("{ranges}", "('t', 0, 0, 1)").replace("{since}", "2026-01-01")
+        statement = statement.replace("{days}", "DATE '2026-01-01'").replace("{day}", "2026-01-01")
         assert set(named_tables(check_reading(statement))) <= known, sql
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from quality.gate import audit, blocked, failing
+from quality.gate import Ruling, blocked, failing, rule
 from tests.quality.conftest import Reader
 
 ONE, TWO = "gold.a.one", "gold.a.two"
@@ -80,16 +80,17 @@ def test_an_override_holds_until_it_expires(tables: Tables) -> None:
     assert len(failing(tables)) == 2  # type: ignore[arg-type]
 
 
-def test_an_audit_sees_what_is_wrong_before_anything_was_checked(empty_lake: duckdb.DuckDBPyConnection) -> None:
-    reader: Any = Reader(empty_lake)
+def test_a_ruling_sees_what_is_wrong_before_anything_was_checked(empty_lake: duckdb.DuckDBPyConnection) -> None:
+    ask = Reader(empty_lake).query
     name, table = "gold.kpis_hourly.conversion_is_a_rate", "gold.kpis_hourly"
     empty_lake.execute("INSERT INTO gold.kpis_hourly BY NAME SELECT 50 AS conversion_rate, current_date AS hour_date")
-    assert name in audit(reader, [table])[table]
-    assert audit(reader, ["gold.user_days"]) == {}
+    assert name in rule(ask, table).blocked_by
+    assert rule(ask, "gold.user_days") == Ruling()
     empty_lake.execute(
         "INSERT INTO ops.quality_overrides BY NAME"
         f" SELECT '{name}' AS expectation, now() + INTERVAL 1 HOUR AS expires_at"
     )
-    assert name not in audit(reader, [table])[table]
-    empty_lake.execute("UPDATE gold.kpis_hourly SET hour_date = current_date - 5")
-    assert audit(reader, [table]) == {}
+    ruling = rule(ask, table)
+    assert name not in ruling.blocked_by
+    assert ruling.let_through == (name,)
+    assert rule(ask, table, "hour_date = current_date - 5") == Ruling()

@@ -1,6 +1,7 @@
-"""A lake of three hand-made Delta tables with a publisher over them; no Spark, no broker."""
+"""A lake of a few hand-made Delta tables with a publisher over them; no Spark, no broker."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from pyspark.sql.types import StructType
@@ -13,21 +14,21 @@ from lakehouse.serving_file import open_serving
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.table import Table
+from quality import results
 from tests.support.folder_s3 import FolderS3, FolderTable
+
+TABLES = (kpis.TABLE, top_products.LAST_HOUR, batches.TABLE, results.TABLE, results.OVERRIDES)
 
 
 class Lake:
-    """Three Delta tables by hand, and a publisher over them."""
+    """Some Delta tables by hand, and a publisher over them."""
 
     def __init__(self, folder: Path) -> None:
         self.s3 = FolderS3(folder / "s3")
         self.settings = Settings(_env_file=None, s3_port=self.s3.port, data_dir=folder / "data")
-        self.tables = {
-            table.full_name: self._create(table) for table in (kpis.TABLE, top_products.LAST_HOUR, batches.TABLE)
-        }
+        self.tables = {table.full_name: self._create(table) for table in TABLES}
         self.reader = connect(self.settings)
-        self.blocked: dict[str, list[str]] = {}
-        self.publisher = Publisher(self.settings, self.reader, DeltaLog(self.settings), lambda: self.blocked)
+        self.publisher = Publisher(self.settings, self.reader, DeltaLog(self.settings))
 
     def _create(self, table: Table) -> FolderTable:
         made = FolderTable(
@@ -36,24 +37,62 @@ class Lake:
         made.create()
         return made
 
-    def add_hour(self, hour: str, clicks: int) -> None:
-        values = {"hour_start": f"TIMESTAMPTZ '{hour}+00'", "clicks": str(clicks)}
+    def add_hour(self, hour: str, clicks: int, **more: float | str) -> None:
+        """An hour with clicks of one user, and nothing else but `more`, in SQL."""
+        counts = ("page_views", "product_views", "carts", "purchases", "searches", "revenue", "conversion_rate")
+        figures = {**dict.fromkeys(counts, 0), "unique_users": 1, "clicks": clicks, **more}
+        values = {"hour_start": f"TIMESTAMPTZ '{hour}+00'", **{name: str(value) for name, value in figures.items()}}
         self._add(kpis.TABLE, values, {"hour_date": hour[:10]})
 
-    def add_rank(self, rank: int) -> None:
-        self._add(top_products.LAST_HOUR, {"rank": str(rank), "as_of": "TIMESTAMPTZ '2026-09-01 10:00:00+00'"})
+    def replace_hour(self, hour: str, clicks: int) -> None:
+        """The hour's day is written anew, with nothing but this hour."""
+        self._replace(kpis.TABLE, lambda: self.add_hour(hour, clicks), hour[:10])
 
-    def replace_rank(self, rank: int) -> None:
+    def add_top(self, views: int) -> None:
+        """The product on the first place of the rolling hour."""
+        moments = {
+            "as_of": "TIMESTAMPTZ '2026-09-01 10:00:00+00'",
+            "window_start": "TIMESTAMPTZ '2026-09-01 09:00:00+00'",
+        }
+        product = {"rank": "1", "product_id": "'p1'", "views": str(views), "unique_viewers": "1"}
+        self._add(top_products.LAST_HOUR, moments | product)
+
+    def replace_top(self, views: int) -> None:
         """As an overwrite does: the old files are removed in the same commit."""
-        table = self.tables["gold.top_products_last_hour"]
-        old = sorted(path.name for path in table.folder.glob("*.parquet"))
-        self.add_rank(rank)
+        self._replace(top_products.LAST_HOUR, lambda: self.add_top(views))
+
+    def _replace(self, table_: Table, add: Callable[[], None], day: str = "") -> None:
+        table = self.tables[table_.full_name]
+        commits = sorted((table.folder / "_delta_log").glob("*.json"))
+        actions = [json.loads(line) for commit in commits for line in commit.read_text().splitlines()]
+        gone = {action["remove"]["path"] for action in actions if "remove" in action}
+        values = {"hour_date": day} if day else {}
+        old = [
+            action["add"]["path"]
+            for action in actions
+            if "add" in action and action["add"]["path"] not in gone and action["add"]["partitionValues"] == values
+        ]
+        add()
         commit = table.folder / "_delta_log" / f"{table.version - 1:020}.json"
-        removes = [{"remove": {"path": name, "dataChange": True, "deletionTimestamp": 0}} for name in old]
+        removes = [
+            {"remove": {"path": name, "dataChange": True, "deletionTimestamp": 0, "partitionValues": values}}
+            for name in old
+        ]
         commit.write_text("\n".join([commit.read_text(), *map(json.dumps, removes)]))
 
     def add_batch(self, number: int) -> None:
         self._add(batches.TABLE, {"batch_id": str(number), "committed_at": "now()"})
+
+    def result(self, table: str, expectation: str, *, success: bool, at: str) -> None:
+        """A verdict of the job `quality` about a `block` expectation; `at` is an SQL moment."""
+        texts = {"table_name": table, "expectation": expectation, "severity": "block"}
+        values = {name: f"'{value}'" for name, value in texts.items()}
+        self._add(results.TABLE, values | {"success": str(success), "checked_at": at})
+
+    def override(self, expectation: str, until: str) -> None:
+        """The only override: what fails this expectation is published until then, an SQL moment."""
+        values = {"expectation": f"'{expectation}'", "decided_at": "now()", "expires_at": until}
+        self._replace(results.OVERRIDES, lambda: self._add(results.OVERRIDES, values))
 
     def _add(self, table: Table, values: dict[str, str], partition: dict[str, str] | None = None) -> None:
         columns = ", ".join(

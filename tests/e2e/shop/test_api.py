@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lakehouse.embedded.service import PROJECT_ROOT
 from lakehouse.embedded.state import status
-from tests.e2e.conftest import Shop, environment_of, eventually
+from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = pytest.mark.e2e
 PAGE = (PROJECT_ROOT / "docs" / "trigger-a-job.md").read_text()

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.e2e
 
-PAGE = Path(__file__).parents[2] / "docs" / "sql.md"
+PAGE = Path(__file__).parents[3] / "docs" / "sql.md"
 QUERIES = re.findall(r"^```sql\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def reader(live_lake: Settings) -> Iterator[SqlReader]:
-    with connect(live_lake) as opened:
+def reader(shop: Shop) -> Iterator[SqlReader]:
+    with connect(shop.settings) as opened:
         yield opened
 
 

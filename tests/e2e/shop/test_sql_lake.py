@@ -1,6 +1,7 @@
 """SQL over tables that Spark wrote: nothing is lost behind partition filters and checkpoints."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
@@ -8,8 +9,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, LongType, StringType, StructType
 
 from lakehouse.lake import Lake
+from lakehouse.session import connect as connect_spark
 from lakehouse.sql import SqlReader, connect
 from lakehouse.table import Table, column
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.e2e
 
@@ -35,6 +38,13 @@ TABLE = Table(
 
 def day_of(number: int) -> date:
     return date(2026, 9, 1) + timedelta(days=number % DAYS)
+
+
+@pytest.fixture(scope="module")
+def spark_lake(shop: Shop) -> Iterator[Lake]:
+    spark = connect_spark(shop.settings)
+    yield Lake(spark, shop.settings)
+    spark.stop()
 
 
 @pytest.fixture(scope="module")

@@ -6,57 +6,28 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
 import pytest
 
 from producer.simulator.defects import DEFECTS
-from tests.e2e.conftest import Shop, environment_of, eventually
-from tests.support import oracle
-
-pytestmark = pytest.mark.e2e
-
-TOP_N = 10
-IDENTITY = (
-    "select sum(to_offset - from_offset) as offsets, sum(bronze_rows) as bronze, sum(silver_rows) as silver,"
-    " sum(duplicate_rows) as duplicates, sum(quarantined_rows) as quarantined from ops.batches"
+from tests.support import fraud_oracle, oracle
+from tests.support.shop import (
+    TOP_N,
+    Shop,
+    assert_books_balance,
+    assert_gold_is_right,
+    environment_of,
+    eventually,
+    tuples,
 )
 
-
-def tuples(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    return [tuple(row.values()) for row in rows]
+pytestmark = pytest.mark.e2e
 
 
 def shoplake(shop: Shop, *arguments: str) -> None:
     """Run the command line against the shop's lake."""
     command = [sys.executable, "-m", "lakehouse.cli", *arguments]
     subprocess.run(command, check=True, env=os.environ | environment_of(shop))
-
-
-def assert_gold_is_right(shop: Shop) -> None:
-    """Hourly ranks and figures, to the last row; late hours are restated within seconds."""
-    database = shop.oracle.open()
-    expected_ranks = oracle.hourly_products(database, TOP_N)
-    ranks = "select hour_start, rank, product_id, views, unique_viewers from gold.top_products_hourly order by 1, 2"
-    eventually(lambda: tuples(shop.ask(ranks)) == expected_ranks, 120, "hourly ranks equal the recompute")
-    figures = (
-        "select hour_start, page_views, product_views, clicks, carts, purchases, searches, round(revenue, 2),"
-        " unique_users, round(conversion_rate, 9) from gold.kpis_hourly order by 1"
-    )
-    expected_figures = oracle.hourly_figures(database)
-    eventually(lambda: tuples(shop.ask(figures)) == expected_figures, 120, "hourly figures equal the recompute")
-
-
-def assert_books_balance(shop: Shop) -> None:
-    """The identity in the book, in the tables, and against the broker's acknowledgements."""
-    expected = oracle.counts(shop.oracle.open())
-    (book,) = shop.ask(IDENTITY)
-    assert book["offsets"] == book["bronze"] == expected["bronze"]
-    assert {name: book[name] for name in expected} == expected
-    tables = {"bronze": "bronze.events", "silver": "silver.events", "quarantined": "silver.quarantine"}
-    for name, table in tables.items():
-        (row,) = shop.ask(f'select count(*) as n, count(distinct (topic, "partition", "offset")) as d from {table}')
-        assert row["n"] == row["d"] == expected[name], table
 
 
 def test_books_balance(shop: Shop) -> None:
@@ -104,8 +75,9 @@ def test_rolling_hour_equals_the_recompute(shop: Shop) -> None:
 def test_retention_equals_the_recompute(shop: Shop, activity: str) -> None:
     shoplake(shop, "run", "cohort_retention", "--wait")
     rows = shop.ask(
-        "select cohort_start, period_index, cohort_size, retained_users from gold.cohort_retention where granularity ="
-        f" 'day' and definition = 'n_day' and activity = '{activity}' and retained_users > 0 order by 1, 2"
+        "select cohort_start, period_index, cohort_size, retained_users from gold.cohort_retention"
+        f" where timezone = 'UTC' and granularity = 'day' and definition = 'n_day' and activity = '{activity}'"
+        " and retained_users > 0 order by 1, 2"
     )
     assert tuples(rows) == oracle.day_retention(shop.oracle.open(), activity)
 
@@ -116,6 +88,16 @@ def flags_at_rest(shop: Shop) -> bool:
     first = shop.ask(flags)
     time.sleep(20)
     return shop.ask(flags) == first
+
+
+def test_fraud_flags_equal_the_recompute(shop: Shop) -> None:
+    expected = fraud_oracle.flags(fraud_oracle.accepted(shop.oracle.open()))
+
+    def are_right() -> bool:
+        return fraud_oracle.found(shop.ask("select * from gold.fraud_flags")) == expected
+
+    eventually(are_right, 240, "the flags equal the recompute", pause=2)
+    assert len({flag[0] for flag in expected}) >= 4, "several rules have their say"
 
 
 def test_backfill_equals_what_the_stream_wrote(shop: Shop) -> None:

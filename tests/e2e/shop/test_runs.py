@@ -20,39 +20,28 @@ import pytest
 
 from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import platform
 from lakehouse.jobs import JOBS, Job
 from lakehouse.lake import Lake
-from lakehouse.progress import behind
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import MOVES, State
 from lakehouse.session import SparkAway, connect, is_reachable
 from lakehouse.settings import Settings
 from lakehouse.sql import connect as open_sql
-from producer.publish import publish
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support import job_worker
 from tests.support.job_worker import SCRATCH
+from tests.support.shop import Shop, eventually
 
 pytestmark = pytest.mark.e2e
 DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A platform with its stream and workers, and some events in it."""
-    with platform(tmp_path_factory.mktemp("runs"), stream=True) as made:
-        options = SimulationOptions(now_ms=int(time.time() * 1000), seed=5, history_ms=5 * DAY_MS, history_events=2_000)
-        publish(simulate(options), made)
-
-        def is_read() -> bool:
-            with open_sql(made) as reader:
-                return behind(made, reader) == 0
-
-        eventually(is_read, 240, "every record is in the book")
-        yield made
+def settings(shop: Shop) -> Settings:
+    """A platform with its stream and workers, and events in it."""
+    return shop.settings
 
 
 @pytest.fixture
@@ -82,7 +71,7 @@ def service(settings: Settings, folder: Path) -> Iterator[Service]:
     with (folder / f"worker-{time.monotonic_ns()}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.job_worker"],
-            env={**child_environment(own), "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**child_environment(own), "PYTHONPATH": str(Path(__file__).parents[3])},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -98,14 +87,6 @@ def service(settings: Settings, folder: Path) -> Iterator[Service]:
 def own(settings: Settings, tmp_path: Path) -> Iterator[Service]:
     with service(settings, tmp_path) as made:
         yield made
-
-
-def eventually(holds: Callable[[], Any], seconds: float, what: str) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def submit(registry: RunRegistry, job: Job, **parameters: str) -> Run:
@@ -124,7 +105,7 @@ def wait_for(registry: RunRegistry, run: Run, holds: Callable[[Run], Any], secon
         return now if holds(now) else None
 
     try:
-        return eventually(found, seconds, f"{run.job} {run.id}")
+        return eventually(found, seconds, f"{run.job} {run.id}", pause=0.05)  # type: ignore[no-any-return]
     except AssertionError as error:
         error.add_note(f"{look(registry, run)}\n{registry.events(run.id)}\n{registry.logs(run.id)}")
         raise
@@ -170,7 +151,7 @@ def versions(lake: Lake, run: Run) -> list[int]:
 
 def test_a_run_ends_with_its_result(settings: Settings, lake: Lake) -> None:
     registry = RunRegistry.open(settings)
-    run = ended(registry, submit(registry, JOBS["cohort_retention"], timezone="UTC"))
+    run = ended(registry, submit(registry, JOBS["cohort_retention"], timezone="Asia/Dubai"))
     assert run.state == State.succeeded and run.error is None and run.result is not None, run.error
     assert run.result["changed_days"] > 3 and run.result["rows_read"] > 1_000
     tables = run.result["tables"]
@@ -188,7 +169,7 @@ def test_a_run_ends_with_its_result(settings: Settings, lake: Lake) -> None:
     lived_legally(registry, run)
 
 
-def test_the_stream_stops_and_starts_by_a_job(settings: Settings) -> None:
+def test_the_stream_stops_and_starts_by_a_job(shop: Shop, settings: Settings) -> None:
     registry = RunRegistry.open(settings)
 
     def do(action: str) -> dict[str, Any]:
@@ -196,12 +177,13 @@ def test_the_stream_stops_and_starts_by_a_job(settings: Settings) -> None:
         assert run.state == State.succeeded and run.result, run.error
         return run.result
 
+    shop.wait_until_read()
     before = do("status")
     assert before["state"] == "running" and before["lag"] == 0 and before["offsets"]
     pid = status(settings)["stream"]["pid"]
     assert do("stop")["state"] == "stopped"
     options = SimulationOptions(now_ms=int(time.time() * 1000), seed=6, history_ms=DAY_MS, history_events=300)
-    sent = publish(simulate(options), settings).acked
+    sent = shop.send(list(simulate(options)))
     stopped = do("status")
     assert (stopped["state"], stopped["lag"], stopped["offsets"]) == ("stopped", sent, before["offsets"])
     assert status(settings)["stream"]["state"] == "up" and status(settings)["stream"]["pid"] == pid
@@ -262,9 +244,13 @@ def test_a_killed_worker_service_comes_back(settings: Settings) -> None:
     eventually(lambda: status(settings)["worker"]["state"] == "up", 60, "the workers are up again")
 
 
-def test_a_killed_spark_server_doubles_and_loses_nothing(settings: Settings) -> None:
+ONCE, FOUR_MORE_TIMES = ["America/Lima"], ["Asia/Kathmandu", "Africa/Lagos", "Pacific/Apia", "America/Denver"]
+
+
+@pytest.mark.parametrize("zone", [*ONCE, *(pytest.param(zone, marks=pytest.mark.nightly) for zone in FOUR_MORE_TIMES)])
+def test_a_killed_spark_server_doubles_and_loses_nothing(settings: Settings, zone: str) -> None:
     registry = RunRegistry.open(settings)
-    run = busy(registry, "America/Lima")
+    run = busy(registry, zone)
     waiting = submit(registry, JOBS["cohort_retention"], timezone="UTC")
     before = status(settings)["spark"]["pid"]
     os.kill(before, signal.SIGKILL)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Shop, environment_of
+from tests.support.shop import Shop, environment_of
 
 pytestmark = pytest.mark.e2e
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "README.md").read_text()
 COMMANDS = re.findall(r"^\.venv/bin/shoplake (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
 
 
@@ -32,7 +32,7 @@ def test_command_works(shop: Shop, arguments: str) -> None:
 
 
 def test_make_targets_of_the_readme_exist() -> None:
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    makefile = (Path(__file__).parents[3] / "Makefile").read_text()
     for target in set(re.findall(r"`make (\w+)`|^make (\w+)", README, re.MULTILINE)):
         name = next(filter(None, target))
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Shop, environment_of
+from tests.support.shop import Shop, environment_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "quality.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "quality.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 COMMANDS = [line.removeprefix("shoplake ") for block in BLOCKS for line in block.splitlines()]
 

@@ -15,8 +15,7 @@ import pytest
 from lakehouse.embedded.state import status
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
-from tests.e2e.conftest import Shop, eventually
-from tests.e2e.test_numbers import assert_books_balance, assert_gold_is_right
+from tests.support.shop import Shop, assert_books_balance, assert_gold_is_right, eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -1,0 +1,116 @@
+"""Whether the figures can be trusted, as the serving file and the registry tell it: the gate, the checks, the ledger.
+
+All of it is read on this machine, in milliseconds: neither S3 nor Kafka is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+import duckdb
+import sqlalchemy as sa
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.jobs import reconcile
+from lakehouse.reports import read_report
+from lakehouse.runs.models import RunRow
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.states import State
+from lakehouse.serving_file import PUBLISHED, open_serving, published, rows_of
+from lakehouse.settings import Settings
+
+_NEWEST_RESULTS = """
+WITH newest AS (
+    SELECT table_name, expectation, arg_max(severity, checked_at) AS severity, arg_max(success, checked_at) AS success,
+        max(checked_at) AS checked_at FROM ops.quality_results GROUP BY ALL)
+SELECT table_name, severity, success, count(*) AS expectations, epoch(max(checked_at)) AS checked_at
+FROM newest GROUP BY ALL
+"""
+_UNACCOUNTED = """
+SELECT coalesce(sum(bronze_rows - silver_rows - duplicate_rows - quarantined_rows), 0)::BIGINT AS records
+FROM ops.recent_batches
+"""
+
+
+def held_back(settings: Settings) -> dict[str, str]:
+    """The tables that the gate holds back, with the ids of the expectations that fail. Empty before any publish."""
+    with contextlib.suppress(ShoplakeError):
+        return {row["table_name"]: row["blocked_by"] for row in published(settings) if row["blocked_by"]}
+    return {}
+
+
+class TrustCollector(Collector):
+    """The gate, the newest quality results, what is not accounted for, and the newest `reconcile`."""
+
+    def __init__(self, settings: Settings, runs: RunRegistry) -> None:
+        """Nothing is read before the first scrape."""
+        self._settings, self._runs = settings, runs
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the names are known without reading anything."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """What can be told now; what nobody could tell is left out."""
+        with contextlib.suppress(duckdb.Error), open_serving(self._settings.serving_file) as serving:
+            yield from _gate(rows_of(serving, f"FROM {PUBLISHED} ORDER BY table_name"))
+            yield from _checks(rows_of(serving, _NEWEST_RESULTS))
+            (unaccounted,) = rows_of(serving, _UNACCOUNTED)
+            text = "Records of the last two days in neither silver, duplicates nor quarantine: must be 0."
+            yield GaugeMetricFamily("shoplake_ledger_unaccounted_records", text, unaccounted["records"])
+        seconds = read_report(self._settings.run_dir / "publisher.json").get("audit_seconds")
+        if seconds is not None:
+            yield GaugeMetricFamily(
+                "shoplake_publish_audit_seconds", "What the gate took in the last publish.", seconds
+            )
+        with contextlib.suppress(ShoplakeError):
+            yield from self._ledger()
+
+    def _ledger(self) -> Iterable[Metric]:
+        query = (
+            sa.select(RunRow.state, RunRow.finished_at)
+            .where(RunRow.job == reconcile.NAME, RunRow.state.in_((State.succeeded, State.failed)))
+            .order_by(RunRow.finished_at.desc())
+            .limit(1)
+        )
+        with self._runs.database.reading() as session:
+            newest = session.execute(query).one_or_none()
+        if newest is not None and newest.finished_at is not None:
+            state, at = newest.state, newest.finished_at
+            balanced = "Whether the newest run of reconcile found that the books balance."
+            yield GaugeMetricFamily("shoplake_ledger_balanced", balanced, int(state == State.succeeded))
+            yield GaugeMetricFamily("shoplake_ledger_timestamp_seconds", "When that run ended.", at.timestamp())
+
+
+def _gate(rows: list[dict[str, Any]]) -> Iterable[Metric]:
+    blocked = GaugeMetricFamily(
+        "shoplake_gate_blocked", "1 for a table that keeps its last good version.", labels=("table", "expectation")
+    )
+    passed = GaugeMetricFamily(
+        "shoplake_gate_let_through", "1 for a table published by an override.", labels=("table", "expectation")
+    )
+    for row in rows:
+        for metric, names in ((blocked, row["blocked_by"]), (passed, row.get("let_through"))):
+            for name in filter(None, (names or "").split("; ")):
+                metric.add_metric((row["table_name"], name), 1)
+    return [blocked, passed]
+
+
+def _checks(rows: list[dict[str, Any]]) -> Iterable[Metric]:
+    checks = GaugeMetricFamily(
+        "shoplake_quality_expectations",
+        "Expectations by their newest result.",
+        labels=("table", "severity", "result"),
+    )
+    for row in rows:
+        result = "passed" if row["success"] else "failed"
+        checks.add_metric((row["table_name"], row["severity"], result), row["expectations"])
+    at = [row["checked_at"] for row in rows]
+    newest = GaugeMetricFamily("shoplake_quality_timestamp_seconds", "When the newest result was found.")
+    if at:
+        newest.add_metric((), max(at))
+    return [checks, newest]

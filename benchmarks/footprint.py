@@ -1,0 +1,184 @@
+"""What an event leaves behind, and what a micro-batch asks of S3: `python -m benchmarks.footprint`.
+
+Bytes per event in Kafka and in each layer, after compaction, and S3 requests per micro-batch by kind, on a platform of
+its own whose S3 server writes every request down. `deploy.capacity` reads the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from benchmarks.__main__ import DAY_MS, RESULTS, Figure
+from lakehouse.catalog import TABLES
+from lakehouse.embedded import s3
+from lakehouse.embedded.jars import fetch_jars
+from lakehouse.embedded.testing import free_settings, platform
+from lakehouse.lake import Lake
+from lakehouse.progress import behind
+from lakehouse.session import connect as connect_spark
+from lakehouse.settings import Settings
+from lakehouse.sql import connect
+from producer.publish import publish
+from producer.record import Record
+from producer.simulator import SimulationOptions, simulate
+
+FILE = RESULTS / "footprint.json"
+REQUEST = re.compile(r"\{(GET|HEAD|PUT|POST|DELETE)@\w+ (\S+)")
+LOG_REQUESTS = '<logger name="org.gaul.s3proxy.S3ProxyHandler" level="DEBUG"/>\n  <root'
+WARM_UP_SECONDS = 60
+
+
+def main(
+    events: Annotated[int, typer.Option(help="Events of the history whose bytes are measured.")] = 60_000,
+    rate: Annotated[float, typer.Option(help="Events per second while requests are counted.")] = 200.0,
+    seconds: Annotated[int, typer.Option(help="How long requests are counted.")] = 120,
+) -> None:
+    """Measure, print, and write the figures into benchmarks/results/footprint.json."""
+    console = Console()
+    with (
+        tempfile.TemporaryDirectory(prefix="shoplake-footprint-") as folder,
+        console.status("Starting the platform"),
+        _logging_s3(Path(folder)) as (endpoint, log),
+        platform(Path(folder), stream=True, s3_endpoint=endpoint) as settings,
+    ):
+        records = list(simulate(_history(events)))
+        _send(settings, records)
+        _send_live(settings, rate, WARM_UP_SECONDS)
+        begin, first = log.stat().st_size, _last_batch(settings) + 1
+        _send_live(settings, rate, seconds)
+        requests = _requests(log, begin)
+        batches = _batch_seconds(settings, first)
+        figures = [
+            *_bytes(settings, records),
+            *(Figure(f"S3 {kind}", count / len(batches), "requests/batch") for kind, count in sorted(requests.items())),
+            Figure("small batch", statistics.median(batches), "s"),
+        ]
+    for figure in figures:
+        console.print(f"{figure.name:<42} {figure.value:>10,.1f} {figure.unit}", highlight=False)
+    write_figures(FILE, "python -m benchmarks.footprint", figures)
+
+
+def _history(events: int) -> SimulationOptions:
+    now_ms = int(time.time() * 1000)
+    return SimulationOptions(now_ms=now_ms, seed=21, history_ms=3 * DAY_MS, history_events=events)
+
+
+def _send(settings: Settings, records: list[Record]) -> None:
+    publish(records, settings)
+    _wait(settings)
+
+
+def _send_live(settings: Settings, rate: float, seconds: int) -> None:
+    options = SimulationOptions(now_ms=int(time.time() * 1000), seed=22, live=True, rate=rate, duration_s=seconds)
+    publish(simulate(options), settings, live_from=options.now_ms / 1000)
+    _wait(settings)
+
+
+def _wait(settings: Settings) -> None:
+    with connect(settings) as reader:
+        while behind(settings, reader):
+            time.sleep(0.5)
+
+
+def _last_batch(settings: Settings) -> int:
+    with connect(settings) as reader:
+        return int(reader.query("select max(batch_id) as n from ops.batches")[0]["n"])
+
+
+def _batch_seconds(settings: Settings, first: int) -> list[float]:
+    """How long each micro-batch from `first` on took."""
+    with connect(settings) as reader:
+        rows = reader.query("select distinct batch_id, epoch(committed_at - started_at) as seconds from ops.batches")
+    return [float(row["seconds"]) for row in rows if row["batch_id"] >= first]
+
+
+def _requests(log: Path, begin: int) -> Counter[str]:
+    """Requests by what AWS charges for them, since the log had `begin` bytes."""
+    with log.open(errors="replace") as file:
+        file.seek(begin)
+        return Counter(_kind(found[1], found[2]) for line in file if (found := REQUEST.search(line)))
+
+
+def _kind(method: str, url: str) -> str:
+    if method == "DELETE" or "?delete" in url:
+        return "DELETE"
+    is_list = method == "GET" and ("list-type=" in url or "prefix=" in url)
+    return "PUT, LIST" if method in ("PUT", "POST") or is_list else "GET, HEAD"
+
+
+def _bytes(settings: Settings, records: list[Record]) -> list[Figure]:
+    """Bytes per event: as sent, in Kafka as the producer compresses it, and in the compacted tables."""
+    sizes: Counter[str] = Counter()
+    lake = Lake(connect_spark(settings), settings)
+    for table in TABLES:
+        lake.compact(table)
+        detail = lake.spark.sql(f"DESCRIBE DETAIL delta.`{lake.path(table)}`").collect()[0]
+        is_whole = table.full_name in ("bronze.events", "silver.events")
+        sizes[table.full_name if is_whole else "all other tables"] += int(detail["sizeInBytes"])
+    with connect(settings) as reader:
+        count = int(reader.query("select sum(bronze_rows) as n from ops.batches")[0]["n"])
+    lake.spark.stop()
+    sent = sum(len(record.key or b"") + len(record.value or b"") for record in records) / len(records)
+    kept = sum(file.stat().st_size for file in (settings.data_dir / "kafka" / "data").glob("shop.*/*.log"))
+    return [
+        Figure("event as sent", sent, "bytes/event"),
+        Figure("event on a broker's disk", kept / count, "bytes/event"),
+        *(Figure(name, size / count, "bytes/event") for name, size in sorted(sizes.items())),
+    ]
+
+
+def write_figures(file: Path, command: str, figures: list[Figure]) -> None:
+    """Write measured figures with the moment, the machine and the command that measures them again."""
+    report = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "machine": {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)},
+        "figures": [asdict(figure) for figure in figures],
+    }
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(report, indent=1) + "\n")
+
+
+@contextmanager
+def _logging_s3(folder: Path) -> Iterator[tuple[str, Path]]:
+    """An S3 server beside the platform that writes every request into a log; its address and the log."""
+    fetch_jars(("s3proxy",))
+    settings = free_settings(folder / "s3")
+    server, log = s3.service(settings), folder / "s3-requests.log"
+    server.prepare()
+    logback = settings.data_dir / "s3proxy" / "logback.xml"
+    logback.write_text(s3.LOGBACK.replace("<root", LOG_REQUESTS))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        os.environ[name] = s3.EMBEDDED_KEY
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            server.command, env={**os.environ, **server.env}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        while not server.is_healthy(process.pid):
+            time.sleep(0.2)
+        yield settings.endpoint, log
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    typer.run(main)

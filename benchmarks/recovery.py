@@ -1,0 +1,92 @@
+"""How long each part is gone after kill -9: `python -m benchmarks.recovery`.
+
+Per part: from the kill until every record sent before and after it is in the book (stream, Spark, S3, Kafka), or until
+the part answers again (worker, publisher, API). That nothing is lost or doubled is what tests/e2e/test_crashes.py
+checks; here only the clock counts. `docs/faults.md` quotes the result.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.__main__ import RESULTS, Figure
+from benchmarks.footprint import write_figures
+from lakehouse.embedded.state import status
+from lakehouse.embedded.testing import platform
+from lakehouse.errors import ShoplakeError
+from lakehouse.progress import behind
+from lakehouse.settings import Settings
+from lakehouse.sql import connect
+from producer.publish import publish
+from producer.simulator import SimulationOptions, simulate
+
+FILE = RESULTS / "recovery.json"
+ON_THE_WAY = ("stream", "spark", "s3", "kafka")
+BESIDE_IT = ("worker", "publisher", "api")
+RATE, SECONDS_BEFORE, SECONDS_AFTER = 50.0, 20, 3
+
+
+def main(
+    kills: Annotated[int, typer.Option(help="How often each part is killed.")] = 2,
+) -> None:
+    """Kill each part, print how long it was gone, and write it into benchmarks/results/recovery.json."""
+    console, figures = Console(), []
+    with (
+        tempfile.TemporaryDirectory(prefix="shoplake-recovery-") as folder,
+        console.status("Starting the platform"),
+        platform(Path(folder), stream=True) as settings,
+    ):
+        _send(settings, 30)
+        for part in (*ON_THE_WAY, *BESIDE_IT):
+            took = [_seconds(settings, part) for _ in range(kills)]
+            figures.append(Figure(f"kill -9 of {part}", max(took), "s"))
+            console.print(f"{figures[-1].name:<24} {max(took):6.1f} s at most, of {kills}", highlight=False)
+    write_figures(FILE, "python -m benchmarks.recovery", figures)
+
+
+def _seconds(settings: Settings, part: str) -> float:
+    """Seconds from the kill until the part does its work again."""
+    _send(settings, SECONDS_BEFORE)
+    pid = status(settings)[part]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    if part in ON_THE_WAY:
+        _send(settings, SECONDS_AFTER)
+        return time.monotonic() - began
+    while (now := status(settings)[part])["state"] != "up" or now["pid"] in (None, pid):
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def _send(settings: Settings, seconds: int) -> None:
+    """Live traffic for some seconds, sent again while the broker is away, and read to its end."""
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=int(time.time()), live=True, rate=RATE, duration_s=seconds
+    )
+    records = list(simulate(options))
+    while True:
+        try:
+            publish(records, settings, live_from=options.now_ms / 1000)
+            break
+        except ShoplakeError:
+            time.sleep(0.5)
+    while True:
+        try:
+            with connect(settings) as reader:
+                if behind(settings, reader) == 0:
+                    return
+        except ShoplakeError:  # Kafka or S3 is away, which is the point
+            pass
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,136 @@
+"""The rules that turn a rate of events into a deployment. Each number below says why it is what it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from deploy.capacity.measured import Measured
+from deploy.capacity.prices import Broker, Prices
+
+PEAK = 2.0
+"""Evening peak over the day's average: what is sized for a moment (cores, brokers) is sized for it."""
+BUSY = 0.6
+"""Share of the cores that the stream may use at the peak; the rest catches up after a fault, and runs jobs."""
+HOT_HOURS = 3.0
+"""lakehouse/hot_window.py keeps the running hour and two full ones in Spark's memory."""
+HOT_ROW_BYTES = 350.0
+"""Calculated: 18 columns of eight bytes and the text of the identifiers, as Spark lays out a row."""
+STORAGE_SHARE = 0.5
+"""Share of a machine's memory that Spark may keep rows in; the rest is its heap's other half, and the system."""
+ALLOWED_BUSY_DISK = 0.5
+"""Share of a broker's disk throughput that writing may use, with one broker of them gone."""
+ONE_MACHINE_CORES = 16
+"""Up to here one machine does all, without a network between driver and executors."""
+MOST_PARTITIONS = 512
+LONG_RETENTION_HOURS, SHORT_RETENTION_HOURS = 168, 24
+SHORT_RETENTION_FROM = 50_000.0
+"""Events/s from which a week in Kafka costs more than all computing."""
+SMALL_BROKERS_UP_TO = 100.0
+INTERVALS = (1, 2, 5, 10, 20, 30, 60)
+FILE_BYTES = 128 * 2**20
+"""A data file larger than this is written by one task for too long."""
+DRIVER, EXECUTOR = "m7i.2xlarge", "m7i.4xlarge"
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """A deployment. Rates are events per second on average, retention is days of all tables."""
+
+    rate: float
+    retention_days: int
+    cores: int
+    machines: dict[str, int]
+    executors: int
+    partitions: int
+    broker: str
+    brokers: int
+    kafka_hours: int
+    interval_seconds: int
+    files_per_batch: int
+    s3_gb_per_day: float
+    s3_gb: float
+    kafka_gb: float
+    hot_window_gb: float
+    puts_per_month: float
+    gets_per_month: float
+    gb_per_month: float
+
+
+def size(rate: float, retention_days: int, measured: Measured, prices: Prices, interval: int | None = None) -> Sizing:
+    """The deployment for `rate` events per second; `interval` seconds between micro-batches, or what the rule says."""
+    cores = max(2, math.ceil(rate * PEAK * measured.cpu_seconds / BUSY))
+    hot_gb = rate * HOT_HOURS * 3600 * HOT_ROW_BYTES / 1e9
+    machines, executors = _machines(cores, hot_gb, prices)
+    kafka_hours = SHORT_RETENTION_HOURS if rate >= SHORT_RETENTION_FROM else LONG_RETENTION_HOURS
+    partitions = _partitions(cores)
+    broker, brokers = _brokers(rate, measured, partitions, prices)
+    per_day = rate * 86_400 * measured.tables_bytes / 1e9
+    seconds = interval or _interval(machines, measured, prices)
+    files = max(1, math.ceil(rate * PEAK * seconds * measured.tables_bytes / FILE_BYTES))
+    batches = prices.month_hours * 3600 / max(seconds, measured.small_batch_seconds)
+    return Sizing(
+        rate=rate,
+        retention_days=retention_days,
+        cores=cores,
+        machines=machines,
+        executors=executors,
+        partitions=partitions,
+        broker=broker,
+        brokers=brokers,
+        kafka_hours=kafka_hours,
+        interval_seconds=seconds,
+        files_per_batch=files,
+        s3_gb_per_day=per_day,
+        # One more day: what a compaction replaced is kept for 24 hours.
+        s3_gb=per_day * (retention_days + 1),
+        kafka_gb=rate * 3600 * kafka_hours * measured.broker_bytes * 3 / 1e9,
+        hot_window_gb=hot_gb,
+        puts_per_month=batches * (measured.puts_per_batch + files - 1),
+        gets_per_month=batches * (measured.gets_per_batch + files - 1),
+        gb_per_month=rate * prices.month_hours * 3600 * measured.broker_bytes / 1e9,
+    )
+
+
+def _machines(cores: int, hot_gb: float, prices: Prices) -> tuple[dict[str, int], int]:
+    """Machines by type, and how many of them are executors (0: the driver does the work)."""
+    for name, instance in prices.instances.items():
+        is_enough = instance.vcpu >= cores and instance.memory_gb * STORAGE_SHARE >= hot_gb
+        if is_enough and instance.vcpu <= ONE_MACHINE_CORES:
+            return {name: 1}, 0
+    executor = prices.instances[EXECUTOR]
+    by_cores = cores / executor.vcpu
+    by_memory = hot_gb / (executor.memory_gb * STORAGE_SHARE)
+    executors = max(2, math.ceil(max(by_cores, by_memory)))
+    return {DRIVER: 1, EXECUTOR: executors}, executors
+
+
+def _partitions(cores: int) -> int:
+    """Per topic: as many as cores, so that the largest topic alone can keep all of them busy."""
+    power = math.ceil(math.log2(max(2, cores)))
+    return min(MOST_PARTITIONS, 1 << power)
+
+
+def _brokers(rate: float, measured: Measured, partitions: int, prices: Prices) -> tuple[str, int]:
+    """The cheapest brokers, in threes for three zones, that write every replica at the peak with one of them gone."""
+    replicas = 4 * partitions * 3
+    written_mb_s = rate * PEAK * measured.broker_bytes * 3 / 1e6
+
+    def needed(broker: Broker) -> int:
+        by_disk = 1 + written_mb_s / (broker.disk_mb_s * ALLOWED_BUSY_DISK)
+        return 3 * math.ceil(max(3.0, by_disk, replicas / broker.partitions) / 3)
+
+    allowed = {name: one for name, one in prices.brokers.items() if one.is_large or rate <= SMALL_BROKERS_UP_TO}
+    cheapest = min(allowed, key=lambda name: needed(allowed[name]) * allowed[name].hour)
+    return cheapest, needed(allowed[cheapest])
+
+
+def _interval(machines: dict[str, int], measured: Measured, prices: Prices) -> int:
+    """The shortest of INTERVALS that leaves a small batch half of its time, and whose S3 requests cost at most half of
+    what the machines cost: at low rates it is the requests, not the events, that are paid for."""
+    budget = sum(count * prices.instances[name].hour for name, count in machines.items()) / 2
+    for seconds in INTERVALS:
+        an_hour = 3600 / seconds * prices.requests(measured.puts_per_batch, measured.gets_per_batch)
+        if seconds >= 2 * measured.small_batch_seconds and an_hour <= budget:
+            return seconds
+    return INTERVALS[-1]

@@ -1,0 +1,24 @@
+"""What MkDocs cannot take from docs/ alone: the README as the first page, and pages of the top folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[2]
+TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+LINKS = {"](docs/": "](", "](.env.example)": "](settings.md)", "](README.md)": "](index.md)"}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages, with their links as they are from docs/, and Mermaid."""
+    for source, page in TOP.items():
+        text = (ROOT / source).read_text()
+        for old, new in LINKS.items():
+            text = text.replace(old, new)
+        files.append(File.generated(config, page, content=text))
+    mermaid = ROOT / ".venv-docs" / "mermaid.min.js"
+    files.append(File.generated(config, "assets/mermaid.min.js", abs_src_path=str(mermaid)))
+    return files

@@ -1,0 +1,80 @@
+"""`shoplake backup` and `shoplake restore`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lakehouse.backup import Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("backup")(backup)
+    app.command("restore")(restore)
+
+
+def backup(
+    target: Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix behind the lake's S3 endpoint.")],
+) -> None:
+    """Copy the lake's tables and the run registry into a new folder of TARGET.
+
+    The platform may be up, with its stream running, or down. Kafka is not in the backup.
+
+    Example: shoplake backup /backups/shop
+    """
+    from lakehouse.backup import back_up
+    from lakehouse.settings import load_settings
+
+    with _progress() as report:
+        made = back_up(load_settings(), target, report)
+    size = sum(table["bytes"] for table in made["tables"].values())
+    _say(f"Backed up {len(made['tables'])} tables, {size / 1e6:,.1f} MB, into")
+    print(made["path"])
+
+
+def restore(
+    source: Annotated[str, typer.Argument(help="One backup: the folder that `shoplake backup` printed.")],
+) -> None:
+    """Bring a lake back from a backup, into an empty bucket, while the platform is down.
+
+    Afterwards `shoplake up` reads from Kafka what has come since.
+
+    Example: shoplake restore /backups/shop/20261125T170000Z
+    """
+    from lakehouse.backup import restore as bring_back
+    from lakehouse.settings import load_settings
+
+    with _progress() as report:
+        manifest = bring_back(load_settings(), source, report)
+    _say(f"Restored {len(manifest['tables'])} tables as of {manifest['made_at']}.")
+    if manifest["registry"] == "external":
+        _say("The run registry was in a database server: bring it back from that server's own backup.")
+    _say("`shoplake up` starts the platform; the stream goes on in Kafka where the backup ends.")
+
+
+def _say(sentence: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(sentence, highlight=False)
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A spinner with the table and its files on a terminal, a line per table without one."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("Looking at the lake …") as now:
+
+        def report(table: str, done: int, total: int) -> None:
+            if console.is_terminal:
+                now.update(f"{table}: {done:,} of {total:,} files")
+            elif done == total:
+                console.print(f"  {table}: {total:,} files", highlight=False)
+
+        yield report

@@ -1,0 +1,127 @@
+"""`make audit`: unsafe code, licences, a bill of materials (SBOM), and known vulnerabilities of what is locked.
+
+Writes into artifacts/. Exit code 1 when something is found, 0 when nothing is. A vulnerability service that cannot be
+reached is said in one sentence: then that question is open, and not answered by "nothing found".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import install
+
+from lakehouse.embedded.jars import locked_jars
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv-audit"
+TOOLS = VENV / "bin"
+LOCK = ROOT / "requirements" / "audit.txt"
+OUTPUT = ROOT / "artifacts"
+CODE = ("api", "bronze", "deploy", "gold", "lakehouse", "producer", "quality", "silver", "superset")
+NOT_ACCEPTED = ("AGPL", "Affero", "GPLv3", "SSPL", "Commons Clause")
+"""Words of licences that would bind a shop that runs this; a dual licence with a free choice is accepted."""
+
+
+def main() -> int:
+    """`install` makes the environment; without an argument everything is looked at."""
+    if sys.argv[1:] == ["install"]:
+        return make_environment()
+    OUTPUT.mkdir(exist_ok=True)
+    found = [unsafe_code(), licences(), bill_of_materials(), vulnerabilities()]
+    return 1 if any(found) else 0
+
+
+def make_environment() -> int:
+    """Install the locked tools into an environment of their own; the exit code of the first step that fails."""
+    env = {**os.environ, **install.uv_environment(sys.executable)}
+    uv = [str(Path(sys.executable).parent / "uv"), "--no-config"]
+    packages = ["pip", "install", "--python", str(TOOLS / "python"), "--no-deps", "--require-hashes", "-q"]
+    for step in (["venv", "--clear", "--python", sys.executable, "-q", str(VENV)], [*packages, "-r", str(LOCK)]):
+        if code := subprocess.run([*uv, *step], env=env, check=False).returncode:
+            return code
+    (VENV / ".installed").touch()
+    return 0
+
+
+def unsafe_code() -> bool:
+    """Whether bandit finds something of medium severity or more. What ruff's comment accepts with a reason is known."""
+    done = run("bandit", "-q", "-r", "-ll", "-ii", "-f", "json", *CODE)
+    results = json.loads(done.stdout)["results"]
+    new = [one for one in results if "noqa: S" not in one["code"]]
+    for one in new:
+        say(f"{one['filename']}:{one['line_number']}: {one['test_id']} {one['issue_text']}")
+    say(f"Unsafe code: {len(new)} findings, {len(results) - len(new)} accepted with a reason.")
+    return bool(new)
+
+
+def licences() -> bool:
+    """Whether a package has a licence that is not accepted; all of them are listed in artifacts/licences.json."""
+    done = run("pip-licenses", "--python", sys.executable, "--format", "json", "--with-urls")
+    packages = json.loads(done.stdout)
+    (OUTPUT / "licences.json").write_text(done.stdout)
+    bad = [one for one in packages if any(word in one["License"] for word in NOT_ACCEPTED)]
+    for one in bad:
+        say(f"{one['Name']} {one['Version']}: {one['License']}")
+    say(f"Licences: {len(packages)} packages, {len(bad)} not accepted; artifacts/licences.json.")
+    return bool(bad)
+
+
+def bill_of_materials() -> bool:
+    """Write artifacts/sbom.json (CycloneDX): the Python packages as installed, the JVM parts as locked."""
+    file = OUTPUT / "sbom.json"
+    run("cyclonedx-py", "environment", sys.executable, "--output-reproducible", "-o", str(file), check=True)
+    bill: dict[str, Any] = json.loads(file.read_text())
+    jars = [
+        {
+            "type": "library",
+            "bom-ref": f"pkg:maven/{jar.group}/{jar.artifact}@{jar.version}",
+            "group": jar.group,
+            "name": jar.artifact,
+            "version": jar.version,
+            "purl": f"pkg:maven/{jar.group}/{jar.artifact}@{jar.version}",
+            "hashes": [{"alg": "SHA-256", "content": jar.sha256}],
+        }
+        for jar in {jar.coordinate: jar for jar in locked_jars()}.values()
+    ]
+    bill["components"] = [*bill.get("components", []), *jars]
+    file.write_text(json.dumps(bill, indent=1) + "\n")
+    say(f"Bill of materials: {len(bill['components'])} parts, {len(jars)} of them for the JVM; artifacts/sbom.json.")
+    return False
+
+
+def vulnerabilities() -> bool:
+    """Whether a locked Python package has a known vulnerability."""
+    done = run("pip-audit", "--disable-pip", "-r", "requirements/dev.txt", "-f", "json", "--progress-spinner", "off")
+    try:
+        looked_at = json.loads(done.stdout)["dependencies"]
+    except ValueError:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        say(f"Known vulnerabilities: NOT checked, pip-audit failed: {said}")
+        return False
+    skipped = [one for one in looked_at if "skip_reason" in one]
+    found = [one for one in looked_at if one.get("vulns")]
+    for one in found:
+        say(f"{one['name']} {one['version']}: {', '.join(each['id'] for each in one['vulns'])}")
+    say(f"Known vulnerabilities: {len(found)} packages of {len(looked_at) - len(skipped)} that could be asked about.")
+    if skipped:
+        say(f"NOT checked: {len(skipped)} packages. {skipped[0]['skip_reason']}")
+    return bool(found)
+
+
+def run(tool: str, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    """A tool of the audit's own environment, at the top of the checkout."""
+    return subprocess.run([str(TOOLS / tool), *arguments], cwd=ROOT, capture_output=True, text=True, check=check)
+
+
+def say(sentence: str) -> None:
+    """One line for a person."""
+    print(sentence, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Backup and restore with a real S3 server over tables made by hand; the whole platform: tests/e2e/test_backup.py."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gold import kpis, user_days
+from lakehouse import backup, delta_files
+from lakehouse.cli import app, areas
+from lakehouse.delta_files import snapshot
+from lakehouse.embedded.lock import LakeLock
+from lakehouse.embedded.s3 import EMBEDDED_KEY, s3_client
+from lakehouse.embedded.testing import free_settings
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.settings import Settings
+from tests.support.folder_s3 import FolderTable
+
+
+def nothing(_table: str, _done: int, _total: int) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class HandMade:
+    """A lake of two small tables and a registry, and the folder in which the S3 server keeps its bucket."""
+
+    settings: Settings
+    bucket: Path
+
+    def fill(self) -> None:
+        for table in (kpis.TABLE, user_days.TABLE):
+            hand_made = FolderTable(self.bucket / table.layer / table.name, {"n": "long"})
+            hand_made.create()
+            for number in range(3):
+                hand_made.commit(f"SELECT {number} AS n")
+        RunRegistry.open(self.settings).close()
+
+    def files(self) -> dict[str, bytes]:
+        found = (path for path in self.bucket.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.bucket)): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of an S3 server that all tests share."""
+    settings = free_settings(tmp_path_factory.mktemp("s3"))
+    with backup.s3_answers(settings):
+        yield settings
+
+
+@pytest.fixture
+def lake(server: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HandMade:
+    """A lake in a bucket of its own."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, EMBEDDED_KEY)
+    bucket = f"lake-{uuid.uuid4().hex}"
+    made = HandMade(
+        free_settings(tmp_path, s3_endpoint=server.endpoint, bucket=bucket), server.data_dir / "s3" / bucket
+    )
+    made.fill()
+    return made
+
+
+def test_a_lake_that_is_down_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    """Backup and restore start the embedded S3 server for themselves."""
+    settings = free_settings(tmp_path)
+    lake = HandMade(settings, settings.data_dir / "s3" / settings.bucket)
+    lake.fill()
+    files, registry = lake.files(), settings.data_dir / "registry.sqlite3"
+    made = backup.back_up(settings, str(tmp_path / "backups"), nothing)
+    assert backup.backups(settings, str(tmp_path / "backups")) == [Path(made["path"]).name]
+    shutil.rmtree(settings.data_dir)
+    settings.checkpoints.mkdir(parents=True)
+    backup.restore(settings, made["path"], nothing)
+    assert lake.files() == files
+    assert registry.stat().st_mode & 0o777 == 0o600
+    RunRegistry.open(settings).close()
+    assert not settings.checkpoints.exists(), "a checkpoint of a later state would skip records"
+
+
+def test_a_backup_has_only_what_the_newest_version_needs(lake: HandMade, tmp_path: Path) -> None:
+    (lake.bucket / "gold" / "kpis_hourly" / "left-over.parquet").write_bytes(b"no version needs this")
+    made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
+    assert not list(Path(made["path"]).rglob("left-over.parquet"))
+    assert made["tables"]["gold.kpis_hourly"]["version"] == 3
+
+
+def test_restoring_over_a_lake_is_refused(lake: HandMade, tmp_path: Path) -> None:
+    made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
+    before = lake.files()
+    with pytest.raises(UsageError, match="has tables already"):
+        backup.restore(lake.settings, made["path"], nothing)
+    assert lake.files() == before
+
+
+def test_restoring_beside_a_running_platform_is_refused(lake: HandMade, tmp_path: Path) -> None:
+    made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
+    lock = LakeLock(lake.settings)
+    lock.acquire()
+    try:
+        with pytest.raises(UsageError, match="already up"):
+            backup.restore(lake.settings, made["path"], nothing)
+    finally:
+        lock.release()
+
+
+def test_a_copy_that_was_cut_off_is_no_backup(lake: HandMade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_a_lost_file(*given: Any) -> delta_files.Snapshot | None:
+        found = snapshot(*given)
+        if found is not None:
+            (lake.bucket / found.data[-1]).unlink()
+        return found
+
+    monkeypatch.setattr(backup, "snapshot", with_a_lost_file)
+    with pytest.raises(ShoplakeError, match="not complete"):
+        backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
+    assert backup.backups(lake.settings, str(tmp_path / "backups")) == []
+    folder = next((tmp_path / "backups").iterdir())
+    with pytest.raises(UsageError, match="is not a backup"):
+        backup.restore(lake.settings, str(folder), nothing)
+
+
+def test_from_bucket_to_bucket(lake: HandMade) -> None:
+    files = lake.files()
+    s3_client(lake.settings).create_bucket(Bucket="backups")
+    made = backup.back_up(lake.settings, "s3://backups/shop", nothing)
+    assert backup.backups(lake.settings, "s3://backups/shop") == [made["path"].rpartition("/")[2]]
+    shutil.rmtree(lake.bucket)
+    backup.restore(lake.settings, made["path"], nothing)
+    assert lake.files() == files
+
+
+@pytest.mark.parametrize("address", ["https://example.org/x", "s3://", "s3://UPPER/x", "s3://{bucket}/backups"])
+def test_places_that_cannot_be_used(lake: HandMade, address: str) -> None:
+    with pytest.raises(UsageError, match=r"no place for a backup|own bucket"):
+        backup.back_up(lake.settings, address.format(bucket=lake.settings.bucket), nothing)
+
+
+def test_a_log_with_a_hole_is_refused(lake: HandMade, tmp_path: Path) -> None:
+    (lake.bucket / "gold" / "kpis_hourly" / "_delta_log" / f"{1:020}.json").unlink()
+    with pytest.raises(ShoplakeError, match="has no version 1"):
+        backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
+
+
+def test_the_command_says_one_sentence(lake: HandMade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOPLAKE_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.chdir(tmp_path)
+    areas.register(app)
+    done = CliRunner().invoke(app, ["restore", str(tmp_path / "missing")])
+    assert isinstance(done.exception, UsageError)
+    assert "is not a backup" in str(done.exception)

@@ -1,0 +1,98 @@
+"""A shop whose platform runs, what was sent to it, and ways to ask and to wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lakehouse.progress import behind
+from lakehouse.settings import Settings
+from lakehouse.sql import connect as open_sql
+from producer.publish import publish
+from producer.record import Record
+from tests.support import oracle
+
+TOP_N = 10
+IDENTITY = (
+    "select sum(to_offset - from_offset) as offsets, sum(bronze_rows) as bronze, sum(silver_rows) as silver,"
+    " sum(duplicate_rows) as duplicates, sum(quarantined_rows) as quarantined from ops.batches"
+)
+
+
+@dataclass
+class Shop:
+    """A running lake, what was sent to it, and a way to ask it."""
+
+    settings: Settings
+    folder: Path
+    oracle: oracle.Oracle = field(default_factory=oracle.Oracle)
+    sent: int = 0
+
+    def send(self, records: list[Record], **how: object) -> int:
+        """Publish records and tell the oracle; how many the broker acknowledged."""
+        self.sent += 1
+        ledger = self.folder / f"ledger-{self.sent}.jsonl"
+        outcome = publish(records, self.settings, ledger=ledger, **how)  # type: ignore[arg-type]
+        self.oracle.sent(records, ledger)
+        return outcome.acked
+
+    def ask(self, sql: str) -> list[dict[str, object]]:
+        """Rows of a query over the lake."""
+        with open_sql(self.settings) as reader:
+            return reader.query(sql)
+
+    def wait_until_read(self, seconds: float = 240) -> None:
+        """Return when every record on the broker is in the book."""
+
+        def is_read() -> bool:
+            with open_sql(self.settings) as reader:
+                return behind(self.settings, reader) == 0
+
+        eventually(is_read, seconds, "the stream has read everything")
+
+
+def environment_of(shop: Shop) -> dict[str, str]:
+    """Settings of the shop as environment variables, for commands in processes of their own."""
+    return {f"SHOPLAKE_{name.upper()}": str(value) for name, value in shop.settings.model_dump().items() if value}
+
+
+def eventually(holds: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:
+    """Wait for `holds()` and return it; fail with `what` after a generous time: slow machines decide nothing."""
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(pause)
+    return found
+
+
+def tuples(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in rows]
+
+
+def assert_gold_is_right(shop: Shop) -> None:
+    """Hourly ranks and figures, to the last row; late hours are restated within seconds."""
+    database = shop.oracle.open()
+    expected_ranks = oracle.hourly_products(database, TOP_N)
+    ranks = "select hour_start, rank, product_id, views, unique_viewers from gold.top_products_hourly order by 1, 2"
+    eventually(lambda: tuples(shop.ask(ranks)) == expected_ranks, 120, "hourly ranks equal the recompute")
+    figures = (
+        "select hour_start, page_views, product_views, clicks, carts, purchases, searches, round(revenue, 2),"
+        " unique_users, round(conversion_rate, 9) from gold.kpis_hourly order by 1"
+    )
+    expected_figures = oracle.hourly_figures(database)
+    eventually(lambda: tuples(shop.ask(figures)) == expected_figures, 120, "hourly figures equal the recompute")
+
+
+def assert_books_balance(shop: Shop) -> None:
+    """The identity in the book, in the tables, and against the broker's acknowledgements."""
+    expected = oracle.counts(shop.oracle.open())
+    (book,) = shop.ask(IDENTITY)
+    assert book["offsets"] == book["bronze"] == expected["bronze"]
+    assert {name: book[name] for name in expected} == expected
+    tables = {"bronze": "bronze.events", "silver": "silver.events", "quarantined": "silver.quarantine"}
+    for name, table in tables.items():
+        (row,) = shop.ask(f'select count(*) as n, count(distinct (topic, "partition", "offset")) as d from {table}')
+        assert row["n"] == row["d"] == expected[name], table
