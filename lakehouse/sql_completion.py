@@ -69,7 +69,7 @@ class SqlCompleter(Completer):
         before = document.text_before_cursor
         word = _WORD.search(before)
         typed = word.group() if word else ""
-        if _is_in_text(before) or (not typed and not complete_event.completion_requested):
+        if is_in_text(before) or (not typed and not complete_event.completion_requested):
             return
         seen = set()
         for text, what in self._candidates(typed.lower(), document.text):
@@ -95,7 +95,7 @@ class SqlCompleter(Completer):
             yield from ((word, "") for word in KEYWORDS.split() if typed and word.lower().startswith(typed))
 
 
-def _is_in_text(before: str) -> bool:
+def is_in_text(before: str) -> bool:
     """Whether the cursor is inside a text or a comment that has not ended."""
     pieces = sql_guard.tokens(before)
     is_open_text = any(piece.kind == "other" and piece.value in ("'", '"') for piece in pieces)

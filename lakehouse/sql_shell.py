@@ -24,7 +24,7 @@ from lakehouse import sql_guard, sql_output
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.sql import Result, tables, unknown_table
 from lakehouse.sql_answers import Answers
-from lakehouse.sql_completion import Names, SqlCompleter
+from lakehouse.sql_completion import Names, SqlCompleter, is_in_text
 
 ROWS = 1_000
 """More than a table printed at once has: here it is paged."""
@@ -147,7 +147,7 @@ def kept_history() -> History:
 def is_complete(typed: str) -> bool:
     """Whether Enter runs it: it ends with ; outside of a text, is a command, or its last line is empty."""
     pieces = sql_guard.tokens(typed)
-    is_ended = bool(pieces) and pieces[-1].value == ";"
+    is_ended = bool(pieces) and pieces[-1].value == ";" and not is_in_text(typed)
     return (
         is_ended or typed.endswith("\n") or not pieces or typed.startswith("\\") or _command(typed) in LEAVING + HELPING
     )
