@@ -68,6 +68,14 @@ def tokens(sql: str) -> list[Token]:
     return found
 
 
+def statements(sql: str) -> list[str]:
+    """The statements that semicolons separate, without empty ones."""
+    pieces = tokens(sql)
+    ends = [piece.start for piece in pieces if piece.kind == "other" and piece.value == ";"]
+    cut = [sql[start:end] for start, end in zip([0, *(end + 1 for end in ends)], [*ends, len(sql)], strict=True)]
+    return [statement for statement in cut if tokens(statement)]
+
+
 def named_tables(pieces: list[Token]) -> list[str]:
     """Every `layer.name` that the statement mentions, in order, once. A few may turn out to be columns."""
     names = {

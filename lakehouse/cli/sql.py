@@ -1,11 +1,9 @@
-"""`shoplake sql`: one read-only query over the lake."""
+"""`shoplake sql`: read-only queries over the lake."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from lakehouse.sql import Result
+    from lakehouse.sql_answers import Answers
 
 
 class OutputFormat(StrEnum):
@@ -30,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def sql(
     query: Annotated[
-        str | None, typer.Argument(help="One reading statement, or - to read it from standard input.")
+        str | None, typer.Argument(help="One reading statement, or - for those on standard input.")
     ] = None,
     output: Annotated[OutputFormat, typer.Option("--format", "-f", help="table, csv or json.")] = OutputFormat.table,
     limit: Annotated[
@@ -39,45 +38,62 @@ def sql(
     tables: Annotated[bool, typer.Option("--tables", help="List the tables and what one row of each is.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Ask the Delta tables, not the published file.")] = False,
 ) -> None:
-    """Ask the lake: one read-only query over bronze, silver, gold and ops.
+    """Ask the lake: read-only queries over bronze, silver, gold and ops. Without a query: on a terminal a session
+    with completion and history, else the statements on standard input, each ended by a semicolon.
 
     Gold is answered from what was published last, a few seconds ago; --live asks the lake itself.
 
     Example: shoplake sql "SELECT * FROM gold.top_products_hourly ORDER BY hour_start DESC, rank LIMIT 10"
     """
     from lakehouse.errors import UsageError
-
-    if tables == (query is not None):
-        raise UsageError("Give a query, or --tables to list the tables; `shoplake sql --help` shows an example.")
-    statement = "SHOW TABLES" if query is None else sys.stdin.read() if query == "-" else query
-    with _answer(statement, live=live) as result:
-        try:
-            _print(result, output, limit)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader of the pipe has seen enough; keep Python from complaining when it exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _answer(statement: str, *, live: bool) -> Iterator[Result]:
-    """The answer from the published file where it has the tables that are asked for, else from the lake."""
-    from lakehouse.serving_reader import reader_for
     from lakehouse.settings import load_settings
+    from lakehouse.sql_answers import Answers
 
-    settings = load_settings()
-    if not live and (published := reader_for(settings, statement)):
-        yield published.stream(statement)
-        return
-    from lakehouse.sql import connect
+    if tables and query is not None:
+        raise UsageError("Give a query, or --tables to list the tables; `shoplake sql --help` shows an example.")
+    with Answers(load_settings(), live=live) as answers:
+        if query is None and not tables and sys.stdin.isatty() and sys.stdout.isatty():
+            _converse(answers, output, limit)
+            return
+        for statement in ["SHOW TABLES"] if tables else _statements(query):
+            _print(answers.stream(statement), output, limit)
 
-    if not live and "gold." in statement.lower() and not settings.serving_file.is_file():
-        print("Nothing is published yet: asking the lake itself.", file=sys.stderr)
-    with connect(settings) as reader:
-        yield reader.stream(statement)
+
+def _statements(query: str | None) -> list[str]:
+    """What is to be run: the query as it is, or what standard input has."""
+    from lakehouse import sql_guard
+    from lakehouse.errors import UsageError
+
+    if query is not None and query != "-":
+        return [query]
+    found = [] if query is None and sys.stdin.isatty() else sql_guard.statements(sys.stdin.read())
+    if not found:
+        raise UsageError("Give a query, or --tables to list the tables; `shoplake sql --help` shows an example.")
+    return found
+
+
+def _converse(answers: Answers, output: OutputFormat, limit: int | None) -> None:
+    from rich.console import Console
+
+    from lakehouse import sql_shell
+
+    console = Console()
+    is_table = output is OutputFormat.table
+    rows = sql_shell.ROWS if limit is None else limit
+    show = sql_shell.table_shower(console, rows) if is_table else lambda result: _print(result, output, limit)
+    sql_shell.run(answers, console, show)
 
 
 def _print(result: Result, output: OutputFormat, limit: int | None) -> None:
+    try:
+        _write(result, output, limit)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the pipe has seen enough; keep Python from complaining when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(result: Result, output: OutputFormat, limit: int | None) -> None:
     from lakehouse import sql_output
 
     if output is OutputFormat.json:
