@@ -48,8 +48,10 @@ def main() -> None:
     """Look once and send."""
     import boto3
 
+    from deploy.aws.start import environment
     from lakehouse.embedded.state import status
 
+    os.environ.update(environment(os.environ, boto3.Session()))
     settings = load_settings()
     send(
         boto3.client("cloudwatch"),

@@ -54,15 +54,15 @@ def _secret(session: Any, arn: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Become `shoplake up`."""
+    """Become `shoplake up`, or `shoplake` with the arguments given."""
     import boto3
 
     try:
         settings = environment(os.environ, boto3.Session())
     except ShoplakeError as error:
         sys.exit(str(error))
-    command = [str(Path(sys.executable).with_name("shoplake")), "up"]
-    if os.environ.get("SHOPLAKE_WITH_SUPERSET") == "true":
+    command = [str(Path(sys.executable).with_name("shoplake")), *(sys.argv[1:] or ["up"])]
+    if command[1:] == ["up"] and os.environ.get("SHOPLAKE_WITH_SUPERSET") == "true":
         command.append("--superset")
     os.execve(command[0], command, {**os.environ, **settings})  # noqa: S606 - no shell is what is wanted
 
