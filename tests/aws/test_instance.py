@@ -5,6 +5,7 @@ import os
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from botocore.stub import Stubber
 from moto import mock_aws
 
@@ -53,8 +54,8 @@ def test_the_password_of_the_database_may_be_any(aws):
     assert (url.password, url.host, url.query["sslmode"]) == ("a/b@c:d?", "db.example", "require")
 
 
-def test_the_brokers_of_msk_are_asked_for(monkeypatch):
-    client = boto3.client("kafka", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+def test_the_brokers_of_msk_are_asked_for(aws):
+    client = aws.client("kafka")
     stub = Stubber(client)
     stub.add_response(
         "get_bootstrap_brokers", {"BootstrapBrokerStringSaslIam": "b-1:9098,b-2:9098"}, {"ClusterArn": "arn"}
@@ -99,12 +100,12 @@ def test_a_role_that_may_only_look_at_the_bucket_is_enough(aws, monkeypatch, tmp
     s3.ensure_bucket(settings)
     client = aws.client("s3")
     assert all(client.get_public_access_block(Bucket="lake")["PublicAccessBlockConfiguration"].values())
-    written = []
-    monkeypatch.setattr(
-        "botocore.client.BaseClient._make_api_call",
-        lambda self, name, args, call=boto3.client("s3")._make_api_call.__func__: (
-            written.append(name) or call(self, name, args)
-        ),
-    )
+    written, call = [], BaseClient._make_api_call
+
+    def recorded(self, name, arguments):
+        written.append(name)
+        return call(self, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
     s3.ensure_bucket(settings)
     assert written and not [name for name in written if name.startswith(("Put", "Create"))]
