@@ -26,7 +26,7 @@ ANSWERS = {
     "publisher": ("supervisor; the published file stays", "none of its own"),
     "api": (
         "supervisor; it holds no state",
-        "`test_killed_twenty_times_with_runs_in_flight_nothing_is_lost_or_doubled`",
+        "`test_killed_with_runs_in_flight_nothing_is_lost_or_doubled`",
     ),
 }
 _BLOCK = "<!-- {name}: made by `python -m deploy.capacity --write` -->\n"

@@ -20,7 +20,7 @@ def service(settings: Settings) -> Service:
         command=(sys.executable, "-m", "lakehouse.runs"),
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("kafka", "s3"),
-        memory_limit_mb=256 + 320 * settings.max_parallel_runs,
+        memory_limit_mb=320 + 320 * settings.max_parallel_runs,
         start_seconds=120,
         stop_seconds=20,
     )
