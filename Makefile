@@ -69,6 +69,9 @@ docs: .venv-docs/.installed ## Build the pages of docs/ into site/; fails on a b
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
 	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@cd requirements && ../$(BIN)/uv pip compile runtime.in -c dev.txt -o runtime.txt --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock"
 	@cd requirements && ../$(BIN)/uv pip compile audit.in -o audit.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@cd docs/site && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
@@ -93,3 +96,21 @@ jars: .venv/.installed
 
 .venv-superset/.installed: .venv/.installed superset/requirements.txt superset/install.py
 	@$(BIN)/python superset/install.py
+
+# On AWS (docs/aws.md). SIZE=demo|team|production NAME=shoplake PARAMETERS="-p AlarmEmail=… -p CertificateArn=…"
+NAME ?= shoplake
+AWS = $(BIN)/python -m deploy.aws
+
+dist: .venv/.installed ## Make the release artefact of what is committed
+	@$(AWS) dist
+
+deploy: .venv/.installed ## Deploy to AWS: make deploy SIZE=demo|team|production
+	@$(AWS) deploy --name $(NAME) $(if $(SIZE),--size $(SIZE)) $(PARAMETERS)
+
+diff: .venv/.installed ## Show what a deploy to AWS would change
+	@$(AWS) diff --name $(NAME) $(if $(SIZE),--size $(SIZE)) $(PARAMETERS)
+
+destroy: .venv/.installed ## Delete the installation on AWS; its data stays unless DELETE_DATA=yes
+	@$(AWS) destroy --name $(NAME) $(if $(filter yes,$(DELETE_DATA)),--delete-data)
+
+.PHONY: dist deploy diff destroy

@@ -10,6 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.kafka_security import client_options
 from lakehouse.settings import Settings
 
 Offsets = dict[str, dict[str, int]]
@@ -64,7 +65,7 @@ def refuse_gaps(settings: Settings, topics: Iterable[str], wanted: Offsets) -> N
 
 def _consumer(settings: Settings) -> Any:
     try:
-        return KafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
+        return KafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False, **client_options(settings))
     except KafkaError as error:
         raise ShoplakeError(f"The Kafka broker at {settings.bootstrap} does not answer ({error}).") from error
 

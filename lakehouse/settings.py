@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +25,12 @@ class Settings(BaseSettings):
     )
 
     kafka_bootstrap: str | None = Field(None, description="Address of an external Kafka; unset starts a broker.")
+    kafka_security: Literal["plaintext", "msk-iam"] = Field(
+        "plaintext", description="How clients reach Kafka: plaintext, or msk-iam (TLS, signed with AWS credentials)."
+    )
+    kafka_ca_file: AbsolutePath | None = Field(
+        None, description="Authorities (PEM) that sign the brokers' certificates; unset trusts the public ones."
+    )
     kafka_port: Port = Field(9092, description="Port of the embedded broker.")
     kafka_controller_port: Port = Field(9093, description="Port of the embedded broker's controller.")
     kafka_memory_mb: int = Field(512, ge=256, description="Heap of the embedded broker, in MB.")
@@ -39,7 +45,7 @@ class Settings(BaseSettings):
     )
     s3_port: Port = Field(9000, description="Port of the embedded S3 server.")
     s3_memory_mb: int = Field(384, ge=128, description="Heap of the embedded S3 server, in MB.")
-    s3_region: str = Field("us-east-1", description="AWS region of the bucket.")
+    s3_region: str = Field("us-east-1", description="AWS region of the bucket, and of MSK.")
 
     spark_remote: str | None = Field(
         None, description="External Spark Connect server (sc://host:port); unset starts one."
@@ -86,6 +92,7 @@ class Settings(BaseSettings):
     )
     publish_seconds: float = Field(5, ge=0.1, description="Shortest time between two publishes of the serving file.")
     superset_port: Port = Field(8088, description="Port of Superset.")
+    superset_host: str = Field("127.0.0.1", description="Address that Superset listens on; others need TLS before it.")
     superset_memory_mb: int = Field(1024, ge=512, description="Most memory of Superset, in MB; free before it starts.")
     superset_database_url: str | None = Field(
         None, description="Database of Superset's own records: unset is a SQLite file; else a SQLAlchemy address."
@@ -214,8 +221,11 @@ def load_settings(**overrides: object) -> Settings:
     Raises UsageError with one sentence that names the first wrong setting.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = "SHOPLAKE_" + "_".join(str(part) for part in first["loc"]).upper()
         raise UsageError(f"The setting {name} is wrong: {first['msg']} (got {first['input']!r}).") from None
+    if settings.kafka_is_embedded and settings.kafka_security != "plaintext":
+        raise UsageError("SHOPLAKE_KAFKA_SECURITY=msk-iam needs a cluster's address: set SHOPLAKE_KAFKA_BOOTSTRAP.")
+    return settings

@@ -18,6 +18,7 @@ from lakehouse import broker, recovery, stream_control
 from lakehouse.catalog import TABLES
 from lakehouse.checkpoint import open_generation
 from lakehouse.errors import ShoplakeError
+from lakehouse.kafka_security import spark_options
 from lakehouse.lake import Lake
 from lakehouse.micro_batch import MicroBatch, Start
 from lakehouse.reports import write_report
@@ -36,6 +37,7 @@ def source(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
     records = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.bootstrap)
+        .options(**spark_options(settings))
         .option("subscribe", ",".join(TOPICS))
         .option("startingOffsets", _starting_offsets(settings, start))
         .option("maxOffsetsPerTrigger", settings.max_offsets_per_batch)

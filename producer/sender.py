@@ -20,6 +20,7 @@ from kafka.errors import BrokerResponseError, KafkaError, RetriableError
 from kafka.partitioner import DefaultPartitioner, murmur2
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.kafka_security import client_options
 from lakehouse.settings import Settings
 from producer.record import Record
 from producer.topics import MAX_MESSAGE_BYTES, TOPICS, apply_topics
@@ -242,6 +243,7 @@ def open_producer(settings: Settings) -> Any:
         max_block_ms=10_000,
         allow_auto_create_topics=False,
         metrics_enabled=False,
+        **client_options(settings),
     )
 
 

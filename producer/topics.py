@@ -9,6 +9,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.kafka_security import client_options
 from lakehouse.settings import Settings
 from producer.contract import EVENT_TYPES
 
@@ -48,7 +49,9 @@ def apply_topics(settings: Settings) -> None:
     """
     topics = declared_topics(settings)
     try:
-        with KafkaAdminClient(bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=10_000) as admin:
+        with KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=10_000, **client_options(settings)
+        ) as admin:
             _create_missing(admin, topics)
             _raise_partitions(admin, topics)
             _update_configs(admin, topics)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
-LOCK = ROOT / "requirements" / "dev.txt"
+# `venv runtime.txt` installs what a release needs, without what only a checkout does.
+LOCK = ROOT / "requirements" / (sys.argv[2] if len(sys.argv) > 2 else "dev.txt")
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3")
 IS_SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
 # pip's option -> uv's environment variable

@@ -152,7 +152,7 @@ def _serve() -> None:
     """Become the web server. Sync workers: DuckDB shares no connection between threads."""
     command = [
         str(BIN / "gunicorn"),
-        f"--bind=127.0.0.1:{os.environ['SHOPLAKE_SUPERSET_PORT']}",
+        f"--bind={os.environ.get('SHOPLAKE_SUPERSET_HOST', '127.0.0.1')}:{os.environ['SHOPLAKE_SUPERSET_PORT']}",
         f"--workers={WORKERS}",
         "--worker-class=sync",
         "--timeout=60",

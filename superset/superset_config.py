@@ -11,6 +11,9 @@ SQLALCHEMY_TRACK_MODIFICATIONS = False
 DATA_DIR = str(HOME)
 
 APP_NAME = "Shoplake"
+# On another address than this machine's own, a proxy with TLS is in front: believe what it says of the request.
+ENABLE_PROXY_FIX = os.environ.get("SHOPLAKE_SUPERSET_HOST", "127.0.0.1") != "127.0.0.1"
+SESSION_COOKIE_SECURE = ENABLE_PROXY_FIX
 # Pages load nothing from elsewhere and report to nobody. Bound to this machine over plain HTTP: no HTTPS to force.
 TALISMAN_ENABLED = True
 TALISMAN_CONFIG = {
@@ -26,7 +29,7 @@ TALISMAN_CONFIG = {
     },
     "content_security_policy_nonce_in": ["script-src"],
     "force_https": False,
-    "session_cookie_secure": False,
+    "session_cookie_secure": ENABLE_PROXY_FIX,
 }
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True

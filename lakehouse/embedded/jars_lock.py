@@ -20,9 +20,13 @@ SPARK_ROOTS = (
     "software.amazon.awssdk:s3:2.35.4",
     "software.amazon.awssdk:s3-transfer-manager:2.35.4",
     "software.amazon.awssdk:sts:2.35.4",
+    "software.amazon.msk:aws-msk-iam-auth:2.3.2",
 )
 SPARK_EXCLUDES = (
     "software.amazon.awssdk:bundle",
+    # Not needed by a role; of another version than the rest of the SDK.
+    "software.amazon.awssdk:sso",
+    "software.amazon.awssdk:ssooidc",
     "io.netty:netty-all",
     "org.apache.hadoop:hadoop-client-api",
     "org.apache.hadoop:hadoop-client-runtime",

@@ -10,6 +10,12 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 
 EMBEDDED_KEY = "shoplake"
+NOTHING_PUBLIC = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
 LOGBACK = """\
 <configuration>
   <appender name="console" class="ch.qos.logback.core.ConsoleAppender">
@@ -114,15 +120,9 @@ def _protect_bucket(client: Any, settings: Settings) -> None:
     from botocore.exceptions import ClientError
 
     try:
-        client.put_public_access_block(
-            Bucket=settings.bucket,
-            PublicAccessBlockConfiguration={
-                "BlockPublicAcls": True,
-                "IgnorePublicAcls": True,
-                "BlockPublicPolicy": True,
-                "RestrictPublicBuckets": True,
-            },
-        )
+        # A role on AWS may look at this, and not change it: written only where it differs.
+        if _public_access(client, settings) != NOTHING_PUBLIC:
+            client.put_public_access_block(Bucket=settings.bucket, PublicAccessBlockConfiguration=NOTHING_PUBLIC)
     except ClientError as error:
         # Servers other than AWS may not know public access, and so cannot block it.
         if not settings.endpoint or error.response["Error"]["Code"] != "NotImplemented":
@@ -131,6 +131,17 @@ def _protect_bucket(client: Any, settings: Settings) -> None:
     wanted = "Enabled" if settings.bucket_versioning else "Suspended"
     if known != wanted and (known or settings.bucket_versioning):
         client.put_bucket_versioning(Bucket=settings.bucket, VersioningConfiguration={"Status": wanted})
+
+
+def _public_access(client: Any, settings: Settings) -> dict[str, bool] | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        return dict(client.get_public_access_block(Bucket=settings.bucket)["PublicAccessBlockConfiguration"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchPublicAccessBlockConfiguration":
+            return None
+        raise
 
 
 def _prepare(settings: Settings) -> None:

@@ -37,6 +37,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "SUPERSET_HOME": str(settings.superset_home),
         "SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"),
         "SHOPLAKE_SERVING_FILE": str(settings.serving_file),
+        "SHOPLAKE_SUPERSET_HOST": settings.superset_host,
         "SHOPLAKE_SUPERSET_PORT": str(settings.superset_port),
         "PYTHONPATH": "",
         "PYTHONWARNINGS": "ignore",

@@ -1,0 +1,1 @@
+"""How Shoplake gets onto other machines than this one."""

@@ -1,0 +1,291 @@
+"""`python -m deploy.aws`: release, deploy, diff and destroy an installation on AWS."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from deploy.aws import release as releases
+from lakehouse.errors import ShoplakeError, UsageError
+
+if TYPE_CHECKING:
+    from deploy.aws.installation import Installation
+    from deploy.aws.stacks import Event, Plan, Report
+
+app = typer.Typer(
+    help="Release, deploy and destroy an installation on AWS.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+NO_CREDENTIALS = "There are no valid AWS credentials: set AWS_PROFILE, or sign in with `aws sso login`."
+
+
+class Size(StrEnum):
+    """How large an installation is."""
+
+    demo = "demo"
+    team = "team"
+    production = "production"
+
+
+Name = Annotated[str, typer.Option(help="Name of the installation, and of its stacks.")]
+Region = Annotated[str | None, typer.Option(help="AWS region; unset takes AWS_REGION or the profile's.")]
+Chosen = Annotated[
+    list[str] | None, typer.Option("--parameter", "-p", help="Parameter of templates/main.yaml, as NAME=VALUE.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command()
+def dist(
+    folder: Annotated[Path, typer.Option(help="Where the archive goes.")] = Path("build/dist"),
+) -> None:
+    """Make the release artefact of what is committed; prints its path.
+
+    Example: `python -m deploy.aws dist`
+    """
+    print(releases.build(folder))
+
+
+@app.command()
+def deploy(
+    size: Annotated[Size | None, typer.Option(help="Needed the first time; later it stays.")] = None,
+    name: Name = "shoplake",
+    region: Region = None,
+    parameter: Chosen = None,
+    yes: Yes = False,
+) -> None:
+    """Bring what is committed to AWS: make or change the stacks, then let the instance take the release.
+
+    Example: `python -m deploy.aws deploy --size demo -p AlarmEmail=you@example.com`
+    """
+    given = _given(parameter)
+    archive = releases.build(Path("build/dist"))
+    release = releases.version()
+    installation = _installation(name, region)
+    before = installation.release
+    if size is None and before is None:
+        raise UsageError(f"There is no installation {name} yet: choose its size, as in `make deploy SIZE=demo`.")
+    _carry_out(installation, installation.plan_data(size), yes)
+    installation.protect_data()
+    with console.status(f"Uploading {archive.name} …"):
+        installation.upload_release(archive)
+    had_instance = installation.instance()
+    chosen = {**given, **({"Size": str(size)} if size else {})}
+    _carry_out(installation, installation.plan(release, chosen), yes)
+    if before not in (None, release) and installation.instance() == had_instance:
+        _install(installation, release, before)
+    console.print(f"[green]{name} runs {release}.[/]")
+    for label, value in sorted(installation.outputs.items()):
+        print(f"{label}: {value}")
+
+
+@app.command()
+def diff(
+    size: Annotated[Size | None, typer.Option(help="Unset: the size it has.")] = None,
+    name: Name = "shoplake",
+    region: Region = None,
+    parameter: Chosen = None,
+) -> None:
+    """Show what a deploy would change, and change nothing.
+
+    Example: `python -m deploy.aws diff`
+    """
+    given = _given(parameter)
+    installation = _installation(name, region)
+    if installation.release is None:
+        print(f"There is no installation {name}; a deploy makes everything in deploy/aws/templates.")
+        return
+    chosen = {**given, **({"Size": str(size)} if size else {})}
+    plans = [installation.plan_data(str(size) if size else None), installation.plan(releases.version(), chosen)]
+    found = [plan for plan in plans if plan is not None]
+    for plan in found:
+        _show(plan)
+        installation.stacks.discard(plan)
+    if not found:
+        print("A deploy would change nothing.")
+
+
+@app.command()
+def rollback(
+    release: Annotated[str, typer.Argument(help="A version that was deployed before.")],
+    name: Name = "shoplake",
+    region: Region = None,
+) -> None:
+    """Let the instance take an earlier release; data and checkpoints stay where they are.
+
+    Example: `python -m deploy.aws rollback 0.1.0-0123456789ab`
+    """
+    installation = _installation(name, region)
+    before = installation.release
+    if before is None:
+        raise UsageError(f"There is no installation {name}.")
+    _carry_out(installation, installation.plan(release, {}), yes=True)
+    _install(installation, release, before)
+    console.print(f"[green]{name} runs {release}.[/]")
+
+
+@app.command()
+def destroy(
+    name: Name = "shoplake",
+    region: Region = None,
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Delete the lake and its data disk too.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Delete an installation. Its data stays unless told otherwise, and a later deploy finds it again.
+
+    Example: `python -m deploy.aws destroy`
+    """
+    installation = _installation(name, region)
+    data = installation.stacks.outputs(installation.data_stack)
+    if installation.stacks.find(name) is None and not (delete_data and data):
+        print(f"There is no installation {name}.")
+        return
+    loses = "Records in Kafka that the stream has not read are lost."
+    if delete_data:
+        loses = "THE LAKE, its old versions, the data disk and the secret settings are deleted too, for good."
+    if not yes and not typer.confirm(f"Delete {name}? {loses}"):
+        raise typer.Exit(1)
+    with _progress(f"Deleting {name}", 0) as report:
+        installation.delete(report)
+    if delete_data:
+        with _progress(f"Deleting the data of {name}", 0) as report:
+            installation.delete_data(report)
+        console.print("Everything is deleted; a database's last snapshot stays with RDS.")
+        return
+    console.print(f"[green]{name} is deleted. Its data stays, and costs:[/]")
+    for label, value in sorted(data.items()):
+        print(f"{label}: {value}")
+    console.print("`make deploy` takes it up again; `make destroy DELETE_DATA=yes` deletes it.")
+
+
+def main() -> None:
+    """Run the command line; an error a person can act on becomes one sentence and its exit code."""
+    from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+
+    try:
+        app()
+    except ShoplakeError as error:
+        _say_error(str(error), error.exit_code)
+    except (NoCredentialsError, CredentialRetrievalError):
+        _say_error(NO_CREDENTIALS, UsageError.exit_code)
+    except ClientError as error:
+        _say_error(f"AWS says no: {error.response['Error'].get('Message', error)}", 1)
+    except BotoCoreError as error:
+        _say_error(f"AWS cannot be asked: {error}", 1)
+
+
+def _say_error(sentence: str, code: int) -> None:
+    console.print(f"[bold red]deploy:[/] {escape(sentence)}")
+    sys.exit(code)
+
+
+def _given(parameters: list[str] | None) -> dict[str, str]:
+    """`NAME=VALUE` texts as a dictionary. Raises UsageError for another text."""
+    pairs = [text.partition("=") for text in parameters or ()]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise UsageError(f"A parameter is written NAME=VALUE (got {name!r}); templates/main.yaml lists them.")
+    return {name: value for name, _, value in pairs}
+
+
+def _installation(name: str, region: str | None) -> Installation:
+    """Raises UsageError without credentials or a region."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from deploy.aws.installation import Installation
+
+    try:
+        session = boto3.Session(region_name=region)
+        if session.get_credentials() is None:
+            raise UsageError(NO_CREDENTIALS)
+        if session.region_name is None:
+            raise UsageError("There is no AWS region: give --region, or set AWS_REGION.")
+        account = session.client("sts").get_caller_identity()["Account"]
+    except (BotoCoreError, ClientError) as error:
+        raise UsageError(f"{NO_CREDENTIALS} (AWS: {error})") from None
+    console.print(f"Account {account}, region {session.region_name}.")
+    return Installation(name, session)
+
+
+def _carry_out(installation: Installation, plan: Plan | None, yes: bool) -> None:
+    if plan is None:
+        return
+    _show(plan)
+    replaced = [change for change in plan.changes if change.action == "Remove" or change.replacement == "True"]
+    if (
+        replaced
+        and not plan.is_new
+        and not yes
+        and not typer.confirm(f"{len(replaced)} are replaced or removed. Go on?")
+    ):
+        installation.stacks.discard(plan)
+        raise typer.Exit(1)
+    with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}", len(plan.changes)) as report:
+        installation.stacks.execute(plan, report)
+
+
+def _install(installation: Installation, release: str, before: str | None) -> None:
+    """Raises ShoplakeError when the instance did not take it; then new instances get the earlier one too."""
+    try:
+        with console.status(f"The instance takes {release} …"):
+            last = installation.install_release(release)
+        console.print(last)
+    except ShoplakeError:
+        if before and (plan := installation.plan(before, {})):
+            installation.stacks.execute(plan, lambda _event: None)
+        raise
+
+
+def _show(plan: Plan) -> None:
+    """What a plan does: a line per resource, or their number for a new stack."""
+    if plan.is_new:
+        print(f"{plan.stack}: {len(plan.changes)} resources are made")
+        return
+    for change in plan.changes:
+        note = {"True": "  REPLACED", "Conditional": "  perhaps replaced"}.get(change.replacement, "")
+        print(f"{change.action:<7} {plan.stack}/{change.resource}  {change.type}{note}")
+
+
+@contextmanager
+def _progress(text: str, total: int) -> Iterator[Report]:
+    """A bar on a terminal, a line per finished resource without one."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    if not console.is_terminal:
+        console.print(f"{text} …")
+        yield _print_event
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(text, total=total or None)
+
+        def report(event: Event) -> None:
+            if event.status.endswith("_COMPLETE"):
+                progress.advance(task)
+            elif event.status.endswith("_IN_PROGRESS"):
+                progress.update(task, description=f"{text}: {event.path}")
+            else:
+                progress.console.print(f"[red]{event.status}[/] {event.path}: {escape(event.reason)}")
+
+        yield report
+
+
+def _print_event(event: Event) -> None:
+    if not event.status.endswith("_IN_PROGRESS"):
+        console.print(f"  {event.status} {event.path}  {escape(event.reason)}".rstrip())
+
+
+if __name__ == "__main__":
+    main()

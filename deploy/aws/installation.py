@@ -1,0 +1,147 @@
+"""One installation: its two stacks (the data that stays, the rest that comes and goes), its releases, its instance."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from deploy.aws import release as releases
+from deploy.aws.stacks import Plan, Report, Stacks
+from lakehouse.errors import ShoplakeError
+
+TEMPLATES = Path(__file__).with_name("templates")
+BOOTSTRAP = "/opt/shoplake/current/deploy/aws/bootstrap.sh"
+COMMAND_SECONDS = 2400
+
+
+class Installation:
+    """The installation `name`; `session` is boto3's, with credentials and a region."""
+
+    def __init__(self, name: str, session: Any, poll_seconds: float = 5.0) -> None:
+        """Nothing is asked yet."""
+        self.name, self.data_stack = name, f"{name}-data"
+        self._session, self._poll_seconds = session, poll_seconds
+        self.stacks = Stacks(session.client("cloudformation"), poll_seconds)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Addresses of what was deployed."""
+        return self.stacks.outputs(self.name)
+
+    @property
+    def release(self) -> str | None:
+        """The release that is deployed."""
+        return self.stacks.parameters(self.name).get("Release")
+
+    def plan_data(self, size: str | None) -> Plan | None:
+        """What would change in what stays."""
+        values = {"Size": size} if size else {}
+        return self.stacks.plan(self.data_stack, {"TemplateBody": _text("data.yaml")}, values)
+
+    def protect_data(self) -> None:
+        """Nobody deletes the data's stack by mistake."""
+        client = self._session.client("cloudformation")
+        client.update_termination_protection(StackName=self.data_stack, EnableTerminationProtection=True)
+
+    def plan(self, release: str, given: Mapping[str, str]) -> Plan | None:
+        """What would change in the rest; the data's stack must be there. `given` are parameters a person chose."""
+        data = self.stacks.outputs(self.data_stack)
+        url = self._upload_templates(data["ReleasesBucket"])
+        values = {**given, **data, "Release": release, "TemplatesUrl": url}
+        return self.stacks.plan(self.name, {"TemplateURL": f"{url}/main.yaml"}, values)
+
+    def upload_release(self, archive: Path) -> None:
+        """Bring a release to where instances fetch it; one that is there already stays."""
+        bucket = self.stacks.outputs(self.data_stack)["ReleasesBucket"]
+        client = self._session.client("s3")
+        key = f"releases/{archive.name}"
+        if client.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount"):
+            return
+        client.upload_file(str(archive), bucket, key)
+
+    def instance(self) -> str | None:
+        """The id of the instance that is in service."""
+        group = self.outputs.get("Group")
+        if not group:
+            return None
+        found = self._session.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+        for one in found["AutoScalingGroups"]:
+            for machine in one["Instances"]:
+                if machine["LifecycleState"] == "InService":
+                    return str(machine["InstanceId"])
+        return None
+
+    def install_release(self, release: str) -> str:
+        """Let the running instance take a release; what it said last. It goes back by itself when it does not come up.
+
+        Raises ShoplakeError with the instance's last words.
+        """
+        machine = self.instance()
+        if machine is None:
+            raise ShoplakeError(f"{self.name} has no instance in service; a new one will take {release} by itself.")
+        bucket = self.stacks.outputs(self.data_stack)["ReleasesBucket"]
+        line = f"bash {BOOTSTRAP} install s3://{bucket}/releases/{releases.archive_name(release)} 2>&1"
+        client = self._session.client("ssm")
+        sent = client.send_command(
+            InstanceIds=[machine],
+            DocumentName="AWS-RunShellScript",
+            Comment=f"Shoplake {release}",
+            Parameters={"commands": [line], "executionTimeout": [str(COMMAND_SECONDS)]},
+        )["Command"]["CommandId"]
+        return self._wait_for(client, sent, machine, release)
+
+    def _wait_for(self, client: Any, command: str, machine: str, release: str) -> str:
+        deadline = time.monotonic() + COMMAND_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                found = client.get_command_invocation(CommandId=command, InstanceId=machine)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvocationDoesNotExist":  # it takes a moment to be known
+                    raise
+                found = {"Status": "Pending"}
+            said = (found.get("StandardOutputContent") or "").strip().splitlines()
+            last = said[-1] if said else "it said nothing"
+            if found["Status"] == "Success":
+                return last
+            if found["Status"] not in ("Pending", "InProgress", "Delayed"):
+                raise ShoplakeError(f"{machine} did not take {release}: {last}")
+            time.sleep(self._poll_seconds)
+        raise ShoplakeError(f"{machine} did not take {release} within {COMMAND_SECONDS // 60} minutes.")
+
+    def delete(self, report: Report) -> None:
+        """Delete everything but the data."""
+        self.stacks.delete(self.name, report)
+
+    def delete_data(self, report: Report) -> None:
+        """Delete the lake, the releases, the data disk and the secret settings, for good."""
+        data = self.stacks.outputs(self.data_stack)
+        client = self._session.client("cloudformation")
+        client.update_termination_protection(StackName=self.data_stack, EnableTerminationProtection=False)
+        self.stacks.delete(self.data_stack, report)
+        for name in ("LakeBucket", "ReleasesBucket"):
+            bucket = self._session.resource("s3").Bucket(data[name])
+            bucket.object_versions.delete()
+            bucket.delete()
+        self._session.client("ec2").delete_volume(VolumeId=data["DataDisk"])
+        self._session.client("secretsmanager").delete_secret(
+            SecretId=data["SecretSettings"], ForceDeleteWithoutRecovery=True
+        )
+
+    def _upload_templates(self, bucket: str) -> str:
+        """Bring the templates to where CloudFormation reads them, under a name that their content gives."""
+        files = sorted(TEMPLATES.glob("*.yaml"))
+        content = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+        client = self._session.client("s3")
+        for file in files:
+            client.put_object(Bucket=bucket, Key=f"templates/{content}/{file.name}", Body=file.read_bytes())
+        region = self._session.region_name
+        return f"https://{bucket}.s3.{region}.amazonaws.com/templates/{content}"
+
+
+def _text(template: str) -> str:
+    return (TEMPLATES / template).read_text()

@@ -1,0 +1,230 @@
+"""The templates, linted and deployed into an emulated AWS; what the command does when AWS says no."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+import boto3
+import pytest
+from cfnlint.api import lint_file
+from moto import mock_aws
+
+from deploy.aws import release
+from deploy.aws.installation import TEMPLATES, Installation
+from deploy.aws.stacks import NESTED, Stacks
+from lakehouse.errors import ShoplakeError
+from tests.support.aws import complete_moto
+
+REGION = "eu-central-1"
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    complete_moto()
+    with mock_aws():
+        yield boto3.Session(region_name=REGION)
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yaml")), ids=lambda path: path.name)
+def test_cfn_lint_finds_nothing(path):
+    assert [str(match) for match in lint_file(path)] == []
+
+
+def certificate(session) -> str:
+    return str(session.client("acm").request_certificate(DomainName="lake.example")["CertificateArn"])
+
+
+def install(session, size, **parameters):
+    installation, events = Installation("lake", session, poll_seconds=0), []
+    installation.stacks.execute(installation.plan_data(size), events.append)
+    installation.protect_data()
+    installation.stacks.execute(installation.plan("0.1.0-a", {"Size": size, **parameters}), events.append)
+    return installation, events
+
+
+def user_data(session) -> str:
+    import base64
+
+    ec2 = session.client("ec2")
+    template = ec2.describe_launch_templates()["LaunchTemplates"][0]["LaunchTemplateId"]
+    versions = ec2.describe_launch_template_versions(LaunchTemplateId=template, Versions=["$Latest"])
+    data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    assert data["MetadataOptions"]["HttpTokens"] == "required"
+    return base64.b64decode(data["UserData"]).decode()
+
+
+@pytest.mark.parametrize(("size", "msk", "database"), [("demo", 0, 0), ("team", 1, 0), ("production", 1, 1)])
+def test_a_size_brings_what_it_says(aws, size, msk, database):
+    installation, _ = install(aws, size, CertificateArn=certificate(aws))
+    data = installation.stacks.outputs("lake-data")
+    facts = dict(line.split("=", 1) for line in user_data(aws).splitlines() if line.startswith("SHOPLAKE_"))
+    assert facts["SHOPLAKE_BUCKET"] == data["LakeBucket"] and facts["SHOPLAKE_DATA_DISK"] == data["DataDisk"]
+    assert facts["SHOPLAKE_S3_ENDPOINT"] == "" and facts["SHOPLAKE_S3_REGION"] == REGION
+    assert bool(facts["SHOPLAKE_MSK_CLUSTER"]) == bool(msk) and bool(facts["SHOPLAKE_DATABASE_HOST"]) == bool(database)
+    assert len(aws.client("rds").describe_db_instances()["DBInstances"]) == database
+    assert installation.outputs["ApiUrl"].startswith("https://") and installation.release == "0.1.0-a"
+    listeners = aws.client("elbv2")
+    balancer = listeners.describe_load_balancers()["LoadBalancers"][0]
+    assert balancer["Scheme"] == "internal"
+    found = listeners.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    assert {(one["Port"], one["Protocol"]) for one in found} == {(443, "HTTPS"), (8443, "HTTPS")}
+
+
+def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
+    from lakehouse.settings import Settings
+
+    install(aws, "demo")
+    facts = dict(line.split("=", 1) for line in user_data(aws).splitlines() if line.startswith("SHOPLAKE_"))
+    known = {name.removeprefix("SHOPLAKE_").lower(): value for name, value in facts.items()}
+    settings = Settings(_env_file=None, **{name: known[name] for name in known if name in Settings.model_fields})
+    assert not settings.s3_is_embedded and settings.endpoint == "" and settings.kafka_is_embedded
+    assert settings.api_host == "127.0.0.1", "without a certificate nothing listens to others"
+    assert settings.data_dir == Path("/var/lib/shoplake/lake")
+
+
+def test_without_a_certificate_there_is_no_way_in(aws):
+    installation, _ = install(aws, "demo")
+    assert aws.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    groups = aws.client("ec2").describe_security_groups()["SecurityGroups"]
+    open_doors = [one for group in groups if group["GroupName"] != "default" for one in group["IpPermissions"]]
+    assert open_doors == [] and "SSM" in installation.outputs["ApiUrl"]
+
+
+def test_the_lake_is_private_versioned_and_encrypted(aws):
+    installation, _ = install(aws, "demo")
+    bucket, s3 = installation.stacks.outputs("lake-data")["LakeBucket"], aws.client("s3")
+    template = (TEMPLATES / "data.yaml").read_text()
+    assert template.count("RestrictPublicBuckets: true") == template.count("Type: AWS::S3::Bucket\n") == 2
+    assert template.count("VersioningConfiguration: {Status: Enabled}") == 2
+    assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+    volume = aws.client("ec2").describe_volumes(VolumeIds=[installation.stacks.outputs("lake-data")["DataDisk"]])
+    assert volume["Volumes"][0]["Encrypted"]
+
+
+def test_destroy_keeps_the_data_and_says_where_it_is(aws):
+    from typer.testing import CliRunner
+
+    from deploy.aws.__main__ import app
+
+    install(aws, "demo")
+    done = CliRunner().invoke(app, ["destroy", "--name", "lake", "--region", REGION, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "LakeBucket: lake-data-lake-" in done.output
+    assert Stacks(aws.client("cloudformation"), 0).find("lake") is None
+    assert len(aws.client("s3").list_buckets()["Buckets"]) == 2
+
+
+def test_a_new_release_changes_a_parameter_and_no_machine(aws):
+    installation, _ = install(aws, "demo")
+    assert "0.1.0-a" not in user_data(aws), "a machine would be replaced with each release"
+    plan = installation.plan("0.1.0-b", {})
+    described = aws.client("cloudformation").describe_change_set(ChangeSetName=plan.change_set)
+    values = {one["ParameterKey"]: one["ParameterValue"] for one in described["Parameters"]}
+    assert values["Release"] == "0.1.0-b" and values["Size"] == "demo", "what nobody names stays"
+    installation.stacks.discard(plan)
+
+
+class FailedStack:
+    """What CloudFormation answers about a stack whose inner stack failed."""
+
+    EVENTS: ClassVar = {
+        "outer": [
+            ("Compute", NESTED, "CREATE_FAILED", "Embedded stack inner was not successfully created", 9, "inner")
+        ],
+        "inner": [
+            ("Logs", "AWS::Logs::LogGroup", "CREATE_FAILED", "Resource creation cancelled", 6, "l"),
+            ("Machine", "AWS::AutoScaling::AutoScalingGroup", "CREATE_FAILED", "Received 1 FAILURE signal(s)", 7, "m"),
+            (
+                "Balancer",
+                "AWS::ElasticLoadBalancingV2::LoadBalancer",
+                "CREATE_FAILED",
+                "You have reached a limit",
+                5,
+                "b",
+            ),
+        ],
+    }
+
+    def execute_change_set(self, **_):
+        pass
+
+    def describe_stacks(self, **_):
+        return {"Stacks": [{"StackStatus": "ROLLBACK_COMPLETE"}]}
+
+    def get_paginator(self, _):
+        return self
+
+    def paginate(self, StackName):
+        now = datetime.now(UTC)
+        return [
+            {
+                "StackEvents": [
+                    {
+                        "EventId": f"{name}{second}",
+                        "StackId": StackName,
+                        "LogicalResourceId": name,
+                        "PhysicalResourceId": own,
+                        "ResourceType": kind,
+                        "ResourceStatus": status,
+                        "ResourceStatusReason": reason,
+                        "Timestamp": now.replace(microsecond=second),
+                    }
+                    for name, kind, status, reason, second, own in self.EVENTS[StackName]
+                ]
+            }
+        ]
+
+
+def test_the_first_failed_resource_is_named_with_its_reason():
+    from deploy.aws.stacks import Plan
+
+    with pytest.raises(ShoplakeError) as caught:
+        Stacks(FailedStack(), 0).execute(Plan("outer", "set", True, ()), lambda _event: None)
+    assert str(caught.value) == (
+        "outer: Compute/Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer) failed first: You have reached a limit."
+        " Everything else was taken back."
+    )
+
+
+@pytest.mark.parametrize("arguments", [["deploy", "--size", "demo"], ["diff"], ["destroy"], ["rollback", "0.1.0-a"]])
+def test_without_credentials_it_says_one_sentence(tmp_path, arguments):
+    if arguments[0] == "deploy" and subprocess.run(["git", "diff", "--quiet", "HEAD"], check=False).returncode:
+        pytest.skip("a release is made of commits, and this tree has changes")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": REGION}
+    command = [sys.executable, "-m", "deploy.aws", *arguments]
+    done = subprocess.run(command, env=environment, cwd=release.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip() == (
+        "deploy: There are no valid AWS credentials: set AWS_PROFILE, or sign in with `aws sso login`."
+    )
+
+
+def test_two_builds_of_a_commit_are_equal(tmp_path):
+    import tarfile
+
+    root = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "-q", str(release.ROOT), str(root)], check=True)
+    first, second = release.build(tmp_path / "a", root), release.build(tmp_path / "b", root)
+    assert first.read_bytes() == second.read_bytes()
+    top = first.name.removesuffix(".tar.gz")
+    with tarfile.open(first) as archive:
+        names = archive.getnames()
+    assert f"{top}/lakehouse/settings.py" in names and f"{top}/requirements/runtime.txt" in names
+    assert not any(name.startswith(f"{top}/tests") for name in names)
+    (root / "README.md").write_text("changed")
+    with pytest.raises(ShoplakeError, match="not committed"):
+        release.build(tmp_path / "c", root)
+
+
+def test_the_dashboard_is_json():
+    text = (TEMPLATES / "monitoring.yaml").read_text().split("DashboardBody: !Sub |\n")[1].split("\n\n")[0]
+    assert json.loads(text)["widgets"]

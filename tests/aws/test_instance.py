@@ -1,0 +1,111 @@
+"""What the instance asks AWS for at its start, and what it tells CloudWatch each minute."""
+
+import json
+import os
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from deploy.aws import metrics
+from deploy.aws.start import environment
+from lakehouse.embedded.testing import free_settings
+from lakehouse.errors import ShoplakeError
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield boto3.Session(region_name="eu-central-1")
+
+
+def secret(session, value: str) -> str:
+    return str(session.client("secretsmanager").create_secret(Name="s", SecretString=value)["ARN"])
+
+
+def test_nothing_is_asked_for_where_there_is_nothing(aws):
+    assert environment({"SHOPLAKE_MSK_CLUSTER": "", "SHOPLAKE_DATABASE_HOST": ""}, aws) == {}
+
+
+def test_secret_settings_go_into_the_environment(aws):
+    arn = secret(aws, json.dumps({"SHOPLAKE_API_TOKEN_MINUTES": 5}))
+    assert environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws) == {"SHOPLAKE_API_TOKEN_MINUTES": "5"}
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", '{"PATH": "/tmp"}'])
+def test_other_secrets_are_refused(aws, text):
+    arn = secret(aws, text)
+    with pytest.raises(ShoplakeError, match=r"JSON object|begins with SHOPLAKE_"):
+        environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws)
+
+
+def test_the_password_of_the_database_may_be_any(aws):
+    from sqlalchemy.engine import make_url
+
+    arn = secret(aws, json.dumps({"username": "shoplake", "password": "a/b@c:d?"}))
+    facts = {"SHOPLAKE_DATABASE_HOST": "db.example", "SHOPLAKE_DATABASE_SECRET": arn}
+    url = make_url(environment(facts, aws)["SHOPLAKE_DATABASE_URL"])
+    assert (url.password, url.host, url.query["sslmode"]) == ("a/b@c:d?", "db.example", "require")
+
+
+def test_the_brokers_of_msk_are_asked_for(aws):
+    client = aws.client("kafka")
+    stub = Stubber(client)
+    stub.add_response(
+        "get_bootstrap_brokers", {"BootstrapBrokerStringSaslIam": "b-1:9098,b-2:9098"}, {"ClusterArn": "arn"}
+    )
+
+    class Session:
+        def client(self, name):
+            assert name == "kafka"
+            return client
+
+    with stub:
+        found = environment({"SHOPLAKE_MSK_CLUSTER": "arn"}, Session())
+    assert found == {"SHOPLAKE_KAFKA_BOOTSTRAP": "b-1:9098,b-2:9098", "SHOPLAKE_KAFKA_SECURITY": "msk-iam"}
+
+
+def test_the_figures_reach_cloudwatch(aws, tmp_path, monkeypatch):
+    monkeypatch.delenv("SHOPLAKE_WITH_SUPERSET", raising=False)
+    settings = free_settings(tmp_path)
+    settings.data_dir.mkdir(parents=True)
+    status = {
+        "kafka": {"state": "external"},
+        "stream": {"state": "up", "lag": 7},
+        "api": {"state": "failed"},
+        "superset": {"state": "down"},
+    }
+    values = metrics.figures(settings, status, "# HELP x\nshoplake_stream_freshness_seconds 1.5\n")
+    assert values["PartsDown"] == (1, "Count"), "Superset is not expected here"
+    assert values["StreamLag"] == (7.0, "Count") and values["Freshness"] == (1.5, "Seconds")
+    client = aws.client("cloudwatch")
+    metrics.send(client, "lake", values)
+    found = client.list_metrics(Namespace="Shoplake")["Metrics"]
+    assert {one["MetricName"] for one in found} == set(values)
+    assert all(one["Dimensions"] == [{"Name": "Installation", "Value": "lake"}] for one in found)
+    assert "Freshness" not in metrics.figures(settings, status, "")
+
+
+def test_a_role_that_may_only_look_at_the_bucket_is_enough(aws, monkeypatch, tmp_path):
+    """The bucket of the templates is as it should be: a start changes nothing, on AWS's address, with moto's S3."""
+    from lakehouse.embedded import s3
+
+    settings = free_settings(tmp_path, s3_endpoint="", s3_region="eu-central-1", bucket="lake", bucket_versioning=True)
+    s3.ensure_bucket(settings)
+    client = aws.client("s3")
+    assert all(client.get_public_access_block(Bucket="lake")["PublicAccessBlockConfiguration"].values())
+    written, call = [], BaseClient._make_api_call
+
+    def recorded(self, name, arguments):
+        written.append(name)
+        return call(self, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
+    s3.ensure_bucket(settings)
+    assert written and not [name for name in written if name.startswith(("Put", "Create"))]
