@@ -1,0 +1,143 @@
+"""The calculation of sizes and bills, and the pages that quote it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.capacity import pages
+from deploy.capacity.__main__ import main
+from deploy.capacity.bill import alternatives, assumptions, bill
+from deploy.capacity.measured import BULK, FOOTPRINT, Measured, measured
+from deploy.capacity.prices import load_prices
+from deploy.capacity.sizing import INTERVALS, MOST_PARTITIONS, size
+from lakehouse.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+PRICES = load_prices()
+MEASURED = Measured(
+    events_per_second=4_000,
+    cores=2,
+    sent_bytes=450,
+    broker_bytes=200,
+    tables_bytes=100,
+    puts_per_batch=40,
+    gets_per_batch=60,
+    small_batch_seconds=1.0,
+)
+
+
+def total(rate: float, days: int = 30, **how: int) -> float:
+    return sum(line.usd for line in bill(size(rate, days, MEASURED, PRICES, **how), PRICES))
+
+
+def test_a_bill_by_hand() -> None:
+    """One machine, three small brokers, ten events a second: each line as a person would work it out."""
+    sizing = size(10, 30, MEASURED, PRICES, interval=60)
+    usd = {line.service: line.usd for line in bill(sizing, PRICES)}
+    assert sizing.machines == {"m7i.xlarge": 1}
+    assert usd["EC2"] == pytest.approx(0.2016 * 730)
+    assert usd["MSK brokers"] == pytest.approx(3 * 0.0456 * 730)
+    assert usd["MSK storage"] == pytest.approx(10 * 3600 * 168 * 200 * 3 / 1e9 * 0.10)
+    assert usd["S3 storage"] == pytest.approx(10 * 86_400 * 100 / 1e9 * 31 * 0.023)
+    batches = 730 * 3600 / 60
+    assert usd["S3 requests"] == pytest.approx(batches * (40 * 0.005 + 60 * 0.0004) / 1000)
+    assert usd["Traffic between zones"] == pytest.approx(10 * 730 * 3600 * 200 / 1e9 * (2 / 3) * 2 * 0.02)
+
+
+def test_sizes_follow_the_rules() -> None:
+    sizing = size(100_000, 7, MEASURED, PRICES)
+    # 100,000/s x 2 (peak) x 500 µs at 60 % = 166.7 cores; 378 GB of hot window at half of 64 GB a machine.
+    assert sizing.cores == 167
+    assert sizing.executors == 12
+    assert sizing.partitions == 256
+    assert sizing.hot_window_gb == pytest.approx(378)
+    written = 100_000 * 2 * 200 * 3 / 1e6
+    one_gone = sizing.brokers - 1
+    assert written <= one_gone * PRICES.brokers[sizing.broker].disk_mb_s / 2
+    assert sizing.brokers % 3 == 0
+
+
+@pytest.mark.parametrize(("less", "more"), [(10, 1_000), (1_000, 10_000), (10_000, 100_000), (100_000, 1_000_000)])
+def test_more_events_need_no_less_of_anything(less: int, more: int) -> None:
+    first, second = (size(rate, 30, MEASURED, PRICES) for rate in (less, more))
+    assert total(less) < total(more)
+    assert first.cores <= second.cores
+    assert first.partitions <= second.partitions <= MOST_PARTITIONS
+    assert first.s3_gb < second.s3_gb
+
+
+def test_longer_retention_and_shorter_intervals_cost_more() -> None:
+    assert total(1_000, days=30) < total(1_000, days=60)
+    assert total(1_000, interval=60) < total(1_000, interval=5)
+
+
+def test_faster_code_needs_fewer_cores() -> None:
+    faster = replace(MEASURED, events_per_second=40_000)
+    assert size(100_000, 30, faster, PRICES).cores < size(100_000, 30, MEASURED, PRICES).cores / 9
+
+
+def test_an_interval_leaves_a_batch_its_time() -> None:
+    slow = replace(MEASURED, small_batch_seconds=4.0)
+    assert size(100_000, 30, slow, PRICES).interval_seconds == 10
+    assert size(0.1, 1, MEASURED, PRICES).interval_seconds in INTERVALS
+
+
+def test_steps_of_the_price_of_storage() -> None:
+    assert PRICES.s3_storage(100) == pytest.approx(2.3)
+    assert PRICES.s3_storage(60_000) == pytest.approx(51_200 * 0.023 + 8_800 * 0.022)
+    assert PRICES.s3_storage(600_000) == pytest.approx(51_200 * 0.023 + 460_800 * 0.022 + 88_000 * 0.021)
+
+
+def test_prices_and_assumptions_are_dated_and_named() -> None:
+    said = " ".join(assumptions(size(10, 30, MEASURED, PRICES), MEASURED, PRICES))
+    assert re.search(r"us-east-1, 20\d\d-\d\d-\d\d", said)
+    assert "measured" in said.lower() and "Assumed" in said and "bulk.json" in said
+    assert [line.service for line in alternatives(size(10, 30, MEASURED, PRICES), PRICES)]
+
+
+def test_the_committed_figures_say_where_they_come_from() -> None:
+    for file in (BULK, FOOTPRINT):
+        report = json.loads(file.read_text())
+        assert {"measured_at", "command", "machine", "figures"} <= set(report), file.name
+    assert measured().cpu_seconds > 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"figures": [], "machine": {"cores": 2}}'])
+def test_a_file_that_is_no_result_is_named(tmp_path: Path, text: str) -> None:
+    broken = tmp_path / "bulk.json"
+    broken.write_text(text)
+    with pytest.raises(UsageError, match=r"bulk\.json"):
+        measured(bulk=broken)
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.stem)
+def test_pages_say_what_the_code_calculates(page: Path) -> None:
+    text = page.read_text()
+    assert pages.rendered(text) == text, "run `python -m deploy.capacity --write`"
+    assert "<!-- end -->" in text
+
+
+def test_the_command_prints_sizes_bill_and_assumptions() -> None:
+    import typer
+
+    app = typer.Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, ["--rate", "1000", "--retention", "30"])
+    assert done.exit_code == 0
+    for word in ("MSK brokers", "together", "partitions", "us-east-1", "Assumed"):
+        assert word in done.output
+    assert CliRunner().invoke(app, ["--rate", "-1"]).exit_code == 2
+
+
+def test_every_test_that_the_fault_table_names_exists() -> None:
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(?:tests/\S+::)?(test_\w+)(?:\[\w+\])?`", (ROOT / "docs" / "faults.md").read_text()))
+    assert len(named) >= 5
+    for name in named:
+        assert f"def {name}(" in tests, name
