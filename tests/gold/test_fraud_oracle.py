@@ -15,6 +15,7 @@ from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.gold.conftest import Events
 from tests.support import fraud_oracle
+from tests.support.oracle import EVENTS, Oracle
 
 pytestmark = pytest.mark.spark
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -67,3 +68,16 @@ def test_flags_equal_the_recompute(events: Events, seed: int) -> None:
     found = [flag.asDict() for flag in flags.collect()]
     assert fraud_oracle.found(found) == expected
     assert {flag[0] for flag in expected} == {rule.rule_id for rule in RULES}, "every rule has its say"
+
+
+def test_accepted_events_are_read_from_the_oracles_database() -> None:
+    database = Oracle().open()
+    event = '{"event_id": "e1", "event_type": "purchase", "user_id": "u1", "timestamp": "2026-03-02T12:00:00Z",'
+    event += ' "context": {"device_id": "d1", "country": "DE"}, "data": {"card_fingerprint": "c1"}}'
+    database.execute("drop view accepted; drop table events")
+    database.execute("insert into records values ('shop.purchases', 0, 7, ?, null)", [event])
+    database.execute(EVENTS)
+    database.execute("create view accepted as select * from events where place = 1")
+    (found,) = fraud_oracle.accepted(database)
+    assert (found.user, found.device, found.ip, found.country, found.card) == ("u1", "d1", None, "DE", "c1")
+    assert found.payment == "approved" and found.is_paid

@@ -23,12 +23,12 @@ Flag = tuple[str, str, str, str, tuple[str, ...]]
 """rule_id, entity type, entity, user of the raising event, event_ids of the evidence"""
 
 _EVENTS = """
-select epoch_us(e.event_time) as at, e.event_id, e.event_type, e.user_id as "user",
+select epoch_us(e.event_time) as moment, e.event_id, e.event_type, e.user_id as "user",
     json_extract_string(r.value, '$.context.device_id') as device, json_extract_string(r.value, '$.context.ip') as ip,
     json_extract_string(r.value, '$.context.country') as country,
     json_extract_string(r.value, '$.data.card_fingerprint') as card, coalesce(e.payment_status, 'approved') as payment
 from accepted e join records r using (topic, "partition", "offset")
-order by at, e.event_id
+order by moment, e.event_id
 """
 
 

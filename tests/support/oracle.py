@@ -16,7 +16,7 @@ import duckdb
 
 from producer.record import Record
 
-_EVENT = """
+EVENTS = """
 create table events as
 with arrived as (
     select *, json_extract_string(value, '$.event_id') as event_id,
@@ -68,7 +68,7 @@ class Oracle:
                 value, reason = self._known[entry["sha256"]]
                 rows.append([entry["topic"], entry["partition"], entry["offset"], value, reason])
         database.executemany("insert into records values (?, ?, ?, ?, ?)", rows) if rows else None
-        database.execute(_EVENT)
+        database.execute(EVENTS)
         database.execute("create view accepted as select * from events where place = 1")
         return database
 
