@@ -60,11 +60,11 @@ docs: .venv-docs/.installed ## Build the pages of docs/ into site/; fails on a b
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet && echo "The pages are in site/index.html."
 
 .venv-audit/.installed: .venv/.installed requirements/audit.txt
-	@$(BIN)/python requirements/audit.py install
-	@touch $@
+	@$(BIN)/python requirements/install.py tool .venv-audit requirements/audit.txt
 
-.venv-docs/.installed: .venv/.installed docs/site/requirements.txt docs/site/install.py
-	@$(BIN)/python docs/site/install.py
+.venv-docs/.installed: .venv/.installed docs/site/requirements.txt docs/site/mermaid.py
+	@$(BIN)/python requirements/install.py tool .venv-docs docs/site/requirements.txt
+	@$(BIN)/python docs/site/mermaid.py || { rm $@; exit 2; }
 
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
 	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
@@ -94,8 +94,8 @@ jars: .venv/.installed
 	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
 	@python3 requirements/install.py venv
 
-.venv-superset/.installed: .venv/.installed superset/requirements.txt superset/install.py
-	@$(BIN)/python superset/install.py
+.venv-superset/.installed: .venv/.installed superset/requirements.txt
+	@$(BIN)/python requirements/install.py tool .venv-superset superset/requirements.txt
 
 # On AWS (docs/aws.md). SIZE=demo|team|production NAME=shoplake PARAMETERS="-p AlarmEmail=… -p CertificateArn=…"
 NAME ?= shoplake

@@ -7,20 +7,16 @@ reached is said in one sentence: then that question is open, and not answered by
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import install
 
 from lakehouse.embedded.jars import locked_jars
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-audit"
 TOOLS = VENV / "bin"
-LOCK = ROOT / "requirements" / "audit.txt"
 OUTPUT = ROOT / "artifacts"
 CODE = ("api", "bronze", "deploy", "gold", "lakehouse", "producer", "quality", "silver", "superset")
 NOT_ACCEPTED = ("AGPL", "Affero", "GPLv3", "SSPL", "Commons Clause")
@@ -28,24 +24,10 @@ NOT_ACCEPTED = ("AGPL", "Affero", "GPLv3", "SSPL", "Commons Clause")
 
 
 def main() -> int:
-    """`install` makes the environment; without an argument everything is looked at."""
-    if sys.argv[1:] == ["install"]:
-        return make_environment()
+    """Look at everything; 1 when something is found."""
     OUTPUT.mkdir(exist_ok=True)
     found = [unsafe_code(), licences(), bill_of_materials(), vulnerabilities()]
     return 1 if any(found) else 0
-
-
-def make_environment() -> int:
-    """Install the locked tools into an environment of their own; the exit code of the first step that fails."""
-    env = {**os.environ, **install.uv_environment(sys.executable)}
-    uv = [str(Path(sys.executable).parent / "uv"), "--no-config"]
-    packages = ["pip", "install", "--python", str(TOOLS / "python"), "--no-deps", "--require-hashes", "-q"]
-    for step in (["venv", "--clear", "--python", sys.executable, "-q", str(VENV)], [*packages, "-r", str(LOCK)]):
-        if code := subprocess.run([*uv, *step], env=env, check=False).returncode:
-            return code
-    (VENV / ".installed").touch()
-    return 0
 
 
 def unsafe_code() -> bool:

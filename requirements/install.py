@@ -1,4 +1,5 @@
-"""Makes `.venv` with everything in `dev.txt`, or says in one sentence why it cannot. Called by the Makefile.
+"""Makes `.venv` with everything in `dev.txt`, or says in one sentence why it cannot. Called by the Makefile, which has
+the environments of other tools (Superset, the docs, the audit) made here too.
 
 Needs nothing but a Python, however old, so that it can say that it is too old. uv does the work, since it shares
 one unpacked copy of each package between all checkouts of a user; it is told what pip's configuration says about
@@ -19,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 # `venv runtime.txt` installs what a release needs, without what only a checkout does.
-LOCK = ROOT / "requirements" / (sys.argv[2] if len(sys.argv) > 2 else "dev.txt")
+LOCK = ROOT / "requirements" / (sys.argv[2] if sys.argv[1:2] == ["venv"] and len(sys.argv) > 2 else "dev.txt")
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3")
 IS_SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
 # pip's option -> uv's environment variable
@@ -33,9 +34,11 @@ PIP_TO_UV = {
 
 
 def main():
-    """`java` checks Java, `venv` makes the environment."""
+    """`java` checks Java, `venv` makes the environment, `tool FOLDER LOCK` makes one of another tool beside it."""
     if sys.argv[1:] == ["java"]:
         check_java()
+    elif sys.argv[1:2] == ["tool"]:
+        make_tool_venv(ROOT / sys.argv[2], ROOT / sys.argv[3])
     else:
         make_venv(find_python())
 
@@ -83,9 +86,20 @@ def make_venv(python):
     (VENV / ".installed").touch()
 
 
-def run(command):
+def make_tool_venv(venv, lock):
+    """An environment with everything in `lock`. Run by the Python of `.venv`, whose uv does the work."""
+    print("Setting up %s (the first time takes a minute or two) ..." % venv.name, flush=True)  # noqa: UP031
+    env = {**os.environ, **uv_environment(sys.executable)}
+    uv = [str(Path(sys.executable).parent / "uv"), "--no-config"]
+    install = ["pip", "install", "--python", str(venv / "bin" / "python"), "--no-deps", "--require-hashes", "-q"]
+    for step in (["venv", "--clear", "--python", sys.executable, "-q", str(venv)], [*install, "-r", str(lock)]):
+        run([*uv, *step], env)
+    (venv / ".installed").touch()
+
+
+def run(command, env=None):
     """Run a step that must work."""
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, env=env, check=False).returncode:
         give_up("The packages cannot be installed; the lines above say why.")
 
 

@@ -82,7 +82,8 @@ unpack() {
     cd "$target" &&
       PYTHON=$python "$python" requirements/install.py venv runtime.txt &&
       .venv/bin/python -m lakehouse.embedded.jars &&
-      { [ "$(fact SHOPLAKE_WITH_SUPERSET)" != true ] || .venv/bin/python superset/install.py; }
+      { [ "$(fact SHOPLAKE_WITH_SUPERSET)" != true ] || \
+        .venv/bin/python requirements/install.py tool .venv-superset superset/requirements.txt; }
   ) || fail "$version cannot be installed; what runs goes on."
   touch "$target/.complete"
 }
