@@ -20,7 +20,7 @@ from lakehouse.reports import read_report
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.serving_file import PUBLISHED, open_serving, published, rows_of
+from lakehouse.serving_file import PUBLISHED, names_in, open_serving, rows_of
 from lakehouse.settings import Settings
 
 _NEWEST_RESULTS = """
@@ -34,13 +34,6 @@ _UNACCOUNTED = """
 SELECT coalesce(sum(bronze_rows - silver_rows - duplicate_rows - quarantined_rows), 0)::BIGINT AS records
 FROM ops.recent_batches
 """
-
-
-def held_back(settings: Settings) -> dict[str, str]:
-    """The tables that the gate holds back, with the ids of the expectations that fail. Empty before any publish."""
-    with contextlib.suppress(ShoplakeError):
-        return {row["table_name"]: row["blocked_by"] for row in published(settings) if row["blocked_by"]}
-    return {}
 
 
 class TrustCollector(Collector):
@@ -95,7 +88,7 @@ def _gate(rows: list[dict[str, Any]]) -> Iterable[Metric]:
     )
     for row in rows:
         for metric, names in ((blocked, row["blocked_by"]), (passed, row.get("let_through"))):
-            for name in filter(None, (names or "").split("; ")):
+            for name in names_in(names):
                 metric.add_metric((row["table_name"], name), 1)
     return [blocked, passed]
 

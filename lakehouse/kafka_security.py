@@ -17,7 +17,7 @@ from lakehouse.settings import Settings
 _LOGIN_HANDLER = "software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler"
 
 
-class MskToken(AbstractTokenProvider):  # type: ignore[misc]
+class MskToken(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
     """Makes the token of one login with the AWS credentials of this process."""
 
     def __init__(self, region: str) -> None:

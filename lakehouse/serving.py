@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from lakehouse.delta_log import Changes, DeltaLog
-from lakehouse.serving_file import PUBLISHED, open_serving, rows_of
+from lakehouse.serving_file import PUBLISHED, as_text, open_serving, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
 from lakehouse.table import Table
@@ -232,7 +232,7 @@ class Publisher:
             target.execute("ROLLBACK")
             target.execute("BEGIN")
         version = known.version if ruling.blocked_by or head is None else head
-        after = _Published(version, "; ".join(ruling.blocked_by), "; ".join(ruling.let_through))
+        after = _Published(version, as_text(ruling.blocked_by), as_text(ruling.let_through))
         if after == before:
             target.execute("ROLLBACK")
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 
 PUBLISHED = "_published"
+_BETWEEN_NAMES = "; "
 LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -42,6 +44,16 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, A
     found = connection.execute(sql)
     names = [str(column[0]) for column in found.description or []]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def as_text(names: Iterable[str]) -> str:
+    """Ids of expectations as `_published` keeps them."""
+    return _BETWEEN_NAMES.join(names)
+
+
+def names_in(text: str | None) -> list[str]:
+    """The ids of expectations in a text of `_published`."""
+    return text.split(_BETWEEN_NAMES) if text else []
 
 
 def published(settings: Settings) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving_file import PUBLISHED, open_serving
+from lakehouse.serving_file import PUBLISHED, names_in, open_serving
 
 _TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
 KEPT_ANSWERS, KEPT_BYTES = 256, 64 * 1024
@@ -45,7 +45,7 @@ class Publish:
         self._newest: dict[tuple[str, str], Any] = {}
         self._answers: dict[Hashable, tuple[bytes, str | None]] = {}
         self._tables = {
-            name: PublishedTable(version, _utc(published), _utc(newest) if newest else None, _split(blocked))
+            name: PublishedTable(version, _utc(published), _utc(newest) if newest else None, tuple(names_in(blocked)))
             for name, version, published, newest, blocked in connection.execute(_TABLES).fetchall()
         }
 
@@ -54,6 +54,10 @@ class Publish:
         if name not in self._tables:
             raise NothingPublishedError(f"{name} is not published yet.")
         return self._tables[name]
+
+    def held_back(self) -> dict[str, tuple[str, ...]]:
+        """The tables that the gate holds back, with the ids of the expectations that fail."""
+        return {name: table.blocked_by for name, table in self._tables.items() if table.blocked_by}
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement of this project's own making, with `values` bound to its question marks.
@@ -133,7 +137,3 @@ def _mark(path: Path) -> tuple[int, int]:
 
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC)
-
-
-def _split(blocked: str | None) -> tuple[str, ...]:
-    return tuple(blocked.split("; ")) if blocked else ()

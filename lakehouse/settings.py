@@ -189,9 +189,14 @@ class Settings(BaseSettings):
         return self.data_dir / "superset"
 
     @property
+    def registry_file(self) -> Path:
+        """The run registry while no other database is set."""
+        return self.data_dir / "registry.sqlite3"
+
+    @property
     def registry_url(self) -> str:
         """Database of the run registry, as SQLAlchemy spells it."""
-        url = self.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
+        url = self.database_url or f"sqlite:///{self.registry_file}"
         return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property

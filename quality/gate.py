@@ -37,16 +37,8 @@ FROM newest WHERE NOT success ORDER BY severity, table_name, expectation
 _ALLOWED = "SELECT expectation FROM ops.quality_overrides WHERE expires_at > now()"
 
 
-def blocked(reader: SqlReader) -> dict[str, list[str]]:
-    """Full table name → ids of `block` expectations whose newest result is a failure and that nobody overrides now.
-
-    A table that is not in it may be published. Raises ShoplakeError when the lake cannot be read.
-    """
-    return blocked_by(failing(reader))
-
-
 def blocked_by(failures: Iterable[Mapping[str, object]]) -> dict[str, list[str]]:
-    """The same, from what `failing` has found."""
+    """Full table name → ids of `block` expectations that `failing` has found and that nobody overrides now."""
     found: dict[str, list[str]] = {}
     for row in failures:
         if row["severity"] == "block" and row["overridden_until"] is None:

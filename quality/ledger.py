@@ -10,12 +10,13 @@ on meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from lakehouse.broker import Offsets
+from lakehouse.hours import sql_on_days
 from lakehouse.sql import SqlReader, utc_text
 
 KINDS = ("bronze", "silver", "duplicates", "quarantined")
@@ -102,7 +103,7 @@ _LOST = _RECORDS + _REST
 TOTALS = """
 SELECT hour_start AS hour, unnest(['shop.page_views', 'shop.clicks', 'shop.purchases', 'shop.searches']) AS topic,
     unnest([page_views + product_views, clicks + carts, purchases, searches]) AS counted, updated_at
-FROM {table} WHERE hour_date IN ({days})
+FROM {table} WHERE {on_days}
 """
 """What gold counts by hour and topic: page views that are views of a product count twice."""
 _DAYS = """
@@ -112,7 +113,7 @@ _GOLD = """
 WITH accepted AS (SELECT date_trunc('hour', event_time) AS hour, topic, count(*) FILTER (event_type IN
         ('page_view', 'click', 'add_to_cart', 'purchase', 'search')) + count(*) FILTER (event_type = 'product_view'
             OR event_type = 'page_view' AND product_id IS NOT NULL) AS events
-    FROM silver.events WHERE event_date IN ({days}) GROUP BY 1, 2),
+    FROM silver.events WHERE {on_event_days} GROUP BY 1, 2),
 totals AS ({totals})
 SELECT hour, topic, coalesce(events, 0) AS events, coalesce(counted, 0) AS counted
 FROM accepted FULL JOIN totals USING (hour, topic)
@@ -191,7 +192,11 @@ def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
     for attempt in range(GOLD_ATTEMPTS if ledger.days else 0):
         if attempt:
             time.sleep(GOLD_PAUSE_SECONDS)
-        hours = reader.query(_GOLD.format(days=listed_days(ledger.days)))
+        on_days = {
+            "on_days": sql_on_days("hour_date", ledger.days),
+            "on_event_days": sql_on_days("event_date", ledger.days),
+        }
+        hours = reader.query(_GOLD.format(**on_days))
         unequal = [row for row in hours if row["events"] != row["counted"]]
         ledger.gold_hours = len({row["hour"] for row in hours})
         if not unequal:
@@ -199,11 +204,6 @@ def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
     return [
         Fault(hour_place(row), f"gold.kpis_hourly counts {row['counted']}, silver {row['events']}") for row in unequal
     ]
-
-
-def listed_days(days: Iterable[date]) -> str:
-    """The days as a list of SQL."""
-    return ", ".join(f"DATE '{day}'" for day in days)
 
 
 def hour_place(row: Mapping[str, Any]) -> str:

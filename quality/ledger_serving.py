@@ -15,9 +15,10 @@ from typing import Any
 import duckdb
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.hours import sql_on_days
 from lakehouse.serving_file import PUBLISHED, open_serving, rows_of
 from lakehouse.sql import SqlReader, quoted_text
-from quality.ledger import TOTALS, Fault, hour_place, listed_days
+from quality.ledger import TOTALS, Fault, hour_place
 
 TABLE = "gold.kpis_hourly"
 PUBLISH_TAKES = timedelta(minutes=5)
@@ -38,7 +39,7 @@ class Comparison:
 
 def compare(reader: SqlReader, serving_file: Path, days: Iterable[date], now: datetime) -> Comparison:
     """Compare gold with the serving file on these days, the running hour included. `now` is UTC."""
-    totals = TOTALS.replace("{days}", listed_days(days) or "NULL")
+    totals = TOTALS.replace("{on_days}", sql_on_days("hour_date", days))
     try:
         with open_serving(serving_file) as serving:
             states = rows_of(serving, _STATE)

@@ -1,11 +1,14 @@
-"""How errors are described in the OpenAPI document: once per kind, with an example."""
+"""What routes share: how errors are described in the OpenAPI document, and the versions that a caller has."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Header
 
 from api.problems import KINDS, MEDIA_TYPE, Problem
 
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="`ETag` of an earlier answer.")]
 _EXAMPLES: dict[str, Problem] = {
     "bad-json": Problem("bad-json", "The body is wrong: Expecting value: line 1 column 1 (char 0)."),
     "not-authenticated": Problem("not-authenticated", "The request carries no key."),
@@ -69,3 +72,8 @@ def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
 def guarded(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """The same for a route that needs a key and the registry's database."""
     return problems("not-authenticated", "missing-scope", "dependency-away", *kinds)
+
+
+def tags_in(if_none_match: str) -> set[str]:
+    """The versions in a header `If-None-Match`; whether they are weak makes no difference here."""
+    return {one.strip().removeprefix("W/") for one in if_none_match.split(",")}

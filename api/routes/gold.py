@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 
 from api.authentication import GoldReader
@@ -30,7 +30,7 @@ from api.gold_tables import (
 )
 from api.problems import Problem
 from api.resources import Shared
-from api.routes.answers import guarded
+from api.routes.answers import IfNoneMatch, guarded, tags_in
 from lakehouse.serving_publish import NewestPublish, Publish, PublishedTable
 from lakehouse.sql import Result
 from lakehouse.sql_output import write_csv
@@ -72,7 +72,7 @@ class Reading:
         publish = self.publish.get()
         table = publish.table(listing.table.full_name)
         headers = {**_KEPT, "ETag": _etag(table, form)}
-        if self.known is not None and {headers["ETag"], "*"} & _tags(self.known):
+        if self.known is not None and {headers["ETag"], "*"} & tags_in(self.known):
             return Response(status_code=304, headers=headers)
         body, next_cursor = publish.once(
             (listing.table.full_name, form, self.request.url.query), lambda: _body(publish, listing, asked, form)
@@ -90,9 +90,7 @@ async def reading(
     request: Request,
     _caller: GoldReader,
     shared: Shared,
-    if_none_match: Annotated[
-        str | None, Header(alias="If-None-Match", description="`ETag` of an earlier answer.")
-    ] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Reading:
     """The request, once the caller is known."""
     return Reading(request, shared.publish, if_none_match)
@@ -119,10 +117,6 @@ def _quality(parameters: list[str]) -> float:
         return float(given)
     except ValueError:
         return 0.0
-
-
-def _tags(header: str) -> set[str]:
-    return {one.strip().removeprefix("W/") for one in header.split(",")}
 
 
 def _etag(table: PublishedTable, form: Form) -> str:

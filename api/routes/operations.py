@@ -9,9 +9,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api import problems
 from api.models import Alive, Ready
 from api.problems import KINDS, Problem
-from api.resources import Shared
+from api.resources import Resources, Shared
 from api.routes import answers
-from api.trust_figures import held_back
+from lakehouse.serving_file import as_text
+from lakehouse.serving_publish import NothingPublishedError
 
 router = APIRouter(tags=["operations"])
 RETRY_SECONDS = 5
@@ -34,10 +35,18 @@ def readyz(shared: Shared) -> Ready:
     if missing:
         told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
         raise Problem("dependency-away", told, headers={"Retry-After": str(RETRY_SECONDS)}, missing=missing)
-    held = held_back(shared.settings)
-    gate = "; ".join(f"{table} is held back by {names}" for table, names in held.items()) or "ok"
+    held = _held_back(shared)
+    gate = "; ".join(f"{table} is held back by {as_text(names)}" for table, names in held.items()) or "ok"
     checks = dict.fromkeys(shared.readiness.parts, "ok") | {"gate": gate}
     return Ready(status="degraded" if held else "ready", checks=checks)
+
+
+def _held_back(shared: Resources) -> dict[str, tuple[str, ...]]:
+    """What the newest publish says; nothing before any."""
+    try:
+        return shared.publish.get().held_back()
+    except NothingPublishedError:
+        return {}
 
 
 @router.get(

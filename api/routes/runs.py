@@ -13,7 +13,7 @@ from api.keys import Caller
 from api.models import MOST_SEQ, RUN_ID, LogLine, LogPage, LogQuery, RunFilter, RunList, RunView
 from api.problems import Problem
 from api.resources import Resources, Shared
-from api.routes.answers import guarded
+from api.routes.answers import IfNoneMatch, guarded, tags_in
 from lakehouse.runs.records import Run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -88,13 +88,11 @@ def list_runs(caller: Reader, chosen: Annotated[RunFilter, Query()], shared: Sha
 def show_run(
     run: ReadableRun,
     response: Response,
-    if_none_match: Annotated[
-        str | None, Header(alias="If-None-Match", description="`ETag` of an earlier answer.")
-    ] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
     """State, progress, and once it ended, result or error."""
     etag = f'"{run.version}"'
-    if if_none_match is not None and etag in [one.strip().removeprefix("W/") for one in if_none_match.split(",")]:
+    if if_none_match is not None and etag in tags_in(if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     response.headers["ETag"] = etag
     return RunView.of(run)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import aliased
 from lakehouse.alerts.figures import Figure
 from lakehouse.alerts.rules import RULES, Rule
 from lakehouse.alerts.sinks import Message
+from lakehouse.runs import claims
 from lakehouse.runs.database import Database, RegistryAway
 from lakehouse.runs.models import AlertRow, NoticeRow
 from lakehouse.runs.registry import RunRegistry
@@ -24,7 +25,7 @@ from lakehouse.settings import Settings
 
 TAKEN_SECONDS = 60
 """A message whose process has died is sent again after this. Longer than any sink takes for an attempt."""
-LONGEST_PAUSE_SECONDS = 300
+LONGEST_PAUSE_SECONDS = 300.0
 GIVE_UP = timedelta(hours=24)
 KEPT = timedelta(days=30)
 MOST_DETAIL = 1_000
@@ -54,7 +55,7 @@ class Notice:
 
 def firing(settings: Settings) -> list[Alert]:
     """What fires now, for a look from outside; nothing when the registry has not been made, or does not answer."""
-    if settings.database_url is None and not (settings.data_dir / "registry.sqlite3").exists():
+    if settings.database_url is None and not settings.registry_file.exists():
         return []
     try:
         database = RunRegistry.open(settings).database
@@ -168,8 +169,8 @@ def message(
 
 
 def pause_seconds(attempts: int) -> float:
-    """How long to wait after so many attempts that failed: twice as long each time."""
-    return min(LONGEST_PAUSE_SECONDS, 2.0 ** (attempts - 1))
+    """How long to wait after so many attempts that failed."""
+    return claims.pause_seconds(attempts, LONGEST_PAUSE_SECONDS)
 
 
 def _moves(row: AlertRow, is_over: bool, holds_seconds: float, at: datetime) -> bool:

@@ -69,14 +69,14 @@ class Figures:
     def gather(self) -> dict[str, Figure]:
         """Every figure by its name, as of now."""
         records = lag(self._settings)
-        book = self._of_tables(_BOOK)
+        book, runs = self._of_tables(_BOOK), self._newest_runs()
         return {
             "stream_silent_seconds": self._stream_silent(),
             "lag_records": UNKNOWN if records is None else Figure(records, f"{records:,} records wait"),
             "unread_seconds": _unread(records, book),
-            "failed_jobs": self._known(self._failed_jobs),
+            "failed_jobs": UNKNOWN if runs is None else _failed_jobs(runs),
             "blocked_tables": self._known(self._blocked_tables),
-            "unbalanced_places": self._known(lambda: self._unbalanced(book)),
+            "unbalanced_places": UNKNOWN if runs is None else _unbalanced(runs, book),
             "largest_broken_share": self._known(self._broken),
             "refused_share": _refused(book),
             "publisher_failing": self._publisher(),
@@ -107,28 +107,18 @@ class Figures:
         wrong = silent or str(report.get("message") or "")
         return Figure(float(bool(wrong)), wrong)
 
-    def _failed_jobs(self) -> Figure:
-        failed = [run for run in self._newest_runs() if run.state != State.succeeded and not _is_elsewhere(run)]
-        return Figure(len(failed), ", ".join(f"{run.job} {run.id} {run.state}" for run in failed))
-
-    def _newest_runs(self) -> list[RunRow]:
-        """The newest run of each job that came to an end of its own; ids grow with time."""
+    def _newest_runs(self) -> list[RunRow] | None:
+        """The newest run of each job that came to an end of its own, ids grow with time; None when the registry is
+        away."""
         is_told = RunRow.state.in_((State.succeeded, State.failed, State.lost))
         newest = sa.select(sa.func.max(RunRow.id)).where(is_told).group_by(RunRow.job)
-        with self._database.reading() as session:
+        with contextlib.suppress(ShoplakeError), self._database.reading() as session:
             return list(session.scalars(sa.select(RunRow).where(RunRow.id.in_(newest)).order_by(RunRow.job)))
+        return None
 
     def _blocked_tables(self) -> Figure:
         blocked = {str(row["table_name"]): row["blocked_by"] for row in published(self._settings) if row["blocked_by"]}
         return Figure(len(blocked), "; ".join(f"{table}: {why}" for table, why in blocked.items()))
-
-    def _unbalanced(self, book: dict[str, Any] | None) -> Figure:
-        places = [str((run.error or {})["message"]) for run in self._newest_runs() if _is_unbalanced(run)]
-        if book is None and not places:
-            return UNKNOWN
-        if batches := (book or {}).get("unbalanced"):
-            places.append(f"{batches} rows of ops.batches do not add up.")
-        return Figure(len(places), " ".join(places))
 
     def _broken(self) -> Figure:
         row = self._of_tables(_BROKEN)
@@ -136,6 +126,20 @@ class Figures:
             return UNKNOWN if row is None else Figure(0)
         detail = f"{row['topic']}: {row['records']:,} records, {row['reason_code']}, {row['reason_detail']}"
         return Figure(float(row["share"]), detail)
+
+
+def _failed_jobs(runs: list[RunRow]) -> Figure:
+    failed = [run for run in runs if run.state != State.succeeded and not _is_elsewhere(run)]
+    return Figure(len(failed), ", ".join(f"{run.job} {run.id} {run.state}" for run in failed))
+
+
+def _unbalanced(runs: list[RunRow], book: dict[str, Any] | None) -> Figure:
+    places = [str((run.error or {})["message"]) for run in runs if _is_unbalanced(run)]
+    if book is None and not places:
+        return UNKNOWN
+    if batches := (book or {}).get("unbalanced"):
+        places.append(f"{batches} rows of ops.batches do not add up.")
+    return Figure(len(places), " ".join(places))
 
 
 def _unread(records: int | None, book: dict[str, Any] | None) -> Figure:

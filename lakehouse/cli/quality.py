@@ -87,7 +87,7 @@ def status(format: HowToPrint = Format.table) -> None:
 def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Which tables the publisher holds back, and which it lets through, with the failing expectations."""
     from lakehouse.errors import ShoplakeError
-    from lakehouse.serving_file import published
+    from lakehouse.serving_file import names_in, published
     from lakehouse.settings import load_settings
 
     try:
@@ -95,8 +95,7 @@ def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     except ShoplakeError:
         return {}, {}
     told = [
-        {row["table_name"]: row[key].split("; ") for row in rows if row.get(key)}
-        for key in ("blocked_by", "let_through")
+        {row["table_name"]: names_in(row[key]) for row in rows if row.get(key)} for key in ("blocked_by", "let_through")
     ]
     return told[0], told[1]
 

@@ -8,29 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-import boto3
 import pytest
 from cfnlint.api import lint_file
-from moto import mock_aws
 
 from deploy.aws import release
 from deploy.aws.installation import TEMPLATES, Installation
 from deploy.aws.stacks import NESTED, Stacks
 from lakehouse.errors import ShoplakeError
-from tests.support.aws import complete_moto
 
 REGION = "eu-central-1"
-
-
-@pytest.fixture
-def aws(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    complete_moto()
-    with mock_aws():
-        yield boto3.Session(region_name=REGION)
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yaml")), ids=lambda path: path.name)

@@ -1,28 +1,15 @@
 """What the instance asks AWS for at its start, and what it tells CloudWatch each minute."""
 
 import json
-import os
 
-import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from deploy.aws import metrics
 from deploy.aws.start import environment
 from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError
-
-
-@pytest.fixture
-def aws(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        yield boto3.Session(region_name="eu-central-1")
 
 
 def secret(session, value: str) -> str:

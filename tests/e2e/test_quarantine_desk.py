@@ -28,7 +28,7 @@ from lakehouse.sql import connect as open_sql
 from producer.publish import publish
 from producer.record import Record
 from quality import results
-from quality.gate import blocked
+from quality.gate import blocked_by, failing
 from quality.suites import SUITES
 from silver import events as silver_events
 from tests.support.shop import Shop, environment_of, eventually
@@ -206,7 +206,7 @@ def run_job(desk: Shop, name: str, **parameters: Any) -> dict[str, Any]:
 
 def blocked_tables(desk: Shop) -> dict[str, list[str]]:
     with open_sql(desk.settings) as reader:
-        return blocked(reader)
+        return blocked_by(failing(reader))
 
 
 def held_back(desk: Shop) -> dict[str, str]:

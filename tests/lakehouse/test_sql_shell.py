@@ -47,12 +47,13 @@ def type_in(settings: Settings, names: Names) -> Type:
     """What a session prints when these keys are typed, and then Ctrl-D."""
 
     def answer(keys: str) -> str:
-        console = Console(file=StringIO(), width=120, height=60)
+        said = StringIO()
+        console = Console(file=said, width=120, height=60)
         with create_pipe_input() as keyboard, Answers(settings) as answers:
             keyboard.send_text(keys + "\x04")
             session = prompt_session(InMemoryHistory(), names, keyboard, DummyOutput())
             Shell(answers, console, table_shower(console, ROWS), names, session).run()
-        return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+        return said.getvalue()
 
     return answer
 

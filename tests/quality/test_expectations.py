@@ -232,7 +232,9 @@ def test_every_statement_names_tables_of_the_lake() -> None:
     ledgers = (ledger._RANGES, ledger._BATCHES, ledger._FATES, ledger._LOST, ledger._DAYS, ledger._GOLD)
     for sql in (*ledgers, gate._FAILING):
         statement = sql.replace("{ranges}", "('t', 0, 0, 1)").replace("{since}", "2026-01-01")
-        statement = statement.replace("{days}", "DATE '2026-01-01'").replace("{day}", "2026-01-01")
+        statement = (
+            statement.replace("{on_days}", "true").replace("{on_event_days}", "true").replace("{day}", "2026-01-01")
+        )
         assert set(named_tables(check_reading(statement))) <= known, sql
 
 

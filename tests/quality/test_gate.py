@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from quality.gate import Ruling, blocked, failing, rule
+from quality.gate import Ruling, blocked_by, failing, rule
 from tests.quality.conftest import Reader
 
 ONE, TWO = "gold.a.one", "gold.a.two"
@@ -51,23 +51,23 @@ def tables() -> Iterator[Tables]:
 
 
 def test_nothing_is_blocked_before_anything_is_checked(tables: Tables) -> None:
-    assert blocked(tables) == {}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables)) == {}  # type: ignore[arg-type]
 
 
 def test_the_newest_result_counts(tables: Tables) -> None:
     tables.result(ONE, True, 30)
     tables.result(ONE, False, 20)
     tables.result(TWO, False, 20)
-    assert blocked(tables) == {"gold.a": [ONE, TWO]}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables)) == {"gold.a": [ONE, TWO]}  # type: ignore[arg-type]
     tables.result(ONE, True, 10)
-    assert blocked(tables) == {"gold.a": [TWO]}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables)) == {"gold.a": [TWO]}  # type: ignore[arg-type]
     tables.result(TWO, True, 10)
-    assert blocked(tables) == {}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables)) == {}  # type: ignore[arg-type]
 
 
 def test_a_warning_only_reports(tables: Tables) -> None:
     tables.result(ONE, False, 1, severity="warn")
-    assert blocked(tables) == {}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables)) == {}  # type: ignore[arg-type]
     assert [row["expectation"] for row in failing(tables)] == [ONE]  # type: ignore[arg-type]
 
 
@@ -76,7 +76,7 @@ def test_an_override_holds_until_it_expires(tables: Tables) -> None:
     tables.result(TWO, False, 1)
     tables.override(ONE, 60)
     tables.override(TWO, -1)
-    assert blocked(tables) == {"gold.a": [TWO]}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables)) == {"gold.a": [TWO]}  # type: ignore[arg-type]
     assert len(failing(tables)) == 2  # type: ignore[arg-type]
 
 

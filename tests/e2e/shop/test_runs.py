@@ -105,7 +105,7 @@ def wait_for(registry: RunRegistry, run: Run, holds: Callable[[Run], Any], secon
         return now if holds(now) else None
 
     try:
-        return eventually(found, seconds, f"{run.job} {run.id}", pause=0.05)  # type: ignore[no-any-return]
+        return eventually(found, seconds, f"{run.job} {run.id}", pause=0.05)
     except AssertionError as error:
         error.add_note(f"{look(registry, run)}\n{registry.events(run.id)}\n{registry.logs(run.id)}")
         raise
