@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, retention, top_products, user_days
-from lakehouse import batches, marks, replays
+from lakehouse import batches, marks, replays, schema_changes
 from lakehouse.table import Table
 from quality import results as quality_results
 from quality import unknown_fields
@@ -25,6 +25,7 @@ TABLES: tuple[Table, ...] = (
     batches.TABLE,
     marks.TABLE,
     replays.TABLE,
+    schema_changes.TABLE,
     unknown_fields.TABLE,
     quality_results.TABLE,
     quality_results.OVERRIDES,

@@ -10,11 +10,13 @@ from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructField
 
 from lakehouse.embedded.s3 import s3_client
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
+_MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")
 _PROPERTIES = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 1 day",
@@ -31,13 +33,13 @@ def settled(
     attempts: int = ATTEMPTS,
     pause: Callable[[int], float] = lambda attempt: 1 + attempt,
 ) -> None:
-    """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile: it reads
-    what is there and replaces it, so that doing it again is right. `pause` tells the seconds after each attempt."""
+    """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile or added a column:
+    it reads what is there and replaces it, so that doing it again is right. `pause` tells the seconds after each attempt."""
     for attempt in range(attempts):
         try:
             return work(*args)
         except PySparkException as error:
-            if attempt == attempts - 1 or "DELTA_CONCURRENT" not in str(error):
+            if attempt == attempts - 1 or not any(name in str(error) for name in _MAY_PASS):
                 raise
             time.sleep(pause(attempt))
     return None
@@ -76,11 +78,7 @@ class Lake:
         return bool(found.get("KeyCount"))
 
     def _create(self, table: Table) -> None:
-        columns = ", ".join(
-            f"`{field.name}` {field.dataType.simpleString()}"
-            f" COMMENT '{field.metadata['comment'].replace(chr(39), '’')}'"
-            for field in table.schema.fields
-        )
+        columns = _ddl(table.schema.fields)
         partitions = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
         properties = _PROPERTIES | table.properties
         if table.statistics:
@@ -91,13 +89,17 @@ class Lake:
             f" TBLPROPERTIES ({listed})"
         ).collect()
 
+    def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
+        """Add columns to a table that is there; its old rows have NULL in them."""
+        self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({_ddl(columns)})").collect()
+
     def read(self, table: Table) -> DataFrame:
         """The newest version of a table."""
         return self.spark.read.format("delta").load(self.path(table))
 
     def append(self, table: Table, rows: DataFrame, transaction: Transaction | None = None) -> None:
         """Add `rows`, once per transaction."""
-        self._write(table, rows, "append", transaction)
+        settled(self._write, table, rows, "append", transaction)
 
     def overwrite(self, table: Table, rows: DataFrame) -> None:
         """Replace the whole table."""
@@ -125,3 +127,10 @@ class Lake:
         if transaction is not None:
             writer = writer.option("txnAppId", transaction.application).option("txnVersion", str(transaction.version))
         writer.save(self.path(table))
+
+
+def _ddl(columns: Iterable[StructField]) -> str:
+    return ", ".join(
+        f"`{field.name}` {field.dataType.simpleString()} COMMENT '{field.metadata['comment'].replace(chr(39), '’')}'"
+        for field in columns
+    )

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from lakehouse import broker, recovery, stream_control
+from lakehouse import broker, recovery, schema_changes, stream_control
 from lakehouse.catalog import TABLES
 from lakehouse.checkpoint import open_generation
 from lakehouse.errors import ShoplakeError
@@ -83,6 +83,8 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     """One life of the query."""
     lake = Lake(connect(settings), settings)
     lake.create_tables(TABLES)
+    for change in schema_changes.apply(lake, TABLES):
+        say(f"Changed a table: {change}.")
     start, checkpoint = open_generation(lake, settings.checkpoints / "stream")
     report.offsets = recovery.offsets_booked(lake)
     broker.refuse_gaps(settings, TOPICS, report.offsets)

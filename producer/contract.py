@@ -1,7 +1,8 @@
 """The event contract, declared once.
 
-The Spark schema, the JSON Schema, the validity checks of silver, the data dictionary and the simulator
-all derive from the declarations below; adding an optional field is adding one line here.
+The columns of silver, the JSON Schema, the validity checks, the typed views and the data dictionary all derive from
+the declarations below. Adding an optional field is adding one line here, with `since` one more than the newest version
+(docs/decisions/schema-change.md): nothing else, and nobody touches a table.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-CONTRACT_VERSION = 1
-SUPPORTED_VERSIONS = (1,)
 MAX_IDENTIFIER_LENGTH = 128
 MAX_TEXT_LENGTH = 2048
 MAX_QUANTITY = 10_000
@@ -29,6 +28,10 @@ class Field:
     description: str
     column: str = ""
     choices: tuple[str, ...] = ()
+    since: int = 1
+    """Version of the contract that brought the field. Only optional fields may come later than the first."""
+    on: tuple[str, ...] = ()
+    """Event types whose view shows the field, for one that came later (those of the first version list theirs)."""
 
     @property
     def path(self) -> str:
@@ -43,7 +46,7 @@ class Field:
 
 @dataclass(frozen=True)
 class EventType:
-    """One event type: its topic, and the fields of `data` it knows. `required` names a subset of them."""
+    """One event type: its topic, and the fields of `data` it knew from the beginning; `required` is a subset."""
 
     name: str
     topic: str
@@ -141,9 +144,22 @@ PRODUCT_LINE = (
     Field("data", "price", "amount", "Unit price."),
 )
 
+FIELDS = (*ENVELOPE, *CONTEXT, *DATA)
+"""Every field, in the order of checking."""
+CONTRACT_VERSION = max(field.since for field in FIELDS)
+"""The newest version: that of the field that came last."""
+SUPPORTED_VERSIONS = tuple(range(1, CONTRACT_VERSION + 1))
+"""Events may state any of these as their `schema_version`, side by side."""
 TOPIC_OF_TYPE = {event_type.name: event_type.topic for event_type in EVENT_TYPES}
 DATA_FIELDS = {field.name: field for field in DATA}
 """Fields of `data` by name. A known field may stand on any type and keeps its meaning and its checks there."""
+
+
+def fields_of(event_type: EventType) -> tuple[Field, ...]:
+    """The fields of `data` that belong to a type, those that came later at the end."""
+    later = (field for field in DATA if event_type.name in field.on)
+    return (*(DATA_FIELDS[name] for name in event_type.fields), *later)
+
 
 REASONS = {
     "tombstone": "The record has no value (a Kafka tombstone). Send a JSON object.",

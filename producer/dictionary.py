@@ -89,23 +89,28 @@ def _topics() -> str:
 def _event_types() -> str:
     rows = []
     for event_type in contract.EVENT_TYPES:
-        names = (f"**{name}**" if name in event_type.required else name for name in event_type.fields)
+        known = [field.name for field in contract.fields_of(event_type)]
+        names = (f"**{name}**" if name in event_type.required else name for name in known)
         rows.append((f"`{event_type.name}`", event_type.description, ", ".join(names)))
     table = _markdown_table(("type", "what happened", "fields of `data` (bold: required)"), rows)
     return f"## Event types\n\n{table}"
 
 
 def _fields() -> str:
-    rows = [_field_row(field) for field in (*contract.ENVELOPE, *contract.CONTEXT, *contract.DATA)]
-    table = _markdown_table(("field", "holds", "meaning", "column of silver.events"), rows)
-    note = "Bold fields are required in every event. Unknown extra fields are kept in `extra`.\n"
+    rows = [_field_row(field) for field in contract.FIELDS]
+    table = _markdown_table(("field", "since", "holds", "meaning", "column of silver.events"), rows)
+    note = (
+        f"Bold fields are required in every event. The newest version is {contract.CONTRACT_VERSION}; `since` names the"
+        " version that brought a field. Unknown extra fields are kept in `extra`, and so is a field that is newer than"
+        " the version an event states and does not fit.\n"
+    )
     return f"## Fields\n\n{note}\n{table}"
 
 
-def _field_row(field: Field) -> tuple[str, str, str, str]:
+def _field_row(field: Field) -> tuple[str, str, str, str, str]:
     path = f"**{field.path}**" if field.name in contract.REQUIRED_ENVELOPE else field.path
     holds = " or ".join(field.choices) if field.kind == "choice" else _KINDS[field.kind]
-    return path, holds, field.description, f"`{field.silver_column}`"
+    return path, str(field.since), holds, field.description, f"`{field.silver_column}`"
 
 
 def _reasons() -> str:

@@ -24,8 +24,9 @@ _PLACES: dict[str, Sequence[Field]] = {
     "context": contract.CONTEXT,
     "data": contract.DATA,
 }
-_FIELDS = tuple(field for fields in _PLACES.values() for field in fields)
+_LATER = tuple(field for field in contract.FIELDS if field.since > 1)
 _READ_AS = {"amount": "double", "quantity": "bigint", "count": "bigint", "version": "bigint"}
+_INTEGERS = ("quantity", "count", "version")
 _LARGEST_DOUBLE = 1.7976931348623157e308
 _LARGEST_COUNT = 2**53
 _MAP = "map<string,variant>"
@@ -44,12 +45,12 @@ def judge(records: DataFrame, limits: Limits | None = None) -> DataFrame:
 
     Grain: one bronze record. Columns of a refused record may be null; `event_time` is UTC.
     """
-    typed = _typed(_opened(_parsed(records)))
+    typed = _typed(_of_its_version(_opened(_parsed(records))))
     reason = F.coalesce(*_reasons(limits or Limits()))
     judged = typed.select("*", reason.alias("_reason"))
     return judged.select(
         *records.columns,
-        *(_column(field) for field in _FIELDS),
+        *(_column(field) for field in contract.FIELDS),
         F.to_date("event_time").alias("event_date"),
         _extra().alias("extra"),
         F.col("_reason.code").alias("reason_code"),
@@ -62,7 +63,7 @@ def violations(records: DataFrame, limits: Limits | None = None) -> DataFrame:
 
     For a person who asks about a few records. `judge` stops at the first: it stands in the way of every event.
     """
-    typed = _typed(_opened(_parsed(records)))
+    typed = _typed(_of_its_version(_opened(_parsed(records))))
     found = F.array_compact(F.array(*_reasons(limits or Limits())))
     # What is no object lacks every field; to list them all would say nothing.
     listed = F.when(F.col("_envelope_map").isNull(), F.slice(found, 1, 1)).otherwise(found)
@@ -101,11 +102,41 @@ def _struct(place: str) -> str:
     return f"struct<{','.join(columns)}>"
 
 
+def _of_its_version(opened: DataFrame) -> DataFrame:
+    """Add, per field that came after the first version, whether it is read from this event.
+
+    It is when the event states the field's version or a newer one. In an older event it is when it fits; else it is
+    left in `extra`, where it was before: what was accepted once is never refused because the contract has grown.
+    """
+    stated = F.coalesce("_envelope.schema_version", F.lit(1))
+    read = [((stated >= field.since) | _fits(field)).alias(_reads(field)) for field in _LATER]
+    return opened.select("*", *read) if read else opened
+
+
+def _reads(field: Field) -> str:
+    return f"_reads_{field.silver_column}"
+
+
+def _fits(field: Field) -> Column:
+    found = F.col(f"_{field.place}_map").getItem(field.name)
+    is_outside = _is_outside(field, F.col(f"_{field.place}.{field.name}"))
+    is_right = F.is_variant_null(found) | (_is_of_kind(field, _type_name(found)) & ~is_outside)
+    return F.coalesce(is_right, F.lit(True))
+
+
+def _where_left(place: str, name: Column, value: bool, otherwise: Column) -> Column:
+    """`value` where the field `name` of a place is left in `extra`: newer than the event, and it does not fit."""
+    for field in _LATER:
+        if field.place == place:
+            otherwise = F.when((name == field.name) & ~F.col(_reads(field)), value).otherwise(otherwise)
+    return otherwise
+
+
 def _typed(opened: DataFrame) -> DataFrame:
     """Flatten the structs into silver columns and add what the checks need: wrong types and product lines."""
     plain = (
-        F.col(f"_{field.place}.{field.name}").alias(field.silver_column)
-        for field in _FIELDS
+        _read(field).alias(field.silver_column)
+        for field in contract.FIELDS
         if field.kind not in ("products", "timestamp")
     )
     moment = F.upper("_envelope.timestamp").try_cast("timestamp")
@@ -118,6 +149,11 @@ def _typed(opened: DataFrame) -> DataFrame:
         F.when(is_purchase, lines).alias("_lines"),
         *(_wrongly_typed(place).alias(f"_wrong_in_{place}") for place in _PLACES),
     )
+
+
+def _read(field: Field) -> Column:
+    value = F.col(f"_{field.place}.{field.name}")
+    return F.when(F.col(_reads(field)), value) if field in _LATER else value
 
 
 def _column(field: Field) -> Column:
@@ -138,10 +174,17 @@ def _is_number(type_name: Column) -> Column:
     return type_name.startswith("DECIMAL") | type_name.isin("BIGINT", "DOUBLE")
 
 
+def _is_of_kind(field: Field, type_name: Column) -> Column:
+    """Whether a value of this JSON type may stand in a field."""
+    if field.kind == "amount":
+        return _is_number(type_name)
+    return type_name == ("BIGINT" if field.kind in _INTEGERS else "STRING")
+
+
 def _wrongly_typed(place: str) -> Column:
-    """Names of the fields of `place` whose JSON type is not the contract's, as a map name → value."""
+    """The fields of `place` whose JSON type is not the contract's, as a map name → value."""
     amounts = [field.name for field in _PLACES[place] if field.kind == "amount"]
-    integers = [field.name for field in _PLACES[place] if field.kind in ("quantity", "count", "version")]
+    integers = [field.name for field in _PLACES[place] if field.kind in _INTEGERS]
     texts = [f.name for f in _PLACES[place] if f.kind in ("identifier", "text", "timestamp", "choice")]
 
     def is_wrong(name: Column, value: Column) -> Column:
@@ -151,7 +194,8 @@ def _wrongly_typed(place: str) -> Column:
             is_right = is_right.when(name.isin(integers), found == "BIGINT")
         if amounts:
             is_right = is_right.when(name.isin(amounts), _is_number(found))
-        return ~is_right.otherwise(True) & ~F.is_variant_null(value)
+        is_other = ~is_right.otherwise(True) & ~F.is_variant_null(value)
+        return _where_left(place, name, False, is_other)
 
     return F.map_filter(F.col(f"_{place}_map"), is_wrong)
 
@@ -175,7 +219,8 @@ def _unknown(place: str, *also_known: str, or_products: bool = False) -> Column:
     has_more = F.coalesce(F.exists("_lines", _has_unknown), F.lit(False))
 
     def is_unknown(name: Column, _: Column) -> Column:
-        return ~name.isin(known) | ((name == "products") & has_more) if or_products else ~name.isin(known)
+        is_kept = ~name.isin(known) | ((name == "products") & has_more) if or_products else ~name.isin(known)
+        return _where_left(place, name, True, is_kept)
 
     return F.map_filter(F.col(f"_{place}_map"), is_unknown)
 
@@ -202,7 +247,7 @@ def _reasons(limits: Limits) -> list[Column]:
         *(_not_an_object(place) for place in ("context", "data")),
         *(_wrong_type(place) for place in _PLACES),
         *(_missing(name, F.col(f"_envelope.{name}").isNull()) for name in contract.REQUIRED_ENVELOPE),
-        *(reason for field in _FIELDS for reason in _field_reasons(field)),
+        *(reason for field in contract.FIELDS for reason in _field_reasons(field)),
         *_type_reasons(),
         *_time_reasons(limits),
         _refuse("wrong_key", F.col("key") != F.encode("user_id", "UTF-8"), "the key is not the user_id"),
@@ -251,25 +296,37 @@ def _missing(path: str, condition: Column) -> Column:
 def _field_reasons(field: Field) -> list[Column]:
     """Limits of one field; its type is right or it is null when these are reached."""
     path, value = field.path, F.col(field.silver_column) if field.kind not in ("timestamp", "products") else F.lit(None)
+    if field.kind == "products":
+        return _product_reasons(path)
+    if field.kind == "timestamp":
+        return []
+    is_outside = _is_outside(field, value)
     match field.kind:
-        case "products":
-            return _product_reasons(path)
-        case "timestamp":
-            return []
         case "choice":
-            is_other = ~value.isin(*field.choices)
-            return [_refuse("out_of_range", is_other, f"{path} must be one of {', '.join(field.choices)}")]
+            return [_refuse("out_of_range", is_outside, f"{path} must be one of {', '.join(field.choices)}")]
         case "version":
-            is_unknown = ~value.isin(*contract.SUPPORTED_VERSIONS)
-            return [_refuse("unknown_version", is_unknown, _said(f"{path} is ", value))]
+            return [_refuse("unknown_version", is_outside, _said(f"{path} is ", value))]
         case "amount" | "quantity" | "count":
-            return [_refuse("out_of_range", ~value.between(*_range(field)), _said(f"{path} is ", value))]
-    longest = contract.MAX_IDENTIFIER_LENGTH if field.kind == "identifier" else contract.MAX_TEXT_LENGTH
-    is_bad_length = F.length(value) > longest
-    if field.kind == "identifier":
-        is_bad_length = is_bad_length | (value == "")
-    detail = _said(f"{path} has ", F.length(value), f" characters; {longest} at most")
-    return [_refuse("bad_length", is_bad_length, detail)]
+            return [_refuse("out_of_range", is_outside, _said(f"{path} is ", value))]
+    detail = _said(f"{path} has ", F.length(value), f" characters; {_longest(field)} at most")
+    return [_refuse("bad_length", is_outside, detail)]
+
+
+def _is_outside(field: Field, value: Column) -> Column:
+    """Whether a value of the right type is beyond the field's limits; null for null."""
+    match field.kind:
+        case "choice":
+            return ~value.isin(*field.choices)
+        case "version":
+            return ~value.isin(*contract.SUPPORTED_VERSIONS)
+        case "amount" | "quantity" | "count":
+            return ~value.between(*_range(field))
+    is_bad_length = F.length(value) > _longest(field)
+    return is_bad_length | (value == "") if field.kind == "identifier" else is_bad_length
+
+
+def _longest(field: Field) -> int:
+    return contract.MAX_IDENTIFIER_LENGTH if field.kind == "identifier" else contract.MAX_TEXT_LENGTH
 
 
 def _range(field: Field) -> tuple[float, float]:

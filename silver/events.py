@@ -1,9 +1,12 @@
-"""silver.events: every accepted event, once."""
+"""silver.events: every accepted event, once. The columns of the event's fields follow from the contract."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyspark.sql.types import (
     ArrayType,
+    DataType,
     DateType,
     DoubleType,
     IntegerType,
@@ -15,16 +18,28 @@ from pyspark.sql.types import (
 )
 
 from lakehouse.table import Table, column
+from producer import contract
+from producer.contract import Field
 
+_TYPES: dict[str, DataType] = {
+    "timestamp": TimestampType(),
+    "amount": DoubleType(),
+    "quantity": IntegerType(),
+    "count": LongType(),
+    "version": IntegerType(),
+}
 PRODUCT_LINES = ArrayType(
-    StructType(
-        [
-            StructField("product_id", StringType()),
-            StructField("quantity", IntegerType()),
-            StructField("price", DoubleType()),
-        ]
-    )
+    StructType([StructField(field.name, _TYPES.get(field.kind, StringType())) for field in contract.PRODUCT_LINE])
 )
+
+
+def columns_of(fields: Iterable[Field]) -> list[StructField]:
+    """The columns that fields of the contract become, in their order."""
+    types = _TYPES | {"products": PRODUCT_LINES}
+    return [
+        column(field.silver_column, types.get(field.kind, StringType()), field.description.removesuffix("."))
+        for field in fields
+    ]
 
 
 TABLE = Table(
@@ -33,35 +48,8 @@ TABLE = Table(
     grain="one accepted event, once per event_id",
     schema=StructType(
         [
-            column("event_id", StringType(), "Identifies the event"),
-            column("event_type", StringType(), "One of the contract's event types"),
-            column("event_time", TimestampType(), "When it happened, UTC"),
-            column("user_id", StringType(), "Who did it"),
-            column("session_id", StringType(), "The visit"),
-            column("device_id", StringType(), "The device"),
-            column("ip", StringType(), "Network address"),
-            column("country", StringType(), "ISO 3166-1 alpha-2"),
-            column("user_agent", StringType(), "Browser identification"),
-            column("page_url", StringType(), "Address of the page"),
-            column("device", StringType(), "Kind of device"),
-            column("browser", StringType(), "Browser name"),
-            column("element", StringType(), "What was clicked"),
-            column("product_id", StringType(), "The product"),
-            column("product_name", StringType(), "Its name"),
-            column("category", StringType(), "Its category"),
-            column("price", DoubleType(), "Its unit price"),
-            column("quantity", IntegerType(), "How many"),
-            column("order_id", StringType(), "The order"),
-            column("amount", DoubleType(), "Total of the order, in its currency"),
-            column("currency", StringType(), "ISO 4217"),
-            column("payment_method", StringType(), "How it was paid"),
-            column("payment_status", StringType(), "approved, declined, or null"),
-            column("card_fingerprint", StringType(), "Anonymous fingerprint of the card"),
-            column("products", PRODUCT_LINES, "Lines of the order"),
-            column("query", StringType(), "What was searched for"),
-            column("results_count", LongType(), "How many results were shown"),
+            *columns_of(contract.FIELDS),
             column("extra", StringType(), "Unknown fields as one JSON object, null when there are none"),
-            column("schema_version", IntegerType(), "Version of the contract"),
             column("topic", StringType(), "Kafka topic"),
             column("partition", IntegerType(), "Kafka partition"),
             column("offset", LongType(), "Kafka offset"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from producer.contract import CONTEXT, DATA_FIELDS, ENVELOPE, EVENT_TYPES, EventType
+from producer.contract import CONTEXT, ENVELOPE, EVENT_TYPES, EventType, fields_of
 
 SOURCE = "silver.events"
 PARTITION_COLUMN = "event_date"
@@ -39,7 +39,7 @@ def plural(event_type: str) -> str:
 
 def typed_view(event_type: EventType) -> TypedView:
     """The view of one event type: envelope, context, the type's own fields, and the day to filter by."""
-    fields = (*ENVELOPE, *CONTEXT, *(DATA_FIELDS[name] for name in event_type.fields))
+    fields = (*ENVELOPE, *CONTEXT, *fields_of(event_type))
     columns = (*(field.silver_column for field in fields), PARTITION_COLUMN)
     name = plural(event_type.name)
     return TypedView(name, event_type.name, columns, f"one accepted {event_type.name}")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import structlog
 from pyspark.sql import SparkSession
 
+from lakehouse import schema_changes
 from lakehouse.catalog import TABLES
 from lakehouse.jobs import Job
 from lakehouse.lake import Lake
@@ -102,6 +103,7 @@ class Attempt:
         self._spark = spark_work.open_session(self._settings, self._run.session_id or "", self._run.id, self._news)
         lake = Lake(self._spark, self._settings)
         lake.create_tables(TABLES)
+        schema_changes.apply(lake, self._job.writes)
         result = self._job.run(lake, parameters, self._say)
         tables = spark_work.written(lake, self._job.writes, self._run.id, self._run.started_at or self._run.created_at)
         return {

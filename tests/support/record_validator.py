@@ -8,16 +8,13 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
+from producer import contract
 from producer.contract import (
-    CONTEXT,
-    DATA,
-    ENVELOPE,
     EVENT_TYPES,
     MAX_IDENTIFIER_LENGTH,
     MAX_QUANTITY,
     MAX_TEXT_LENGTH,
     REQUIRED_ENVELOPE,
-    SUPPORTED_VERSIONS,
     TOPIC_OF_TYPE,
     Field,
 )
@@ -86,8 +83,10 @@ def _problems_of(event: dict[str, Any], topic: str, kafka_time: datetime) -> set
         if inner is not None and not isinstance(inner, dict):
             found.add("wrong_type")
         places[place] = inner if isinstance(inner, dict) else {}
-    for fields in (ENVELOPE, CONTEXT, DATA):
-        for field in fields:
+    version = event.get("schema_version")
+    stated = version if isinstance(version, int) else 1
+    for field in contract.FIELDS:
+        if field.since <= stated:
             found |= _problems_in(field, places[field.place].get(field.name))
     needed = [event.get(name) for name in REQUIRED_ENVELOPE]
     event_type = event.get("event_type")
@@ -129,7 +128,7 @@ def _integer_problems(field: Field, value: Any) -> set[str]:
     if isinstance(value, bool) or not isinstance(value, int):
         return {"wrong_type"}
     if field.kind == "version":
-        return set() if value in SUPPORTED_VERSIONS else {"unknown_version", "wrong_type"}
+        return set() if value in contract.SUPPORTED_VERSIONS else {"unknown_version", "wrong_type"}
     lowest, highest = (1, MAX_QUANTITY) if field.kind == "quantity" else (0, 2**53)
     if lowest <= value <= highest:
         return set()

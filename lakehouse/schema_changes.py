@@ -1,0 +1,97 @@
+"""ops.migrations, and what writes it: a declared column that a table in the lake does not have is added to it.
+
+Columns are added and nothing else: old rows have NULL, who does not know the column reads and writes on, and doing it
+again finds nothing to do. How the contract grows: docs/decisions/schema-change.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import structlog
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType, StringType, StructField, StructType, TimestampType
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.lake import Lake, Transaction
+from lakehouse.table import Table, column
+from producer.contract import CONTRACT_VERSION
+
+TABLE = Table(
+    layer="ops",
+    name="migrations",
+    grain="one change that was made to a table in the lake",
+    schema=StructType(
+        [
+            column("table_name", StringType(), "The table, as gold.kpis_hourly"),
+            column("change", StringType(), "What was done, as: add column coupon string"),
+            column("contract_version", IntegerType(), "Newest version of the contract that the code knew"),
+            column("applied_at", TimestampType(), "When, UTC"),
+        ]
+    ),
+    keys=("table_name", "change"),
+)
+ATTEMPTS = 5
+log = structlog.get_logger()
+
+
+def apply(lake: Lake, tables: Iterable[Table]) -> list[str]:
+    """Add the columns that the declarations have and the lake has not; the changes made, as `table: change`.
+
+    The tables, and TABLE, must exist. Several processes may do this at once, beside writers and readers. Raises
+    ShoplakeError when a column of the lake has another type than its declaration: that no migration can mend.
+    """
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return [change for changes in pool.map(lambda table: _apply(lake, table), tables) for change in changes]
+
+
+def missing_columns(table: Table, actual: StructType) -> list[StructField]:
+    """Declared columns that `actual` lacks. Raises ShoplakeError when one is there with another type."""
+    found = {field.name: field.dataType.simpleString() for field in actual.fields}
+    for field in table.schema.fields:
+        declared = field.dataType.simpleString()
+        if (known := found.get(field.name, declared)) != declared:
+            raise ShoplakeError(
+                f"{table.full_name}.{field.name} is {known} in the lake and {declared} in its declaration. The type of"
+                " a column never changes: declare a column of another name."
+            )
+    return [field for field in table.schema.fields if field.name not in found]
+
+
+def _apply(lake: Lake, table: Table) -> list[str]:
+    missing = missing_columns(table, lake.read(table).schema)
+    for field in missing:
+        _log(lake, table, _change(field))
+    for attempt in range(ATTEMPTS if missing else 0):
+        try:
+            lake.add_columns(table, missing)
+            break
+        except PySparkException:
+            # Somebody else may have been first.
+            missing = missing_columns(table, lake.read(table).schema)
+            if not missing:
+                break
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(1 + attempt)
+    return [f"{table.full_name}: {_change(field)}" for field in missing]
+
+
+def _change(field: StructField) -> str:
+    return f"add column {field.name} {field.dataType.simpleString()}"
+
+
+def _log(lake: Lake, table: Table, change: str) -> None:
+    """Written before the change is made, once for ever: whoever dies in between, the next one makes the change."""
+    log.info("migration", table=table.full_name, change=change)
+    row = lake.spark.range(1).select(
+        F.lit(table.full_name).alias("table_name"),
+        F.lit(change).alias("change"),
+        F.lit(CONTRACT_VERSION).alias("contract_version"),
+        F.lit(datetime.now(UTC)).alias("applied_at"),
+    )
+    lake.append(TABLE, row, Transaction(f"migration:{table.full_name}:{change}", 1))
