@@ -12,16 +12,15 @@ from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, top_products
 from lakehouse import batches
 from lakehouse import hours as clock
+from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.lake import Lake
 from silver import events as silver_events
 from silver import quarantine
 
 COMPACT_EVERY = 60
 VACUUM_SECONDS = 600.0
-KEEP_HOURS = 1.0
-"""For tables that are overwritten all the time. Longer than any reader holds a version: queries take seconds."""
 KEEP_HOURS_OF_RECORDS = 24.0
-"""For tables that a backfill writes for long: files of a write under way count as unneeded until it commits."""
+"""For tables that are appended to: little is replaced there. Those that are overwritten keep as little as is safe."""
 
 _OVERWRITTEN = (top_products.LAST_HOUR, top_products.HOURLY, kpis.TABLE, fraud_coverage.TABLE, fraud.TABLE)
 _APPENDED = (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE, batches.TABLE)

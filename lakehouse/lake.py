@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField
 
 from lakehouse.embedded.s3 import s3_client
+from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
@@ -20,7 +21,7 @@ _MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")
 _PROPERTIES = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 1 day",
-    "delta.deletedFileRetentionDuration": "interval 1 hour",
+    "delta.deletedFileRetentionDuration": f"interval {round(KEEP_HOURS * 60)} minutes",
 }
 
 
@@ -34,7 +35,8 @@ def settled(
     pause: Callable[[int], float] = lambda attempt: 1 + attempt,
 ) -> None:
     """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile or added a column:
-    it reads what is there and replaces it, so that doing it again is right. `pause` tells the seconds after each attempt."""
+    it reads what is there and replaces it, so that doing it again is right.
+    `pause` tells the seconds after each attempt."""
     for attempt in range(attempts):
         try:
             return work(*args)
@@ -51,6 +53,13 @@ class Transaction:
 
     application: str
     version: int
+
+
+class Compacted(NamedTuple):
+    """How many files became how many."""
+
+    files: int
+    into: int
 
 
 class Lake:
@@ -113,13 +122,16 @@ class Lake:
         """Replace the rows where the SQL `condition` over the table's columns holds by `rows`."""
         self._write(table, rows, "overwrite", None, replaceWhere=condition)
 
-    def compact(self, table: Table, condition: str | None = None) -> None:
+    def compact(self, table: Table, condition: str | None = None) -> Compacted:
         """Merge small files, in the partitions where `condition` holds."""
         where = f" WHERE {condition}" if condition else ""
-        self.spark.sql(f"OPTIMIZE delta.`{self.path(table)}`{where}").collect()
+        metrics = self.spark.sql(f"OPTIMIZE delta.`{self.path(table)}`{where}").collect()[0]["metrics"]
+        return Compacted(int(metrics["numFilesRemoved"]), int(metrics["numFilesAdded"]))
 
     def vacuum(self, table: Table, hours: float) -> None:
-        """Delete files that no version younger than `hours` needs."""
+        """Delete files that no version younger than `hours` needs. Raises ValueError for less than KEEP_HOURS."""
+        if not hours >= KEEP_HOURS:
+            raise ValueError(f"files of the last {KEEP_HOURS} hours may still be needed, not only of {hours}")
         self.spark.sql(f"VACUUM delta.`{self.path(table)}` RETAIN {hours} HOURS").collect()
 
     def _write(self, table: Table, rows: DataFrame, mode: str, transaction: Transaction | None, **options: str) -> None:

@@ -65,9 +65,16 @@ def print_outcome(run: Mapping[str, Any]) -> None:
     """How a run ended: its result on standard output, or on standard error why not."""
     if run["state"] == "succeeded":
         console, result = Console(soft_wrap=True), run["result"] or {}
-        told = {name: value for name, value in result.items() if value is not None and not isinstance(value, Mapping)}
+        listed = {name: value for name, value in result.items() if is_rows(value)}
+        told = {
+            name: value
+            for name, value in result.items()
+            if value is not None and not isinstance(value, Mapping) and name not in listed
+        }
         facts = " · ".join(f"{name} [bold]{escape(str(value))}[/]" for name, value in told.items())
         console.print(f"[green]✓[/] {run['job']}: {facts}", highlight=False)
+        for rows in listed.values():
+            console.print(_grid(rows))
         for table, what in (result.get("tables") or {}).items():
             console.print(f"  {table}: {escape(_short(what))}", highlight=False)
         return
@@ -98,6 +105,21 @@ def print_run(run: Mapping[str, Any]) -> None:
         if value is not None and name != "links":
             grid.add_row(f"[dim]{name}[/]", escape(_short(value)))
     Console().print(grid)
+
+
+def is_rows(value: object) -> bool:
+    """Whether a value of a result is a table: a list of records."""
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _grid(rows: list[Mapping[str, Any]]) -> Table:
+    """Records as a table: numbers to the right, a column's name over several lines where it is long."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, value in rows[0].items():
+        grid.add_column(name.replace("_", "\n", 1), justify="right" if isinstance(value, int) else "left")
+    for row in rows:
+        grid.add_row(*(f"{value:,}" if isinstance(value, int) else escape(str(value)) for value in row.values()))
+    return grid
 
 
 def _took(run: Mapping[str, Any]) -> str:

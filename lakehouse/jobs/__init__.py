@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from lakehouse.errors import UsageError
+from lakehouse.file_ages import LONGEST_RUN_SECONDS
 from lakehouse.jobs import (
     backfill,
     cohort_retention,
@@ -33,7 +34,8 @@ class Job:
     """A registered job. `steps` is how many steps a run says; `writes` must not be written by two runs at once.
 
     `when_busy` says what a new run does while another is under way: wait, be refused, or take its place.
-    `timeout_seconds` counts per attempt. `schedule` is cron text in UTC.
+    `timeout_seconds` counts per attempt, LONGEST_RUN_SECONDS at most: so long a vacuum leaves what a run may be
+    writing. `schedule` is cron text in UTC.
     """
 
     name: str
@@ -43,10 +45,15 @@ class Job:
     steps: int
     run: Callable[[Lake, Any, Say], dict[str, Any]]
     when_busy: Literal["queue", "reject", "replace"] = "queue"
-    timeout_seconds: int = 3600
+    timeout_seconds: int = LONGEST_RUN_SECONDS
     max_attempts: int = 4
     schedule: str | None = None
     needs_spark: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a run that may outlive the files it writes."""
+        if not 0 < self.timeout_seconds <= LONGEST_RUN_SECONDS:
+            raise ValueError(f"{self.name}: the time-out must be between 1 and {LONGEST_RUN_SECONDS} seconds")
 
     @property
     def locks(self) -> tuple[str, ...]:

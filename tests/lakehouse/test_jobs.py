@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 
+from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
-from lakehouse.jobs import JOBS, find
+from lakehouse.file_ages import KEEP_HOURS, READER_SECONDS
+from lakehouse.housekeeping import KEEP_HOURS_OF_RECORDS
+from lakehouse.jobs import JOBS, find, maintenance
+from lakehouse.lake import Compacted, Lake
+from lakehouse.settings import load_settings
 
 RANGED = ["top_products", "fraud_scan", "backfill"]
 
@@ -90,7 +96,32 @@ def test_retention_refuses_what_is_no_time_zone(zone: str) -> None:
         find("cohort_retention").parse({"timezone": zone})
 
 
-@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "100000", "long"])
+@pytest.mark.parametrize("hours", ["0", "-1", "1", "nan", "inf", "100000", "long"])
 def test_maintenance_never_deletes_what_a_reader_may_need(hours: str) -> None:
     with pytest.raises(UsageError, match="keep_hours"):
         find("maintenance").parse({"keep_hours": hours})
+
+
+def test_files_are_kept_longer_than_any_run_may_write_and_any_reader_reads() -> None:
+    longest = max(job.timeout_seconds for job in JOBS.values())
+    assert longest + READER_SECONDS <= KEEP_HOURS * 3600
+    assert KEEP_HOURS_OF_RECORDS >= KEEP_HOURS
+    assert find("maintenance").parse({}).model_dump()["keep_hours"] >= KEEP_HOURS
+    with pytest.raises(ValueError, match="time-out"):
+        replace(JOBS["backfill"], timeout_seconds=longest + 1)
+
+
+@pytest.mark.parametrize("hours", [0, KEEP_HOURS - 0.01, float("nan")])
+def test_no_vacuum_goes_below_what_is_safe(hours: float) -> None:
+    with pytest.raises(ValueError, match="may still be needed"):
+        Lake(None, load_settings()).vacuum(TABLES[0], hours)  # type: ignore[arg-type]
+
+
+def test_maintenance_tells_what_is_gone_also_when_others_write() -> None:
+    before, after = {"a": 10, "b": 20, "_delta_log/0": 1}, {"b": 20, "_delta_log/0": 1, "new": 500}
+    row = maintenance.saved(TABLES[0], before, after, Compacted(2, 1))
+    assert row == {
+        "table": TABLES[0].full_name,
+        "files_before": 3, "files_after": 3, "bytes_before": 31, "bytes_after": 521,
+        "compacted_files": 2, "compacted_into": 1, "deleted_files": 1, "deleted_bytes": 10,
+    }  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from producer.record import Record
 
@@ -61,13 +62,17 @@ class Oracle:
         database.execute(
             'create table records (topic varchar, "partition" int, "offset" bigint, value varchar, reason varchar)'
         )
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         for ledger in self._ledgers:
             for line in ledger.read_text().splitlines():
                 entry = json.loads(line)
                 value, reason = self._known[entry["sha256"]]
-                rows.append([entry["topic"], entry["partition"], entry["offset"], value, reason])
-        database.executemany("insert into records values (?, ?, ?, ?, ?)", rows) if rows else None
+                rows.append((entry["topic"], entry["partition"], entry["offset"], value, reason))
+        if rows:
+            names = ["topic", "partition", "offset", "value", "reason"]
+            sent = pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=names)
+            database.register("sent", sent)
+            database.execute("insert into records from sent")
         database.execute(EVENTS)
         database.execute("create view accepted as select * from events where place = 1")
         return database
