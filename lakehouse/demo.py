@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lakehouse import broker, demo_view
+from lakehouse import broker, demo_trust, demo_view
 from lakehouse.api_client import ApiClient
 from lakehouse.cli.platform import StartReporter
 from lakehouse.cli.run_view import run_to_end
@@ -54,14 +54,25 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
         _load_history(settings, plan, folder, console)
         _compute_cohorts(settings, console)
-        _wait_for_flags(settings, console)
+        with demo_trust.quality_beside(settings) as judging:
+            _wait_for_flags(settings, console)
         if console.is_terminal:
-            _stay_up(settings, plan, folder, console)
-            return True
+            trust = _look_at_trust(settings, judging.result(), console)
+            _stay_up(settings, plan, folder, console, trust)
+            return trust.is_right
         freshness = _live_for_a_while(settings, plan, folder, console)
+        trust = _look_at_trust(settings, judging.result(), console)
         with connect(settings) as reader:
-            console.print(demo_view.page(_panels(reader, settings, freshness)))
-            return _is_right(reader, console)
+            console.print(demo_view.page(_panels(reader, settings, freshness, trust)))
+            return _is_right(reader, trust, console)
+
+
+def _look_at_trust(settings: Settings, judged: dict[str, Any], console: Console) -> demo_trust.Trust:
+    began = time.monotonic()
+    with connect(settings) as reader, console.status("Asking the desk, the ledger and the gate"):
+        trust = demo_trust.gather(settings, reader, judged)
+    console.print(f"[green]✓[/] desk, ledger and gate asked in {time.monotonic() - began:.1f} s")
+    return trust
 
 
 def _compute_cohorts(settings: Settings, console: Console) -> None:
@@ -168,7 +179,7 @@ def _live_options(plan: Plan, folder: Path, seconds: float | None) -> Simulation
     )
 
 
-def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console) -> None:
+def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console, trust: demo_trust.Trust) -> None:
     """Live traffic and a page that refreshes, until Ctrl-C."""
     options = _live_options(plan, folder, None)
     end = threading.Event()
@@ -179,7 +190,7 @@ def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console) -> 
     try:
         with connect(settings) as reader, Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(demo_view.page(_panels(reader, settings, None)), refresh=True)
+                live.update(demo_view.page(_panels(reader, settings, None, trust)), refresh=True)
                 time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
         console.print("Stopping the traffic …")
@@ -188,7 +199,9 @@ def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console) -> 
         sender.join()
 
 
-def _panels(reader: SqlReader, settings: Settings, freshness: Freshness | None) -> Iterator[RenderableType]:
+def _panels(
+    reader: SqlReader, settings: Settings, freshness: Freshness | None, trust: demo_trust.Trust
+) -> Iterator[RenderableType]:
     ask = reader.query
     yield demo_view.layers(ask(demo_view.LAYERS))
     if freshness is not None:
@@ -198,6 +211,7 @@ def _panels(reader: SqlReader, settings: Settings, freshness: Freshness | None) 
     yield demo_view.hourly_figures(ask(demo_view.HOURLY_FIGURES))
     yield demo_view.flags(ask(demo_view.FLAGS), ask(demo_view.FLAG_COUNTS))
     yield demo_view.quarantine(ask(demo_view.QUARANTINE))
+    yield demo_view.trust(trust)
     yield demo_view.retention(ask(demo_view.RETENTION))
     yield demo_view.next_steps(_next_steps(settings))
 
@@ -207,6 +221,8 @@ def _next_steps(settings: Settings) -> list[tuple[str, str]]:
         ("Leave everything running", "make up"),
         ("Ask your own question", 'shoplake sql "SELECT * FROM gold.kpis_hourly ORDER BY hour_start DESC LIMIT 5"'),
         ("All tables and what a row is", "shoplake sql --tables"),
+        ("Bring refused records home", 'shoplake quarantine replay --all --fix "route; rekey" --dry-run'),
+        ("Prove that nothing is lost", "shoplake reconcile --full"),
         ("Send more traffic", "shoplake produce --live --rate 200 --duration 1m"),
         ("Kafka", settings.bootstrap),
         ("S3", f"{settings.endpoint}/{settings.bucket}"),
@@ -215,7 +231,7 @@ def _next_steps(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
-def _is_right(reader: SqlReader, console: Console) -> bool:
+def _is_right(reader: SqlReader, trust: demo_trust.Trust, console: Console) -> bool:
     """Whether everything shown has rows and the books balance; says what is wrong."""
     wanted = {
         "gold.top_products_last_hour": demo_view.LAST_HOUR,
@@ -232,6 +248,8 @@ def _is_right(reader: SqlReader, console: Console) -> bool:
         console.print(f"[red]✗[/] {name} is empty")
     if not balanced:
         console.print("[red]✗[/] bronze is not silver + duplicates + quarantined")
-    if not empty and balanced:
+    if not trust.is_right:
+        console.print("[red]✗[/] the desk, the ledger or the gate does not say what it should")
+    if not empty and balanced and trust.is_right:
         console.print("[green]✓[/] everything has rows, and bronze = silver + duplicates + quarantined")
-    return not empty and balanced
+    return not empty and balanced and trust.is_right

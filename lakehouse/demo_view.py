@@ -5,6 +5,7 @@ Every panel reads well at 100 columns and without colour; colour only repeats wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from itertools import groupby
@@ -13,6 +14,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from lakehouse.demo_trust import Trust
 
 Row = dict[str, Any]
 Rows = Sequence[Row]
@@ -161,6 +164,68 @@ def quarantine(rows: Rows) -> RenderableType:
     for row in rows:
         table.add_row(Text(row["reason_code"]), _count(row["records"]), _short(row["example"] or "", 60))
     return table
+
+
+def trust(facts: Trust) -> RenderableType:
+    """The desk, the ledger and the gate: a line or two each."""
+    table = Table(title="Desk, ledger, gate", title_justify="left", title_style="bold", box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    for name, sign, said in (_desk(facts), _ledger(facts.ledger), _gate(facts)):
+        table.add_row(name, Text("✓", "green") if sign else Text("✗", "bold red"), said)
+    return table
+
+
+Line = tuple[str, bool, Text]
+
+
+def _desk(facts: Trust) -> Line:
+    run = facts.replay
+    if run["state"] != "succeeded":
+        return "desk", False, _why(run)
+    by_status: Counter[str] = Counter()
+    for row in facts.desk:
+        by_status[row["status"]] += int(row["records"])
+    if not by_status:
+        return "desk", True, Text("every record was accepted")
+    result = run["result"]
+    said = Text(f"{by_status['open']:,} records refused and open, {by_status['resolved']:,} resolved. A replay with a ")
+    said.append(f"fix would bring home {result['acceptable']:,} of them now, {result['still_refused']:,} stay refused.")
+    top = facts.desk[0]
+    said.append(f" Most: {top['reason_code']} ({_count(top['records'])}). {facts.remedy}", style="dim")
+    return "desk", True, said
+
+
+def _ledger(run: Row) -> Line:
+    if run["state"] != "succeeded":
+        return "ledger", False, _why(run)
+    found = run["result"]
+    parts = " + ".join(f"{_count(found[name])} {name}" for name in ("silver", "duplicates", "quarantined"))
+    said = Text(f"Kafka = {_count(found['bronze'])} bronze = {parts};")
+    said.append(f" gold adds up in {_many(found['gold_hours'], 'hour')}, the published file in")
+    said.append(f" {_count(found['served_hours'])}.")
+    for note in found["notes"]:
+        said.append(f" {note}.", style="dim")
+    return "ledger", True, said
+
+
+def _gate(facts: Trust) -> Line:
+    run = facts.gate
+    if run["state"] != "succeeded":
+        return "gate", False, _why(run)
+    found = run["result"]
+    said = Text(f"{_many(found['expectations'], 'expectation')} judged, {_count(found['failed'])} fail")
+    if found["warnings"]:
+        said.append(f" ({len(found['warnings'])} only warn: {', '.join(found['warnings'])})", style="dim")
+    if facts.held_back:
+        named = "; ".join(f"{table} by {why}" for table, why in facts.held_back.items())
+        return "gate", False, said.append(f". Held back: {named}.")
+    return "gate", True, said.append(". Nothing is held back: dashboards show the newest gold.")
+
+
+def _why(run: Row) -> Text:
+    return Text(f"{run['job']} {run['state']}: {(run['error'] or {}).get('message', '')}")
 
 
 def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableType:

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from lakehouse import demo_view as view
+from lakehouse.demo_trust import Trust
 from lakehouse.sql_guard import check_reading
 
 NOW = datetime(2026, 9, 3, 10, 15, 30, tzinfo=UTC)
@@ -119,6 +120,42 @@ def test_quarantine_freshness_and_next_steps() -> None:
     assert "p50 1.2 s ✓  p99 7.5 s ✗" in shown(view.freshness(1.2, 7.5, 40))
     assert "not measured yet" in shown(view.freshness(None, None, 0))
     assert "shoplake sql --tables" in shown(view.next_steps([("All tables", "shoplake sql --tables")]))
+
+
+def ended(job: str, state: str = "succeeded", **result: object) -> dict[str, object]:
+    error = None if state == "succeeded" else {"message": "The books do not balance. shop.clicks partition 0."}
+    return {"job": job, "state": state, "result": result, "error": error}
+
+
+REPLAY = ended("replay_quarantine", acceptable=4, still_refused=53)
+LEDGER = ended(
+    "reconcile", bronze=33_210, silver=32_500, duplicates=653, quarantined=57, gold_hours=1_440, served_hours=1_440,
+    notes=["3 totals of gold changed just now and are not published yet"],
+)  # fmt: skip
+GATE = ended("quality", expectations=41, failed=1, warnings=["silver.events.volume"], blocking=[])
+REFUSED = [
+    {"status": "open", "reason_code": "not_json", "records": 50},
+    {"status": "open", "reason_code": "wrong_type", "records": 7},
+    {"status": "resolved", "reason_code": "wrong_topic", "records": 2},
+]
+
+
+def test_the_desk_the_ledger_and_the_gate_in_a_few_lines() -> None:
+    trust = Trust(REFUSED, "Send one JSON object.", REPLAY, LEDGER, GATE, {})
+    text = " ".join(shown(view.trust(trust)).split())
+    assert trust.is_right and "✗" not in text
+    assert "57 records refused and open, 2 resolved" in text and "bring home 4 of them now, 53 stay refused" in text
+    assert "Most: not_json (50). Send one JSON object." in text
+    assert "33,210 bronze = 32,500 silver + 653 duplicates + 57 quarantined" in text and "3 totals of gold" in text
+    assert "41 expectations judged, 1 fail (1 only warn: silver.events.volume)" in text
+
+
+def test_what_is_wrong_with_them_is_said() -> None:
+    broken = Trust([], "", ended("replay_quarantine", "lost"), ended("reconcile", "failed"), GATE, {"gold.kpis": "a.b"})
+    text = " ".join(shown(view.trust(broken)).split())
+    assert not broken.is_right and text.count("✗") == 3
+    assert "reconcile failed: The books do not balance. shop.clicks partition 0." in text
+    assert "Held back: gold.kpis by a.b." in text
 
 
 def test_empty_panels_say_so() -> None:
