@@ -86,8 +86,8 @@ class Load:
         chance = random.Random(4)
         try:
             while not self.stop.is_set():
-                publish([self.one(chance) for _ in range(30)], self.settings)
-                self.stop.wait(0.3)
+                publish([self.one(chance) for _ in range(10)], self.settings)
+                self.stop.wait(0.4)
         except BaseException as error:
             self.failure = error
             raise

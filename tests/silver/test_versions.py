@@ -150,6 +150,12 @@ def test_an_event_that_states_the_version_must_keep_it(judged: Any) -> None:
 
 
 @pytest.mark.spark
+def test_a_field_is_a_promise_from_its_own_version_on(judged: Any) -> None:
+    sent = [event(version, discount="1") for version in (1, 2, 3, 4)]
+    assert [row["reason_code"] for row in judged(sent)] == [None, None, "wrong_type", "wrong_type"]
+
+
+@pytest.mark.spark
 def test_null_and_missing_are_the_same_in_every_version(judged: Any) -> None:
     for row in judged([event(None, coupon=None, parcels=None), event(7, coupon=None), event(3)]):
         assert (row["reason_code"], row["coupon"], row["parcel_count"], row["extra"]) == (None, None, None, None)
