@@ -103,14 +103,29 @@ def _struct(place: str) -> str:
 
 
 def _of_its_version(opened: DataFrame) -> DataFrame:
-    """Add, per field that came after the first version, whether it is read from this event.
+    """Add, per field that came after the first version, whether it is read from this event, and per place the others.
 
     It is when the event states the field's version or a newer one. In an older event it is when it fits; else it is
     left in `extra`, where it was before: what was accepted once is never refused because the contract has grown.
     """
     stated = F.coalesce("_envelope.schema_version", F.lit(1))
     read = [((stated >= field.since) | _fits(field)).alias(_reads(field)) for field in _LATER]
-    return opened.select("*", *read) if read else opened
+    left = [_left(place).alias(f"_left_in_{place}") for place in _PLACES if _later_in(place)]
+    return opened.select("*", *read).select("*", *left) if read else opened
+
+
+def _later_in(place: str) -> list[Field]:
+    return [field for field in _LATER if field.place == place]
+
+
+def _left(place: str) -> Column:
+    """Names of the fields that are not read: almost always none, which has to be known fast."""
+    is_all_read, names = F.lit(True), []
+    for field in _later_in(place):
+        is_all_read = is_all_read & F.col(_reads(field))
+        names.append(F.when(~F.col(_reads(field)), F.lit(field.name)))
+    nothing = F.array().cast("array<string>")
+    return F.when(is_all_read, nothing).otherwise(F.array_compact(F.array(*names)))
 
 
 def _reads(field: Field) -> str:
@@ -120,16 +135,8 @@ def _reads(field: Field) -> str:
 def _fits(field: Field) -> Column:
     found = F.col(f"_{field.place}_map").getItem(field.name)
     is_outside = _is_outside(field, F.col(f"_{field.place}.{field.name}"))
-    is_right = F.is_variant_null(found) | (_is_of_kind(field, _type_name(found)) & ~is_outside)
+    is_right = found.isNull() | F.is_variant_null(found) | (_is_of_kind(field, _type_name(found)) & ~is_outside)
     return F.coalesce(is_right, F.lit(True))
-
-
-def _where_left(place: str, name: Column, value: bool, otherwise: Column) -> Column:
-    """`value` where the field `name` of a place is left in `extra`: newer than the event, and it does not fit."""
-    for field in _LATER:
-        if field.place == place:
-            otherwise = F.when((name == field.name) & ~F.col(_reads(field)), value).otherwise(otherwise)
-    return otherwise
 
 
 def _typed(opened: DataFrame) -> DataFrame:
@@ -186,6 +193,7 @@ def _wrongly_typed(place: str) -> Column:
     amounts = [field.name for field in _PLACES[place] if field.kind == "amount"]
     integers = [field.name for field in _PLACES[place] if field.kind in _INTEGERS]
     texts = [f.name for f in _PLACES[place] if f.kind in ("identifier", "text", "timestamp", "choice")]
+    left = F.col(f"_left_in_{place}")
 
     def is_wrong(name: Column, value: Column) -> Column:
         found = _type_name(value)
@@ -195,7 +203,7 @@ def _wrongly_typed(place: str) -> Column:
         if amounts:
             is_right = is_right.when(name.isin(amounts), _is_number(found))
         is_other = ~is_right.otherwise(True) & ~F.is_variant_null(value)
-        return _where_left(place, name, False, is_other)
+        return is_other & ~F.array_contains(left, name) if _later_in(place) else is_other
 
     return F.map_filter(F.col(f"_{place}_map"), is_wrong)
 
@@ -216,11 +224,11 @@ def _extra() -> Column:
 def _unknown(place: str, *also_known: str, or_products: bool = False) -> Column:
     """The fields of a place that are not in the contract; with the order's lines as they came, if one has such."""
     known = [*(field.name for field in _PLACES[place]), *also_known]
-    has_more = F.coalesce(F.exists("_lines", _has_unknown), F.lit(False))
+    has_more, left = F.coalesce(F.exists("_lines", _has_unknown), F.lit(False)), F.col(f"_left_in_{place}")
 
     def is_unknown(name: Column, _: Column) -> Column:
         is_kept = ~name.isin(known) | ((name == "products") & has_more) if or_products else ~name.isin(known)
-        return _where_left(place, name, True, is_kept)
+        return is_kept | F.array_contains(left, name) if _later_in(place) else is_kept
 
     return F.map_filter(F.col(f"_{place}_map"), is_unknown)
 

@@ -164,7 +164,7 @@ def test_ten_changes_under_load(release: Path, shop: Shop, tmp_path: Path) -> No
             with stream(shop.settings, log):
                 load.newest = version
                 seen = f"select 1 from silver.events where schema_version = {version} limit 1"
-                eventually(lambda seen=seen: has_rows(shop, seen), 180, f"events of version {version} are in silver")
+                eventually(lambda seen=seen: has_rows(shop, seen), 600, f"events of version {version} are in silver")
                 if version < NEWEST:
                     declare(release, version + 1)
                 if version % 2:
