@@ -12,6 +12,7 @@ import pytest
 
 from lakehouse.alerts import figures as gathering
 from lakehouse.alerts.figures import Figure, Figures
+from lakehouse.alerts.rules import RULES
 from lakehouse.embedded.testing import free_settings
 from lakehouse.jobs import reconcile
 from lakehouse.reports import write_report
@@ -101,6 +102,19 @@ def test_one_broken_field_of_a_topic_stands_out(gather, lake) -> None:
     assert gather("largest_broken_share").value == 0, "old ones, damaged ones, and a few of each kind are no change"
     lake.execute(REFUSED.format(reason="wrong_type", detail=wrong, minutes=1, rows=60))
     assert gather("largest_broken_share") == Figure(0.06, f"shop.clicks: 60 records, wrong_type, {wrong}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail"),
+    [("wrong_type", "data.coupon has the type OBJECT"), ("unknown_version", "schema_version is 9")],
+)
+def test_an_incompatible_change_of_a_producer_fires(gather, lake, settings: Settings, reason: str, detail: str) -> None:
+    (rule,) = (rule for rule in RULES if rule.name == "schema_incompatible")
+    lake.execute(BATCH.format(bronze=1000, refused=51, minutes=1))
+    lake.execute(REFUSED.format(reason=reason, detail=detail, minutes=1, rows=51))
+    figure = gather(rule.figure)
+    assert figure.value is not None and figure.value > rule.limit_in(settings)
+    assert detail in figure.detail, "the message names what changed"
 
 
 def test_only_the_newest_run_of_a_job_counts(gather, registry: RunRegistry) -> None:
