@@ -201,8 +201,8 @@ def _ledger(run: Row) -> Line:
     if run["state"] != "succeeded":
         return "ledger", False, _why(run)
     found = run["result"]
-    parts = " + ".join(f"{_count(found[name])} {name}" for name in ("silver", "duplicates", "quarantined"))
-    said = Text(f"Kafka = {_count(found['bronze'])} bronze = {parts};")
+    parts = " + ".join(f"{name} {_count(found[name])}" for name in ("silver", "duplicates", "quarantined"))
+    said = Text(f"Kafka = bronze {_count(found['bronze'])} = {parts};")
     said.append(f" gold adds up in {_many(found['gold_hours'], 'hour')}, the published file in")
     said.append(f" {_count(found['served_hours'])}.")
     for note in found["notes"]:
@@ -215,13 +215,17 @@ def _gate(facts: Trust) -> Line:
     if run["state"] != "succeeded":
         return "gate", False, _why(run)
     found = run["result"]
-    said = Text(f"{_many(found['expectations'], 'expectation')} judged, {_count(found['failed'])} fail")
+    said = Text(f"{_many(found['expectations'], 'expectation')} judged, {_fail(found['failed'])}")
     if found["warnings"]:
         said.append(f" ({len(found['warnings'])} only warn: {', '.join(found['warnings'])})", style="dim")
     if facts.held_back:
         named = "; ".join(f"{table} by {why}" for table, why in facts.held_back.items())
         return "gate", False, said.append(f". Held back: {named}.")
     return "gate", True, said.append(". Nothing is held back: dashboards show the newest gold.")
+
+
+def _fail(number: int) -> str:
+    return "all hold" if not number else f"{number:,} {'fails' if number == 1 else 'fail'}"
 
 
 def _why(run: Row) -> Text:

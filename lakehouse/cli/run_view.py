@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -118,8 +119,14 @@ def _grid(rows: list[Mapping[str, Any]]) -> Table:
     for name, value in rows[0].items():
         grid.add_column(name.replace("_", "\n", 1), justify="right" if isinstance(value, int) else "left")
     for row in rows:
-        grid.add_row(*(f"{value:,}" if isinstance(value, int) else escape(str(value)) for value in row.values()))
+        grid.add_row(*(_cell(name, value) for name, value in row.items()))
     return grid
+
+
+def _cell(name: str, value: object) -> str:
+    if not isinstance(value, int):
+        return escape(str(value))
+    return decimal(value) if "bytes" in name else f"{value:,}"
 
 
 def _took(run: Mapping[str, Any]) -> str:

@@ -146,8 +146,8 @@ def test_the_desk_the_ledger_and_the_gate_in_a_few_lines() -> None:
     assert trust.is_right and "✗" not in text
     assert "57 records refused and open, 2 resolved" in text and "bring home 4 of them now, 53 stay refused" in text
     assert "Most: not_json (50). Send one JSON object." in text
-    assert "33,210 bronze = 32,500 silver + 653 duplicates + 57 quarantined" in text and "3 totals of gold" in text
-    assert "41 expectations judged, 1 fail (1 only warn: silver.events.volume)" in text
+    assert "bronze 33,210 = silver 32,500 + duplicates 653 + quarantined 57" in text and "3 totals of gold" in text
+    assert "41 expectations judged, 1 fails (1 only warn: silver.events.volume)" in text
 
 
 def test_what_is_wrong_with_them_is_said() -> None:
