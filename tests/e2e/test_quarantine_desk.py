@@ -17,6 +17,7 @@ import pytest
 
 from gold import kpis
 from lakehouse import hours as clock
+from lakehouse.catalog import TABLES
 from lakehouse.embedded.testing import platform
 from lakehouse.errors import ShoplakeError
 from lakehouse.gold_refresh import GoldRefresh
@@ -216,6 +217,15 @@ def held_back(desk: Shop) -> dict[str, str]:
 def test_the_books_balance_after_all_that(desk: Shop) -> None:
     assert run_job(desk, "reconcile")["bronze"] > 20
     assert run_job(desk, "reconcile")["partitions"] == 0, "what has been reconciled is not looked at again"
+
+
+def test_maintenance_says_what_it_merged_and_loses_nothing(desk: Shop) -> None:
+    done = run_job(desk, "maintenance")
+    assert [row["table"] for row in done["maintained"]] == [table.full_name for table in TABLES]
+    silver = next(row for row in done["maintained"] if row["table"] == "silver.events")
+    assert silver["compacted_files"] > silver["compacted_into"] > 0
+    assert silver["deleted_bytes"] == 0, "nothing is old enough"
+    assert_identity(desk)
 
 
 def test_a_lost_event_is_named(desk: Shop, lake: Lake) -> None:
