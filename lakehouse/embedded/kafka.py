@@ -110,7 +110,9 @@ def _prepare(settings: Settings) -> None:
     if (home / "data" / "meta.properties").exists():
         return
     cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    command = _command(settings, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(configuration))
+    # With an equals sign: one id in 64 begins with a dash, and would be taken for an option.
+    named = f"--cluster-id={cluster_id}"
+    command = _command(settings, "kafka.tools.StorageTool", "format", named, "-c", str(configuration))
     done = subprocess.run(command, env={"CLASSPATH": class_path("kafka")}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ShoplakeError(f"Kafka's storage cannot be formatted: {(done.stderr or done.stdout).strip()}")
