@@ -21,6 +21,9 @@ from lakehouse.lake import Lake
 
 IDLE_REFRESH_SECONDS = 10.0
 LATE_REFRESH_SECONDS = 15.0
+SCAN_PAUSE, LATE_PAUSE = 2, 4
+"""How long a scan, or a restatement, is followed by none of its kind, in multiples of the time that it took: the
+batches share the machine with them."""
 STRAGGLER_MINUTES = 10
 STRAGGLER_SECONDS = 60.0
 """Events this much older than now widen a fraud scan, which makes it dearer: they wait for the next wide one."""
@@ -35,18 +38,19 @@ class LiveGold:
         self._lateness = timedelta(minutes=lake.settings.lateness_minutes)
         self._touched = {clock.number_of(hot.complete_from) + n for n in range(3)}
         self._late = recovery.late_hours(lake, self._tellable_from())
+        self._restating: set[int] = set()
         self._late_since = self._refreshed = time.monotonic()
         self._closed_through = self._closed_hour(now)
         self._unscanned: set[int] = set()
-        self._scan: Future[None] | None = None
-        self._scanner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fraud")
-        self._scan_due, self._wide_scan = 0.0, -STRAGGLER_SECONDS
+        self._beside: Future[None] | None = None
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+        self._scan_due, self._late_due, self._wide_scan = 0.0, 0.0, -STRAGGLER_SECONDS
         self._scan_from = {self._tellable_from()}
 
     @property
     def has_late_hours(self) -> bool:
         """Whether hours before the hot window still have to be restated from silver."""
-        return bool(self._late)
+        return bool(self._late or self._restating)
 
     def advance(self) -> None:
         """The hot window may have moved on: what it can no longer tell is restated from silver."""
@@ -66,8 +70,7 @@ class LiveGold:
 
     def idle(self, now: datetime) -> None:
         """No events: the rolling hour moves on all the same, hours close, late hours are restated."""
-        self._scan_for_fraud(now)
-        self._restate_late(now)
+        self._work_beside(now)
         if self._touched or self._closed_hour(now) > self._closed_through:
             self._refresh(set(), now)
         elif time.monotonic() - self._refreshed >= IDLE_REFRESH_SECONDS:
@@ -82,8 +85,7 @@ class LiveGold:
         self._gold.live(self._hot.events(), self._touched, now)
         self._unscanned |= self._touched
         self._touched, self._closed_through, self._refreshed = set(), self._closed_hour(now), time.monotonic()
-        self._scan_for_fraud(now)
-        self._restate_late(now)
+        self._work_beside(now)
 
     def _tellable_from(self) -> datetime:
         """From when on the hot window can tell flags: they depend on what came before them."""
@@ -99,28 +101,30 @@ class LiveGold:
             self._late_since = time.monotonic()
         self._late |= hours
 
-    def _restate_late(self, now: datetime) -> None:
-        """Both this and a scan write flags: it waits for its turn."""
-        if self._late_is_due() and (self._scan is None or self._scan.done()):
-            self._gold.restate(self._late, now)
-            self._late = set()
+    def _work_beside(self, now: datetime) -> None:
+        """Older hours and flags are a few seconds behind the counts: one piece of such work at a time, beside the
+        batches. One that failed ends the stream, and the restarted stream does it again."""
+        if self._beside is not None:
+            if not self._beside.done():
+                return
+            self._beside.result()
+            self._beside, self._restating = None, set()
+        if self._late_is_due():
+            self._restating, self._late = self._late, set()
+            self._beside = self._worker.submit(self._restate, self._restating, now)
+        elif self._scan_is_due():
+            emit_from, hours = self._next_scan(now), self._unscanned
+            self._unscanned = set()
+            self._beside = self._worker.submit(self._scan, self._hot.events(), emit_from, hours, now)
 
     def _late_is_due(self) -> bool:
-        return bool(self._late) and time.monotonic() - self._late_since >= LATE_REFRESH_SECONDS
+        moment = time.monotonic()
+        return bool(self._late) and moment >= self._late_due and moment - self._late_since >= LATE_REFRESH_SECONDS
 
-    def _scan_for_fraud(self, now: datetime) -> None:
-        """Flags are a few seconds behind the counts: one scan at a time, beside the batches, at most a third of
-        the time. A failed scan ends the stream, and the restarted one scans the whole window."""
-        if self._scan is not None:
-            if not self._scan.done():
-                return
-            self._scan.result()
+    def _scan_is_due(self) -> bool:
         self._unscanned -= self._hot.before(self._unscanned)
         is_wanted = bool(self._unscanned) or (bool(self._scan_from) and self._wide_is_due())
-        if is_wanted and not self._late_is_due() and time.monotonic() >= self._scan_due:
-            emit_from, hours = self._next_scan(now), self._unscanned
-            self._scan = self._scanner.submit(self._fraud, self._hot.events(), emit_from, hours, now)
-            self._unscanned = set()
+        return is_wanted and time.monotonic() >= self._scan_due
 
     def _next_scan(self, now: datetime) -> datetime:
         """Where the next scan begins: at the oldest new event, stragglers only now and then."""
@@ -134,7 +138,14 @@ class LiveGold:
     def _wide_is_due(self) -> bool:
         return time.monotonic() - self._wide_scan >= STRAGGLER_SECONDS
 
-    def _fraud(self, hot: DataFrame, emit_from: datetime, hours: set[int], now: datetime) -> None:
+    def _scan(self, hot: DataFrame, emit_from: datetime, hours: set[int], now: datetime) -> None:
         began = time.monotonic()
         self._gold.fraud(hot, emit_from, hours, now)
-        self._scan_due = time.monotonic() + 2 * (time.monotonic() - began)
+        ended = time.monotonic()
+        self._scan_due = ended + SCAN_PAUSE * (ended - began)
+
+    def _restate(self, hours: set[int], now: datetime) -> None:
+        began = time.monotonic()
+        self._gold.restate(hours, now)
+        ended = time.monotonic()
+        self._late_due = ended + LATE_PAUSE * (ended - began)

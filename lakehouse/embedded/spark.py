@@ -78,6 +78,8 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.codegen.cache.maxEntries": "2000",
         # The number of its stage in the name of a generated class makes the same code look different in every query.
         "spark.sql.codegen.useIdInClassName": "false",
+        # A batch is kept for seconds: looking for a good compression takes longer than it saves.
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",
         "spark.sql.debug.maxToStringFields": "100",
         "spark.scheduler.mode": "FAIR",
         "spark.cleaner.periodicGC.interval": "10min",
