@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
 from lakehouse.embedded.jars import class_path
 from lakehouse.embedded.s3 import EMBEDDED_KEY
-from lakehouse.embedded.service import Service, answers, java, write_text
+from lakehouse.embedded.service import Service, answers, java, write_private, write_text
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
+TRUST_STORE_PASSWORD = "authorities"  # noqa: S105 - Java wants one; a list of certificates is no secret
 # The HTTP/2 preface and an empty SETTINGS frame: a living gRPC server replies with its own settings.
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 LOG4J = """\
@@ -57,7 +59,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             # The planner is large and each of its methods is used a little: compiling it to the last degree takes a
             # third of two cores for minutes. Loops over rows have a threshold of their own, which is as it was.
             "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
-            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
+            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456{trust_options(settings)}"
         ),
         "spark.local.dir": str(home / "local"),
         "spark.sql.warehouse.dir": str(home / "warehouse"),
@@ -92,13 +94,14 @@ def _where_conf(settings: Settings) -> dict[str, str]:
     jars = class_path("spark")
     if settings.spark_is_local:
         return {
-            "spark.master": settings.spark_master,
+            "spark.master": settings.master,
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.extraClassPath": jars,
         }
     return {
-        "spark.master": settings.spark_master,
+        "spark.master": settings.master,
+        **secret_conf(settings),
         "spark.driver.host": settings.spark_driver_host,
         "spark.driver.bindAddress": settings.spark_driver_host,
         "spark.jars": jars.replace(":", ","),
@@ -110,6 +113,34 @@ def _where_conf(settings: Settings) -> dict[str, str]:
         "spark.network.timeoutInterval": "10s",
         "spark.executor.heartbeatInterval": "5s",
     }
+
+
+def secret_conf(settings: Settings) -> dict[str, str]:
+    """What everyone in a cluster needs to know before it may join or submit; nothing when the cluster has no secret.
+
+    A cluster that is started here has one: it is made at the first start. Raises UsageError when the file is missing.
+    """
+    file = settings.spark_secret_file
+    if file is None:
+        if not settings.spark_workers:
+            return {}
+        file = _made_secret(settings)
+    try:
+        secret = file.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"The cluster's secret cannot be read ({error}): see SHOPLAKE_SPARK_SECRET_FILE.") from None
+    return {
+        "spark.authenticate": "true",
+        "spark.authenticate.secret": secret,
+        "spark.network.crypto.enabled": "true",
+    }
+
+
+def _made_secret(settings: Settings) -> Path:
+    file = settings.data_dir / "spark" / "cluster.secret"
+    if not file.exists():
+        write_private(file, secrets.token_hex(32))
+    return file
 
 
 def _delta_conf() -> dict[str, str]:
@@ -162,6 +193,36 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
     return conf
 
 
+def trust_options(settings: Settings) -> str:
+    """What a JVM is told so that it believes the S3 server's authority; nothing when that is a public one."""
+    if settings.s3_ca_file is None:
+        return ""
+    store = f"-Djavax.net.ssl.trustStore={_trust_store(settings)} -Djavax.net.ssl.trustStoreType=PKCS12"
+    return f" {store} -Djavax.net.ssl.trustStorePassword={TRUST_STORE_PASSWORD}"
+
+
+def write_trust_store(settings: Settings) -> None:
+    """The authorities of SHOPLAKE_S3_CA_FILE as Java wants them; does nothing without. Raises UsageError when the file
+    is none of certificates."""
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+    from cryptography.x509 import load_pem_x509_certificates
+
+    if settings.s3_ca_file is None:
+        return
+    try:
+        found = load_pem_x509_certificates(settings.s3_ca_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"SHOPLAKE_S3_CA_FILE has no certificates in PEM that can be read: {error}.") from None
+    entries = [pkcs12.PKCS12Certificate(one, f"s3-{number}".encode()) for number, one in enumerate(found)]
+    encryption = BestAvailableEncryption(TRUST_STORE_PASSWORD.encode())
+    _trust_store(settings).parent.mkdir(parents=True, exist_ok=True)
+    _trust_store(settings).write_bytes(pkcs12.serialize_java_truststore(entries, encryption))
+
+
+def _trust_store(settings: Settings) -> Path:
+    return settings.data_dir / "spark" / "s3-authorities.p12"
+
+
 def service(settings: Settings) -> Service:
     """The Spark Connect server as the supervisor sees it."""
     return Service(
@@ -182,6 +243,7 @@ def service(settings: Settings) -> Service:
             "JAVA_HOME": str(Path(java()).resolve().parents[1]),
         },
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
+        depends_on=("spark-master",),
         is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
         prepare=lambda: _prepare(settings),
         memory_limit_mb=settings.spark_memory_mb + 1792,
@@ -203,6 +265,7 @@ def _prepare(settings: Settings) -> None:
     home = settings.data_dir / "spark"
     for folder in ("local", "warehouse", "derby", "s3a"):
         (home / folder).mkdir(parents=True, exist_ok=True)
+    write_trust_store(settings)
     lines = (f"{name} {value}\n" for name, value in spark_conf(settings).items() if value)
-    write_text(home / "conf" / "spark-defaults.conf", "".join(lines))
+    write_private(home / "conf" / "spark-defaults.conf", "".join(lines))
     write_text(home / "conf" / "log4j2.properties", LOG4J)

@@ -15,6 +15,7 @@ from deploy.aws import release
 from deploy.aws.installation import TEMPLATES, Installation
 from deploy.aws.stacks import NESTED, Stacks
 from lakehouse.errors import ShoplakeError
+from tests.support import pages
 
 REGION = "eu-central-1"
 
@@ -202,6 +203,9 @@ def test_two_builds_of_a_commit_are_equal(tmp_path):
     subprocess.run(["git", "clone", "-q", str(release.ROOT), str(root)], check=True)
     first, second = release.build(tmp_path / "a", root), release.build(tmp_path / "b", root)
     assert first.read_bytes() == second.read_bytes()
+    (documented,) = pages.marked(__file__)
+    pages.run(documented.text, pages.programs(tmp_path / "bin", root), root)
+    assert (root / "build" / "dist" / first.name).read_bytes() == first.read_bytes()
     top = first.name.removesuffix(".tar.gz")
     with tarfile.open(first) as archive:
         names = archive.getnames()
