@@ -110,6 +110,7 @@ def _home(settings: Settings) -> Path:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
+    trust = trust_options(settings).strip()
     return {
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONF_DIR": str(_home(settings) / "conf"),
@@ -119,7 +120,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SPARK_DAEMON_JAVA_OPTS": "-Duser.timezone=UTC -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError",
         "JAVA_HOME": str(Path(java()).resolve().parents[1]),
         # Executors inherit it; what the driver tells them has the driver's paths.
-        "JDK_JAVA_OPTIONS": trust_options(settings).strip(),
+        **({"JDK_JAVA_OPTIONS": trust} if trust else {}),
     }
 
 

@@ -120,6 +120,75 @@ def test_a_new_release_changes_a_parameter_and_no_machine(aws):
     installation.stacks.discard(plan)
 
 
+def command(*arguments: str) -> str:
+    """What `python -m deploy.aws` says; it must work."""
+    from typer.testing import CliRunner
+
+    from deploy.aws.__main__ import app
+
+    done = CliRunner().invoke(app, [arguments[0], "--name", "lake", "--region", REGION, *arguments[1:]])
+    assert done.exit_code == 0, f"{done.output} {done.exception!r}"
+    return done.output
+
+
+@pytest.fixture
+def next_release(monkeypatch, tmp_path):
+    """Something else is committed than what is deployed."""
+    archive = tmp_path / release.archive_name("0.1.0-b")
+    archive.write_bytes(b"the release")
+    monkeypatch.setattr(release, "build", lambda _folder: archive)
+    monkeypatch.setattr(release, "version", lambda: "0.1.0-b")
+    return archive
+
+
+def test_deploying_again_changes_what_is_there(aws, next_release):
+    installation, _ = install(aws, "demo")
+    machine, data = installation.instance(), installation.stacks.outputs("lake-data")
+    said = command("deploy", "-p", "AlarmEmail=you@example.com", "--yes")
+    assert "lake runs 0.1.0-b" in said and "Changing lake" in said and "resources are made" not in said
+    now = installation.stacks.parameters("lake")
+    assert (now["Release"], now["Size"], now["AlarmEmail"]) == ("0.1.0-b", "demo", "you@example.com")
+    assert installation.stacks.outputs("lake-data") == data and installation.instance() == machine
+    stored = aws.client("s3").get_object(Bucket=data["ReleasesBucket"], Key=f"releases/{next_release.name}")
+    assert stored["Body"].read() == b"the release"
+    (sent,) = aws.client("ssm").list_commands()["Commands"]
+    assert sent["InstanceIds"] == [machine] and next_release.name in sent["Parameters"]["commands"][0]
+
+
+def test_a_diff_changes_nothing_and_leaves_nothing(aws, next_release):
+    installation, _ = install(aws, "demo")
+
+    def change_sets():
+        return aws.client("cloudformation").list_change_sets(StackName="lake")["Summaries"]
+
+    before = change_sets()
+    command("diff", "-p", "AlarmEmail=you@example.com")
+    now = installation.stacks.parameters("lake")
+    assert (now["Release"], now["AlarmEmail"]) == ("0.1.0-a", "")
+    assert change_sets() == before
+
+
+def test_going_back_is_a_deploy_of_what_was(aws, next_release):
+    installation, _ = install(aws, "demo")
+    command("deploy", "--yes")
+    command("rollback", "0.1.0-a")
+    assert installation.release == "0.1.0-a"
+    assert len(aws.client("ssm").list_commands()["Commands"]) == 2
+
+
+def test_destroy_with_its_data_leaves_nothing(aws):
+    installation, _ = install(aws, "demo")
+    data, s3 = installation.stacks.outputs("lake-data"), aws.client("s3")
+    for _ in range(2):
+        s3.put_object(Bucket=data["LakeBucket"], Key="silver/events/part", Body=b"of two versions")
+    said = command("destroy", "--delete-data", "--yes")
+    assert "Everything is deleted" in said
+    assert s3.list_buckets()["Buckets"] == [] and aws.client("ec2").describe_volumes()["Volumes"] == []
+    assert aws.client("secretsmanager").list_secrets()["SecretList"] == []
+    stacks = Stacks(aws.client("cloudformation"), 0)
+    assert stacks.find("lake") is None and stacks.find("lake-data") is None
+
+
 class FailedStack:
     """What CloudFormation answers about a stack whose inner stack failed."""
 
