@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -82,7 +83,7 @@ def programs(folder: Path, root: Path = ROOT) -> dict[str, str]:
     scripts = {
         "shoplake": f'exec "{sys.executable}" -m lakehouse.cli "$@"',
         "python": f'exec "{sys.executable}" "$@"',
-        "make": f'exec /usr/bin/make -C "{root}" {installed} BIN="{folder}" "$@"',
+        "make": f'exec {shutil.which("make")} -C "{root}" {installed} BIN="{folder}" "$@"',
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, script in scripts.items():
