@@ -141,7 +141,7 @@ def next_release(monkeypatch, tmp_path):
     return archive
 
 
-def test_deploying_again_changes_what_is_there(aws, next_release):
+def test_deploying_again_changes_what_is_there_and_goes_back(aws, next_release):
     installation, _ = install(aws, "demo")
     machine, data = installation.instance(), installation.stacks.outputs("lake-data")
     said = command("deploy", "-p", "AlarmEmail=you@example.com", "--yes")
@@ -153,6 +153,9 @@ def test_deploying_again_changes_what_is_there(aws, next_release):
     assert stored["Body"].read() == b"the release"
     (sent,) = aws.client("ssm").list_commands()["Commands"]
     assert sent["InstanceIds"] == [machine] and next_release.name in sent["Parameters"]["commands"][0]
+    command("rollback", "0.1.0-a")
+    assert installation.release == "0.1.0-a" and installation.instance() == machine
+    assert len(aws.client("ssm").list_commands()["Commands"]) == 2
 
 
 def test_a_diff_changes_nothing_and_leaves_nothing(aws, next_release):
@@ -166,14 +169,6 @@ def test_a_diff_changes_nothing_and_leaves_nothing(aws, next_release):
     now = installation.stacks.parameters("lake")
     assert (now["Release"], now["AlarmEmail"]) == ("0.1.0-a", "")
     assert change_sets() == before
-
-
-def test_going_back_is_a_deploy_of_what_was(aws, next_release):
-    installation, _ = install(aws, "demo")
-    command("deploy", "--yes")
-    command("rollback", "0.1.0-a")
-    assert installation.release == "0.1.0-a"
-    assert len(aws.client("ssm").list_commands()["Commands"]) == 2
 
 
 def test_destroy_with_its_data_leaves_nothing(aws):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.settings import Settings
 from tests.support import pages
 from tests.support.pages import ROOT, Block
 
@@ -47,6 +48,15 @@ def test_the_targets_exist(block: Block) -> None:
     for command in block.commands:
         for target in pages.make_targets(command):
             assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
+
+
+def test_the_settings_that_pages_name_exist() -> None:
+    """Those of AWS are made by the templates, and are no settings of the platform."""
+    known = {f"SHOPLAKE_{name.upper()}" for name in Settings.model_fields}
+    aws = set(re.findall(r"SHOPLAKE_[A-Z0-9_]+", (ROOT / "deploy" / "aws" / "templates" / "compute.yaml").read_text()))
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        named = set(re.findall(r"SHOPLAKE_[A-Z0-9]+(?:_[A-Z0-9]+)*", page.read_text()))
+        assert named <= known | aws, f"{page.name} names {named - known - aws}"
 
 
 @pytest.mark.parametrize("block", pages.marked(__file__), ids=str)
