@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from lakehouse import sql_guard
+from lakehouse import authorities, sql_guard
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from silver.views import SOURCE, VIEWS
@@ -287,15 +287,12 @@ def _duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
         "memory_limit": "2GB",
         "temp_directory": str(settings.run_dir / "duckdb"),
     }
-    if settings.s3_ca_file is not None:
-        # What the Delta reader goes by; it looks when it opens its first connection.
-        os.environ["SSL_CERT_FILE"] = str(settings.s3_ca_file)
+    trusting = authorities.duckdb_statements(settings)
     connection = duckdb.connect(config=config)
     for name in EXTENSIONS:
         connection.execute(f"LOAD {quoted_text(str(extension_file(name)))}")
-    if settings.s3_ca_file is not None:
-        connection.execute(f"SET ca_cert_file = {quoted_text(str(settings.s3_ca_file))}")
-        connection.execute("SET enable_server_cert_verification = true")
+    for statement in trusting:
+        connection.execute(statement)
     for layer in sql_guard.LAYERS:
         connection.execute(f"CREATE SCHEMA {quoted_name(layer)}")
     connection.execute("SET GLOBAL TimeZone = 'UTC'")

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from lakehouse.authorities import java_options, write_java_store
 from lakehouse.embedded.service import Service, java, says_ok, write_private, write_text
-from lakehouse.embedded.spark import LOG4J, secret_conf, spark_home, trust_options, write_trust_store
+from lakehouse.embedded.spark import LOG4J, secret_conf, spark_home
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings, load_settings
 
@@ -110,7 +111,7 @@ def _home(settings: Settings) -> Path:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    trust = trust_options(settings).strip()
+    trust = java_options(settings).strip()
     return {
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONF_DIR": str(_home(settings) / "conf"),
@@ -129,7 +130,7 @@ def _prepare(settings: Settings) -> None:
         (_home(settings) / folder).mkdir(parents=True, exist_ok=True)
     lines = (f"{name} {value}\n" for name, value in cluster_conf(settings).items())
     write_private(_home(settings) / "conf" / "spark-defaults.conf", "".join(lines))
-    write_trust_store(settings)
+    write_java_store(settings)
     write_text(_home(settings) / "conf" / "log4j2.properties", LOG4J)
 
 

@@ -6,13 +6,13 @@ import secrets
 import sys
 from pathlib import Path
 
+from lakehouse.authorities import java_options, write_java_store
 from lakehouse.embedded.jars import class_path
 from lakehouse.embedded.s3 import EMBEDDED_KEY
 from lakehouse.embedded.service import Service, answers, java, write_private, write_text
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
-TRUST_STORE_PASSWORD = "authorities"  # noqa: S105 - Java wants one; a list of certificates is no secret
 # The HTTP/2 preface and an empty SETTINGS frame: a living gRPC server replies with its own settings.
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 LOG4J = """\
@@ -59,7 +59,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             # The planner is large and each of its methods is used a little: compiling it to the last degree takes a
             # third of two cores for minutes. Loops over rows have a threshold of their own, which is as it was.
             "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
-            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456{trust_options(settings)}"
+            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
         ),
         "spark.local.dir": str(home / "local"),
         "spark.sql.warehouse.dir": str(home / "warehouse"),
@@ -193,36 +193,6 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
     return conf
 
 
-def trust_options(settings: Settings) -> str:
-    """What a JVM is told so that it believes the S3 server's authority; nothing when that is a public one."""
-    if settings.s3_ca_file is None:
-        return ""
-    store = f"-Djavax.net.ssl.trustStore={_trust_store(settings)} -Djavax.net.ssl.trustStoreType=PKCS12"
-    return f" {store} -Djavax.net.ssl.trustStorePassword={TRUST_STORE_PASSWORD}"
-
-
-def write_trust_store(settings: Settings) -> None:
-    """The authorities of SHOPLAKE_S3_CA_FILE as Java wants them; does nothing without. Raises UsageError when the file
-    is none of certificates."""
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
-    from cryptography.x509 import load_pem_x509_certificates
-
-    if settings.s3_ca_file is None:
-        return
-    try:
-        found = load_pem_x509_certificates(settings.s3_ca_file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"SHOPLAKE_S3_CA_FILE has no certificates in PEM that can be read: {error}.") from None
-    entries = [pkcs12.PKCS12Certificate(one, f"s3-{number}".encode()) for number, one in enumerate(found)]
-    encryption = BestAvailableEncryption(TRUST_STORE_PASSWORD.encode())
-    _trust_store(settings).parent.mkdir(parents=True, exist_ok=True)
-    _trust_store(settings).write_bytes(pkcs12.serialize_java_truststore(entries, encryption))
-
-
-def _trust_store(settings: Settings) -> Path:
-    return settings.data_dir / "spark" / "s3-authorities.p12"
-
-
 def service(settings: Settings) -> Service:
     """The Spark Connect server as the supervisor sees it."""
     return Service(
@@ -265,7 +235,7 @@ def _prepare(settings: Settings) -> None:
     home = settings.data_dir / "spark"
     for folder in ("local", "warehouse", "derby", "s3a"):
         (home / folder).mkdir(parents=True, exist_ok=True)
-    write_trust_store(settings)
+    write_java_store(settings)
     lines = (f"{name} {value}\n" for name, value in spark_conf(settings).items() if value)
     write_private(home / "conf" / "spark-defaults.conf", "".join(lines))
     write_text(home / "conf" / "log4j2.properties", LOG4J)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.authorities import java_options, write_java_store
 from lakehouse.embedded.cluster import cluster_conf, join
 from lakehouse.embedded.kafka import kafka_properties
 from lakehouse.embedded.s3 import s3proxy_properties
 from lakehouse.embedded.service import child_environment, java, properties
 from lakehouse.embedded.services import services
-from lakehouse.embedded.spark import s3a_conf, spark_conf, trust_options, write_trust_store
+from lakehouse.embedded.spark import s3a_conf, spark_conf
 from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
@@ -82,10 +83,10 @@ def test_an_authority_of_ones_own_is_believed_by_java_too(tmp_path):
     ca, _ = authority(tmp_path / "ca", "our authority")
     settings = free_settings(tmp_path, s3_endpoint="https://127.0.0.1:9000", s3_ca_file=ca)
     assert "trustStore" not in spark_conf(free_settings(tmp_path))["spark.driver.extraJavaOptions"]
-    write_trust_store(settings)
-    options = dict(word.removeprefix("-D").split("=") for word in trust_options(settings).split())
+    write_java_store(settings)
+    options = dict(word.removeprefix("-D").split("=") for word in java_options(settings).split())
     with pytest.raises(UsageError, match="SHOPLAKE_S3_CA_FILE"):
-        write_trust_store(settings.model_copy(update={"s3_ca_file": tmp_path / "missing"}))
+        write_java_store(settings.model_copy(update={"s3_ca_file": tmp_path / "missing"}))
     listing = [
         str(Path(java()).resolve().with_name("keytool")),
         "-list",
