@@ -2,7 +2,7 @@
 
 Weak scaling: each worker has one core, and two workers get twice the records. Ideal is the same time. The workers of
 this benchmark share one machine with the driver, the broker and the S3 server, so that a machine of few cores shows
-what a cluster costs, not what it gains; on a machine with cores to spare it shows both. `docs/scaling.md` quotes it.
+what a cluster costs, not what it gains; on a machine with cores to spare it shows both.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
             late=0.01, malformed=0.03,
         )  # fmt: skip
         made.send(list(simulate(history)))
-        made.wait_until_read()
+        made.wait_until_read(900)
         yield made
 
 
@@ -64,7 +64,7 @@ def test_a_backup_beside_a_writing_stream_comes_back_and_goes_on(shop: Shop, tmp
     eventually(lambda: booked(shop) > before, 120, "the stream writes")
     backup = Path(typed(BACK_UP, shop.settings, tmp_path, target=str(tmp_path / "backups")))
     sending.join()
-    shop.wait_until_read()
+    shop.wait_until_read(900)
     everything = booked(shop)
     assert_gold_is_right(shop)
 
@@ -79,7 +79,7 @@ def test_a_backup_beside_a_writing_stream_comes_back_and_goes_on(shop: Shop, tmp
 
     stream_control.want(shop.settings, "running")
     live_load(shop, seed=63, seconds=10).join()
-    shop.wait_until_read()
+    shop.wait_until_read(900)
     assert booked(shop) > everything
     assert_books_balance(shop)
     assert_gold_is_right(shop)

@@ -72,7 +72,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             late=0.01, malformed=0.03, fraud=0.05, truth=folder / "truth.jsonl",
         )  # fmt: skip
         made.send(list(simulate(history)))
-        made.wait_until_read(400)
+        made.wait_until_read(900)
         yield made
     except BaseException as error:
         error.add_note(f"The platform's logs are in {settings.logs}")
@@ -100,7 +100,7 @@ def test_two_workers_do_the_work_and_a_killed_one_loses_nothing(shop: Shop) -> N
     for process in (*executors(both[1]), both[1]):
         os.kill(process.pid, signal.SIGKILL)
     load.join()
-    shop.wait_until_read(400)
+    shop.wait_until_read(900)
     assert_books_balance(shop)
     assert_gold_is_right(shop)
 
@@ -114,7 +114,7 @@ def test_a_worker_joins_from_another_machine_and_is_lost_for_good(shop: Shop, tm
         for process in (worker, executor):
             os.kill(process.pid, signal.SIGKILL)
         load.join()
-        shop.wait_until_read(400)
+        shop.wait_until_read(900)
     assert_books_balance(shop)
     assert_gold_is_right(shop)
 
@@ -127,7 +127,7 @@ def test_a_killed_part_comes_back(shop: Shop, part: str) -> None:
     for process in (*executors(killed), killed):
         os.kill(process.pid, signal.SIGKILL)
     load.join()
-    shop.wait_until_read(400)
+    shop.wait_until_read(900)
     eventually(lambda: status(shop.settings)[part]["state"] == "up", 120, f"{part} is up again")
     assert_books_balance(shop)
     assert_gold_is_right(shop)

@@ -62,7 +62,7 @@ def shop(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Shop:
         harmless=0.02,
     )  # fmt: skip
     made.send(list(simulate(history)))
-    made.wait_until_read()
+    made.wait_until_read(900)
     return made
 
 

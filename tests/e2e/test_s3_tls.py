@@ -62,7 +62,7 @@ def test_the_whole_way_over_tls(server: Settings, tmp_path: Path) -> None:
             now_ms=int(time.time() * 1000), seed=41, history_ms=DAY_MS, history_events=2_000, malformed=0.02
         )
         shop.send(list(simulate(history)))
-        shop.wait_until_read()
+        shop.wait_until_read(900)
         assert_books_balance(shop)
         assert_gold_is_right(shop)
 
