@@ -63,7 +63,7 @@ def duckdb_statements(settings: Settings) -> list[str]:
         aside.replace(both)
         os.environ[_DELTA_READER] = str(both)
     quoted = str(settings.s3_ca_file).replace("'", "''")
-    return [f"SET ca_cert_file = '{quoted}'", "SET enable_server_cert_verification = true"]
+    return [f"SET GLOBAL ca_cert_file = '{quoted}'", "SET GLOBAL enable_server_cert_verification = true"]
 
 
 def _java_store(settings: Settings) -> Path:
