@@ -72,6 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         process.wait(30)
 
 
+@pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
 def test_java_believes_the_authority(server: Settings) -> None:
     """What Spark's driver and executors go by, without them."""
     s3.ensure_bucket(server)
