@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     s3_endpoint: str | None = Field(
         None, description="S3 endpoint: unset starts a local server, empty means AWS, else an address."
     )
+    s3_ca_file: AbsolutePath | None = Field(
+        None, description="Authorities (PEM) that sign the S3 server's certificate; unset trusts the public ones."
+    )
     s3_port: Port = Field(9000, description="Port of the embedded S3 server.")
     s3_memory_mb: int = Field(384, ge=128, description="Heap of the embedded S3 server, in MB.")
     s3_region: str = Field("us-east-1", description="AWS region of the bucket, and of MSK.")
@@ -59,7 +62,15 @@ class Settings(BaseSettings):
     spark_memory_mb: int = Field(2560, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
     spark_driver_host: str = Field(
-        "127.0.0.1", description="Address of this machine that a cluster's executors reach; local Spark needs none."
+        "127.0.0.1", description="Address of this machine that the others of a Spark cluster reach."
+    )
+    spark_workers: int = Field(
+        0, ge=0, le=64, description="Workers of a Spark cluster that is started here; 0: the server computes by itself."
+    )
+    spark_master_port: Port = Field(7077, description="Port of the started cluster's master.")
+    spark_master_ui_port: Port = Field(8080, description="Port of the pages about the started cluster.")
+    spark_secret_file: AbsolutePath | None = Field(
+        None, description="File with the secret that all of a Spark cluster know; unset makes one when it starts here."
     )
     spark_executor_memory_mb: int = Field(2048, ge=512, description="Heap of each executor in a cluster, in MB.")
     spark_executor_cores: int = Field(2, ge=1, description="Cores of each executor in a cluster.")
@@ -148,8 +159,13 @@ class Settings(BaseSettings):
 
     @cached_property
     def spark_is_local(self) -> bool:
-        """Whether the embedded Spark Connect server computes on this machine alone."""
-        return self.spark_master.startswith("local")
+        """Whether the embedded Spark Connect server computes in its own process."""
+        return self.master.startswith("local")
+
+    @property
+    def master(self) -> str:
+        """Where the embedded Spark Connect server computes, as Spark spells it."""
+        return f"spark://{self.spark_driver_host}:{self.spark_master_port}" if self.spark_workers else self.spark_master
 
     @property
     def bootstrap(self) -> str:
@@ -233,4 +249,8 @@ def load_settings(**overrides: object) -> Settings:
         raise UsageError(f"The setting {name} is wrong: {first['msg']} (got {first['input']!r}).") from None
     if settings.kafka_is_embedded and settings.kafka_security != "plaintext":
         raise UsageError("SHOPLAKE_KAFKA_SECURITY=msk-iam needs a cluster's address: set SHOPLAKE_KAFKA_BOOTSTRAP.")
+    if settings.spark_workers and not settings.spark_master.startswith("local"):
+        raise UsageError(
+            "SHOPLAKE_SPARK_WORKERS starts a cluster here and SHOPLAKE_SPARK_MASTER names another: set one of them."
+        )
     return settings

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from lakehouse import sql_guard
+from lakehouse import authorities, sql_guard
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from silver.views import SOURCE, VIEWS
@@ -287,9 +287,12 @@ def _duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
         "memory_limit": "2GB",
         "temp_directory": str(settings.run_dir / "duckdb"),
     }
+    trusting = authorities.duckdb_statements(settings)
     connection = duckdb.connect(config=config)
     for name in EXTENSIONS:
         connection.execute(f"LOAD {quoted_text(str(extension_file(name)))}")
+    for statement in trusting:
+        connection.execute(statement)
     for layer in sql_guard.LAYERS:
         connection.execute(f"CREATE SCHEMA {quoted_name(layer)}")
     connection.execute("SET GLOBAL TimeZone = 'UTC'")

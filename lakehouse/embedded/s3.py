@@ -84,6 +84,8 @@ def s3_client(settings: Settings) -> Any:
     if settings.s3_is_embedded:
         keys = {"aws_access_key_id": EMBEDDED_KEY, "aws_secret_access_key": EMBEDDED_KEY}
     endpoint = settings.endpoint or None
+    if settings.s3_ca_file is not None:
+        keys["verify"] = str(settings.s3_ca_file)
     return boto3.client("s3", endpoint_url=endpoint, region_name=settings.s3_region, config=config, **keys)
 
 

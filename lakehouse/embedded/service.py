@@ -128,6 +128,15 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
+def write_private(path: Path, text: str) -> Path:
+    """Write a file that only its owner may read, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
+    return path
+
+
 def properties(values: Mapping[str, object]) -> str:
     """A Java properties file."""
     return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
+from lakehouse.authorities import java_options, write_java_store
 from lakehouse.embedded.jars import class_path
 from lakehouse.embedded.s3 import EMBEDDED_KEY
-from lakehouse.embedded.service import Service, answers, java, write_text
+from lakehouse.embedded.service import Service, answers, java, write_private, write_text
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
@@ -57,7 +59,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             # The planner is large and each of its methods is used a little: compiling it to the last degree takes a
             # third of two cores for minutes. Loops over rows have a threshold of their own, which is as it was.
             "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
-            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456"
+            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
         ),
         "spark.local.dir": str(home / "local"),
         "spark.sql.warehouse.dir": str(home / "warehouse"),
@@ -92,13 +94,14 @@ def _where_conf(settings: Settings) -> dict[str, str]:
     jars = class_path("spark")
     if settings.spark_is_local:
         return {
-            "spark.master": settings.spark_master,
+            "spark.master": settings.master,
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.extraClassPath": jars,
         }
     return {
-        "spark.master": settings.spark_master,
+        "spark.master": settings.master,
+        **secret_conf(settings),
         "spark.driver.host": settings.spark_driver_host,
         "spark.driver.bindAddress": settings.spark_driver_host,
         "spark.jars": jars.replace(":", ","),
@@ -110,6 +113,34 @@ def _where_conf(settings: Settings) -> dict[str, str]:
         "spark.network.timeoutInterval": "10s",
         "spark.executor.heartbeatInterval": "5s",
     }
+
+
+def secret_conf(settings: Settings) -> dict[str, str]:
+    """What everyone in a cluster needs to know before it may join or submit; nothing when the cluster has no secret.
+
+    A cluster that is started here has one: it is made at the first start. Raises UsageError when the file is missing.
+    """
+    file = settings.spark_secret_file
+    if file is None:
+        if not settings.spark_workers:
+            return {}
+        file = _made_secret(settings)
+    try:
+        secret = file.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"The cluster's secret cannot be read ({error}): see SHOPLAKE_SPARK_SECRET_FILE.") from None
+    return {
+        "spark.authenticate": "true",
+        "spark.authenticate.secret": secret,
+        "spark.network.crypto.enabled": "true",
+    }
+
+
+def _made_secret(settings: Settings) -> Path:
+    file = settings.data_dir / "spark" / "cluster.secret"
+    if not file.exists():
+        write_private(file, secrets.token_hex(32))
+    return file
 
 
 def _delta_conf() -> dict[str, str]:
@@ -182,6 +213,7 @@ def service(settings: Settings) -> Service:
             "JAVA_HOME": str(Path(java()).resolve().parents[1]),
         },
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
+        depends_on=("spark-master",),
         is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
         prepare=lambda: _prepare(settings),
         memory_limit_mb=settings.spark_memory_mb + 1792,
@@ -203,6 +235,7 @@ def _prepare(settings: Settings) -> None:
     home = settings.data_dir / "spark"
     for folder in ("local", "warehouse", "derby", "s3a"):
         (home / folder).mkdir(parents=True, exist_ok=True)
+    write_java_store(settings)
     lines = (f"{name} {value}\n" for name, value in spark_conf(settings).items() if value)
-    write_text(home / "conf" / "spark-defaults.conf", "".join(lines))
+    write_private(home / "conf" / "spark-defaults.conf", "".join(lines))
     write_text(home / "conf" / "log4j2.properties", LOG4J)

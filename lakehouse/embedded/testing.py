@@ -10,7 +10,10 @@ from pathlib import Path
 from lakehouse.embedded.detached import start_detached, stop
 from lakehouse.settings import Settings, load_settings
 
-PORT_SETTINGS = ("kafka_port", "kafka_controller_port", "s3_port", "spark_port", "api_port", "superset_port")
+PORT_SETTINGS = (
+    "kafka_port", "kafka_controller_port", "s3_port", "spark_port", "spark_master_port", "spark_master_ui_port",
+    "api_port", "superset_port",
+)  # fmt: skip
 
 
 def free_settings(folder: Path, **overrides: object) -> Settings:

@@ -15,6 +15,7 @@ from deploy.aws import release
 from deploy.aws.installation import TEMPLATES, Installation
 from deploy.aws.stacks import NESTED, Stacks
 from lakehouse.errors import ShoplakeError
+from tests.support import pages
 
 REGION = "eu-central-1"
 
@@ -119,6 +120,70 @@ def test_a_new_release_changes_a_parameter_and_no_machine(aws):
     installation.stacks.discard(plan)
 
 
+def command(*arguments: str) -> str:
+    """What `python -m deploy.aws` says; it must work."""
+    from typer.testing import CliRunner
+
+    from deploy.aws.__main__ import app
+
+    done = CliRunner().invoke(app, [arguments[0], "--name", "lake", "--region", REGION, *arguments[1:]])
+    assert done.exit_code == 0, f"{done.output} {done.exception!r}"
+    return done.output
+
+
+@pytest.fixture
+def next_release(monkeypatch, tmp_path):
+    """Something else is committed than what is deployed."""
+    archive = tmp_path / release.archive_name("0.1.0-b")
+    archive.write_bytes(b"the release")
+    monkeypatch.setattr(release, "build", lambda _folder: archive)
+    monkeypatch.setattr(release, "version", lambda: "0.1.0-b")
+    return archive
+
+
+def test_deploying_again_changes_what_is_there_and_goes_back(aws, next_release):
+    installation, _ = install(aws, "demo")
+    machine, data = installation.instance(), installation.stacks.outputs("lake-data")
+    said = command("deploy", "-p", "AlarmEmail=you@example.com", "--yes")
+    assert "lake runs 0.1.0-b" in said and "Changing lake" in said and "resources are made" not in said
+    now = installation.stacks.parameters("lake")
+    assert (now["Release"], now["Size"], now["AlarmEmail"]) == ("0.1.0-b", "demo", "you@example.com")
+    assert installation.stacks.outputs("lake-data") == data and installation.instance() == machine
+    stored = aws.client("s3").get_object(Bucket=data["ReleasesBucket"], Key=f"releases/{next_release.name}")
+    assert stored["Body"].read() == b"the release"
+    (sent,) = aws.client("ssm").list_commands()["Commands"]
+    assert sent["InstanceIds"] == [machine] and next_release.name in sent["Parameters"]["commands"][0]
+    command("rollback", "0.1.0-a")
+    assert installation.release == "0.1.0-a" and installation.instance() == machine
+    assert len(aws.client("ssm").list_commands()["Commands"]) == 2
+
+
+def test_a_diff_changes_nothing_and_leaves_nothing(aws, next_release):
+    installation, _ = install(aws, "demo")
+
+    def change_sets():
+        return aws.client("cloudformation").list_change_sets(StackName="lake")["Summaries"]
+
+    before = change_sets()
+    command("diff", "-p", "AlarmEmail=you@example.com")
+    now = installation.stacks.parameters("lake")
+    assert (now["Release"], now["AlarmEmail"]) == ("0.1.0-a", "")
+    assert change_sets() == before
+
+
+def test_destroy_with_its_data_leaves_nothing(aws):
+    installation, _ = install(aws, "demo")
+    data, s3 = installation.stacks.outputs("lake-data"), aws.client("s3")
+    for _ in range(2):
+        s3.put_object(Bucket=data["LakeBucket"], Key="silver/events/part", Body=b"of two versions")
+    said = command("destroy", "--delete-data", "--yes")
+    assert "Everything is deleted" in said
+    assert s3.list_buckets()["Buckets"] == [] and aws.client("ec2").describe_volumes()["Volumes"] == []
+    assert aws.client("secretsmanager").list_secrets()["SecretList"] == []
+    stacks = Stacks(aws.client("cloudformation"), 0)
+    assert stacks.find("lake") is None and stacks.find("lake-data") is None
+
+
 class FailedStack:
     """What CloudFormation answers about a stack whose inner stack failed."""
 
@@ -202,6 +267,9 @@ def test_two_builds_of_a_commit_are_equal(tmp_path):
     subprocess.run(["git", "clone", "-q", str(release.ROOT), str(root)], check=True)
     first, second = release.build(tmp_path / "a", root), release.build(tmp_path / "b", root)
     assert first.read_bytes() == second.read_bytes()
+    (documented,) = pages.marked(__file__)
+    pages.run(documented.text, pages.programs(tmp_path / "bin", root), root)
+    assert (root / "build" / "dist" / first.name).read_bytes() == first.read_bytes()
     top = first.name.removesuffix(".tar.gz")
     with tarfile.open(first) as archive:
         names = archive.getnames()

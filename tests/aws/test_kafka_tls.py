@@ -5,8 +5,6 @@ import shutil
 import ssl
 import subprocess
 import time
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -20,43 +18,10 @@ from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError
 from producer.sender import open_producer
 from producer.topics import TOPICS, apply_topics
+from tests.support.authority import authority
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")]
 SOURCE = Path(__file__).with_name("BrokerSide.java")
-
-
-def authority(folder: Path, name: str) -> tuple[Path, Path]:
-    """An authority's certificate, and a broker's key with the certificate that it signed, for 127.0.0.1."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    def certificate(subject, key, issuer, issuer_key, *extensions):
-        now = datetime.now(UTC)
-        building = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
-            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=1))
-        )
-        for extension in extensions:
-            building = building.add_extension(extension, critical=False)
-        return building.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = certificate(name, ca_key, name, ca_key, x509.BasicConstraints(ca=True, path_length=None))
-    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    own = certificate("broker", key, name, ca_key, host)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    folder.mkdir()
-    (folder / "ca.pem").write_bytes(ca)
-    (folder / "broker.pem").write_bytes(private + own + ca)
-    return folder / "ca.pem", folder / "broker.pem"
 
 
 @pytest.fixture(scope="module")

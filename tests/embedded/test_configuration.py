@@ -1,12 +1,21 @@
 """The configuration of the embedded parts, as pure functions of the settings."""
 
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lakehouse.authorities import java_options, write_java_store
+from lakehouse.embedded.cluster import cluster_conf, join
 from lakehouse.embedded.kafka import kafka_properties
 from lakehouse.embedded.s3 import s3proxy_properties
-from lakehouse.embedded.service import child_environment, properties
+from lakehouse.embedded.service import child_environment, java, properties
 from lakehouse.embedded.services import services
 from lakehouse.embedded.spark import s3a_conf, spark_conf
 from lakehouse.embedded.testing import free_settings
+from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
+from tests.support.authority import authority
 
 
 def test_spark_speaks_delta_in_utc_and_listens_here_only(tmp_path):
@@ -42,6 +51,51 @@ def test_a_cluster_gets_the_jars_sent(tmp_path):
     cluster = spark_conf(free_settings(tmp_path, spark_master="spark://master:7077"))
     assert "spark.jars" not in local and "delta-spark" in local["spark.driver.extraClassPath"]
     assert "spark.driver.extraClassPath" not in cluster and "," in cluster["spark.jars"]
+
+
+def test_a_cluster_that_starts_here_has_one_secret_and_only_its_owner_reads_it(tmp_path):
+    settings = free_settings(tmp_path, spark_workers=2)
+    names = [service.name for service in services(settings)]
+    assert names.index("spark-master") < names.index("spark-worker-2") < names.index("spark")
+    server, workers = spark_conf(settings), cluster_conf(settings)
+    assert server["spark.master"] == f"spark://127.0.0.1:{settings.spark_master_port}"
+    assert server["spark.authenticate.secret"] == workers["spark.authenticate.secret"] != ""
+    assert server["spark.authenticate"] == server["spark.network.crypto.enabled"] == "true"
+    for service in services(settings):
+        if service.name.startswith("spark"):
+            service.prepare()
+            assert workers["spark.authenticate.secret"] not in " ".join(service.command)
+    secrets = [file for file in settings.data_dir.rglob("*") if file.name in ("cluster.secret", "spark-defaults.conf")]
+    assert len(secrets) == 3 and {file.stat().st_mode & 0o777 for file in secrets} == {0o600}
+
+
+def test_a_machine_that_joins_must_be_told_which_cluster_and_its_secret(tmp_path):
+    with pytest.raises(UsageError, match="SHOPLAKE_SPARK_MASTER"):
+        join(free_settings(tmp_path))
+    away = {"spark_master": "spark://10.0.1.10:7077", "spark_secret_file": tmp_path / "missing"}
+    with pytest.raises(UsageError, match="SHOPLAKE_SPARK_SECRET_FILE"):
+        join(free_settings(tmp_path, **away))
+    with pytest.raises(UsageError, match="set one of them"):
+        free_settings(tmp_path, spark_workers=1, **away)
+
+
+def test_an_authority_of_ones_own_is_believed_by_java_too(tmp_path):
+    ca, _ = authority(tmp_path / "ca", "our authority")
+    settings = free_settings(tmp_path, s3_endpoint="https://127.0.0.1:9000", s3_ca_file=ca)
+    assert "trustStore" not in spark_conf(free_settings(tmp_path))["spark.driver.extraJavaOptions"]
+    write_java_store(settings)
+    options = dict(word.removeprefix("-D").split("=") for word in java_options(settings).split())
+    with pytest.raises(UsageError, match="SHOPLAKE_S3_CA_FILE"):
+        write_java_store(settings.model_copy(update={"s3_ca_file": tmp_path / "missing"}))
+    listing = [
+        str(Path(java()).resolve().with_name("keytool")),
+        "-list",
+        "-keystore",
+        options["javax.net.ssl.trustStore"],
+        "-storepass",
+    ]
+    listing.append(options["javax.net.ssl.trustStorePassword"])
+    assert "trustedCertEntry" in subprocess.run(listing, capture_output=True, text=True, check=True).stdout
 
 
 def test_kafka_makes_no_topics_by_itself_and_listens_here_only(tmp_path):

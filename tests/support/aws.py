@@ -72,6 +72,8 @@ def complete_moto() -> None:
     CloudFormationResponse.update_termination_protection = lambda self: ActionResult(
         {"StackId": self._get_param("StackName")}
     )
+    # AWS makes a change set without changes, and says so in its status; moto would refuse to make it.
+    CloudFormationResponse._validate_different_update = lambda *_: None
     if getattr(CloudFormationBackend, "is_complete", False):
         return
     execute = CloudFormationBackend.execute_change_set
@@ -84,6 +86,14 @@ def complete_moto() -> None:
 
     def nested_output(self: Stack, attribute: str) -> str:
         return str(self.output_map[attribute.removeprefix("Outputs.")].value)
+
+    def nested_update(
+        _cls: Any, original_resource: Any, new_resource_name: str, cloudformation_json: Any, **_: Any
+    ) -> Any:
+        if original_resource is None:  # its condition does not hold; moto updates it all the same
+            return _StandIn(new_resource_name, "absent")
+        original_resource.parameters = cloudformation_json["Properties"].get("Parameters", {})
+        return original_resource  # moto would delete it and make another
 
     def tag(loader: Any, name: str, node: Any) -> Any:
         found = utils.yaml_tag_constructor(loader, name, node)
@@ -113,5 +123,6 @@ def complete_moto() -> None:
     parsing.clean_json = without_no_value
     models.yaml_tag_constructor = responses.yaml_tag_constructor = tag
     Stack.get_cfn_attribute = nested_output
+    Stack.update_from_cloudformation_json = classmethod(nested_update)
     CloudFormationBackend.execute_change_set = with_outputs
     CloudFormationBackend.is_complete = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +14,12 @@ from lakehouse.settings import Settings
 from lakehouse.sql import connect as open_sql
 from producer.publish import publish
 from producer.record import Record
+from producer.simulator.engine import simulate
+from producer.simulator.options import SimulationOptions
 from tests.support import oracle
 
 TOP_N = 10
+DAY_MS = 86_400_000
 IDENTITY = (
     "select sum(to_offset - from_offset) as offsets, sum(bronze_rows) as bronze, sum(silver_rows) as silver,"
     " sum(duplicate_rows) as duplicates, sum(quarantined_rows) as quarantined from ops.batches"
@@ -52,6 +56,23 @@ class Shop:
                 return behind(self.settings, reader) == 0
 
         eventually(is_read, seconds, "the stream has read everything")
+
+
+def live_load(shop: Shop, seed: int, seconds: float, rate: float = 150) -> threading.Thread:
+    """Live traffic in the background, `rate` events per second."""
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000),
+        seed=seed,
+        live=True,
+        rate=rate,
+        duration_s=seconds,
+        duplicates=0.05,
+        malformed=0.02,
+    )
+    records = list(simulate(options))
+    thread = threading.Thread(target=shop.send, args=(records,), kwargs={"live_from": options.now_ms / 1000})
+    thread.start()
+    return thread
 
 
 def environment_of(shop: Shop) -> dict[str, str]:

@@ -10,9 +10,7 @@ import pytest
 from lakehouse.embedded.testing import platform
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
-from tests.support.shop import Shop
-
-DAY_MS = 86_400_000
+from tests.support.shop import DAY_MS, Shop
 
 
 @pytest.fixture(scope="package")

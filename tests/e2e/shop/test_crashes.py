@@ -6,16 +6,13 @@ import contextlib
 import os
 import shutil
 import signal
-import threading
 import time
 
 import psutil
 import pytest
 
 from lakehouse.embedded.state import status
-from producer.simulator.engine import simulate
-from producer.simulator.options import SimulationOptions
-from tests.support.shop import Shop, assert_books_balance, assert_gold_is_right, eventually
+from tests.support.shop import Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
 
 pytestmark = pytest.mark.e2e
 
@@ -46,26 +43,9 @@ def kill(shop: Shop, name: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def load(shop: Shop, seed: int, seconds: float) -> threading.Thread:
-    """Live traffic in the background."""
-    options = SimulationOptions(
-        now_ms=int(time.time() * 1000),
-        seed=seed,
-        live=True,
-        rate=150,
-        duration_s=seconds,
-        duplicates=0.05,
-        malformed=0.02,
-    )
-    records = list(simulate(options))
-    thread = threading.Thread(target=shop.send, args=(records,), kwargs={"live_from": options.now_ms / 1000})
-    thread.start()
-    return thread
-
-
 @pytest.mark.parametrize("name", ["stream", "batch worker", "spark", "s3", "kafka"])
 def test_kill_under_load(shop: Shop, name: str) -> None:
-    sending = load(shop, seed=100 + len(name), seconds=12)
+    sending = live_load(shop, seed=100 + len(name), seconds=12)
     time.sleep(5)
     kill(shop, name)
     sending.join()
@@ -75,7 +55,7 @@ def test_kill_under_load(shop: Shop, name: str) -> None:
 
 
 def test_deleted_checkpoint_is_rebuilt_from_the_book(shop: Shop) -> None:
-    sending = load(shop, seed=201, seconds=8)
+    sending = live_load(shop, seed=201, seconds=8)
     time.sleep(3)
     shutil.rmtree(shop.settings.checkpoints)
     kill(shop, "stream")
@@ -89,13 +69,13 @@ def test_deleted_checkpoint_is_rebuilt_from_the_book(shop: Shop) -> None:
 def test_restored_older_checkpoint_does_no_harm(shop: Shop) -> None:
     aside = shop.folder / "old-checkpoint"
     shutil.copytree(shop.settings.checkpoints, aside, dirs_exist_ok=True)
-    load(shop, seed=202, seconds=6).join()
+    live_load(shop, seed=202, seconds=6).join()
     shop.wait_until_read(300)
     kill(shop, "stream")
     killed_workers(shop)
     shutil.rmtree(shop.settings.checkpoints)
     shutil.copytree(aside, shop.settings.checkpoints)
-    load(shop, seed=203, seconds=6).join()
+    live_load(shop, seed=203, seconds=6).join()
     shop.wait_until_read(300)
     assert_books_balance(shop)
     assert_gold_is_right(shop)
