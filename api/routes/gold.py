@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from api.authentication import GoldReader
 from api.gold_models import page_model
@@ -28,10 +29,11 @@ from api.gold_tables import (
     Listing,
     ProductFilter,
 )
+from api.kept_answers import Answer
 from api.problems import Problem
-from api.resources import Shared
+from api.resources import Resources, Shared
 from api.routes.answers import IfNoneMatch, guarded, tags_in
-from lakehouse.serving_publish import NewestPublish, Publish, PublishedTable
+from lakehouse.serving_publish import Publish, PublishedTable
 from lakehouse.sql import Result
 from lakehouse.sql_output import write_csv
 
@@ -60,23 +62,24 @@ class Reading:
     """A request of a caller who may read gold; `known` are the versions that the caller has."""
 
     request: Request
-    publish: NewestPublish
+    shared: Resources
     known: str | None
 
-    def answer(self, listing: Listing, asked: Asked) -> Response:
-        """The page; 304 when the caller has it already.
+    async def answer(self, listing: Listing, asked: Asked) -> Response:
+        """The page; 304 when the caller has it already. What is kept is answered without a thread.
 
         Raises Problem `wrong-parameter` or `not-acceptable`, and NothingPublishedError.
         """
         form = asked.format or preferred(self.request.headers.get("accept"))
-        publish = self.publish.get()
-        table = publish.table(listing.table.full_name)
+        newest = self.shared.publish
+        publish = newest.opened() or await run_in_threadpool(newest.get)
+        name = listing.table.full_name
+        table = publish.table(name)
         headers = {**_KEPT, "ETag": _etag(table, form)}
         if self.known is not None and {headers["ETag"], "*"} & tags_in(self.known):
             return Response(status_code=304, headers=headers)
-        body, next_cursor = publish.once(
-            (listing.table.full_name, form, self.request.url.query), lambda: _body(publish, listing, asked, form)
-        )
+        question = (table, name, form, self.request.url.query)
+        body, next_cursor = await self.shared.answers.once(question, lambda: _answer(publish, listing, asked, form))
         if next_cursor:
             headers["Link"] = f'<{self._next_address(next_cursor)}>; rel="next"'
         return Response(body, headers=headers, media_type=_SENT_AS[form])
@@ -93,7 +96,7 @@ async def reading(
     if_none_match: IfNoneMatch = None,
 ) -> Reading:
     """The request, once the caller is known."""
-    return Reading(request, shared.publish, if_none_match)
+    return Reading(request, shared, if_none_match)
 
 
 def preferred(accept: str | None) -> Form:
@@ -124,8 +127,7 @@ def _etag(table: PublishedTable, form: Form) -> str:
     return f'"{table.delta_version}-{table.published_at.timestamp() * 1_000_000:.0f}-{form}"'
 
 
-def _body(publish: Publish, listing: Listing, asked: Asked, form: Form) -> tuple[bytes, str | None]:
-    """A page in its form, and the cursor of the next one."""
+def _answer(publish: Publish, listing: Listing, asked: Asked, form: Form) -> Answer:
     found = page(publish, listing, asked)
     body = _as_csv(listing, found) if form == "csv" else _as_json(listing, found, publish)
     return body, found.next_cursor
@@ -175,9 +177,9 @@ Asking = Annotated[Reading, Depends(reading)]
 
 
 @router.get("/top-products", summary="Top products per hour", **_listing("HourlyProduct", TOP_PRODUCTS))
-def top_products(request: Asking, asked: Annotated[HourlyProductFilter, Query()]) -> Any:
+async def top_products(request: Asking, asked: Annotated[HourlyProductFilter, Query()]) -> Any:
     """The most viewed products of each clock hour, the newest hour first."""
-    return request.answer(TOP_PRODUCTS, asked)
+    return await request.answer(TOP_PRODUCTS, asked)
 
 
 @router.get(
@@ -185,24 +187,24 @@ def top_products(request: Asking, asked: Annotated[HourlyProductFilter, Query()]
     summary="Top products now",
     **_listing("LastHourProduct", TOP_PRODUCTS_LAST_HOUR),
 )
-def top_products_last_hour(request: Asking, asked: Annotated[ProductFilter, Query()]) -> Any:
+async def top_products_last_hour(request: Asking, asked: Annotated[ProductFilter, Query()]) -> Any:
     """The most viewed products of the rolling last 60 minutes."""
-    return request.answer(TOP_PRODUCTS_LAST_HOUR, asked)
+    return await request.answer(TOP_PRODUCTS_LAST_HOUR, asked)
 
 
 @router.get("/kpis", summary="Key figures per hour", **_listing("HourFigures", KPIS))
-def kpis(request: Asking, asked: Annotated[HourFilter, Query()]) -> Any:
+async def kpis(request: Asking, asked: Annotated[HourFilter, Query()]) -> Any:
     """Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first."""
-    return request.answer(KPIS, asked)
+    return await request.answer(KPIS, asked)
 
 
 @router.get("/fraud-flags", summary="Fraud flags", **_listing("FraudFlag", FRAUD_FLAGS))
-def fraud_flags(request: Asking, asked: Annotated[FlagFilter, Query()]) -> Any:
+async def fraud_flags(request: Asking, asked: Annotated[FlagFilter, Query()]) -> Any:
     """Raised flags with their reason and evidence, the newest event first."""
-    return request.answer(FRAUD_FLAGS, asked)
+    return await request.answer(FRAUD_FLAGS, asked)
 
 
 @router.get("/retention", summary="Cohort retention", **_listing("RetentionCell", RETENTION))
-def retention(request: Asking, asked: Annotated[CohortFilter, Query()]) -> Any:
+async def retention(request: Asking, asked: Annotated[CohortFilter, Query()]) -> Any:
     """How many users of each cohort came back in each later period, the newest cohort first."""
-    return request.answer(RETENTION, asked)
+    return await request.answer(RETENTION, asked)
