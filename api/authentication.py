@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2, SecurityScopes
 from fastapi.security.http import HTTPAuthorizationCredentials
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.concurrency import run_in_threadpool
 
 from api import audit
@@ -34,14 +35,14 @@ async def authenticated(
     needed: SecurityScopes,
     shared: Shared,
     _token: Annotated[str | None, Security(_oauth2)],
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    key: Annotated[str | None, Security(_header)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    _key: Annotated[str | None, Security(_header)],
 ) -> Caller:
-    """The caller, who has every scope that the route needs.
+    """The caller, who has every scope that the route needs; the last three parameters are there for the document.
 
     Raises Problem `not-authenticated`, `missing-scope`, or `too-many-requests`.
     """
-    credential = bearer.credentials if bearer else key
+    credential = credential_of(request)
     caller = shared.callers.recall(credential) if credential else None
     if caller is None:
         caller = await run_in_threadpool(identify, request, shared, credential)
@@ -55,6 +56,12 @@ async def authenticated(
             challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
             raise Problem("missing-scope", f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
     return caller
+
+
+def credential_of(request: Request) -> str | None:
+    """The key or token that a request carries, in either header."""
+    scheme, given = get_authorization_scheme_param(request.headers.get("authorization"))
+    return given if scheme.lower() == "bearer" and given else request.headers.get("x-api-key")
 
 
 def identify(request: Request, shared: Shared, credential: str | None) -> Caller:

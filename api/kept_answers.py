@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from anyio import CapacityLimiter, to_thread
 
@@ -14,10 +15,23 @@ KEPT_ANSWERS, KEPT_BYTES = 256, 64 * 1024
 MADE_AT_ONCE = 2
 """More threads would only wait for each other, and each answer would come later."""
 
-Question = tuple[PublishedTable, str, str, str]
-"""What an answer depends on: the table as published, its name, the form, and the query string."""
-Answer = tuple[bytes, str | None]
-"""A page in its form, and the cursor of the next one."""
+
+@dataclass(frozen=True)
+class Question:
+    """All that an answer depends on: the table as it is published, the address with its query, the header `Accept`."""
+
+    table: PublishedTable
+    path: str
+    query: str
+    accept: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A page in its form, with its headers."""
+
+    body: bytes
+    headers: dict[str, str]
 
 
 class KeptAnswers:
@@ -28,23 +42,22 @@ class KeptAnswers:
         self._answers: OrderedDict[Question, Answer] = OrderedDict()
         self._turn: CapacityLimiter | None = None
 
+    def recall(self, question: Question) -> Answer | None:
+        """The answer when it is kept."""
+        if question in self._answers:
+            self._answers.move_to_end(question)
+        return self._answers.get(question)
+
     async def once(self, question: Question, make: Callable[[], Answer]) -> Answer:
         """The answer, made in a thread when it is not kept."""
-        if (kept := self._recalled(question)) is not None:
-            return kept
         self._turn = self._turn or CapacityLimiter(MADE_AT_ONCE)
         async with self._turn:
             # Others may have asked the same while this one waited.
-            if (kept := self._recalled(question)) is not None:
+            if (kept := self.recall(question)) is not None:
                 return kept
             answer = await to_thread.run_sync(make)
-        if len(answer[0]) <= KEPT_BYTES:
+        if len(answer.body) <= KEPT_BYTES:
             self._answers[question] = answer
             if len(self._answers) > KEPT_ANSWERS:
                 self._answers.popitem(last=False)
         return answer
-
-    def _recalled(self, question: Question) -> Answer | None:
-        if question in self._answers:
-            self._answers.move_to_end(question)
-        return self._answers.get(question)

@@ -19,6 +19,10 @@ from lakehouse.serving_file import PUBLISHED, names_in, open_serving
 
 _TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
 
+_FOR_PAGES: dict[str, str | bool | int | float | list[str]] = {"late_materialization_max_rows": 0, "threads": 1}
+"""A page is some rows of a short range: looking them up a second time, to read fewer columns of the others, costs more
+than it saves, and so does a second thread."""
+
 
 class NothingPublishedError(ShoplakeError):
     """There is no published file, or it lacks what is asked for; a publish mends it."""
@@ -45,6 +49,10 @@ class Publish:
             name: PublishedTable(version, _utc(published), _utc(newest) if newest else None, tuple(names_in(blocked)))
             for name, version, published, newest, blocked in connection.execute(_TABLES).fetchall()
         }
+
+    def has(self, name: str) -> bool:
+        """Whether a table is in it."""
+        return name in self._tables
 
     def table(self, name: str) -> PublishedTable:
         """What was published of a table. Raises NothingPublishedError."""
@@ -121,7 +129,7 @@ class NewestPublish:
         os.link(self._path, own)
         try:
             # The old publish is closed when its last question is answered and nobody holds it any more.
-            return _mark(own), Publish(open_serving(own))
+            return _mark(own), Publish(open_serving(own, _FOR_PAGES))
         finally:
             own.unlink()
 
