@@ -157,7 +157,7 @@ class Publisher:
         with duckdb.connect(str(aside)) as target:
             # The lake's moments are stored as plain UTC timestamps, which every tool shows alike.
             target.execute("SET TimeZone = 'UTC'")
-            target.execute(_CREATE_PUBLISHED)
+            target.execute(CREATE_PUBLISHED)
             changed = [
                 source.name
                 for source in due
@@ -323,7 +323,7 @@ def _shape(source: Source) -> tuple[tuple[str, str], ...]:
     return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in source.columns)
 
 
-_CREATE_PUBLISHED = f"""
+CREATE_PUBLISHED = f"""
 CREATE TABLE IF NOT EXISTS {PUBLISHED} (
     table_name VARCHAR, delta_version BIGINT, rows BIGINT, published_at TIMESTAMP, newest_data_at TIMESTAMP,
     blocked_by VARCHAR, let_through VARCHAR

@@ -91,6 +91,7 @@ def take(settings: Settings, folder: Path) -> None:
             log_in(page, settings.superset_url, passwords["viewer"])
             for slug in SLUGS:
                 open_dashboard(page, settings.superset_url, slug)
+                page.mouse.wheel(0, -10_000)
                 page.wait_for_timeout(3_000)  # charts move when they are drawn
                 path = folder / f"{slug}{suffix}.png"
                 page.screenshot(path=path, clip={"x": 0, "y": 0, "width": width, "height": bottom(page) + 24})
