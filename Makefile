@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset dashboards-import dashboards-export cost docs audit
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots dashboards-import dashboards-export cost docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
@@ -43,6 +43,9 @@ test-nightly: java .venv/.installed jars ## Run the long tests too: the quaranti
 
 test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
 	@$(BIN)/python -m pytest -m superset
+
+screenshots: java .venv/.installed .venv-superset/.installed jars ## Take the pictures of docs/images anew
+	@$(BIN)/python -m tests.dashboards.screenshots
 
 dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml says
 	@$(BIN)/shoplake superset import

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from api import docs_page, openapi
 from api.errors import add_handlers
+from api.known_callers import KnownCallers
 from api.limits import Followers, RateLimits, RequestLimits
 from api.metrics import Metrics
 from api.readiness import Readiness
@@ -60,6 +61,7 @@ def _resources(settings: Settings, registry: RunRegistry) -> Resources:
     return Resources(
         settings=settings,
         registry=registry,
+        callers=KnownCallers(registry.database),
         rates=RateLimits(settings),
         followers=Followers(settings),
         readiness=Readiness(settings, registry),

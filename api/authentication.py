@@ -7,9 +7,12 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2, SecurityScopes
 from fastapi.security.http import HTTPAuthorizationCredentials
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.concurrency import run_in_threadpool
 
-from api import audit, keys, tokens
+from api import audit
 from api.keys import SCOPES, Caller
+from api.known_callers import is_key
 from api.problems import Problem
 from api.resources import Shared
 
@@ -27,26 +30,38 @@ _oauth2 = OAuth2(
 )
 
 
-def authenticated(
+async def authenticated(
     request: Request,
     needed: SecurityScopes,
     shared: Shared,
     _token: Annotated[str | None, Security(_oauth2)],
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    key: Annotated[str | None, Security(_header)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    _key: Annotated[str | None, Security(_header)],
 ) -> Caller:
-    """The caller, who has every scope that the route needs.
+    """The caller, who has every scope that the route needs; the last three parameters are there for the document.
 
     Raises Problem `not-authenticated`, `missing-scope`, or `too-many-requests`.
     """
-    caller = identify(request, shared, bearer.credentials if bearer else key)
+    credential = credential_of(request)
+    caller = shared.callers.recall(credential) if credential else None
+    if caller is None:
+        caller = await run_in_threadpool(identify, request, shared, credential)
+    request.state.caller = caller.name
     shared.rates.count_caller(caller.name)
     for scope in needed.scopes:
         if not caller.may(scope):
-            note(request, shared, "access.denied", request.url.path, "missing-scope", caller.name)
+            await run_in_threadpool(
+                note, request, shared, "access.denied", request.url.path, "missing-scope", caller.name
+            )
             challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
             raise Problem("missing-scope", f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
     return caller
+
+
+def credential_of(request: Request) -> str | None:
+    """The key or token that a request carries, in either header."""
+    scheme, given = get_authorization_scheme_param(request.headers.get("authorization"))
+    return given if scheme.lower() == "bearer" and given else request.headers.get("x-api-key")
 
 
 def identify(request: Request, shared: Shared, credential: str | None) -> Caller:
@@ -54,14 +69,12 @@ def identify(request: Request, shared: Shared, credential: str | None) -> Caller
     if not credential:
         headers = {"WWW-Authenticate": CHALLENGE}
         raise Problem("not-authenticated", "The request carries no key.", headers=headers)
-    database = shared.registry.database
-    is_key = credential.startswith(keys.PREFIX + "_")
-    caller = keys.recognise(database, credential) if is_key else tokens.recognise(database, credential)
+    caller = shared.callers.recognise(credential)
     if caller is None:
         # Counted only here: whoever has a valid key is never locked out by others at the same address.
         shared.rates.count_failure(address_of(request))
         note(request, shared, "access.denied", request.url.path, "not-authenticated", None)
-        what = "key is unknown, expired or revoked" if is_key else "token is invalid or expired"
+        what = "key is unknown, expired or revoked" if is_key(credential) else "token is invalid or expired"
         headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
         raise Problem("not-authenticated", f"The {what}.", headers=headers)
     request.state.caller = caller.name

@@ -26,16 +26,20 @@ PREFIX = "slk"
 OPERATOR, SCHEDULE = "operator", "schedule"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _KEY = re.compile(PREFIX + r"_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-_USE_IS_NOTED_EVERY = timedelta(minutes=1)
+USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `name` owns runs; several keys of one name are one caller, so that keys can be exchanged."""
+    """Who asks. `name` owns runs; several keys of one name are one caller, so that keys can be exchanged.
+
+    What showed it, a key or a token, holds until `expires_at`, None is for good.
+    """
 
     name: str
     scopes: frozenset[str]
     key_id: str
+    expires_at: datetime | None = None
 
     def may(self, scope: str) -> bool:
         """Whether this scope, or `admin`, was given."""
@@ -111,8 +115,8 @@ def recognise(database: Database, key: str) -> Caller | None:
         is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
         if row is None or not is_right or not _is_valid(row):
             return None
-        caller = Caller(row.name, frozenset(row.scopes), row.id)
-        is_noted = row.last_used_at is not None and datetime.now(UTC) - row.last_used_at < _USE_IS_NOTED_EVERY
+        caller = _caller(row)
+        is_noted = row.last_used_at is not None and datetime.now(UTC) - row.last_used_at < USE_IS_NOTED_EVERY
     if not is_noted:
         _note_use(database, key_id)
     return caller
@@ -122,7 +126,11 @@ def still_valid(database: Database, key_id: str) -> Caller | None:
     """The caller of a key that a token was given for; None once it is expired or revoked."""
     with database.reading() as session:
         row = session.get(ApiKeyRow, key_id)
-        return Caller(row.name, frozenset(row.scopes), row.id) if row is not None and _is_valid(row) else None
+        return _caller(row) if row is not None and _is_valid(row) else None
+
+
+def _caller(row: ApiKeyRow) -> Caller:
+    return Caller(row.name, frozenset(row.scopes), row.id, row.expires_at)
 
 
 def _note_use(database: Database, key_id: str) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +17,7 @@ from api.problems import Problem, retry_after
 from lakehouse.settings import Settings
 
 MAX_HEADER_BYTES = 16 * 1024
+MINUTE = 60.0
 FAILED_LOGINS = 1 / 50
 """Of the requests that an address may make, how many may carry a wrong key or token."""
 FOLLOWED_BY_ONE_CALLER = 20
@@ -30,30 +29,55 @@ class RateLimits:
 
     def __init__(self, settings: Settings) -> None:
         """All counts are zero."""
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._per_address = RateLimitItemPerMinute(settings.api_address_requests_per_minute, namespace="address")
-        self._per_caller = RateLimitItemPerMinute(settings.api_caller_requests_per_minute, namespace="caller")
-        self._failures = RateLimitItemPerMinute(
-            max(1, int(settings.api_address_requests_per_minute * FAILED_LOGINS)), namespace="failure"
-        )
+        self._per_address = Window(settings.api_address_requests_per_minute)
+        self._per_caller = Window(settings.api_caller_requests_per_minute)
+        self._failures = Window(max(1, int(settings.api_address_requests_per_minute * FAILED_LOGINS)))
 
     def count_address(self, address: str) -> None:
         """Count a request of an address. Raises Problem `too-many-requests`."""
-        self._count(self._per_address, network_of(address), "This address")
+        _count(self._per_address, network_of(address), "This address")
 
     def count_caller(self, caller: str) -> None:
         """Count a request of a caller. Raises Problem `too-many-requests`."""
-        self._count(self._per_caller, caller, f"The caller {caller}")
+        _count(self._per_caller, caller, f"The caller {caller}")
 
     def count_failure(self, address: str) -> None:
         """Count a wrong key or token of an address. Raises Problem `too-many-requests`."""
-        self._count(self._failures, network_of(address), "With wrong keys or tokens, this address")
+        _count(self._failures, network_of(address), "With wrong keys or tokens, this address")
 
-    def _count(self, item: RateLimitItem, who: str, name: str) -> None:
-        if self._limiter.hit(item, who):
-            return
-        seconds = self._limiter.get_window_stats(item, who).reset_time - time.time()
-        raise retry_after("too-many-requests", f"{name} may make {item.amount} requests a minute.", seconds)
+
+class Window:
+    """Counts what each did in the last minute, about: in this clock minute, and the share of the one before that the
+    last sixty seconds still hold. Who did nothing for a minute is forgotten; no thread and no timer is needed for it.
+    """
+
+    def __init__(self, most: int, now: Callable[[], float] = time.time) -> None:
+        """`most` in a minute, as `now` tells the seconds."""
+        self.most = most
+        self._now, self._lock = now, threading.Lock()
+        self._minute = 0
+        self._counts: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+
+    def wait(self, who: str) -> float:
+        """Count once and return 0; or, when that would be too many, the seconds until it is not."""
+        minute, passed = divmod(self._now(), MINUTE)
+        with self._lock:
+            if minute != self._minute:
+                self._before = self._counts if minute == self._minute + 1 else {}
+                self._minute, self._counts = int(minute), {}
+            count, before = self._counts.get(who, 0), self._before.get(who, 0)
+            if count + before * (1 - passed / MINUTE) + 1 <= self.most:
+                self._counts[who] = count + 1
+                return 0.0
+        if count >= self.most:
+            return MINUTE - passed
+        return MINUTE * (1 - (self.most - count - 1) / before) - passed
+
+
+def _count(window: Window, who: str, name: str) -> None:
+    if seconds := window.wait(who):
+        raise retry_after("too-many-requests", f"{name} may make {window.most} requests a minute.", seconds)
 
 
 def network_of(address: str) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated, cast
 import structlog
 from fastapi import Depends, Request
 
+from api.kept_answers import KeptAnswers
+from api.known_callers import KnownCallers
 from api.limits import Followers, RateLimits
 from api.metrics import Metrics
 from api.readiness import Readiness
@@ -19,19 +21,21 @@ from lakehouse.settings import Settings
 
 @dataclass
 class Resources:
-    """The registry, the limits, published gold, and what the operations' addresses tell.
+    """The registry, who is known of it, the limits, published gold, and what the operations' addresses tell.
 
     `stopping` is set when the server ends.
     """
 
     settings: Settings
     registry: RunRegistry
+    callers: KnownCallers
     rates: RateLimits
     followers: Followers
     readiness: Readiness
     metrics: Metrics
     log: structlog.typing.FilteringBoundLogger
     publish: NewestPublish
+    answers: KeptAnswers = field(default_factory=KeptAnswers)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 

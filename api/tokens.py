@@ -64,7 +64,13 @@ def recognise(database: Database, text: str) -> Caller | None:
     owner = keys.still_valid(database, str(claims["kid"]))
     if owner is None:
         return None
-    return Caller(owner.name, frozenset(str(claims["scope"]).split()) & owner.scopes, owner.key_id)
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    return Caller(
+        owner.name,
+        frozenset(str(claims["scope"]).split()) & owner.scopes,
+        owner.key_id,
+        min(expires_at, owner.expires_at or expires_at),
+    )
 
 
 def rotate(database: Database) -> str:

@@ -173,10 +173,12 @@ def _job_api(settings: Settings) -> list[Figure]:
 
 def _gold_api() -> list[Figure]:
     found, longest = gold_api.measure(1), max(gold_api.HISTORIES)
+    paced = gold_api.measure(1, rate=gold_api.RATE)
     new, of_long = gold_api.measure(1, ask_anew=True), gold_api.measure(longest, ask_anew=True)
     return [
         Figure(f"gold over HTTP p50 at {gold_api.CALLERS} callers", found.p50, "ms"),
         Figure(f"gold over HTTP p99 at {gold_api.CALLERS} callers", found.p99, "ms", "25"),
+        Figure(f"gold over HTTP p99 at {gold_api.RATE:.0f} answers/s", paced.p99, "ms", "25"),
         Figure(f"gold over HTTP, cost at {longest} x history", of_long.processor / new.processor, "x", "1.5"),
     ]
 

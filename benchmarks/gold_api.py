@@ -2,7 +2,8 @@
 
 `python -m benchmarks.gold_api` measures it alone, over files made here; `make bench` has it among its figures. The API
 is a process of its own, and its processor time per answer says more on a busy machine than the time that passes.
-Callers ask the same questions again, as dashboards do, or each time one that nobody has asked yet.
+Callers ask the same questions again, as dashboards do, or each time one that nobody has asked yet; without pause, so
+that each waits for the others, or so many times a second.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, product, repeat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,10 +30,13 @@ from rich.table import Table
 
 from lakehouse.embedded.testing import free_settings
 from lakehouse.serving import sources
+from lakehouse.serving_extras import EXTRAS, create
 from lakehouse.serving_file import PUBLISHED
 from lakehouse.settings import Settings
 
 CALLERS, CALLS_OF_ONE = 20, 100
+RATE = 100.0
+"""Answers per second that all callers together ask for when they do not ask without pause."""
 DAYS = 60
 HISTORIES = (1, 10, 100)
 """Times DAYS. Retention has that many calendars instead: its cohorts would grow with the square."""
@@ -69,6 +73,16 @@ INSERT INTO gold.cohort_retention BY NAME SELECT 'week' AS granularity, current_
 """
 
 
+BATCHES = """
+INSERT INTO ops.recent_batches BY NAME SELECT b.range AS batch_id, 'shop.clicks' AS topic, p.range AS partition,
+    0 AS from_offset, 10 AS to_offset, 10 AS bronze_rows, 9 AS silver_rows, 1 AS duplicate_rows, 0 AS quarantined_rows,
+    now()::TIMESTAMP - to_seconds(2 * b.range + 1) AS started_at,
+    now()::TIMESTAMP - to_seconds(2 * b.range) AS committed_at
+    FROM range(24 * 3600) b, range(8) p ORDER BY b.range DESC;
+"""
+"""Two days of batches, one every two seconds: the file never has more."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """Milliseconds of an answer, answers per second, and the API's processor time of an answer in milliseconds."""
@@ -79,16 +93,19 @@ class Measured:
     processor: float
 
 
-def measure(times: int, *, ask_anew: bool = False) -> Measured:
-    """Every caller asks each path in turn, the next as soon as the one before is answered; `ask_anew`: never twice."""
+def measure(times: int, *, ask_anew: bool = False, rate: float | None = None) -> Measured:
+    """Every caller asks each path in turn; `ask_anew`: never twice. At a `rate`, answers a second of all together, an
+    answer takes from the moment at which it was due to be asked for; else the next is asked for after the one before.
+    """
     with tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder:
         settings = free_settings(Path(folder))
         make_file(settings.serving_file, times)
         with _served(settings) as process, ThreadPoolExecutor(CALLERS) as pool:
             key = settings.operator_key_file.read_text().strip()
-            _call(settings, key, WARM_UP, ask_anew)
+            _call(settings, key, WARM_UP, ask_anew, repeat(0.0))
             before, began = sum(process.cpu_times()[:2]), time.monotonic()
-            calls = list(pool.map(lambda _: _call(settings, key, CALLS_OF_ONE, ask_anew), range(CALLERS)))
+            turns = [_turns(caller, rate) for caller in range(CALLERS)]
+            calls = list(pool.map(lambda turn: _call(settings, key, CALLS_OF_ONE, ask_anew, turn), turns))
             seconds = time.monotonic() - began
             processor = (sum(process.cpu_times()[:2]) - before) * 1000
     took = sorted(one for caller in calls for one in caller)
@@ -104,11 +121,14 @@ def make_file(path: Path, times: int) -> None:
         for source in sources():
             columns = ", ".join(f'"{name}" {kind}' for name, kind, _ in source.columns)
             connection.execute(f"CREATE TABLE {source.name} ({columns})")
+        for extra in EXTRAS:
+            create(connection, extra)
+        connection.execute(BATCHES)
         connection.execute(ROWS.format(hours=24 * DAYS * times, days=DAYS, times=times))
         names = ", ".join(f"('{source.name}')" for source in sources())
         connection.execute(
             f"CREATE TABLE {PUBLISHED} AS SELECT col0 AS table_name, 1::BIGINT AS delta_version, 1::BIGINT AS rows,"  # noqa: S608 - the names are declared in this project
-            f" now()::TIMESTAMP AS published_at, now()::TIMESTAMP AS newest_data_at, '' AS blocked_by"
+            " now()::TIMESTAMP AS published_at, now()::TIMESTAMP AS newest_data_at, '' AS blocked_by, '' AS let_through"
             f" FROM (VALUES {names})"
         )
 
@@ -144,13 +164,21 @@ def _connection(settings: Settings) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(urlsplit(settings.own_api_url).netloc, timeout=60)
 
 
-def _call(settings: Settings, key: str, calls: int, ask_anew: bool) -> list[float]:
+def _turns(caller: int, rate: float | None) -> Iterator[float]:
+    """When a caller asks: at moments of its own, or always now."""
+    began = time.perf_counter()
+    for number in count():
+        yield began + (number * CALLERS + caller) / rate if rate else 0.0
+
+
+def _call(settings: Settings, key: str, calls: int, ask_anew: bool, turns: Iterable[float]) -> list[float]:
     """Milliseconds of each call over one connection."""
     took = []
     with closing(_connection(settings)) as connection:
-        for number in range(calls):
+        for number, due in zip(range(calls), turns, strict=False):
             path = _new_path(number) if ask_anew else PATHS[number % len(PATHS)]
-            began = time.perf_counter()
+            time.sleep(max(0.0, due - time.perf_counter()))
+            began = due or time.perf_counter()
             connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
             answer = connection.getresponse()
             body = answer.read()
@@ -171,6 +199,7 @@ def main() -> None:
     table = Table(
         "history",
         "questions",
+        "asked",
         "p50 ms",
         "p99 ms",
         "answers/s",
@@ -178,11 +207,12 @@ def main() -> None:
         title=f"Gold over HTTP, {CALLERS} callers",
     )
     for times in HISTORIES:
-        for ask_anew in (False, True):
-            found = measure(times, ask_anew=ask_anew)
+        for ask_anew, rate in product((False, True), (None, RATE)):
+            found = measure(times, ask_anew=ask_anew, rate=rate)
             figures = (found.p50, found.p99, found.per_second, found.processor)
             kind = "new ones" if ask_anew else "the same"
-            table.add_row(f"{times} x {DAYS} days", kind, *(f"{figure:,.1f}" for figure in figures))
+            pace = f"{rate:.0f}/s" if rate else "without pause"
+            table.add_row(f"{times} x {DAYS} days", kind, pace, *(f"{figure:,.1f}" for figure in figures))
     Console().print(table)
 
 

@@ -28,12 +28,13 @@ def main() -> None:
     """
     from lakehouse.delta_log import DeltaLog
     from lakehouse.serving import Publisher
+    from lakehouse.serving_extras import Extras
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.nice(5)
     settings = load_settings()
     with connect(settings) as reader:
-        publisher = Publisher(settings, reader, DeltaLog(settings))
+        publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
         while True:
             begin = time.monotonic()
             message = _publish(publisher)

@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from lakehouse.delta_log import Changes, DeltaLog
+from lakehouse.serving_extras import EXTRAS, Extra, Extras, create
 from lakehouse.serving_file import PUBLISHED, as_text, open_serving, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
@@ -125,11 +126,16 @@ class Publisher:
     """Makes publishes of one lake. One process at a time: the supervisor's `publisher`."""
 
     def __init__(
-        self, settings: Settings, reader: SqlReader, log: DeltaLog, rule: Callable[[Ask, str, str], Ruling] = rule
+        self,
+        settings: Settings,
+        reader: SqlReader,
+        log: DeltaLog,
+        rule: Callable[[Ask, str, str], Ruling] = rule,
+        extras: Extras | None = None,
     ) -> None:
-        """`rule` says what keeps a table from being published (quality/gate.py)."""
+        """`rule` says what keeps a table from being published (quality/gate.py); without `extras` those are empty."""
         self._settings, self._reader, self._log, self._rule = settings, reader, log, rule
-        self._path = settings.serving_file
+        self._path, self._extras = settings.serving_file, extras
         self._sources = sources()
         self.audit_seconds = 0.0
         """What the gate took in the last publish."""
@@ -144,19 +150,20 @@ class Publisher:
         known = self._known()
         heads = {source.name: self._log.version(source.delta) for source in self._sources}
         due = self._due(known, heads)
-        if not due:
+        if not due and not self._has_new_extras(known):
             return []
         aside = self._path.with_suffix(".aside")
         self._begin(aside, is_new=not known)
         with duckdb.connect(str(aside)) as target:
             # The lake's moments are stored as plain UTC timestamps, which every tool shows alike.
             target.execute("SET TimeZone = 'UTC'")
-            target.execute(_CREATE_PUBLISHED)
+            target.execute(CREATE_PUBLISHED)
             changed = [
                 source.name
                 for source in due
                 if self._publish_one(target, source, known.get(source.name), heads[source.name])
             ]
+            changed += [extra.name for extra in EXTRAS if self._publish_extra(target, extra, known)]
             target.execute("CHECKPOINT")
         # Readers of the old file keep it; whoever opens from now on gets this one.
         if changed:
@@ -164,6 +171,9 @@ class Publisher:
         else:
             aside.unlink()
         return changed
+
+    def _has_new_extras(self, known: dict[str, _Published]) -> bool:
+        return any(extra.name not in known for extra in EXTRAS) or bool(self._extras and self._extras.is_due())
 
     def _due(self, known: dict[str, _Published], heads: dict[str, int | None]) -> list[Source]:
         """Whatever can differ from the last publish. When there are new results or overrides, the gate may say
@@ -240,11 +250,21 @@ class Publisher:
         stayed = f"(SELECT published_at FROM {PUBLISHED} WHERE table_name = ? AND ?)"  # noqa: S608 - the names are declared in this project
         at = target.execute(f"SELECT {stayed}", [source.name, version == known.version]).fetchall()[0][0]
         newest = f"(SELECT max({source.newest}) FROM {source.name})" if source.newest else "NULL"  # noqa: S608 - the names are declared in this project
-        target.execute(f"DELETE FROM {PUBLISHED} WHERE table_name = ?", [source.name])  # noqa: S608 - the names are declared in this project
-        target.execute(
-            f"INSERT INTO {PUBLISHED} SELECT ?, ?, (SELECT count(*) FROM {source.name}), ?, {newest}, ?, ?",  # noqa: S608 - the names are declared in this project
-            [source.name, version, at or datetime.now(UTC), after.blocked_by, after.let_through],
-        )
+        _note(target, source.name, newest, after, at or datetime.now(UTC))
+        target.execute("COMMIT")
+        return True
+
+    def _publish_extra(self, target: duckdb.DuckDBPyConnection, extra: Extra, known: dict[str, _Published]) -> bool:
+        """Bring an extra table up to date; whether anything about it is new."""
+        if extra.name not in known:
+            create(target, extra)
+        target.execute("BEGIN")
+        newest = self._extras.update(target, extra) if self._extras else None
+        if newest is None and extra.name in known:
+            target.execute("ROLLBACK")
+            return False
+        as_sql = f"TIMESTAMP '{newest.replace(tzinfo=None)}'" if newest else "NULL"
+        _note(target, extra.name, as_sql, _NEVER, datetime.now(UTC))
         target.execute("COMMIT")
         return True
 
@@ -290,11 +310,20 @@ _NEVER = _Published()
 """About a table that is not in the file."""
 
 
+def _note(target: duckdb.DuckDBPyConnection, name: str, newest: str, state: _Published, at: datetime) -> None:
+    """Say in `_published` how a table is now; `newest` is SQL."""
+    target.execute(f"DELETE FROM {PUBLISHED} WHERE table_name = ?", [name])  # noqa: S608 - the names are declared in this project
+    target.execute(
+        f"INSERT INTO {PUBLISHED} SELECT ?, ?, (SELECT count(*) FROM {name}), ?, {newest}, ?, ?",  # noqa: S608 - the names are declared in this project
+        [name, state.version, at, state.blocked_by, state.let_through],
+    )
+
+
 def _shape(source: Source) -> tuple[tuple[str, str], ...]:
     return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in source.columns)
 
 
-_CREATE_PUBLISHED = f"""
+CREATE_PUBLISHED = f"""
 CREATE TABLE IF NOT EXISTS {PUBLISHED} (
     table_name VARCHAR, delta_version BIGINT, rows BIGINT, published_at TIMESTAMP, newest_data_at TIMESTAMP,
     blocked_by VARCHAR, let_through VARCHAR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +18,10 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.serving_file import PUBLISHED, names_in, open_serving
 
 _TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
-KEPT_ANSWERS, KEPT_BYTES = 256, 64 * 1024
-"""Dashboards ask the same few questions again and again; 16 MB of answers are kept at most."""
+
+_FOR_PAGES: dict[str, str | bool | int | float | list[str]] = {"late_materialization_max_rows": 0, "threads": 1}
+"""A page is some rows of a short range: looking them up a second time, to read fewer columns of the others, costs more
+than it saves, and so does a second thread."""
 
 
 class NothingPublishedError(ShoplakeError):
@@ -43,11 +45,14 @@ class Publish:
         """Reads what is in it; duckdb.Error when it is no published file."""
         self._connection, self._lock = connection, threading.Lock()
         self._newest: dict[tuple[str, str], Any] = {}
-        self._answers: dict[Hashable, tuple[bytes, str | None]] = {}
         self._tables = {
             name: PublishedTable(version, _utc(published), _utc(newest) if newest else None, tuple(names_in(blocked)))
             for name, version, published, newest, blocked in connection.execute(_TABLES).fetchall()
         }
+
+    def has(self, name: str) -> bool:
+        """Whether a table is in it."""
+        return name in self._tables
 
     def table(self, name: str) -> PublishedTable:
         """What was published of a table. Raises NothingPublishedError."""
@@ -72,15 +77,6 @@ class Publish:
             except (duckdb.CatalogException, duckdb.BinderException):
                 raise NothingPublishedError("What is published was made by another version.") from None
 
-    def once(self, question: Hashable, answer: Callable[[], tuple[bytes, str | None]]) -> tuple[bytes, str | None]:
-        """The answer to a question, kept while this is the newest publish if it is small: it stays the same."""
-        found = self._answers.get(question)
-        if found is None:
-            found = answer()
-            if len(self._answers) < KEPT_ANSWERS and len(found[0]) <= KEPT_BYTES:
-                self._answers[question] = found
-        return found
-
     def newest(self, table: str, column: str) -> Any:
         """The largest value of a declared column, looked up once; None when there is no row."""
         key = (table, column)
@@ -96,6 +92,14 @@ class NewestPublish:
         """Nothing is opened yet."""
         self._path, self._lock = path, threading.Lock()
         self._kept: tuple[tuple[int, int], Publish] | None = None
+
+    def opened(self) -> Publish | None:
+        """The newest publish when it is open already; never waits."""
+        kept = self._kept
+        try:
+            return kept[1] if kept is not None and kept[0] == _mark(self._path) else None
+        except OSError:
+            return None
 
     def get(self) -> Publish:
         """The newest publish, or for the moment in which another thread opens it, the one before.
@@ -125,7 +129,7 @@ class NewestPublish:
         os.link(self._path, own)
         try:
             # The old publish is closed when its last question is answered and nobody holds it any more.
-            return _mark(own), Publish(open_serving(own))
+            return _mark(own), Publish(open_serving(own, _FOR_PAGES))
         finally:
             own.unlink()
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
-from api.authentication import GoldReader
+from api.authentication import GoldReader, credential_of
 from api.gold_models import page_model
 from api.gold_pages import Page, page
 from api.gold_tables import (
@@ -28,14 +32,22 @@ from api.gold_tables import (
     Listing,
     ProductFilter,
 )
+from api.kept_answers import Answer, Question
 from api.problems import Problem
-from api.resources import Shared
+from api.resources import Resources, Shared
 from api.routes.answers import IfNoneMatch, guarded, tags_in
-from lakehouse.serving_publish import NewestPublish, Publish, PublishedTable
+from lakehouse.serving_publish import Publish, PublishedTable
 from lakehouse.sql import Result
 from lakehouse.sql_output import write_csv
 
-router = APIRouter(prefix="/v1/gold", tags=["gold"])
+PREFIX, GOLD_SCOPE = "/v1/gold", "gold:read"
+LISTINGS = {
+    "/top-products": TOP_PRODUCTS,
+    "/top-products/last-hour": TOP_PRODUCTS_LAST_HOUR,
+    "/kpis": KPIS,
+    "/fraud-flags": FRAUD_FLAGS,
+    "/retention": RETENTION,
+}
 Form = Literal["json", "csv"]
 MEDIA_TYPES: dict[str, Form] = {
     "application/json": "json",
@@ -60,30 +72,75 @@ class Reading:
     """A request of a caller who may read gold; `known` are the versions that the caller has."""
 
     request: Request
-    publish: NewestPublish
+    shared: Resources
     known: str | None
 
-    def answer(self, listing: Listing, asked: Asked) -> Response:
+    async def answer(self, listing: Listing, asked: Asked) -> Response:
         """The page; 304 when the caller has it already.
 
         Raises Problem `wrong-parameter` or `not-acceptable`, and NothingPublishedError.
         """
         form = asked.format or preferred(self.request.headers.get("accept"))
-        publish = self.publish.get()
-        table = publish.table(listing.table.full_name)
-        headers = {**_KEPT, "ETag": _etag(table, form)}
-        if self.known is not None and {headers["ETag"], "*"} & tags_in(self.known):
-            return Response(status_code=304, headers=headers)
-        body, next_cursor = publish.once(
-            (listing.table.full_name, form, self.request.url.query), lambda: _body(publish, listing, asked, form)
+        newest = self.shared.publish
+        if (publish := newest.opened()) is None:
+            publish = await run_in_threadpool(newest.get)
+        question = question_of(self.request, publish, listing)
+        etag = _etag(question.table, form)
+        if self.known is not None and _has(self.known, etag):
+            return _unchanged(etag)
+        return _sent(
+            await self.shared.answers.once(question, partial(_answer, question, publish, listing, asked, form))
         )
-        if next_cursor:
-            headers["Link"] = f'<{self._next_address(next_cursor)}>; rel="next"'
-        return Response(body, headers=headers, media_type=_SENT_AS[form])
 
-    def _next_address(self, cursor: str) -> str:
-        given = [(name, value) for name, value in self.request.query_params.multi_items() if name != "cursor"]
-        return f"{self.request.url.path}?{urlencode([*given, ('cursor', cursor)])}"
+
+class GoldRoute(APIRoute):
+    """Answers a caller who is known, and a question that is kept, before FastAPI takes the request apart: for a new
+    question that costs little beside the look into the file, for a kept one it would be most of the work."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with that shortcut."""
+        ask = super().get_route_handler()
+        listing = LISTINGS[self.path.removeprefix(PREFIX)]
+
+        async def handle(request: Request) -> Response:
+            return _at_once(request, listing) or await ask(request)
+
+        return handle
+
+
+def _at_once(request: Request, listing: Listing) -> Response | None:
+    """The answer when neither the registry nor the file needs to be asked; Problem `too-many-requests`."""
+    shared: Resources = request.app.state.resources
+    credential = credential_of(request)
+    caller = shared.callers.recall(credential) if credential else None
+    publish = shared.publish.opened()
+    if caller is None or publish is None or not caller.may(GOLD_SCOPE) or not publish.has(listing.table.full_name):
+        return None
+    answer = shared.answers.recall(question_of(request, publish, listing))
+    if answer is None:
+        return None
+    request.state.caller = caller.name
+    shared.rates.count_caller(caller.name)
+    known, etag = request.headers.get("if-none-match"), answer.headers["ETag"]
+    return _unchanged(etag) if known is not None and _has(known, etag) else _sent(answer)
+
+
+def question_of(request: Request, publish: Publish, listing: Listing) -> Question:
+    """What is asked. Raises NothingPublishedError."""
+    table = publish.table(listing.table.full_name)
+    return Question(table, request.url.path, request.url.query, request.headers.get("accept", ""))
+
+
+def _has(known: str, etag: str) -> bool:
+    return bool({etag, "*"} & tags_in(known))
+
+
+def _unchanged(etag: str) -> Response:
+    return Response(status_code=304, headers={**_KEPT, "ETag": etag})
+
+
+def _sent(answer: Answer) -> Response:
+    return Response(answer.body, headers=answer.headers)
 
 
 async def reading(
@@ -93,7 +150,7 @@ async def reading(
     if_none_match: IfNoneMatch = None,
 ) -> Reading:
     """The request, once the caller is known."""
-    return Reading(request, shared.publish, if_none_match)
+    return Reading(request, shared, if_none_match)
 
 
 def preferred(accept: str | None) -> Form:
@@ -124,11 +181,16 @@ def _etag(table: PublishedTable, form: Form) -> str:
     return f'"{table.delta_version}-{table.published_at.timestamp() * 1_000_000:.0f}-{form}"'
 
 
-def _body(publish: Publish, listing: Listing, asked: Asked, form: Form) -> tuple[bytes, str | None]:
-    """A page in its form, and the cursor of the next one."""
+def _answer(question: Question, publish: Publish, listing: Listing, asked: Asked, form: Form) -> Answer:
+    """A page in its form."""
     found = page(publish, listing, asked)
     body = _as_csv(listing, found) if form == "csv" else _as_json(listing, found, publish)
-    return body, found.next_cursor
+    headers = {**_KEPT, "ETag": _etag(question.table, form), "Content-Type": _SENT_AS[form]}
+    if found.next_cursor:
+        given = [pair for pair in parse_qsl(question.query, keep_blank_values=True) if pair[0] != "cursor"]
+        address = f"{question.path}?{urlencode([*given, ('cursor', found.next_cursor)])}"
+        headers["Link"] = f'<{address}>; rel="next"'
+    return Answer(body, headers)
 
 
 def _as_json(listing: Listing, found: Page, publish: Publish) -> bytes:
@@ -172,12 +234,13 @@ def _listing(name: str, listing: Listing) -> dict[str, Any]:
 
 
 Asking = Annotated[Reading, Depends(reading)]
+router = APIRouter(prefix=PREFIX, tags=["gold"], route_class=GoldRoute)
 
 
 @router.get("/top-products", summary="Top products per hour", **_listing("HourlyProduct", TOP_PRODUCTS))
-def top_products(request: Asking, asked: Annotated[HourlyProductFilter, Query()]) -> Any:
+async def top_products(request: Asking, asked: Annotated[HourlyProductFilter, Query()]) -> Any:
     """The most viewed products of each clock hour, the newest hour first."""
-    return request.answer(TOP_PRODUCTS, asked)
+    return await request.answer(TOP_PRODUCTS, asked)
 
 
 @router.get(
@@ -185,24 +248,24 @@ def top_products(request: Asking, asked: Annotated[HourlyProductFilter, Query()]
     summary="Top products now",
     **_listing("LastHourProduct", TOP_PRODUCTS_LAST_HOUR),
 )
-def top_products_last_hour(request: Asking, asked: Annotated[ProductFilter, Query()]) -> Any:
+async def top_products_last_hour(request: Asking, asked: Annotated[ProductFilter, Query()]) -> Any:
     """The most viewed products of the rolling last 60 minutes."""
-    return request.answer(TOP_PRODUCTS_LAST_HOUR, asked)
+    return await request.answer(TOP_PRODUCTS_LAST_HOUR, asked)
 
 
 @router.get("/kpis", summary="Key figures per hour", **_listing("HourFigures", KPIS))
-def kpis(request: Asking, asked: Annotated[HourFilter, Query()]) -> Any:
+async def kpis(request: Asking, asked: Annotated[HourFilter, Query()]) -> Any:
     """Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first."""
-    return request.answer(KPIS, asked)
+    return await request.answer(KPIS, asked)
 
 
 @router.get("/fraud-flags", summary="Fraud flags", **_listing("FraudFlag", FRAUD_FLAGS))
-def fraud_flags(request: Asking, asked: Annotated[FlagFilter, Query()]) -> Any:
+async def fraud_flags(request: Asking, asked: Annotated[FlagFilter, Query()]) -> Any:
     """Raised flags with their reason and evidence, the newest event first."""
-    return request.answer(FRAUD_FLAGS, asked)
+    return await request.answer(FRAUD_FLAGS, asked)
 
 
 @router.get("/retention", summary="Cohort retention", **_listing("RetentionCell", RETENTION))
-def retention(request: Asking, asked: Annotated[CohortFilter, Query()]) -> Any:
+async def retention(request: Asking, asked: Annotated[CohortFilter, Query()]) -> Any:
     """How many users of each cohort came back in each later period, the newest cohort first."""
-    return request.answer(RETENTION, asked)
+    return await request.answer(RETENTION, asked)

@@ -42,7 +42,8 @@ def up(
     reporter = StartReporter()
     if detach:
         start_detached(settings, reporter, with_stream=not no_stream, with_superset=superset)
-        reporter.say("Everything is up. `shoplake status` shows it, `shoplake down` ends it.")
+        what = f"All but {reporter.failed} is up" if reporter.failed else "Everything is up"
+        reporter.say(f"{what}. `shoplake status` shows it, `shoplake down` ends it.")
         return
     Supervisor(settings, reporter, with_stream=not no_stream, with_superset=superset).run()
     reporter.say("Everything is down.")
@@ -131,11 +132,14 @@ class StartReporter:
         self._spinner = self._console.status("Starting …") if self._console.is_terminal else None
         self._begin = time.monotonic()
         self._said: dict[str, str] = {}
+        self.failed = ""
+        """The parts that do not run, as the last snapshot says."""
         if self._spinner:
             self._spinner.start()
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Take note of the state of the platform."""
+        self.failed = ", ".join(name for name, part in snapshot.services.items() if part.state == "failed")
         for name, part in snapshot.services.items():
             line = part.message if part.state == "failed" else part.state
             if self._said.get(name) == line:

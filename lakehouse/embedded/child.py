@@ -106,7 +106,7 @@ class Child:
         try:
             self.service.prepare()
         except (ShoplakeError, OSError) as error:
-            self._fail(now, str(error))
+            self._fail(now, str(error), has_run=False)
             return
         environment = {
             **child_environment(self._settings),
@@ -180,13 +180,14 @@ class Child:
         self._process = None
         self._fail(now, why)
 
-    def _fail(self, now: float, why: str) -> None:
+    def _fail(self, now: float, why: str, *, has_run: bool = True) -> None:
         pause = self._restart.plan(now, self._healthy_since)
         self._healthy_since = None
         self.state = "failed"
-        self.message = f"{self.service.name} {why}; see {_short(self.log)}" + (
-            f"; next start in {pause:.0f} s" if self.service.restart else ""
-        )
+        self.message = f"{self.service.name} {why}"
+        if has_run:  # else its log tells nothing, and what kept it from starting says what to do
+            self.message += f"; see {_short(self.log)}"
+            self.message += f"; next start in {pause:.0f} s" if self.service.restart else ""
         logging.getLogger(__name__).warning("%s %s", datetime.now(UTC).isoformat(timespec="seconds"), self.message)
 
 

@@ -13,7 +13,7 @@ from lakehouse.embedded.processes import is_alive, memory_mb
 from lakehouse.embedded.service import Service
 from lakehouse.embedded.services import services
 from lakehouse.embedded.stream import lag, stream_state
-from lakehouse.reports import replace_text
+from lakehouse.reports import read_report, replace_text
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def status(settings: Settings) -> dict[str, dict[str, Any]]:
     stream = report["stream"]
     stream["message"] = stream["message"] or stream_state(settings).get("message") or ""
     stream["lag"] = lag(settings)
+    publisher = report["publisher"]
+    publisher["message"] = publisher["message"] or read_report(settings.run_dir / "publisher.json").get("message") or ""
     return report
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from playwright.sync_api import APIResponse, Page, Route, sync_playwright
 
 from lakehouse.embedded import processes, superset
 from lakehouse.embedded.child import Child
@@ -19,11 +18,10 @@ from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import sample_serving
+from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard, rows_of
 from tests.support.serving_lake import Lake
 
 pytestmark = pytest.mark.superset
-
-SLUGS = ("shop-now", "fraud-desk", "retention", "pipeline-health")
 
 
 @pytest.fixture(scope="module")
@@ -77,54 +75,11 @@ def test_it_stays_under_a_gigabyte(running: tuple[Settings, Child]) -> None:
 
 
 def test_a_viewer_sees_every_chart_with_rows(settings: Settings) -> None:
-    with sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 3000})
-        log_in(page, settings)
+    with browser_page() as page:
+        log_in(page, settings.superset_url, password(settings, "viewer"))
         for slug in SLUGS:
-            look_at(page, settings, slug)
-        browser.close()
-
-
-def log_in(page: Page, settings: Settings) -> None:
-    page.goto(f"{settings.superset_url}/login/")
-    page.fill("[data-test=username-input]", "viewer")
-    page.fill("[data-test=password-input]", password(settings, "viewer"))
-    page.click("[data-test=login-button]")
-    page.wait_for_url("**/welcome/")
-
-
-def look_at(page: Page, settings: Settings, slug: str) -> None:
-    answers: dict[str, APIResponse] = {}
-
-    def fetch(route: Route) -> None:
-        # Noted on its way: the browser may have dropped a body by the time that it is asked for it.
-        answer = route.fetch()
-        if "form_data" in route.request.url:
-            answers[route.request.url.split("form_data=")[1].split("&")[0]] = answer
-        route.fulfill(response=answer)
-
-    page.route("**/api/v1/chart/data**", fetch)
-    page.goto(f"{settings.superset_url}/superset/dashboard/{slug}/")
-    charts, deadline = charts_of(slug), time.monotonic() + 90
-    while len(answers) < charts:
-        page.mouse.wheel(0, 300)  # charts ask for data when they come into view
-        page.wait_for_timeout(200)
-        assert time.monotonic() < deadline, f"{slug}: {len(answers)} of {charts} charts asked for data"
-    page.wait_for_selector(".loading", state="detached", timeout=60_000)
-    for answer in answers.values():
-        assert answer.status == 200, answer.text()
-        assert answer.json()["result"][0]["rowcount"] > 0
-    assert page.locator("[data-test=slice-container] [role=alert]").count() == 0
-    page.unroute_all(behavior="wait")
-
-
-def charts_of(slug: str) -> int:
-    for path in (superset.FOLDER / "dashboards").glob("*.yaml"):
-        dashboard = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if dashboard["slug"] == slug:
-            return sum(isinstance(one, dict) and one["type"] == "CHART" for one in dashboard["position"].values())
-    raise AssertionError(slug)
+            for answer in open_dashboard(page, settings.superset_url, slug):
+                assert rows_of(answer) > 0, answer.text()
 
 
 def test_a_viewer_changes_nothing_and_has_no_sql_lab(settings: Settings) -> None:

@@ -1,23 +1,18 @@
 """The dashboards' YAML: references hold, every dataset answers with rows, the database is opened locked."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-import yaml
 
+from benchmarks.dashboards import chart_query, read_assets
 from lakehouse.serving_file import LOCKED, open_serving
 from tests.support.sample_serving import fill
 from tests.support.serving_lake import Lake
 
-FOLDER = Path(__file__).parents[2] / "superset"
 KINDS = ("databases", "datasets", "charts", "dashboards")
-FILES: dict[str, list[dict[str, Any]]] = {
-    kind: [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / kind).glob("*.yaml"))]
-    for kind in KINDS
-}
+FILES: dict[str, list[dict[str, Any]]] = {kind: read_assets(kind) for kind in KINDS}
 UUIDS = {kind: [item["uuid"] for item in FILES[kind]] for kind in KINDS}
 
 
@@ -72,17 +67,6 @@ def test_every_dataset_answers_with_the_columns_it_states(
 
 @pytest.mark.parametrize("chart", FILES["charts"], ids=lambda item: str(item["slice_name"]))
 def test_every_chart_answers_with_rows(serving: duckdb.DuckDBPyConnection, chart: dict[str, Any]) -> None:
-    """The chart's own columns, metrics and conditions over its dataset, as Superset puts them together."""
     dataset = next(item for item in FILES["datasets"] if item["uuid"] == chart["dataset_uuid"])
-    params = chart["params"]
-    groupby = params.get("groupby") or []
-    columns = [*(params.get("all_columns") or []), *([groupby] if isinstance(groupby, str) else groupby)]
-    columns += [params["x_axis"]] if params.get("x_axis") else []
-    metrics = [*(params.get("metrics") or []), *([params["metric"]] if params.get("metric") else [])]
-    selected = [*(f'"{name}"' for name in columns), *(metric["sqlExpression"] for metric in metrics)]
-    conditions = [one["sqlExpression"] for one in params["adhoc_filters"] if one["expressionType"] == "SQL"]
-    where = " AND ".join(conditions) or "true"
-    rows = serving.execute(
-        f"SELECT {', '.join(selected)} FROM ({dataset['sql']}) WHERE {where} GROUP BY ALL"
-    ).fetchall()
+    rows = serving.execute(chart_query(chart, dataset)).fetchall()
     assert any(value is not None for row in rows for value in row)

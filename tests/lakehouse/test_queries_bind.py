@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from lakehouse import demo_view
+from lakehouse.serving import CREATE_PUBLISHED
 from silver.views import VIEWS
 from tests.support.declared_tables import create_tables
 
@@ -20,6 +21,7 @@ QUERIES += re.findall(r"^```sql\n(.*?)^```", DOCS.read_text(encoding="utf-8"), r
 def declared() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         create_tables(connection)
+        connection.execute(CREATE_PUBLISHED)
         for view in VIEWS.values():
             connection.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
         yield connection

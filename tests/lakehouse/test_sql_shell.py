@@ -134,9 +134,8 @@ def test_history_is_kept_for_the_user_alone(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_published_file_is_read_as_the_page_says(settings: Settings) -> None:
     page = (PROJECT_ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
-    (block,) = (
-        text for text in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "duckdb" in text
-    )
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (block,) = (text for text in blocks if "serving.duckdb" in text)
     block = block.replace(".shoplake/serving/serving.duckdb", str(settings.serving_file))
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -41,6 +41,10 @@ INSERT INTO ops.quarantine_hourly BY NAME SELECT utc::DATE AS ingest_date, date_
 INSERT INTO ops.quality_results BY NAME SELECT 'r1' AS run_id, utc AS checked_at, 'gold.kpis_hourly' AS table_name,
     'counts_are_not_negative' AS expectation, 'block' AS severity, true AS success, '{}' AS observed,
     'Counts are 0 or more' AS detail FROM clock;
+INSERT INTO ops.kafka_lag SELECT 'shop.clicks', range, 90, 100, 10, utc FROM clock, range(2);
+INSERT INTO gold.flag_events BY NAME SELECT 'f1' AS flag_id, 'card_testing' AS rule_id, 'high' AS severity,
+    'e' || range AS event_id, utc - to_minutes(range) AS event_time, 'purchase' AS event_type, 'u1' AS user_id,
+    9.5 AS amount, 'EUR' AS currency, 'declined' AS payment_status, 'DE' AS country FROM clock, range(1, 3);
 UPDATE _published SET newest_data_at = published_at;
 """
 

@@ -1,0 +1,77 @@
+"""What Superset asks for the dashboards' charts, and how long the serving file takes to answer, with more history.
+
+`python -m benchmarks.dashboards` measures it alone. Each question opens the file anew, as Superset does.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.gold_api import DAYS, HISTORIES, make_file
+from lakehouse.serving_file import open_serving
+
+FOLDER = Path(__file__).parents[1] / "superset"
+ROUNDS = 10
+
+
+def read_assets(kind: str) -> list[dict[str, Any]]:
+    """What the YAML files of a kind (databases, datasets, charts, dashboards) say."""
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / kind).glob("*.yaml"))]
+
+
+def chart_query(chart: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+    """A chart's own columns, metrics and conditions over its dataset, as Superset puts them together."""
+    params = chart["params"]
+    groupby = params.get("groupby") or []
+    columns = [*(params.get("all_columns") or []), *([groupby] if isinstance(groupby, str) else groupby)]
+    columns += [params["x_axis"]] if params.get("x_axis") else []
+    metrics = [*(params.get("metrics") or []), *([params["metric"]] if params.get("metric") else [])]
+    selected = [*(f'"{name}"' for name in columns), *(metric["sqlExpression"] for metric in metrics)]
+    conditions = [one["sqlExpression"] for one in params["adhoc_filters"] if one["expressionType"] == "SQL"]
+    where = " AND ".join(conditions) or "true"
+    return f"SELECT {', '.join(selected)} FROM ({dataset['sql']}) WHERE {where} GROUP BY ALL"  # noqa: S608 - all of it is declared in this project
+
+
+def chart_queries() -> dict[str, str]:
+    """The question of every chart, by the chart's name."""
+    datasets = {dataset["uuid"]: dataset for dataset in read_assets("datasets")}
+    return {chart["slice_name"]: chart_query(chart, datasets[chart["dataset_uuid"]]) for chart in read_assets("charts")}
+
+
+def measure(times: int) -> dict[str, list[float]]:
+    """Milliseconds of each chart's question, over DAYS of gold that many times; sorted."""
+    took: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder:
+        path = Path(folder) / "serving" / "serving.duckdb"
+        make_file(path, times)
+        for _ in range(ROUNDS):
+            for name, query in chart_queries().items():
+                began = time.perf_counter()
+                with open_serving(path) as connection:
+                    connection.execute(query).fetchall()
+                took.setdefault(name, []).append((time.perf_counter() - began) * 1000)
+    return {name: sorted(each) for name, each in took.items()}
+
+
+def main() -> None:
+    """Measure and print a table."""
+    table = Table("history", "p50 ms", "p95 ms", "slowest chart", "its p50 ms", title="Questions of the dashboards")
+    for times in HISTORIES:
+        took = measure(times)
+        every = sorted(one for each in took.values() for one in each)
+        slowest = max(took, key=lambda name: took[name][ROUNDS // 2])
+        p50, p95, of_slowest = every[len(every) // 2], every[int(len(every) * 0.95)], took[slowest][ROUNDS // 2]
+        table.add_row(f"{times} x {DAYS} days", f"{p50:.1f}", f"{p95:.1f}", slowest, f"{of_slowest:.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

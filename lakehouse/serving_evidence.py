@@ -1,0 +1,87 @@
+"""gold.flag_events in the serving file: the events that fraud flags rest on, so that a person can see what happened.
+
+Each publish looks up the evidence of the newest flags that have none yet, a day of them at a time: silver is read for
+that day and between those moments only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from lakehouse.sql import SqlReader, quoted_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEPT_DAYS = 30
+MOST_FLAGS = 100
+"""So many flags are looked up in one publish."""
+COLUMNS = (
+    ("flag_id", "VARCHAR", "The flag"),
+    ("rule_id", "VARCHAR", "The flag's rule"),
+    ("severity", "VARCHAR", "The flag's severity"),
+    ("event_id", "VARCHAR", "An event of its evidence"),
+    ("event_time", "TIMESTAMP", "When the event happened, UTC"),
+    ("event_type", "VARCHAR", "What kind of event"),
+    ("user_id", "VARCHAR", "Who did it"),
+    ("product_name", "VARCHAR", "The product"),
+    ("amount", "DOUBLE", "Total of the order, in its currency"),
+    ("currency", "VARCHAR", "ISO 4217"),
+    ("payment_status", "VARCHAR", "approved, declined, or null"),
+    ("card_fingerprint", "VARCHAR", "Anonymous fingerprint of the card"),
+    ("country", "VARCHAR", "ISO 3166-1 alpha-2"),
+    ("ip", "VARCHAR", "Network address"),
+    ("device_id", "VARCHAR", "The device"),
+)
+_OF_EVENT = [name for name, _, _ in COLUMNS[3:]]
+_FORGET = f"""
+DELETE FROM gold.flag_events WHERE flag_id NOT IN (
+    SELECT flag_id FROM gold.fraud_flags WHERE event_time >= now()::TIMESTAMP - INTERVAL {KEPT_DAYS} DAY)
+"""  # noqa: S608 - the number is declared above
+_WANTED = f"""
+WITH missing AS (
+    SELECT flag_id, rule_id, severity, unnest(evidence) AS event_id, window_start, window_end, event_date
+    FROM gold.fraud_flags
+    WHERE event_time >= now()::TIMESTAMP - INTERVAL {KEPT_DAYS} DAY
+        AND flag_id NOT IN (SELECT flag_id FROM gold.flag_events) AND flag_id NOT IN (SELECT unnest(?)))
+SELECT flag_id, rule_id, severity, event_id, window_start, window_end FROM missing
+WHERE event_date = (SELECT max(event_date) FROM missing)
+QUALIFY dense_rank() OVER (ORDER BY window_end DESC, flag_id) <= {MOST_FLAGS}
+"""  # noqa: S608 - the numbers are declared above
+
+
+class Evidence:
+    """Looks up the events of flags, each flag once."""
+
+    def __init__(self, reader: SqlReader) -> None:
+        """Nothing was looked up."""
+        self._reader = reader
+        self._tried: set[str] = set()
+
+    def update(self, target: duckdb.DuckDBPyConnection) -> datetime | None:
+        """Add what is missing for one day's flags, and forget what belongs to no flag of late."""
+        gone = target.execute(_FORGET).fetchall()[0][0]
+        wanted = target.execute(_WANTED, [sorted(self._tried) or [""]]).to_arrow_table()
+        if not wanted.num_rows:
+            return datetime.now(UTC) if gone else None
+        events = self._reader.arrow(self._query(wanted))
+        self._tried.update(wanted.column("flag_id").to_pylist())
+        target.register("wanted", wanted)
+        target.register("events", events)
+        listed = ", ".join(("flag_id", "rule_id", "severity", *_OF_EVENT))
+        target.execute(f"INSERT INTO gold.flag_events BY NAME SELECT {listed} FROM wanted JOIN events USING (event_id)")  # noqa: S608 - the names are declared above
+        target.unregister("events")
+        target.unregister("wanted")
+        return datetime.now(UTC)
+
+    def _query(self, wanted: pa.Table) -> str:
+        start, end = min(wanted.column("window_start").to_pylist()), max(wanted.column("window_end").to_pylist())
+        ids = ", ".join(quoted_text(event_id) for event_id in sorted(set(wanted.column("event_id").to_pylist())))
+        return (
+            f"SELECT {', '.join(_OF_EVENT)} FROM delta_scan({quoted_text(self._reader.address('silver.events'))})"  # noqa: S608 - names are declared here, values are quoted
+            f" WHERE event_date BETWEEN DATE '{start:%Y-%m-%d}' AND DATE '{end:%Y-%m-%d}'"
+            f" AND event_time BETWEEN TIMESTAMPTZ '{start}+00' AND TIMESTAMPTZ '{end}+00' AND event_id IN ({ids})"
+        )

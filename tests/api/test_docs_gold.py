@@ -1,0 +1,54 @@
+"""The commands of docs/gold-api.md run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from api.routes import gold
+from lakehouse.embedded.service import PROJECT_ROOT
+from tests.support.served_api import ServedApi
+
+PAGE = (PROJECT_ROOT / "docs" / "gold-api.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def run(api: ServedApi, folder: Path, block: str) -> str:
+    text = block.replace("http://127.0.0.1:8000", api.url)
+    environment = {**os.environ, "SHOPLAKE_API_KEY": api.key("page", "gold:read"), "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_first_questions(api: ServedApi, tmp_path: Path):
+    said = run(api, tmp_path, BLOCKS[0])
+    assert said.count('"items"') == 2 and "as_of,window_start,rank" in said and "hour_start,rank" in said
+
+
+def test_every_page_is_fetched(api: ServedApi, tmp_path: Path):
+    hours = run(api, tmp_path, BLOCKS[1]).count('"hour_start"')
+    assert hours == 24 * 15
+
+
+def test_an_unchanged_table_is_not_sent_again(api: ServedApi, tmp_path: Path):
+    assert run(api, tmp_path, BLOCKS[2]) == "304\n"
+
+
+@pytest.mark.parametrize("route", gold.router.routes, ids=lambda route: route.path)
+def test_every_address_and_filter_is_listed(route):
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| `{route.path}` |"))
+    (asked,) = (field.field_info.annotation for field in route.dependant.query_params)
+    filters = set(asked.model_fields) - {"limit", "cursor", "format"}
+    assert set(re.findall(r"`(\w+)`", line.rsplit("|", 2)[1])) == filters

@@ -1,0 +1,120 @@
+"""Looks at dashboards as a viewer does: the distribution's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+from playwright.sync_api import APIResponse, ConsoleMessage, Page, Response, Route, sync_playwright
+
+from lakehouse.embedded import superset
+
+SLUGS = ("shop-now", "fraud-desk", "retention", "pipeline-health")
+OF_ANSWER = "Response"
+"""All that the console says of an answer that was an error; answers are looked at by themselves."""
+TELEMETRY = "https://apachesuperset.gateway.scarf.sh"
+WIDTH, HEIGHT = 1400, 3000
+"""High enough that every chart is in view, and so asks for its data."""
+
+
+DRAWN = """
+charts => {
+    const places = [...document.querySelectorAll("[data-test=slice-container]")];
+    const drawings = "canvas, tbody tr, .header-line, svg";
+    return places.length === charts && places.every(place => place.querySelector(drawings) !== null);
+}
+"""
+"""Whether every chart has something in its place: a drawing, rows, a figure, or the picture of an empty one."""
+
+
+@contextmanager
+def browser_page(width: int = WIDTH, height: int = HEIGHT, **more: Any) -> Iterator[Page]:
+    """A page whose console has no error in the end."""
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": height}, **more)
+        errors: list[str] = []
+        page.on("console", lambda said: errors.append(said.text) if _is_error(said) else None)
+        page.on("pageerror", lambda error: errors.append(str(error)) if str(error) != OF_ANSWER else None)
+        page.on("response", lambda got: errors.append(f"{got.status} {got.url}") if _is_refused(got) else None)
+        try:
+            yield page
+        finally:
+            browser.close()
+        assert not errors, errors
+
+
+def _is_error(said: ConsoleMessage) -> bool:
+    """Whether the console tells of an error that no answer tells of already, and that is not Superset's counting of its
+    users, a picture from elsewhere, which our policy rightly refuses."""
+    is_of_answer = said.text == OF_ANSWER or said.text.startswith("Failed to load resource")
+    return said.type == "error" and not is_of_answer and TELEMETRY not in said.text
+
+
+def _is_refused(got: Response) -> bool:
+    """Whether an answer is an error. Superset's pages try to save the colours that they have chosen, for viewers too:
+    they must not, and their page shows nothing of it."""
+    return got.status >= 400 and not (got.status == 403 and "/colors?" in got.url)
+
+
+def log_in(page: Page, url: str, password: str, name: str = "viewer") -> None:
+    """Log in by the form."""
+    page.goto(f"{url}/login/")
+    page.fill("[data-test=username-input]", name)
+    page.fill("[data-test=password-input]", password)
+    page.click("[data-test=login-button]")
+    page.wait_for_url("**/welcome/", timeout=90_000)
+
+
+def open_dashboard(page: Page, url: str, slug: str) -> list[APIResponse]:
+    """Open a dashboard, and wait until every chart has its data and is drawn; the answers of the charts."""
+    answers: dict[str, APIResponse] = {}
+
+    def fetch(route: Route) -> None:
+        # Noted on its way: the browser may have dropped a body by the time that it is asked for it.
+        answer = route.fetch()
+        if "form_data" in route.request.url:
+            answers[route.request.url.split("form_data=")[1].split("&")[0]] = answer
+        route.fulfill(response=answer)
+
+    page.route("**/api/v1/chart/data**", fetch)
+    page.goto(f"{url}/superset/dashboard/{slug}/")
+    charts, deadline = len(charts_of(slug)), time.monotonic() + 90
+    while len(answers) < charts:
+        page.mouse.wheel(0, 300)  # charts ask for data when they come into view
+        page.wait_for_timeout(200)
+        assert time.monotonic() < deadline, f"{slug}: {len(answers)} of {charts} charts asked for data"
+    page.wait_for_selector(".loading", state="detached", timeout=60_000)
+    page.wait_for_function(DRAWN, arg=charts, timeout=60_000)
+    for answer in answers.values():
+        assert answer.status == 200, answer.text()
+    assert page.locator("[data-test=slice-container] [role=alert]").count() == 0
+    assert page.locator("[data-test=toast-container]").count() == 0
+    page.unroute_all(behavior="wait")
+    return list(answers.values())
+
+
+def rows_of(answer: APIResponse) -> int:
+    """How many rows a chart got."""
+    return int(answer.json()["result"][0]["rowcount"])
+
+
+def empty_charts(page: Page, url: str, slug: str) -> int:
+    """Open a dashboard; how many of its charts have no row, and say so in words."""
+    empty = sum(rows_of(answer) == 0 for answer in open_dashboard(page, url, slug))
+    assert page.get_by_text("No results").count() + page.get_by_text("No data").count() >= min(empty, 1)
+    return empty
+
+
+def charts_of(slug: str) -> list[str]:
+    """UUIDs of the charts of a dashboard, as its file says."""
+    for path in (superset.FOLDER / "dashboards").glob("*.yaml"):
+        dashboard = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if dashboard["slug"] == slug:
+            items = dashboard["position"].values()
+            return [one["meta"]["uuid"] for one in items if isinstance(one, dict) and one["type"] == "CHART"]
+    raise AssertionError(slug)
