@@ -11,6 +11,7 @@ import pytest
 
 from api.routes import gold
 from lakehouse.embedded.service import PROJECT_ROOT
+from tests.support import pages
 from tests.support.served_api import ServedApi
 
 PAGE = (PROJECT_ROOT / "docs" / "gold-api.md").read_text(encoding="utf-8")
@@ -30,6 +31,19 @@ def run(api: ServedApi, folder: Path, block: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_key_is_made(tmp_path: Path):
+    block = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[0]
+    environment = {**os.environ, "SHOPLAKE_DATA_DIR": str(tmp_path), "PATH": pages.programs(tmp_path / "bin")["PATH"]}
+    said = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'{block}echo "$SHOPLAKE_API_KEY"'],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"\S{32,}\n", said.stdout)
 
 
 def test_first_questions(api: ServedApi, tmp_path: Path):

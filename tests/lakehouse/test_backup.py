@@ -1,4 +1,4 @@
-"""Backup and restore with a real S3 server over tables made by hand; the whole platform: tests/e2e/test_backup.py."""
+"""Backup and restore with a real S3 server over tables made by hand; the whole platform: tests/e2e/test_backup_beside_stream.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Thousands of records, good, odd and broken in every known way, mixed: each gets its own answer.
 
-The long form, 100,000 records through the whole platform: tests/e2e/test_fuzz.py.
+The long form, 100,000 records through the whole platform: tests/e2e/test_fuzz_whole_way.py.
 """
 
 from __future__ import annotations
