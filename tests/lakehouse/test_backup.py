@@ -1,4 +1,7 @@
-"""Backup and restore with a real S3 server over tables made by hand; the whole platform: tests/e2e/test_backup_beside_stream.py."""
+"""Backup and restore with a real S3 server over tables made by hand.
+
+The whole platform, with a stream that goes on: tests/e2e/test_backup_beside_stream.py.
+"""
 
 from __future__ import annotations
 
