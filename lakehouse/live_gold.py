@@ -23,7 +23,8 @@ IDLE_REFRESH_SECONDS = 10.0
 LATE_REFRESH_SECONDS = 15.0
 SCAN_PAUSE, LATE_PAUSE = 2, 4
 """How long a scan, or a restatement, is followed by none of its kind, in multiples of the time that it took: the
-batches share the machine with them."""
+batches share the machine with them. When no events come there is no pause."""
+LONGEST_PAUSE_SECONDS = 60.0
 STRAGGLER_MINUTES = 10
 STRAGGLER_SECONDS = 60.0
 """Events this much older than now widen a fraud scan, which makes it dearer: they wait for the next wide one."""
@@ -70,6 +71,7 @@ class LiveGold:
 
     def idle(self, now: datetime) -> None:
         """No events: the rolling hour moves on all the same, hours close, late hours are restated."""
+        self._scan_due = self._late_due = time.monotonic()
         self._work_beside(now)
         if self._touched or self._closed_hour(now) > self._closed_through:
             self._refresh(set(), now)
@@ -141,11 +143,15 @@ class LiveGold:
     def _scan(self, hot: DataFrame, emit_from: datetime, hours: set[int], now: datetime) -> None:
         began = time.monotonic()
         self._gold.fraud(hot, emit_from, hours, now)
-        ended = time.monotonic()
-        self._scan_due = ended + SCAN_PAUSE * (ended - began)
+        self._scan_due = _after_pause(SCAN_PAUSE, began)
 
     def _restate(self, hours: set[int], now: datetime) -> None:
         began = time.monotonic()
         self._gold.restate(hours, now)
-        ended = time.monotonic()
-        self._late_due = ended + LATE_PAUSE * (ended - began)
+        self._late_due = _after_pause(LATE_PAUSE, began)
+
+
+def _after_pause(times: int, began: float) -> float:
+    """When work that began then and ends now may be done again."""
+    ended = time.monotonic()
+    return ended + min(times * (ended - began), LONGEST_PAUSE_SECONDS)

@@ -102,7 +102,7 @@ class Attempt:
         self._news_doing("Connecting to Spark")
         self._spark = spark_work.open_session(self._settings, self._run.session_id or "", self._run.id, self._news)
         lake = Lake(self._spark, self._settings)
-        lake.create_tables(TABLES)
+        lake.create_tables([*TABLES, *(table for table in self._job.writes if table not in TABLES)])
         schema_changes.apply(lake, self._job.writes)
         result = self._job.run(lake, parameters, self._say)
         tables = spark_work.written(lake, self._job.writes, self._run.id, self._run.started_at or self._run.created_at)
