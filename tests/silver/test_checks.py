@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -317,6 +317,7 @@ def scribbled(chance: random.Random) -> tuple[str, bytes]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 2**32))
+@example(seed=8912)  # schema_version -1
 def test_spark_agrees_with_plain_python_whatever_comes(spark: SparkSession, seed: int) -> None:
     chance = random.Random(seed)
     records = [mutated(chance) if chance.random() < 0.75 else scribbled(chance) for _ in range(250)]

@@ -84,7 +84,7 @@ def _problems_of(event: dict[str, Any], topic: str, kafka_time: datetime) -> set
             found.add("wrong_type")
         places[place] = inner if isinstance(inner, dict) else {}
     version = event.get("schema_version")
-    stated = version if isinstance(version, int) else 1
+    stated = max(version, 1) if isinstance(version, int) else 1
     for field in contract.FIELDS:
         if field.since <= stated:
             found |= _problems_in(field, places[field.place].get(field.name))
