@@ -27,6 +27,7 @@ from pyspark.sql.types import (
 from gold.clock import micros
 from gold.fraud_measures import HISTORY_FIELDS, MEASURES, considered, is_declined, is_evaluable, span_seconds
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
+from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.literals import varying
 from lakehouse.table import Table, column
 
@@ -56,6 +57,7 @@ TABLE = Table(
     keys=("flag_id",),
     partition_by=("event_date",),
     statistics=("event_time", "detected_at"),
+    keep_hours=KEEP_HOURS,
 )
 
 CHUNK = timedelta(hours=4)

@@ -9,6 +9,7 @@ from pyspark.sql.types import DateType, LongType, StringType, StructType, Timest
 from gold.clock import hour_date, hour_start
 from gold.fraud_measures import considered, is_evaluable
 from gold.fraud_rules import RULES
+from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.table import Table, column
 
 TABLE = Table(
@@ -31,6 +32,7 @@ TABLE = Table(
     keys=("hour_start", "rule_id"),
     partition_by=("hour_date",),
     statistics=("hour_start",),
+    keep_hours=KEEP_HOURS,
 )
 
 

@@ -8,6 +8,7 @@ from pyspark.sql.types import DateType, DoubleType, LongType, StructType, Timest
 
 from gold.clock import hour_date, hour_start
 from gold.shop import is_paid_purchase, is_product_view
+from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.table import Table, column
 
 TABLE = Table(
@@ -33,6 +34,7 @@ TABLE = Table(
     keys=("hour_start",),
     partition_by=("hour_date",),
     statistics=("hour_start",),
+    keep_hours=KEEP_HOURS,
 )
 
 HUGE_AMOUNT = 1e24

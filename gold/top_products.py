@@ -10,6 +10,7 @@ from pyspark.sql.types import DateType, IntegerType, LongType, StringType, Struc
 
 from gold.clock import hour_date, hour_start, moment_column
 from gold.shop import is_product_view
+from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.table import Table, column
 
 RANKED_PRODUCT = [
@@ -36,6 +37,7 @@ HOURLY = Table(
     keys=("hour_start", "rank"),
     partition_by=("hour_date",),
     statistics=("hour_start", "rank"),
+    keep_hours=KEEP_HOURS,
 )
 
 LAST_HOUR = Table(
@@ -50,6 +52,7 @@ LAST_HOUR = Table(
         ]
     ),
     keys=("as_of", "rank"),
+    keep_hours=KEEP_HOURS,
 )
 
 

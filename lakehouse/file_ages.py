@@ -11,4 +11,4 @@ LONGEST_RUN_SECONDS = 3600
 READER_SECONDS = 900
 """Others than jobs hold a version while they answer one query: seconds, minutes at most."""
 KEEP_HOURS = (LONGEST_RUN_SECONDS + READER_SECONDS) / 3600
-"""`Lake.vacuum` refuses less."""
+"""A table that keeps its files for less is refused when it is declared."""

@@ -12,16 +12,12 @@ from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, top_products
 from lakehouse import batches
 from lakehouse import hours as clock
-from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.lake import Lake
 from silver import events as silver_events
 from silver import quarantine
 
 COMPACT_EVERY = 60
 VACUUM_SECONDS = 600.0
-KEEP_HOURS_OF_RECORDS = 24.0
-"""For tables that are appended to: little is replaced there. Those that are overwritten keep as little as is safe."""
-
 _OVERWRITTEN = (top_products.LAST_HOUR, top_products.HOURLY, kpis.TABLE, fraud_coverage.TABLE, fraud.TABLE)
 _APPENDED = (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE, batches.TABLE)
 
@@ -55,10 +51,8 @@ class Housekeeping:
             for table in _APPENDED:
                 self._lake.compact(table, conditions.get(table.partition_by[0]) if table.partition_by else None)
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
-                for table in _OVERWRITTEN:
-                    self._lake.vacuum(table, KEEP_HOURS)
-                for table in _APPENDED:
-                    self._lake.vacuum(table, KEEP_HOURS_OF_RECORDS)
+                for table in _OVERWRITTEN + _APPENDED:
+                    self._lake.vacuum(table)
                 self._vacuumed = time.monotonic()
         except Exception:  # the stream must not end because tidying up failed
             self._days |= days

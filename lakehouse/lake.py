@@ -13,7 +13,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField
 
 from lakehouse.embedded.s3 import s3_client
-from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
@@ -21,7 +20,6 @@ _MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")
 _PROPERTIES = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 1 day",
-    "delta.deletedFileRetentionDuration": f"interval {round(KEEP_HOURS * 60)} minutes",
 }
 
 
@@ -89,7 +87,8 @@ class Lake:
     def _create(self, table: Table) -> None:
         columns = _ddl(table.schema.fields)
         partitions = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-        properties = _PROPERTIES | table.properties
+        kept = {"delta.deletedFileRetentionDuration": f"interval {round(table.keep_hours * 60)} minutes"}
+        properties = _PROPERTIES | kept | table.properties
         if table.statistics:
             properties["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
@@ -128,11 +127,10 @@ class Lake:
         metrics = self.spark.sql(f"OPTIMIZE delta.`{self.path(table)}`{where}").collect()[0]["metrics"]
         return Compacted(int(metrics["numFilesRemoved"]), int(metrics["numFilesAdded"]))
 
-    def vacuum(self, table: Table, hours: float) -> None:
-        """Delete files that no version younger than `hours` needs. Raises ValueError for less than KEEP_HOURS."""
-        if not hours >= KEEP_HOURS:
-            raise ValueError(f"files of the last {KEEP_HOURS} hours may still be needed, not only of {hours}")
-        self.spark.sql(f"VACUUM delta.`{self.path(table)}` RETAIN {hours} HOURS").collect()
+    def vacuum(self, table: Table) -> None:
+        """Delete files that no version of the table's last `keep_hours` needs."""
+        # Hours as an argument (RETAIN) are ignored by Delta: the property, set at creation, decides.
+        self.spark.sql(f"VACUUM delta.`{self.path(table)}`").collect()
 
     def _write(self, table: Table, rows: DataFrame, mode: str, transaction: Transaction | None, **options: str) -> None:
         writer = rows.select(*table.columns).write.format("delta").mode(mode).options(**options)

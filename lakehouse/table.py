@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from pyspark.sql.types import DataType, StructField, StructType
 
+from lakehouse.file_ages import KEEP_HOURS
+
 
 @dataclass(frozen=True)
 class Table:
@@ -23,6 +25,13 @@ class Table:
     partition_by: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
     properties: dict[str, str] = field(default_factory=dict)
+    keep_hours: float = 24.0
+    """For how long files are kept that the newest version does not need."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when files would be deleted that a run may still write or somebody may still read."""
+        if not self.keep_hours >= KEEP_HOURS:
+            raise ValueError(f"files of the last {KEEP_HOURS} hours may still be needed, not only of {self.keep_hours}")
 
     @property
     def full_name(self) -> str:

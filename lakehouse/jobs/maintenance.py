@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from lakehouse.catalog import TABLES
 from lakehouse.embedded.s3 import s3_client
-from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Compacted, Lake
 from lakehouse.table import Table
@@ -19,14 +18,12 @@ Files = dict[str, int]
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Nothing: every table states for how long its old files are kept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keep_hours: float = Field(24.0, ge=KEEP_HOURS, le=24 * 365, description="Keep files of versions younger than this.")
 
-
-def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
+def run(lake: Lake, _parameters: Parameters, say: Say) -> dict[str, Any]:
     """Compact and vacuum every table; safe beside the stream, jobs and readers (`lakehouse.file_ages`).
 
     `maintained` of the result has a row per table; files and bytes are what lies in S3, old versions included.
@@ -36,10 +33,10 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         say(f"Compacting and vacuuming {table.full_name}")
         before = _files(client, lake, table)
         compacted = lake.compact(table)
-        lake.vacuum(table, parameters.keep_hours)
+        lake.vacuum(table)
         rows.append(saved(table, before, _files(client, lake, table), compacted))
     totals = {name: sum(row[name] for row in rows) for name in rows[0] if name != "table"}
-    return {"keep_hours": parameters.keep_hours, **totals, "maintained": rows}
+    return {**totals, "maintained": rows}
 
 
 def saved(table: Table, before: Files, after: Files, compacted: Compacted) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
+from tests.support import commands
 from tests.support.served_api import ServedApi, served, wait_until, worked_off
 
 OUTCOMES = {
@@ -51,11 +52,7 @@ def _work_off(api: ServedApi, stop: threading.Event) -> None:
 
 
 def shoplake(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
-    environment = {**child_environment(settings), "COLUMNS": "200", **more}
-    return subprocess.run(
-        command, env=environment, cwd=settings.data_dir, capture_output=True, text=True, timeout=120, check=False
-    )
+    return commands.shoplake(arguments, {**child_environment(settings), "COLUMNS": "200", **more}, settings.data_dir)
 
 
 def one_sentence(done: subprocess.CompletedProcess[str], code: int) -> str:

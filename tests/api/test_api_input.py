@@ -154,7 +154,7 @@ def test_text_that_wants_to_be_code_is_only_text(api: ServedApi, text):
         api.operator.post("/v1/jobs/cohort_retention/runs", json={"parameters": {"timezone": text}}),
         api.operator.post("/v1/jobs/cohort_retention/runs", json={"parameters": {text: "UTC"}}),
         api.operator.post("/v1/jobs/backfill/runs", json={"parameters": {"from_date": text}}),
-        api.operator.post("/v1/jobs/maintenance/runs", json={"parameters": {"keep_hours": text}}),
+        api.operator.post("/v1/jobs/replay_quarantine/runs", json={"parameters": {"limit": text}}),
         api.operator.post(RUNS, json={text: {}}),
         api.operator.get("/v1/runs", params={"job": text}),
         api.operator.get("/v1/runs", params={"state": text}),

@@ -10,10 +10,8 @@ import pytest
 from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
 from lakehouse.file_ages import KEEP_HOURS, READER_SECONDS
-from lakehouse.housekeeping import KEEP_HOURS_OF_RECORDS
 from lakehouse.jobs import JOBS, find, maintenance
-from lakehouse.lake import Compacted, Lake
-from lakehouse.settings import load_settings
+from lakehouse.lake import Compacted
 
 RANGED = ["top_products", "fraud_scan", "backfill"]
 
@@ -96,25 +94,18 @@ def test_retention_refuses_what_is_no_time_zone(zone: str) -> None:
         find("cohort_retention").parse({"timezone": zone})
 
 
-@pytest.mark.parametrize("hours", ["0", "-1", "1", "nan", "inf", "100000", "long"])
-def test_maintenance_never_deletes_what_a_reader_may_need(hours: str) -> None:
-    with pytest.raises(UsageError, match="keep_hours"):
-        find("maintenance").parse({"keep_hours": hours})
-
-
 def test_files_are_kept_longer_than_any_run_may_write_and_any_reader_reads() -> None:
     longest = max(job.timeout_seconds for job in JOBS.values())
     assert longest + READER_SECONDS <= KEEP_HOURS * 3600
-    assert KEEP_HOURS_OF_RECORDS >= KEEP_HOURS
-    assert find("maintenance").parse({}).model_dump()["keep_hours"] >= KEEP_HOURS
+    assert min(table.keep_hours for table in TABLES) >= KEEP_HOURS
     with pytest.raises(ValueError, match="time-out"):
         replace(JOBS["backfill"], timeout_seconds=longest + 1)
 
 
 @pytest.mark.parametrize("hours", [0, KEEP_HOURS - 0.01, float("nan")])
-def test_no_vacuum_goes_below_what_is_safe(hours: float) -> None:
+def test_no_table_keeps_its_files_for_less_than_is_safe(hours: float) -> None:
     with pytest.raises(ValueError, match="may still be needed"):
-        Lake(None, load_settings()).vacuum(TABLES[0], hours)  # type: ignore[arg-type]
+        replace(TABLES[0], keep_hours=hours)
 
 
 def test_maintenance_tells_what_is_gone_also_when_others_write() -> None:

@@ -43,42 +43,59 @@ def kill(shop: Shop, name: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def is_back(shop: Shop, name: str, killed: int | None) -> bool:
+    """Whether a part runs again as another process than the one that was killed."""
+    part = status(shop.settings)[name]
+    return part["state"] == "up" and part.get("pid") not in (killed, None)
+
+
+def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) -> None:
+    """One after another while traffic goes on, the next when the last is back; alone and more often: nightly."""
+    sending = live_load(shop, seed=100, seconds=75)
+    for name in ("stream", "kafka", "batch worker", "s3", "spark"):
+        time.sleep(5)
+        killed = None if name == "batch worker" else pid_of(shop, name)
+        kill(shop, name)
+        eventually(lambda: is_back(shop, "stream" if name == "batch worker" else name, killed), 120, f"{name} is back")  # noqa: B023 - asked before the loop goes on
+    sending.join()
+    assert_all_is_right(shop)
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["stream", "batch worker", "spark", "s3", "kafka"])
 def test_kill_under_load(shop: Shop, name: str) -> None:
     sending = live_load(shop, seed=100 + len(name), seconds=12)
     time.sleep(5)
     kill(shop, name)
     sending.join()
+    assert_all_is_right(shop)
+
+
+def assert_all_is_right(shop: Shop) -> None:
     shop.wait_until_read(300)
     assert_books_balance(shop)
     assert_gold_is_right(shop)
 
 
-def test_deleted_checkpoint_is_rebuilt_from_the_book(shop: Shop) -> None:
+def test_a_deleted_checkpoint_is_rebuilt_and_a_restored_older_one_does_no_harm(shop: Shop) -> None:
+    aside = shop.folder / "old-checkpoint"
+    shutil.copytree(shop.settings.checkpoints, aside, dirs_exist_ok=True)
     sending = live_load(shop, seed=201, seconds=8)
     time.sleep(3)
     shutil.rmtree(shop.settings.checkpoints)
-    kill(shop, "stream")
-    killed_workers(shop)
+    kill_stream(shop)
     sending.join()
-    shop.wait_until_read(300)
-    assert_books_balance(shop)
-    assert_gold_is_right(shop)
-
-
-def test_restored_older_checkpoint_does_no_harm(shop: Shop) -> None:
-    aside = shop.folder / "old-checkpoint"
-    shutil.copytree(shop.settings.checkpoints, aside, dirs_exist_ok=True)
-    live_load(shop, seed=202, seconds=6).join()
-    shop.wait_until_read(300)
-    kill(shop, "stream")
-    killed_workers(shop)
+    assert_all_is_right(shop)
+    kill_stream(shop)
     shutil.rmtree(shop.settings.checkpoints)
     shutil.copytree(aside, shop.settings.checkpoints)
     live_load(shop, seed=203, seconds=6).join()
-    shop.wait_until_read(300)
-    assert_books_balance(shop)
-    assert_gold_is_right(shop)
+    assert_all_is_right(shop)
+
+
+def kill_stream(shop: Shop) -> None:
+    kill(shop, "stream")
+    killed_workers(shop)
 
 
 def test_products_leave_the_rolling_hour_without_events(shop: Shop) -> None:

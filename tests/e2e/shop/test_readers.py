@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from lakehouse.embedded.service import PROJECT_ROOT
 from lakehouse.serving_file import published
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
-from tests.support.shop import Shop
+from tests.support.shop import Shop, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -35,6 +36,11 @@ def p(share: float, values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
+def ended(client: ApiClient, run_id: str) -> dict[str, Any] | None:
+    run = client.run(run_id)
+    return run if run["finished_at"] else None
+
+
 @pytest.mark.parametrize("seconds", [15.0, pytest.param(LONG_SECONDS, marks=pytest.mark.nightly)])
 def test_readers_see_whole_publishes_and_no_error(shop: Shop, tmp_path: Path, seconds: float) -> None:
     stop = tmp_path / "stop"
@@ -42,13 +48,16 @@ def test_readers_see_whole_publishes_and_no_error(shop: Shop, tmp_path: Path, se
     readers = [reader(shop, stop) for _ in range(READERS)]
     try:
         with ApiClient(shop.settings) as client:
-            client.start("maintenance", {})
+            maintenance = client.start("maintenance", {})["id"]
         live = SimulationOptions(now_ms=int(time.time() * 1000), seed=16, live=True, rate=RATE, duration_s=seconds)
         shop.send(list(simulate(live)), live_from=live.now_ms / 1000)
         shop.wait_until_read()
+        with ApiClient(shop.settings) as client:
+            tidied = eventually(lambda: ended(client, maintenance), 120, "maintenance has ended")
     finally:
         stop.touch()
         said = [one.communicate(timeout=120)[0] for one in readers]
+    assert tidied["state"] == "succeeded" and tidied["progress"]["tasks"] < 5_000, "thousands of empty tasks a table"
     found = [json.loads(text) for text in said]
     assert [each["errors"] for each in found] == [[]] * READERS
     assert sum(each["broken"] for each in found) == 0 and all(each["asked"] for each in found)
