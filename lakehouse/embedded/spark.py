@@ -40,7 +40,7 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     """The whole Spark configuration, a pure function of the settings: tests and clusters use the same."""
     return {
         **_engine_conf(settings),
-        **_delta_conf(),
+        **_delta_conf(settings),
         **_streaming_conf(),
         **{f"spark.hadoop.{name}": value for name, value in s3a_conf(settings).items()},
     }
@@ -143,11 +143,13 @@ def _made_secret(settings: Settings) -> Path:
     return file
 
 
-def _delta_conf() -> dict[str, str]:
+def _delta_conf(settings: Settings) -> dict[str, str]:
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.databricks.delta.snapshotPartitions": "2",
+        # Every idempotent append and every replacement puts the table's log together anew, and each task of that
+        # generates code for the widest rows there are, which costs more than the rows: one task where files are few.
+        "spark.databricks.delta.snapshotPartitions": "1" if settings.spark_is_local else "8",
         "spark.databricks.delta.retentionDurationCheck.enabled": "false",
         # A vacuum lists a table's files in as many tasks as this says. The default of 10,000, most of them empty, is
         # a minute of a core per table.
