@@ -32,8 +32,9 @@ class Failure:
 _SPARK_GONE = re.compile(
     r"StatusCode\.UNAVAILABLE|INVALID_HANDLE\.|SESSION_NOT_FOUND|SESSION_CLOSED|SESSION_CHANGED|Socket closed"
     r"|Connection refused|RETRIES_EXCEEDED|not active sessions|SparkContext (was shut down|is stopped)"
-    r"|stopped SparkContext"
+    r"|stopped SparkContext|NO_ACTIVE_SESSION"
 )
+"""The client lets go of a session whose server has changed: whatever the job asks next has no session."""
 _DETAILS = re.compile(r'details = "([^"]+)"')
 """The words of a gRPC error among its many others."""
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|Concurrent\w+Exception")

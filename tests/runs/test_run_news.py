@@ -102,6 +102,7 @@ class Gone(grpc.RpcError):
         (Gone("broken"), "spark_unavailable", True),
         (RuntimeError("[INVALID_HANDLE.SESSION_CLOSED] The handle x is invalid."), "spark_unavailable", True),
         (RuntimeError("[RETRIES_EXCEEDED] The maximum number of retries"), "spark_unavailable", True),
+        (RuntimeError("[NO_ACTIVE_SESSION] No active Spark session found."), "spark_unavailable", True),
         (RuntimeError("[DELTA_CONCURRENT_APPEND] Files were added"), "conflict", True),
         (RuntimeError("io.delta.exceptions.ConcurrentDeleteReadException: x"), "conflict", True),
         (RuntimeError("java.net.ConnectException: Connection timed out"), "unavailable", True),
