@@ -84,18 +84,13 @@ def _round(
 def _cost(operation: Callable[[int], object], server: psutil.Process, times: int) -> tuple[float, float]:
     """Milliseconds, and processor milliseconds of the server, per operation."""
     took: list[float] = []
-    before = _processor_seconds(server)
+    before = sum(server.cpu_times()[:2])
     for turn in range(times):
         began = time.monotonic()
         operation(turn)
         took.append(time.monotonic() - began)
-    spent = _processor_seconds(server) - before
+    spent = sum(server.cpu_times()[:2]) - before
     return statistics.median(took[times // 2 :]) * 1000, spent / times * 1000
-
-
-def _processor_seconds(server: psutil.Process) -> float:
-    spent = server.cpu_times()
-    return spent.user + spent.system
 
 
 def _table(name: str, interval: int) -> Table:

@@ -20,7 +20,6 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
-from tests.support import commands
 from tests.support.served_api import ServedApi, served, wait_until, worked_off
 
 OUTCOMES = {
@@ -52,7 +51,11 @@ def _work_off(api: ServedApi, stop: threading.Event) -> None:
 
 
 def shoplake(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return commands.shoplake(arguments, {**child_environment(settings), "COLUMNS": "200", **more}, settings.data_dir)
+    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
+    environment = {**child_environment(settings), "COLUMNS": "200", **more}
+    return subprocess.run(
+        command, env=environment, cwd=settings.data_dir, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def one_sentence(done: subprocess.CompletedProcess[str], code: int) -> str:

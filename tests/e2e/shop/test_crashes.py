@@ -43,10 +43,14 @@ def kill(shop: Shop, name: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def is_back(shop: Shop, name: str, killed: int | None) -> bool:
-    """Whether a part runs again as another process than the one that was killed."""
-    part = status(shop.settings)[name]
-    return part["state"] == "up" and part.get("pid") not in (killed, None)
+def wait_until_back(shop: Shop, name: str, killed: int | None) -> None:
+    """Return when a part runs again as another process than the one that was killed."""
+
+    def is_back() -> bool:
+        part = status(shop.settings)[name]
+        return part["state"] == "up" and part.get("pid") not in (killed, None)
+
+    eventually(is_back, 120, f"{name} is back")
 
 
 def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) -> None:
@@ -56,7 +60,7 @@ def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) ->
         time.sleep(5)
         killed = None if name == "batch worker" else pid_of(shop, name)
         kill(shop, name)
-        eventually(lambda: is_back(shop, "stream" if name == "batch worker" else name, killed), 120, f"{name} is back")  # noqa: B023 - asked before the loop goes on
+        wait_until_back(shop, "stream" if name == "batch worker" else name, killed)
     sending.join()
     assert_all_is_right(shop)
 
