@@ -85,7 +85,7 @@ class StreamWatch:
     def _from_tables(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         with contextlib.suppress(ShoplakeError):
-            self._reader = self._reader or connect(self._settings)
+            self._reader = self._reader or connect(self._settings, self._settings.sql_memory_mb)
             book = self._reader.query(_BOOK)[0]
             found["committed_at"] = book.pop("committed_at")
             found["rows"] = {name: int(rows or 0) for name, rows in book.items()}

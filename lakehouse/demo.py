@@ -249,7 +249,7 @@ def _is_right(reader: SqlReader, trust: demo_trust.Trust, console: Console) -> b
     if not balanced:
         console.print("[red]✗[/] bronze is not silver + duplicates + quarantined")
     if not trust.is_right:
-        console.print("[red]✗[/] the desk, the ledger or the gate does not say what it should")
+        console.print(demo_view.trust(trust))
     if not empty and balanced and trust.is_right:
         console.print("[green]✓[/] everything has rows, and bronze = silver + duplicates + quarantined")
     return not empty and balanced and trust.is_right

@@ -33,7 +33,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.nice(5)
     settings = load_settings()
-    with connect(settings) as reader:
+    with connect(settings, settings.sql_memory_mb) as reader:
         publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
         while True:
             begin = time.monotonic()

@@ -33,6 +33,7 @@ EXTENSIONS = ("httpfs", "delta")
 # The embedded server asks for no authorization, but the client signs its requests and needs some key.
 ANY_KEY = ("shoplake", "shoplake", "")
 CHUNK = 2048
+MEMORY_MB = 2048
 PROBE_SECONDS = 3.0
 NO_TABLE = ("No files in log segment", "NoSuchBucket", "404 Not Found")
 REFUSED = ("403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch")
@@ -55,7 +56,7 @@ class Result:
 class SqlReader:
     """A reusable connection to one lake; may be shared by threads. Use as a context manager, or close it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, memory_mb: int = MEMORY_MB) -> None:
         """Prepare DuckDB; S3 is not asked before the first query that names a table."""
         self.settings = settings
         self._views: set[str] = set()
@@ -63,7 +64,7 @@ class SqlReader:
         self._lock = threading.Lock()
         if settings.s3_is_embedded:
             _go_past_proxy("127.0.0.1")
-        self._connection = _duckdb(settings)
+        self._connection = _duckdb(settings, memory_mb)
 
     def __enter__(self) -> SqlReader:
         """Itself."""
@@ -216,9 +217,9 @@ class _SchemaChangedError(ShoplakeError):
     """A table's columns changed since its view was made."""
 
 
-def connect(settings: Settings) -> SqlReader:
-    """A reader of the lake for many queries; each sees the newest snapshot."""
-    return SqlReader(settings)
+def connect(settings: Settings, memory_mb: int = MEMORY_MB) -> SqlReader:
+    """A reader of the lake for many queries; each sees the newest snapshot. What needs more memory goes to disk."""
+    return SqlReader(settings, memory_mb)
 
 
 def query(settings: Settings, sql: str) -> list[dict[str, Any]]:
@@ -272,7 +273,7 @@ def extension_file(name: str) -> Path:
     return site / file
 
 
-def _duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
+def _duckdb(settings: Settings, memory_mb: int) -> duckdb.DuckDBPyConnection:
     """A locked-down DuckDB: no downloads, no local files, nothing outside the bucket, time in UTC.
 
     The signature check would hash 100 MB at every start (0.2 to 0.6 s); the wheels' own sums were checked
@@ -284,7 +285,7 @@ def _duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
         "allow_unsigned_extensions": "true",
         "allow_persistent_secrets": "false",
         "python_enable_replacements": "false",
-        "memory_limit": "2GB",
+        "memory_limit": f"{memory_mb}MB",
         "temp_directory": str(settings.run_dir / "duckdb"),
     }
     trusting = authorities.duckdb_statements(settings)

@@ -91,7 +91,7 @@ class Figures:
     def _of_tables(self, sql: str) -> dict[str, Any] | None:
         """The first row of an answer; None when the tables cannot be read."""
         with contextlib.suppress(ShoplakeError):
-            self._reader = self._reader or connect(self._settings)
+            self._reader = self._reader or connect(self._settings, self._settings.sql_memory_mb)
             return next(iter(self._reader.query(sql)), {})
         return None
 

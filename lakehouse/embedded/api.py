@@ -17,7 +17,7 @@ def service(settings: Settings) -> Service:
         command=(sys.executable, "-m", "lakehouse.cli", "api"),
         ports={"SHOPLAKE_API_PORT": settings.api_port},
         is_healthy=lambda _pid: is_alive(settings.own_api_url),
-        memory_limit_mb=512,
+        memory_limit_mb=256 + settings.sql_memory_mb,
         start_seconds=120,
         stop_seconds=15,
     )

@@ -59,7 +59,11 @@ def end_lake_processes(settings: Settings, patience: float = 15) -> int:
 
 
 def memory_mb(pid: int) -> int:
-    """Resident memory of a process and of what it started, in MB; 0 when it is gone."""
+    """Memory of a process and of what it started, in MB; 0 when it is gone.
+
+    Pages that several processes share (libraries, what a fork has not changed) count once in all, where the system
+    tells (Linux); elsewhere once per process.
+    """
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -68,5 +72,6 @@ def memory_mb(pid: int) -> int:
     total = 0
     for member in family:
         with contextlib.suppress(psutil.Error):
-            total += member.memory_info().rss
+            used = member.memory_full_info()
+            total += getattr(used, "pss", used.rss)
     return total // 2**20

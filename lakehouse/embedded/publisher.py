@@ -20,7 +20,7 @@ def service(settings: Settings) -> Service:
         command=(sys.executable, "-m", "lakehouse.publishing"),
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("s3",),
-        memory_limit_mb=512,
+        memory_limit_mb=320 + settings.sql_memory_mb,
         start_seconds=120,
         stop_seconds=10,
     )

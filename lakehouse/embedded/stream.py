@@ -23,7 +23,7 @@ def service(settings: Settings) -> Service:
         command=(sys.executable, "-m", "lakehouse.cli", "stream"),
         is_healthy=lambda pid: _is_running(stream_state(settings), pid),
         depends_on=("kafka", "s3", "spark"),
-        memory_limit_mb=320,
+        memory_limit_mb=256,
         start_seconds=300,
         stop_seconds=40,
     )

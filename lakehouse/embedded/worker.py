@@ -20,14 +20,14 @@ def service(settings: Settings) -> Service:
         command=(sys.executable, "-m", "lakehouse.runs"),
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("kafka", "s3"),
-        memory_limit_mb=320 + 320 * settings.max_parallel_runs,
+        memory_limit_mb=320 + (192 + settings.sql_memory_mb) * settings.max_parallel_runs,
         start_seconds=120,
         stop_seconds=20,
     )
 
 
 def _is_running(settings: Settings, pid: int) -> bool:
-    """Whether all workers are warm and the care for them goes on."""
+    """Whether the workers have become warm and the care for them goes on."""
     report = read_report(settings.run_dir / "worker.json")
     is_alive = report.get("pid") == pid and report.get("state") == "running" and age(report) < STALE_SECONDS
     longest = 4 * STALE_SECONDS

@@ -134,7 +134,6 @@ JOBS: dict[str, Job] = {
             reconcile.WRITES,
             2,
             reconcile.run,
-            max_attempts=1,
         ),
         Job(
             "maintenance",

@@ -71,7 +71,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     tables = chosen(parameters.tables)
     suites = tuple(suite for suite in SUITES if suite.table in tables)
     judge = Judge(folder(lake.settings))
-    with connect(lake.settings) as reader:
+    with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Measuring the tables")
         days = _changed_days(lake, reader) if parameters.scope == "incremental" else None
         verdicts = judge.judge(suites, lambda sql: measured(reader, sql), days)

@@ -34,7 +34,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     mark = None if parameters.full else marks.current(lake, NAME, "")
     since = None if mark is None else mark.replace(tzinfo=UTC)
     reach = timedelta(hours=lake.settings.topic_retention_hours, days=1)
-    with connect(lake.settings) as reader:
+    with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Comparing Kafka, bronze, silver, quarantine and gold")
         found = ledger.reconcile(reader, lambda: broker.bounds(lake.settings, TOPICS)[1], since, reach)
         say("Comparing gold and the serving file")

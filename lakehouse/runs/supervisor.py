@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -78,6 +79,7 @@ class Supervisor:
         self._closing = threading.Event()
         self._file = settings.run_dir / "worker.json"
         self._not_before = 0.0
+        self._was_warm = False
         self._last_care = time.monotonic()
 
     def run(self) -> None:
@@ -107,11 +109,11 @@ class Supervisor:
             code = member.look()
             if code is None:
                 continue
-            log.warning("worker died", worker=member.name, exit_code=code)
+            log.log(logging.WARNING if code else logging.INFO, "worker ended", worker=member.name, exit_code=code)
             self._members.remove(member)
             self._dead.append(member.name)
             member.close()
-            if now - member.started < QUICK_DEATH_SECONDS:
+            if code and now - member.started < QUICK_DEATH_SECONDS:
                 self._not_before = now + QUICK_DEATH_SECONDS / 4
         while len(self._members) < self._settings.max_parallel_runs and now >= self._not_before:
             self._members.append(Member(self._module))
@@ -144,10 +146,11 @@ class Supervisor:
                 member.process.kill()
 
     def _write_state(self) -> None:
-        is_warm = bool(self._members) and all(member.is_warm for member in self._members)
+        # Once all were warm the service is up: that one makes room for another is part of it.
+        self._was_warm = self._was_warm or (bool(self._members) and all(member.is_warm for member in self._members))
         write_report(
             self._file,
-            state="running" if is_warm else "starting",
+            state="running" if self._was_warm else "starting",
             workers={member.name: member.process.pid for member in self._members},
             cared_seconds_ago=round(time.monotonic() - self._last_care, 1),
         )

@@ -11,6 +11,7 @@ from types import FrameType
 import structlog
 from pyspark.sql.connect import dataframe, functions, session  # noqa: F401  (loaded here so that no run waits for it)
 
+from lakehouse.embedded.processes import memory_mb
 from lakehouse.runs.attempt import Attempt, insist
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
@@ -23,6 +24,8 @@ from lakehouse.session import is_reachable
 from lakehouse.settings import Settings
 
 POLL_SECONDS = 0.2
+KEEP_MB = 256
+"""A worker that holds more than this after a run makes room for a new one: libraries that only one job needs stay."""
 log = structlog.get_logger()
 
 
@@ -39,7 +42,10 @@ class Worker:
         self._closing = threading.Event()
 
     def work(self) -> None:
-        """Take and do runs. SIGTERM gives back the run under way; without a parent the run is done, then it ends."""
+        """Take and do runs, until one leaves too much memory behind.
+
+        SIGTERM gives back the run under way; without a parent the run is done, then it ends.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which tells us
         signal.signal(signal.SIGTERM, self._on_signal)
         while not self._closing.is_set() and os.getppid() == self._parent:
@@ -50,8 +56,11 @@ class Worker:
                 run = None
             if run is None:
                 self._closing.wait(POLL_SECONDS)
-            else:
-                self._do(run)
+                continue
+            self._do(run)
+            if (used := memory_mb(os.getpid())) > KEEP_MB:
+                log.info("makes room", memory_mb=used)
+                return
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._closing.set()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from lakehouse.embedded import logs, processes
@@ -143,6 +144,16 @@ def test_a_child_that_never_comes_up_gives_up_and_names_its_log(settings):
 def test_a_child_that_takes_too_much_memory_is_ended(settings):
     child = Child(service("x = b'x' * 200_000_000\n" + SLEEP, memory_limit_mb=100), settings)
     tick_until(child, lambda: "more than its 100 MB" in child.message)
+    child.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much of a page is whose")
+def test_memory_that_processes_share_counts_once(settings):
+    """Four processes with the same 100 MB, which three have from the first and have not changed, hold 100 MB."""
+    code = "import os, time; x = os.urandom(2**20) * 100; os.fork(); os.fork(); time.sleep(60)"
+    child = Child(service(code), settings)
+    tick_until(child, lambda: len(psutil.Process(child.pid).children(recursive=True)) == 3 if child.pid else False)
+    assert 100 < processes.memory_mb(child.pid) < 200
     child.stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -63,6 +64,20 @@ def flaky(_lake: Lake, parameters: Gated, _say: Any) -> dict[str, Any]:
     return {}
 
 
+class Hungry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    megabytes: int
+
+
+KEPT: list[bytes] = []
+
+
+def hungry(_lake: Lake, parameters: Hungry, _say: Any) -> dict[str, Any]:
+    """Leaves that much memory behind, as a library does that stays loaded."""
+    KEPT.append(os.urandom(2**20) * parameters.megabytes)
+    return {}
+
+
 def wrong(_lake: Lake, _parameters: Any, _say: Any) -> dict[str, Any]:
     raise UsageError("There is nothing on that day.")
 
@@ -75,6 +90,7 @@ JOBS = {
         Job("gated", "Gated.", Gated, (SCRATCH,), 1, gated),
         Job("deaf", "Deaf.", Nothing, (OTHER,), 1, deaf),
         Job("flaky", "Flaky.", Gated, (), 1, flaky),
+        Job("hungry", "Hungry.", Hungry, (), 1, hungry, needs_spark=False),
         Job("wrong", "Wrong.", Nothing, (), 1, wrong),
     )
 }

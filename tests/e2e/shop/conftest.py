@@ -15,7 +15,10 @@ from tests.support.shop import DAY_MS, Shop
 
 @pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The platform with its stream, after ten days of history and some live traffic, all of it read."""
+    """The platform with its stream, after ten days of history and some live traffic, all of it read.
+
+    At the end no part may have been ended because it took too much memory.
+    """
     folder = tmp_path_factory.mktemp("shop")
     with platform(folder, stream=True) as settings:
         made = Shop(settings, folder)
@@ -32,3 +35,5 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         made.send(list(simulate(live)), live_from=live.now_ms / 1000)
         made.wait_until_read()
         yield made
+        log = (settings.logs / "supervisor.log").read_text()
+        assert "more than its" not in log, log
