@@ -83,9 +83,9 @@ def service(settings: Settings, folder: Path) -> Iterator[Service]:
         registry.close()
 
 
-@pytest.fixture
-def own(settings: Settings, tmp_path: Path) -> Iterator[Service]:
-    with service(settings, tmp_path) as made:
+@pytest.fixture(scope="module")
+def own(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with service(settings, tmp_path_factory.mktemp("own")) as made:
         yield made
 
 
