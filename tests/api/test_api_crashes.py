@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ from lakehouse.runs.claims import Claims
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
-from tests.support.served_api import wait_until
+from tests.support.served_api import something_listening, wait_until
 
 CALLERS = 4
 PATIENCE = 240
@@ -76,12 +75,20 @@ class Caller(threading.Thread):
             time.sleep(0.1)
 
 
+@pytest.fixture
+def spark():
+    with something_listening() as port:
+        yield port
+
+
 @pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.nightly)])
-def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, kills):
+def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, spark, kills):
     """Two processes of the API on one registry; each in turn is killed in the middle of what it does."""
-    spark = socket.create_server(("127.0.0.1", 0))
-    remote = {"spark_remote": f"sc://127.0.0.1:{spark.getsockname()[1]}"}
-    shared = {**remote, "max_queued_runs": 100_000, "api_caller_requests_per_minute": 1_000_000}
+    shared = {
+        "spark_remote": f"sc://127.0.0.1:{spark}",
+        "max_queued_runs": 100_000,
+        "api_caller_requests_per_minute": 1_000_000,
+    }
     first = free_settings(tmp_path, api_address_requests_per_minute=1_000_000, **shared)
     second = first.model_copy(update={"api_port": free_settings(tmp_path).api_port})
     first.data_dir.mkdir()
@@ -109,7 +116,6 @@ def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, kills):
         for process in processes:
             process.kill()
             process.wait()
-        spark.close()
     answers = {key: ids for caller in callers for key, ids in caller.accepted.items()}
     assert len(answers) >= kills and all(len(ids) == 1 for ids in answers.values())
     accepted = {run_id for ids in answers.values() for run_id in ids}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -116,11 +117,24 @@ class ServedApi:
 
 
 @contextmanager
+def something_listening() -> Iterator[int]:
+    """A port where every connection is taken and closed, as long as it lasts; a listener that takes none is full
+    after some minutes of looks at it."""
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as other:
+        taking = threading.Thread(target=other.serve_forever, daemon=True)
+        taking.start()
+        try:
+            yield int(other.server_address[1])
+        finally:
+            other.shutdown()
+
+
+@contextmanager
 def served(folder: Path, **overrides: Any) -> Iterator[ServedApi]:
     """An API that runs in a thread of this process; something listens where it expects Spark."""
-    with socket.create_server(("127.0.0.1", 0)) as spark:
+    with something_listening() as spark:
         defaults = {
-            "spark_remote": f"sc://127.0.0.1:{spark.getsockname()[1]}",
+            "spark_remote": f"sc://127.0.0.1:{spark}",
             "kafka_bootstrap": "127.0.0.1:1",
             "s3_endpoint": "http://127.0.0.1:1",
             "max_parallel_runs": 64,
