@@ -220,6 +220,9 @@ def test_the_books_balance_after_all_that(desk: Shop) -> None:
 
 
 def test_maintenance_says_what_it_merged_and_loses_nothing(desk: Shop) -> None:
+    for number in (200, 201):  # what lay there before, the stream may have merged itself
+        publish([view(number, 5.0, AGES[0])], desk.settings)
+        desk.wait_until_read()
     done = run_job(desk, "maintenance")
     assert [row["table"] for row in done["maintained"]] == [table.full_name for table in TABLES]
     silver = next(row for row in done["maintained"] if row["table"] == "silver.events")
