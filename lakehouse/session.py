@@ -9,9 +9,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
-from pyspark.sql.connect.client.core import DefaultChannelBuilder
-from pyspark.sql.connect.client.retries import DefaultPolicy
-from pyspark.sql.connect.session import SparkSession as ConnectSession
 
 from lakehouse.embedded.service import PROBE_SECONDS, answers
 from lakehouse.embedded.spark import HTTP2_PREFACE
@@ -41,6 +38,11 @@ def connect(settings: Settings, session_id: str | None = None, *, patience: int 
     dead server: by default some fifteen seconds, not ten minutes. Sessions do not survive the server, so that there
     is nothing to wait for.
     """
+    # Seconds of processor time to import, and most processes of the lake never ask Spark.
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
     os.environ["TZ"] = "UTC"
     time.tzset()
     try:

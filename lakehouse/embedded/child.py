@@ -150,8 +150,8 @@ class Child:
     def _takes_too_much(self, now: float, pid: int) -> bool:
         """Whether it is over its limit; ended when it stays there. A single look may meet it just when it starts a
         process, which for that moment is a copy of itself and counts its memory twice."""
-        used = processes.memory_mb(pid)
-        if used <= self.service.memory_limit_mb:
+        used = processes.memory_over_mb(pid, self.service.memory_limit_mb)
+        if not used:
             self._looks_over_limit = 0
             return False
         self._looks_over_limit += 1

@@ -64,14 +64,36 @@ def memory_mb(pid: int) -> int:
     Pages that several processes share (libraries, what a fork has not changed) count once in all, where the system
     tells (Linux); elsewhere once per process.
     """
+    return sum(_shared_once(member) for member in _family(pid)) // 2**20
+
+
+def memory_over_mb(pid: int, limit: int) -> int:
+    """What `memory_mb` says when that is more than `limit`, else 0.
+
+    Cheap far below the limit: to tell who shares a page, the system has to walk through all of them.
+    """
+    if sum(_resident(member) for member in _family(pid)) // 2**20 <= limit:
+        return 0
+    used = memory_mb(pid)
+    return used if used > limit else 0
+
+
+def _family(pid: int) -> list[psutil.Process]:
     try:
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
+        return [process, *process.children(recursive=True)]
     except psutil.Error:
-        return 0
-    total = 0
-    for member in family:
-        with contextlib.suppress(psutil.Error):
-            used = member.memory_full_info()
-            total += getattr(used, "pss", used.rss)
-    return total // 2**20
+        return []
+
+
+def _resident(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error):
+        return int(process.memory_info().rss)
+    return 0
+
+
+def _shared_once(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error):
+        used = process.memory_full_info()
+        return int(getattr(used, "pss", used.rss))
+    return 0

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, CursorResult, Engine, Update, create_engine, event, make_url, text
+from sqlalchemy import Connection, CursorResult, Engine, Update, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -25,6 +23,8 @@ _BUSY_SECONDS = 30
 _LOCK_NUMBER = 0x5109_1A4E
 _AWAY = (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 _MIGRATIONS = Path(__file__).parent / "migrations"
+NEWEST = max(file.name for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))[:4]
+"""The revision of the newest migration: its file's number."""
 
 
 def rows_changed(session: Session, change: Update) -> int:
@@ -66,12 +66,23 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the tables up to date. Several processes may do so at once: one does, the others wait."""
+        if self._is_up_to_date():
+            return
+        from alembic import command  # as long to import as the database itself, and needed once
+        from alembic.config import Config
+
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         with _answered(), self._turn, self._writing.begin() as connection:
             _be_alone(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def _is_up_to_date(self) -> bool:
+        with _answered(), self.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return False
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [NEWEST]
 
     def mark(self) -> object:
         """Differs from an earlier one when anything was committed since, by whatever process; costs microseconds.

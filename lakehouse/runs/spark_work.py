@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pyspark.sql import Row, SparkSession
-from pyspark.sql.connect.shell.progress import ProgressHandler
 
 from lakehouse.lake import Lake
 from lakehouse.runs.news import News
 from lakehouse.session import SparkAway, commit_mark, connect, is_reachable, mark_commits
 from lakehouse.settings import Settings
 from lakehouse.table import Table
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.shell.progress import ProgressHandler
 
 _PAGE, _LARGEST_PAGE = 20, 2_000
 
@@ -22,7 +24,7 @@ def open_session(settings: Settings, session_id: str, run_id: str, news: News) -
     """The session of an attempt. Every commit to a Delta table carries the run's id. Raises SparkAway."""
     spark = connect(settings, session_id)
     mark_commits(spark, run_id)
-    spark.registerProgressHandler(cast(ProgressHandler, news.spark_progress))
+    spark.registerProgressHandler(cast("ProgressHandler", news.spark_progress))
     return spark
 
 

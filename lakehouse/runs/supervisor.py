@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
+import multiprocessing
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from types import FrameType
 
+import psutil
 import structlog
 
 from lakehouse.alerts.watch import Watch
@@ -30,47 +32,75 @@ CARE_SECONDS = 1.0
 TIDY_SECONDS = 3600.0
 STOP_SECONDS = 12.0
 QUICK_DEATH_SECONDS = 10.0
+Prepare = Callable[[], None]
 log = structlog.get_logger()
+
+# What a worker needs is imported once, in a process that does nothing else, and every worker is a fork of it: a new
+# one is there at once, and they share that memory.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["lakehouse.runs.worker"])
 
 
 class Member:
     """One worker process. Its name is new at each start, so that a name stands for one process for ever."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, settings: Settings, prepare: Prepare | None) -> None:
         """Starts it."""
         self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.started = time.monotonic()
         self.is_warm = False
-        self._ready, theirs = os.pipe()
-        os.set_blocking(self._ready, False)
-        self.process = subprocess.Popen(
-            (sys.executable, "-m", module, "--worker", self.name, "--ready", str(theirs)),
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs,),
-        )
-        os.close(theirs)
+        self._ready, theirs = _FORKS.Pipe(duplex=False)
+        self.process = _FORKS.Process(target=_be_worker, args=(settings, self.name, theirs, prepare), name=self.name)
+        self.process.start()
+        theirs.close()
+        self.pid = self.process.pid or 0
+        self._itself = _process(self.pid)
 
     def look(self) -> int | None:
         """Its exit code, None while it runs; notes when it has become warm."""
-        if not self.is_warm:
-            try:
-                self.is_warm = bool(os.read(self._ready, 1))
-            except BlockingIOError:
-                self.is_warm = False
-        return self.process.poll()
+        if not self.is_warm and self._ready.poll():
+            with contextlib.suppress(EOFError):  # it died first, and its exit code says so
+                self.is_warm = bool(self._ready.recv_bytes())
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        """Make sure that it is dead: when the process that forked it was killed, only its exit code is lost."""
+        if self._itself is not None:
+            with contextlib.suppress(psutil.Error):
+                self._itself.kill()
 
     def close(self) -> None:
         """Forget a dead one."""
-        os.close(self._ready)
+        self.kill()
+        self._ready.close()
+        self.process.close()
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:  # it is dead already
+        return None
+
+
+def _be_worker(settings: Settings, name: str, ready: Connection, prepare: Prepare | None) -> None:
+    from lakehouse.runs.worker import Worker
+
+    if prepare is not None:
+        prepare()
+    worker = Worker(settings, name)
+    ready.send_bytes(b"1")
+    ready.close()
+    worker.work()
 
 
 class Supervisor:
     """Runs until SIGTERM or SIGINT. Several may share a registry, on several machines."""
 
-    def __init__(self, settings: Settings, module: str = "lakehouse.runs") -> None:
-        """Brings the registry's tables up to date. Workers are started as `python -m module`."""
+    def __init__(self, settings: Settings, prepare: Prepare | None = None) -> None:
+        """Brings the registry's tables up to date. Each worker calls `prepare` first."""
         RunLog(settings)
-        self._settings, self._module = settings, module
+        self._settings, self._prepare = settings, prepare
         self._registry = RunRegistry.open(settings)
         self._claims = Claims(self._registry)
         self._watch = Watch(settings, self._registry.database)
@@ -116,7 +146,7 @@ class Supervisor:
             if code and now - member.started < QUICK_DEATH_SECONDS:
                 self._not_before = now + QUICK_DEATH_SECONDS / 4
         while len(self._members) < self._settings.max_parallel_runs and now >= self._not_before:
-            self._members.append(Member(self._module))
+            self._members.append(Member(self._settings, self._prepare))
 
     def _care(self) -> None:
         """What may take its time, in a thread of its own."""
@@ -143,7 +173,7 @@ class Supervisor:
         """A worker of ours that was silent for so long hangs."""
         for member in self._members[:]:
             if member.name == name:
-                member.process.kill()
+                member.kill()
 
     def _write_state(self) -> None:
         # Once all were warm the service is up: that one makes room for another is part of it.
@@ -151,7 +181,7 @@ class Supervisor:
         write_report(
             self._file,
             state="running" if self._was_warm else "starting",
-            workers={member.name: member.process.pid for member in self._members},
+            workers={member.name: member.pid for member in self._members},
             cared_seconds_ago=round(time.monotonic() - self._last_care, 1),
         )
 
@@ -161,8 +191,6 @@ class Supervisor:
             member.process.terminate()
         end = time.monotonic() + STOP_SECONDS
         for member in self._members:
-            try:
-                member.process.wait(max(0.1, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                member.process.kill()
-                member.process.wait()
+            member.process.join(max(0.1, end - time.monotonic()))
+            member.kill()
+            member.process.join()

@@ -154,13 +154,15 @@ def test_memory_that_processes_share_counts_once(settings):
     child = Child(service(code), settings)
     tick_until(child, lambda: len(psutil.Process(child.pid).children(recursive=True)) == 3 if child.pid else False)
     assert 100 < processes.memory_mb(child.pid) < 200
+    assert processes.memory_over_mb(child.pid, 200) == 0  # the four together have more than 400 in view
+    assert 100 < processes.memory_over_mb(child.pid, 100) < 200
     child.stop()
 
 
 def test_a_moment_over_the_limit_ends_nothing(settings, monkeypatch):
     """A JVM that starts a process is seen twice until the new process runs a program of its own."""
-    looks = [50, 300, 300, 50, 300, 50, 50]
-    monkeypatch.setattr(processes, "memory_mb", lambda _pid: looks.pop(0) if looks else 50)
+    looks = [0, 300, 300, 0, 300, 0, 0]
+    monkeypatch.setattr(processes, "memory_over_mb", lambda _pid, _limit: looks.pop(0) if looks else 0)
     monkeypatch.setattr("lakehouse.embedded.child.HEALTH_CHECK_SECONDS", 0.01)
     child = Child(service(SLEEP, memory_limit_mb=100), settings)
     tick_until(child, lambda: not looks and child.state != "starting")

@@ -61,3 +61,25 @@ def test_a_worker_that_has_grown_makes_room_and_the_service_stays_up(settings: S
         eventually(lambda: registry.get(run.id).state == State.succeeded, 60, "the new one works")  # type: ignore[union-attr]
     finally:
         registry.close()
+
+
+def test_workers_whose_origin_was_killed_are_replaced_and_none_is_left(settings: Settings) -> None:
+    """Nobody learns any more how such a worker ends: it has to be dead before its runs are given to another."""
+    report = settings.run_dir / "worker.json"
+    eventually(lambda: report.exists() and json.loads(report.read_text())["state"] == "running", 120, "it is warm")
+    (first,) = json.loads(report.read_text())["workers"].values()
+    worker = psutil.Process(first)
+    origin = worker.parent()
+    assert origin is not None
+    origin.kill()
+    eventually(
+        lambda: list(json.loads(report.read_text())["workers"].values()) not in ([], [first]), 60, "another works"
+    )
+    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, 10, "the first is dead")
+    job = job_worker.JOBS["hungry"]
+    registry = RunRegistry.open(settings, job_worker.JOBS)
+    try:
+        run = registry.submit(job, job.parse({"megabytes": "1"}), caller="test").run
+        eventually(lambda: registry.get(run.id).state == State.succeeded, 60, "the new one works")  # type: ignore[union-attr]
+    finally:
+        registry.close()

@@ -95,9 +95,15 @@ JOBS = {
     )
 }
 
-if __name__ == "__main__":
+
+def use_these_jobs() -> None:
+    """The jobs of this module, in place of the lake's."""
     lakehouse.jobs.JOBS.clear()
     lakehouse.jobs.JOBS.update(JOBS)
+
+
+if __name__ == "__main__":
+    use_these_jobs()
     from lakehouse.runs.__main__ import main
 
-    sys.exit(main("tests.support.job_worker"))
+    sys.exit(main(use_these_jobs))
