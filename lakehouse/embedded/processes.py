@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import psutil
 
@@ -64,7 +64,7 @@ def memory_mb(pid: int) -> int:
     Pages that several processes share (libraries, what a fork has not changed) count once in all, where the system
     tells (Linux); elsewhere once per process.
     """
-    return sum(_shared_once(member) for member in _family(pid)) // 2**20
+    return _total_mb(pid, _shared_once)
 
 
 def memory_over_mb(pid: int, limit: int) -> int:
@@ -72,28 +72,26 @@ def memory_over_mb(pid: int, limit: int) -> int:
 
     Cheap far below the limit: to tell who shares a page, the system has to walk through all of them.
     """
-    if sum(_resident(member) for member in _family(pid)) // 2**20 <= limit:
+    if _total_mb(pid, lambda process: process.memory_info().rss) <= limit:
         return 0
     used = memory_mb(pid)
     return used if used > limit else 0
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _total_mb(pid: int, size: Callable[[psutil.Process], int]) -> int:
+    """The sizes of a process and of what it started, in MB; who is gone has none."""
     try:
         process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
+        family = [process, *process.children(recursive=True)]
     except psutil.Error:
-        return []
-
-
-def _resident(process: psutil.Process) -> int:
-    with contextlib.suppress(psutil.Error):
-        return int(process.memory_info().rss)
-    return 0
+        return 0
+    total = 0
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            total += size(member)
+    return total // 2**20
 
 
 def _shared_once(process: psutil.Process) -> int:
-    with contextlib.suppress(psutil.Error):
-        used = process.memory_full_info()
-        return int(getattr(used, "pss", used.rss))
-    return 0
+    used = process.memory_full_info()
+    return int(getattr(used, "pss", used.rss))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.runs.members import Prepare
 from lakehouse.settings import load_settings
 
 
-def main(prepare: Callable[[], None] | None = None) -> int:
-    """Run until told to stop. Each worker calls `prepare`, a module's function, before anything else.
+def main(prepare: Prepare | None = None) -> int:
+    """Run until told to stop. Each worker calls `prepare` first.
 
     The last line of the output is the reason of a failure.
     """
-    try:
-        from lakehouse.runs.supervisor import Supervisor
+    from lakehouse.runs.supervisor import Supervisor  # not above: every worker imports this module too
 
+    try:
         Supervisor(load_settings(), prepare).run()
     except ShoplakeError as error:
         print(error, file=sys.stderr)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import multiprocessing
-import secrets
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
 from types import FrameType
 
-import psutil
 import structlog
 
 from lakehouse.alerts.watch import Watch
 from lakehouse.reports import write_report
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import RegistryAway
+from lakehouse.runs.members import Member, Prepare
 from lakehouse.runs.news import RunLog
 from lakehouse.runs.reaper import reap_silent, reap_worker
 from lakehouse.runs.registry import RunRegistry
@@ -32,66 +26,7 @@ CARE_SECONDS = 1.0
 TIDY_SECONDS = 3600.0
 STOP_SECONDS = 12.0
 QUICK_DEATH_SECONDS = 10.0
-Prepare = Callable[[], None]
 log = structlog.get_logger()
-
-# What a worker needs is imported once, in a process that does nothing else, and every worker is a fork of it: a new
-# one is there at once, and they share that memory.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["lakehouse.runs.worker"])
-
-
-class Member:
-    """One worker process. Its name is new at each start, so that a name stands for one process for ever."""
-
-    def __init__(self, settings: Settings, prepare: Prepare | None) -> None:
-        """Starts it."""
-        self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        self.started = time.monotonic()
-        self.is_warm = False
-        self._ready, theirs = _FORKS.Pipe(duplex=False)
-        self.process = _FORKS.Process(target=_be_worker, args=(settings, self.name, theirs, prepare), name=self.name)
-        self.process.start()
-        theirs.close()
-        self.pid = self.process.pid or 0
-        self._itself = _process(self.pid)
-
-    def look(self) -> int | None:
-        """Its exit code, None while it runs; notes when it has become warm."""
-        if not self.is_warm and self._ready.poll():
-            with contextlib.suppress(EOFError):  # it died first, and its exit code says so
-                self.is_warm = bool(self._ready.recv_bytes())
-        return self.process.exitcode
-
-    def kill(self) -> None:
-        """Make sure that it is dead: when the process that forked it was killed, only its exit code is lost."""
-        if self._itself is not None:
-            with contextlib.suppress(psutil.Error):
-                self._itself.kill()
-
-    def close(self) -> None:
-        """Forget a dead one."""
-        self.kill()
-        self._ready.close()
-        self.process.close()
-
-
-def _process(pid: int) -> psutil.Process | None:
-    try:
-        return psutil.Process(pid)
-    except psutil.Error:  # it is dead already
-        return None
-
-
-def _be_worker(settings: Settings, name: str, ready: Connection, prepare: Prepare | None) -> None:
-    from lakehouse.runs.worker import Worker
-
-    if prepare is not None:
-        prepare()
-    worker = Worker(settings, name)
-    ready.send_bytes(b"1")
-    ready.close()
-    worker.work()
 
 
 class Supervisor:

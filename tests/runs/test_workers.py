@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,49 +39,48 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
         assert process.wait(30) == 0
 
 
-def test_a_worker_that_has_grown_makes_room_and_the_service_stays_up(settings: Settings) -> None:
+def told(settings: Settings) -> dict[str, Any]:
+    """What the service says of itself."""
     report = settings.run_dir / "worker.json"
+    return json.loads(report.read_text()) if report.exists() else {}
 
-    def told() -> dict[str, object]:
-        return json.loads(report.read_text()) if report.exists() else {}
 
-    def worker() -> int:
-        return next(iter(told()["workers"].values()), 0)  # type: ignore[attr-defined]
+def worker(settings: Settings) -> int:
+    """The process id of the one worker; 0 while there is none."""
+    return next(iter(told(settings)["workers"].values()), 0)
 
-    eventually(lambda: told().get("state") == "running", 120, "the worker is warm")
-    first, job = worker(), job_worker.JOBS["hungry"]
-    registry = RunRegistry.open(settings, job_worker.JOBS)
-    try:
-        run = registry.submit(job, job.parse({"megabytes": "1"}), caller="test").run
-        eventually(lambda: registry.get(run.id).state == State.succeeded, 60, "a small run ends")  # type: ignore[union-attr]
-        assert worker() == first
-        run = registry.submit(job, job.parse({"megabytes": "300"}), caller="test").run
-        eventually(lambda: registry.get(run.id).state == State.succeeded, 60, "a large run ends")  # type: ignore[union-attr]
-        eventually(lambda: worker() not in (0, first), 60, "another worker has taken its place")
-        assert not psutil.pid_exists(first) and told()["state"] == "running"
-        run = registry.submit(job, job.parse({"megabytes": "1"}), caller="test").run
-        eventually(lambda: registry.get(run.id).state == State.succeeded, 60, "the new one works")  # type: ignore[union-attr]
-    finally:
-        registry.close()
+
+def succeeds(settings: Settings, megabytes: int, what: str) -> None:
+    """A run that leaves so much behind is done."""
+    job = job_worker.JOBS["hungry"]
+    with closing(RunRegistry.open(settings, job_worker.JOBS)) as registry:
+        run = registry.submit(job, job.parse({"megabytes": str(megabytes)}), caller="test").run
+
+        def is_done() -> bool:
+            found = registry.get(run.id)
+            return found is not None and found.state == State.succeeded
+
+        eventually(is_done, 60, what)
+
+
+def test_a_worker_that_has_grown_makes_room_and_the_service_stays_up(settings: Settings) -> None:
+    eventually(lambda: told(settings).get("state") == "running", 120, "the worker is warm")
+    first = worker(settings)
+    succeeds(settings, 1, "a small run ends")
+    assert worker(settings) == first
+    succeeds(settings, 300, "a large run ends")
+    eventually(lambda: worker(settings) not in (0, first), 60, "another worker has taken its place")
+    assert not psutil.pid_exists(first) and told(settings)["state"] == "running"
+    succeeds(settings, 1, "the new one works")
 
 
 def test_workers_whose_origin_was_killed_are_replaced_and_none_is_left(settings: Settings) -> None:
     """Nobody learns any more how such a worker ends: it has to be dead before its runs are given to another."""
-    report = settings.run_dir / "worker.json"
-    eventually(lambda: report.exists() and json.loads(report.read_text())["state"] == "running", 120, "it is warm")
-    (first,) = json.loads(report.read_text())["workers"].values()
-    worker = psutil.Process(first)
-    origin = worker.parent()
+    eventually(lambda: told(settings).get("state") == "running", 120, "the worker is warm")
+    first = psutil.Process(worker(settings))
+    origin = first.parent()
     assert origin is not None
     origin.kill()
-    eventually(
-        lambda: list(json.loads(report.read_text())["workers"].values()) not in ([], [first]), 60, "another works"
-    )
-    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, 10, "the first is dead")
-    job = job_worker.JOBS["hungry"]
-    registry = RunRegistry.open(settings, job_worker.JOBS)
-    try:
-        run = registry.submit(job, job.parse({"megabytes": "1"}), caller="test").run
-        eventually(lambda: registry.get(run.id).state == State.succeeded, 60, "the new one works")  # type: ignore[union-attr]
-    finally:
-        registry.close()
+    eventually(lambda: worker(settings) not in (0, first.pid), 60, "another worker has taken its place")
+    eventually(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, 10, "the first is dead")
+    succeeds(settings, 1, "the new one works")
