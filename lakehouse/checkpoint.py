@@ -12,7 +12,7 @@ import uuid
 from dataclasses import asdict
 from pathlib import Path
 
-from lakehouse import recovery
+from lakehouse import offset_log, recovery
 from lakehouse.lake import Lake
 from lakehouse.micro_batch import Start
 
@@ -47,9 +47,9 @@ def _is_current(lake: Lake, start: Start, checkpoint: Path, in_lake: recovery.Of
     of_generation = recovery.last_batch(lake, start.generation)
     if newest != of_generation and newest >= start.first_batch_id:
         return False
-    planned = _numbered(checkpoint / "offsets")
+    planned = offset_log.batches(checkpoint)
     last_planned = start.first_batch_id + planned[-1] if planned else start.first_batch_id - 1
-    planned_to = _planned_offsets(checkpoint / "offsets" / str(planned[-1])) if planned else start.starting_offsets
+    planned_to = offset_log.planned_to(checkpoint, planned[-1]) if planned else start.starting_offsets
     is_whole = not planned or planned == list(range(planned[0], planned[-1] + 1))
     knows_the_book = of_generation < 0 or last_planned >= of_generation
     return is_whole and knows_the_book and planned_to is not None and _covers(planned_to, in_lake)
@@ -61,20 +61,6 @@ def _covers(planned_to: recovery.Offsets, in_lake: recovery.Offsets) -> bool:
         for topic, partitions in in_lake.items()
         for partition, offset in partitions.items()
     )
-
-
-def _planned_offsets(file: Path) -> recovery.Offsets | None:
-    """Next Kafka offsets after a planned batch, from Spark's offset log (a version, metadata, a line per source);
-    None when the file is cut off."""
-    try:
-        sources = [json.loads(line) for line in file.read_text().splitlines()[2:]]
-    except (OSError, ValueError):
-        return None
-    return next((source for source in sources if isinstance(source, dict)), None)
-
-
-def _numbered(folder: Path) -> list[int]:
-    return sorted(int(file.name) for file in folder.glob("*") if file.name.isdigit())
 
 
 def _new_generation(

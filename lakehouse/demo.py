@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from lakehouse.freshness import Freshness, FreshnessProbe
 from lakehouse.progress import booked
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
-from producer.publish import publish
+from producer.publish import Counts, publish
 from producer.record import Record
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
@@ -43,16 +44,15 @@ class Plan:
     history_days: int = 60
     history_events: int = 30_000
     rate: float = 100.0
-    live_seconds: int = 30
+    live_seconds: int = 20
     seed: int = 42
 
 
 def run(settings: Settings, plan: Plan, console: Console) -> bool:
     """Run the demo; whether what it shows is right. On a terminal it stays up until Ctrl-C."""
-    with _platform(settings, console):
-        folder = settings.data_dir / "truth"
-        folder.mkdir(parents=True, exist_ok=True)
-        _load_history(settings, plan, folder, console)
+    folder = settings.data_dir / "truth"
+    with _platform_with_history(settings, plan, folder, console):
+        _wait_until_read(settings, console)
         _compute_cohorts(settings, console)
         with demo_trust.quality_beside(settings) as judging:
             _wait_for_flags(settings, console)
@@ -84,21 +84,42 @@ def _compute_cohorts(settings: Settings, console: Console) -> None:
 
 
 @contextmanager
-def _platform(settings: Settings, console: Console) -> Iterator[None]:
+def _platform_with_history(settings: Settings, plan: Plan, folder: Path, console: Console) -> Iterator[None]:
     """The platform, started when it does not run yet; what was started here is ended here."""
     was_running = lock_holder(settings) is not None
     if not was_running:
         require_startable(settings)
-        start_detached(settings, StartReporter())
+    folder.mkdir(parents=True, exist_ok=True)
+    has_started = False
     try:
+        with _history_beside(settings, plan, folder, console):
+            if not was_running:
+                start_detached(settings, StartReporter())
+                has_started = True
         yield
     finally:
-        if not was_running:
+        if has_started:
             console.print("Ending the platform …")
             stop(settings)
 
 
-def _load_history(settings: Settings, plan: Plan, folder: Path, console: Console) -> None:
+@contextmanager
+def _history_beside(settings: Settings, plan: Plan, folder: Path, console: Console) -> Iterator[None]:
+    """Publish the history while the platform starts: Kafka is up long before Spark, and the stream's first
+    micro-batch finds all of it."""
+    ending = threading.Event()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="history") as pool:
+        publishing = pool.submit(_publish_history, settings, plan, folder, ending)
+        try:
+            yield
+        except BaseException:
+            ending.set()
+            raise
+        counts = publishing.result()
+    console.print(f"[green]✓[/] {counts.acked:,} events of {plan.history_days} days published")
+
+
+def _publish_history(settings: Settings, plan: Plan, folder: Path, ending: threading.Event) -> Counts:
     options = SimulationOptions(
         now_ms=int(time.time() * 1000),
         seed=plan.seed,
@@ -106,9 +127,7 @@ def _load_history(settings: Settings, plan: Plan, folder: Path, console: Console
         history_events=plan.history_events,
         truth=folder / "history.jsonl",
     )
-    counts = publish(simulate(options), settings)
-    console.print(f"[green]✓[/] {counts.acked:,} events of {plan.history_days} days published")
-    _wait_until_read(settings, console)
+    return publish(simulate(options), settings, stop=ending)
 
 
 def _wait_until_read(settings: Settings, console: Console, seconds: float = 600) -> None:

@@ -32,7 +32,7 @@ class Housekeeping:
         self._running: Future[None] | None = None
         self._count = 0
         self._days: set[date] = set()
-        self._vacuumed = -VACUUM_SECONDS
+        self._vacuumed = time.monotonic()
 
     def after_batch(self, event_days: Iterable[date], now: datetime) -> None:
         """Note the days a batch (or an idle tick: none) wrote to; start a round when due and none is running."""

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
-from lakehouse import batches, recovery
+from lakehouse import batches, offset_log, recovery
 from lakehouse import hours as clock
 from lakehouse.hot_window import HotWindow
 from lakehouse.housekeeping import Housekeeping
@@ -55,10 +56,11 @@ class Summary:
 class MicroBatch:
     """Called by Structured Streaming with every micro-batch, in order, in one process."""
 
-    def __init__(self, settings: Settings, start: Start) -> None:
+    def __init__(self, settings: Settings, start: Start, checkpoint: Path) -> None:
         """Keep what the process that runs the batches needs; sessions are made there."""
         self._settings = settings
         self._start = start
+        self._checkpoint = checkpoint
         self._is_ready = False
         self._was_idle = False
 
@@ -66,10 +68,10 @@ class MicroBatch:
         """Bring one micro-batch into bronze, silver, gold and the book."""
         now = datetime.now(UTC)
         self._prepare(source, now)
-        records = bronze_events.from_kafka(source.where(F.col("topic").isNotNull()))
-        if self._was_idle and records.isEmpty():
+        if self._was_idle and offset_log.is_only_a_tick(self._checkpoint, spark_batch_id):
             self._idle(now)
             return
+        records = bronze_events.from_kafka(source.where(F.col("topic").isNotNull()))
         limits = checks.Limits(self._settings.max_future_minutes, self._settings.max_age_days)
         kept = checks.judge(records.coalesce(self._settings.spark_shuffle_partitions), limits).persist()
         try:

@@ -92,7 +92,7 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     query = (
         source(lake.spark, settings, start)
         .writeStream.queryName("shoplake")
-        .foreachBatch(MicroBatch(settings, start))
+        .foreachBatch(MicroBatch(settings, start, checkpoint))
         .option("checkpointLocation", f"file://{checkpoint}")
         .trigger(processingTime=f"{int(settings.trigger_seconds * 1000)} milliseconds")
         .start()

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     history_events: Annotated[int, typer.Option(min=1000, help="About how many back-dated events.")] = 30_000,
     rate: Annotated[float, typer.Option(min=1, help="Live events per second.")] = 100.0,
-    seconds: Annotated[int, typer.Option(min=5, help="Live seconds when there is no terminal.")] = 30,
+    seconds: Annotated[int, typer.Option(min=5, help="Live seconds when there is no terminal.")] = 20,
 ) -> None:
     """Start everything, load 60 days, send live traffic, and show the numbers; Ctrl-C ends it.
 
