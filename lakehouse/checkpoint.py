@@ -13,21 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lakehouse import offset_log, recovery
-from lakehouse.lake import Lake
 from lakehouse.micro_batch import Start
 
 _START_FILE = "generation.json"
 
 
-def open_generation(lake: Lake, folder: Path) -> tuple[Start, Path]:
-    """The generation to run and its checkpoint folder under `folder`; a new one where none can be continued."""
-    booked = recovery.offsets_booked(lake)
-    in_lake = recovery.offsets_in_lake(lake, booked)
+def open_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path) -> tuple[Start, Path]:
+    """The generation to run and its checkpoint folder under `folder`; a new one where none can be continued.
+
+    `in_lake` is what the tables hold, in the book or not.
+    """
     for path in sorted(folder.glob("*/"), key=lambda path: path.stat().st_mtime, reverse=True):
         start = _read(path / _START_FILE)
-        if start is not None and _is_current(lake, start, path / "checkpoint", in_lake):
+        if start is not None and _is_current(book, start, path / "checkpoint", in_lake):
             return start, path / "checkpoint"
-    return _new_generation(lake, folder, booked, in_lake)
+    return _new_generation(book, in_lake, folder)
 
 
 def _read(file: Path) -> Start | None:
@@ -37,15 +37,14 @@ def _read(file: Path) -> Start | None:
         return None
 
 
-def _is_current(lake: Lake, start: Start, checkpoint: Path, in_lake: recovery.Offsets) -> bool:
+def _is_current(book: recovery.Book, start: Start, checkpoint: Path, in_lake: recovery.Offsets) -> bool:
     """Whether the checkpoint has planned every batch of its generation that the lake knows, and no later one exists.
 
     Batches in the book are told by their number; one that was cut off before the book is told by its offsets: a
     checkpoint that forgot it would plan other records under its number, and Delta would skip their writes.
     """
-    newest = recovery.last_batch(lake)
-    of_generation = recovery.last_batch(lake, start.generation)
-    if newest != of_generation and newest >= start.first_batch_id:
+    of_generation = book.last_of.get(start.generation, -1)
+    if book.last_batch != of_generation and book.last_batch >= start.first_batch_id:
         return False
     planned = offset_log.batches(checkpoint)
     last_planned = start.first_batch_id + planned[-1] if planned else start.first_batch_id - 1
@@ -63,14 +62,12 @@ def _covers(planned_to: recovery.Offsets, in_lake: recovery.Offsets) -> bool:
     )
 
 
-def _new_generation(
-    lake: Lake, folder: Path, booked: recovery.Offsets, in_lake: recovery.Offsets
-) -> tuple[Start, Path]:
+def _new_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path) -> tuple[Start, Path]:
     start = Start(
         generation=uuid.uuid4().hex,
-        first_batch_id=recovery.last_batch(lake) + 1,
-        starting_offsets=booked,
-        bronze_offsets={} if in_lake == booked else in_lake,
+        first_batch_id=book.last_batch + 1,
+        starting_offsets=book.offsets,
+        bronze_offsets={} if in_lake == book.offsets else in_lake,
     )
     path = folder / start.generation
     path.mkdir(parents=True)

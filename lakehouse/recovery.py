@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
@@ -26,37 +29,51 @@ Offsets = dict[str, dict[str, int]]
 """topic → partition (as text, as Kafka's JSON spells it) → offset."""
 
 
-def offsets_booked(lake: Lake) -> Offsets:
-    """Next offset per topic-partition after the last batch that is in the book."""
-    return _next_offsets(lake.read(batches.TABLE), F.max("to_offset"))
+@dataclass(frozen=True)
+class Book:
+    """What `ops.batches` says: the next offset per topic-partition, and the last batch per checkpoint generation."""
+
+    offsets: Offsets = field(default_factory=dict)
+    last_of: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def last_batch(self) -> int:
+        """Highest batch id of all generations; -1 when there is none."""
+        return max(self.last_of.values(), default=-1)
+
+
+def read_book(lake: Lake) -> Book:
+    """The book, read once."""
+    groups = lake.read(batches.TABLE).groupBy("generation", "topic", "partition")
+    rows = groups.agg(F.max("to_offset").alias("next_offset"), F.max("batch_id").alias("last")).collect()
+    last_of: dict[str, int] = {}
+    for row in rows:
+        last_of[row["generation"]] = max(row["last"], last_of.get(row["generation"], -1))
+    return Book(_highest(rows), last_of)
 
 
 def offsets_in_lake(lake: Lake, booked: Offsets) -> Offsets:
     """Next offset per topic-partition that neither the book nor bronze, silver or quarantine has; more than
     `booked` where a batch was cut off between its writes."""
-    found = {topic: dict(partitions) for topic, partitions in booked.items()}
-    for table in (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE):
-        beyond = lake.read(table).where(~is_before(booked)).select(*COORDINATES)
-        for topic, partitions in _next_offsets(beyond, F.max("offset") + 1).items():
-            for partition, offset in partitions.items():
-                known = found.setdefault(topic, {})
-                known[partition] = max(offset, known.get(partition, 0))
+    is_beyond = ~is_before(booked)
+    held = [
+        lake.read(table).where(is_beyond).select(*COORDINATES)
+        for table in (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE)
+    ]
+    return _next_offsets(reduce(DataFrame.union, held), F.max("offset") + 1, booked)
+
+
+def _next_offsets(frame: DataFrame, next_offset: Column, known: Offsets | None = None) -> Offsets:
+    return _highest(frame.groupBy("topic", "partition").agg(next_offset.alias("next_offset")).collect(), known)
+
+
+def _highest(rows: Iterable[Row], known: Offsets | None = None) -> Offsets:
+    """The highest `next_offset` per topic-partition of `rows` and of `known`."""
+    found = {topic: dict(partitions) for topic, partitions in (known or {}).items()}
+    for row in rows:
+        partitions, partition = found.setdefault(row["topic"], {}), str(row["partition"])
+        partitions[partition] = max(row["next_offset"], partitions.get(partition, 0))
     return found
-
-
-def _next_offsets(frame: DataFrame, next_offset: Column) -> Offsets:
-    found: Offsets = {}
-    for row in frame.groupBy("topic", "partition").agg(next_offset.alias("next_offset")).collect():
-        found.setdefault(row["topic"], {})[str(row["partition"])] = row["next_offset"]
-    return found
-
-
-def last_batch(lake: Lake, generation: str | None = None) -> int:
-    """Highest batch id in the book, of one generation or of all; -1 when there is none."""
-    book = lake.read(batches.TABLE)
-    if generation is not None:
-        book = book.where(F.col("generation") == generation)
-    return int(book.agg(F.coalesce(F.max("batch_id"), F.lit(-1)).alias("last")).collect()[0]["last"])
 
 
 def is_before(offsets: Offsets) -> Column:

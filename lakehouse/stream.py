@@ -85,8 +85,10 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     lake.create_tables(TABLES)
     for change in schema_changes.apply(lake, TABLES):
         say(f"Changed a table: {change}.")
-    start, checkpoint = open_generation(lake, settings.checkpoints / "stream")
-    report.offsets = recovery.offsets_booked(lake)
+    book = recovery.read_book(lake)
+    in_lake = recovery.offsets_in_lake(lake, book.offsets)
+    start, checkpoint = open_generation(book, in_lake, settings.checkpoints / "stream")
+    report.offsets = book.offsets
     broker.refuse_gaps(settings, TOPICS, report.offsets)
     say(f"The stream starts; it is {broker.lag(settings, TOPICS, report.offsets):,} records behind the broker.")
     query = (

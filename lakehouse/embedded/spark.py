@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from pathlib import Path
 
 from lakehouse.authorities import java_options, write_java_store
+from lakehouse.embedded import class_archive
 from lakehouse.embedded.jars import class_path
 from lakehouse.embedded.s3 import EMBEDDED_KEY
 from lakehouse.embedded.service import Service, answers, java, write_private, write_text
@@ -207,15 +209,18 @@ def service(settings: Settings) -> Service:
         is_embedded=settings.spark_is_embedded,
         command=(
             str(spark_home() / "bin" / "spark-submit"),
+            "--properties-file",
+            str(_conf_file(settings)),
             "--class",
             "org.apache.spark.sql.connect.service.SparkConnectServer",
             "spark-internal",
         ),
         env={
             "SPARK_HOME": str(spark_home()),
-            "SPARK_CONF_DIR": str(settings.data_dir / "spark" / "conf"),
+            # Spark puts this folder on the class path, where an archive of classes allows none with files in it.
+            "SPARK_CONF_DIR": str(spark_home() / "conf"),
             "SPARK_LOCAL_IP": "127.0.0.1" if settings.spark_is_local else settings.spark_driver_host,
-            "JAVA_HOME": str(Path(java()).resolve().parents[1]),
+            "JAVA_HOME": str(_java_home()),
         },
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
         depends_on=("spark-master",),
@@ -223,6 +228,7 @@ def service(settings: Settings) -> Service:
         prepare=lambda: _prepare(settings),
         memory_limit_mb=settings.spark_memory_mb + 1792,
         start_seconds=180,
+        stop_seconds=60,  # the first one of an environment writes down its classes
     )
 
 
@@ -236,11 +242,28 @@ def spark_home() -> Path:
     return Path(spec.origin).parent
 
 
+def _java_home() -> Path:
+    return Path(java()).resolve().parents[1]
+
+
+def _conf_file(settings: Settings) -> Path:
+    return settings.data_dir / "spark" / "conf" / "spark-defaults.conf"
+
+
 def _prepare(settings: Settings) -> None:
     home = settings.data_dir / "spark"
     for folder in ("local", "warehouse", "derby", "s3a"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     write_java_store(settings)
-    lines = (f"{name} {value}\n" for name, value in spark_conf(settings).items() if value)
-    write_private(home / "conf" / "spark-defaults.conf", "".join(lines))
-    write_text(home / "conf" / "log4j2.properties", LOG4J)
+    logging = write_text(_conf_file(settings).with_name("log4j2.properties"), LOG4J)
+    conf = spark_conf(settings)
+    conf["spark.driver.extraJavaOptions"] += f" -Dlog4j2.configurationFile={logging}{_class_archive(settings)}"
+    write_private(_conf_file(settings), "".join(f"{name} {value}\n" for name, value in conf.items() if value))
+
+
+def _class_archive(settings: Settings) -> str:
+    """Options for the classes of one machine's server; in a cluster executors start with others."""
+    if not settings.spark_is_local:
+        return ""
+    own = sorted((spark_home() / "jars").glob("*.jar"))
+    return class_archive.java_options(_java_home(), [*map(Path, class_path("spark").split(os.pathsep)), *own])

@@ -33,7 +33,7 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
 
     Only records of batches that are in the book are rebuilt; what the stream is writing right now is carried over.
     """
-    booked = recovery.is_before(recovery.offsets_booked(lake))
+    booked = recovery.is_before(recovery.read_book(lake).offsets)
     marks.forget(lake, cohort_retention.NAME)
     say("Reading bronze and judging it again")
     judged = _judged(lake, parameters, booked).persist()

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,17 +24,16 @@ class Book:
     booked: recovery.Offsets = field(default_factory=dict)
     bronze: recovery.Offsets = field(default_factory=dict)
 
-    def last_batch(self, _lake: object, generation: str | None = None) -> int:
-        return max((number for name, number in self.rows if generation in (None, name)), default=-1)
+    def read(self) -> recovery.Book:
+        last_of: dict[str, int] = {}
+        for generation, number in self.rows:
+            last_of[generation] = max(number, last_of.get(generation, -1))
+        return recovery.Book(self.booked, last_of)
 
 
 @pytest.fixture
-def book(monkeypatch: pytest.MonkeyPatch) -> Book:
-    book = Book()
-    monkeypatch.setattr(recovery, "last_batch", book.last_batch)
-    monkeypatch.setattr(recovery, "offsets_booked", lambda _lake: book.booked)
-    monkeypatch.setattr(recovery, "offsets_in_lake", lambda _lake, booked: book.bronze or booked)
-    return book
+def book() -> Book:
+    return Book()
 
 
 Open = Callable[[], tuple[Start, Path]]
@@ -43,8 +41,7 @@ Open = Callable[[], tuple[Start, Path]]
 
 @pytest.fixture
 def open_it(tmp_path: Path, book: Book) -> Open:
-    lake: Any = object()
-    return lambda: open_generation(lake, tmp_path / "stream")
+    return lambda: open_generation(book.read(), book.bronze or book.booked, tmp_path / "stream")
 
 
 def run_batches(book: Book, start: Start, checkpoint: Path, count: int, booked: int | None = None) -> None:

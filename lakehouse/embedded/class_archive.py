@@ -1,0 +1,60 @@
+"""The Spark server's classes, parsed and verified once per environment: Java's class data sharing (JEP 350).
+
+The first server that is ended in peace writes down the classes it has loaded, some twenty thousand; every later one
+maps them into memory. The archive fits one Java and one set of jars (Java checks that, and does without when it does
+not fit), so its name is made of them, and it lives in the environment that holds Spark.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+_COMPLETE = 4
+"""Bytes at an archive's beginning that Java writes last."""
+_NAME = "spark-classes"
+
+
+def java_options(java_home: Path, jars: Iterable[Path], folder: Path | None = None) -> str:
+    """Options that let a server use the archive, or write it at its end where there is none; each behind a space.
+
+    Nothing where `folder` (by default the environment's own) cannot be written to.
+    """
+    folder = folder or Path(sys.prefix)
+    archive = folder / f"{_NAME}-{_key(java_home, jars)}.jsa"
+    if os.access(folder, os.W_OK):
+        _tidy(archive)
+    if archive.exists():
+        return f" -XX:SharedArchiveFile={archive}"
+    if not os.access(folder, os.W_OK):
+        return ""
+    return f" -XX:ArchiveClassesAtExit={archive}.{os.getpid()}"
+
+
+def _key(java_home: Path, jars: Iterable[Path]) -> str:
+    """What Java compares: its own build, and path, size and time of every jar."""
+    parts = [str(java_home), *(file.read_text() for file in (java_home / "release",) if file.is_file())]
+    parts += [f"{jar} {found.st_size} {found.st_mtime_ns}" for jar in jars for found in (jar.stat(),)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _tidy(archive: Path) -> None:
+    """Take over what an ended server has written, and drop what fits no longer."""
+    for file in archive.parent.glob(f"{_NAME}-*.jsa*"):
+        writer = file.suffix[1:]
+        if file == archive or (writer.isdigit() and psutil.pid_exists(int(writer))):
+            continue
+        if writer.isdigit() and file.stem == archive.name and _is_complete(file) and not archive.exists():
+            file.replace(archive)
+        else:
+            file.unlink(missing_ok=True)
+
+
+def _is_complete(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return any(opened.read(_COMPLETE))
