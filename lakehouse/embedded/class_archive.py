@@ -21,7 +21,7 @@ _NAME = "spark-classes"
 
 
 def java_options(java_home: Path, jars: Iterable[Path], folder: Path | None = None) -> str:
-    """Options that let a server use the archive, or write it at its end where there is none; each behind a space.
+    """Options that let a server use the archive, or write it at its end where there is none: quoted, behind a space.
 
     Nothing where `folder` (by default the environment's own) cannot be written to.
     """
@@ -30,10 +30,10 @@ def java_options(java_home: Path, jars: Iterable[Path], folder: Path | None = No
     if os.access(folder, os.W_OK):
         _tidy(archive)
     if archive.exists():
-        return f" -XX:SharedArchiveFile={archive}"
+        return f' "-XX:SharedArchiveFile={archive}"'
     if not os.access(folder, os.W_OK):
         return ""
-    return f" -XX:ArchiveClassesAtExit={archive}.{os.getpid()}"
+    return f' "-XX:ArchiveClassesAtExit={archive}.{os.getpid()}"'
 
 
 def _key(java_home: Path, jars: Iterable[Path]) -> str:

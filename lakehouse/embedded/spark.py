@@ -61,7 +61,8 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             # The planner is large and each of its methods is used a little: compiling it to the last degree takes a
             # third of two cores for minutes. Loops over rows have a threshold of their own, which is as it was.
             "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
-            f"-Dderby.system.home={home / 'derby'} -Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
+            f'"-Dderby.system.home={home / "derby"}" '
+            f"-Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
         ),
         "spark.local.dir": str(home / "local"),
         "spark.sql.warehouse.dir": str(home / "warehouse"),
@@ -257,7 +258,7 @@ def _prepare(settings: Settings) -> None:
     write_java_store(settings)
     logging = write_text(_conf_file(settings).with_name("log4j2.properties"), LOG4J)
     conf = spark_conf(settings)
-    conf["spark.driver.extraJavaOptions"] += f" -Dlog4j2.configurationFile={logging}{_class_archive(settings)}"
+    conf["spark.driver.extraJavaOptions"] += f' "-Dlog4j2.configurationFile={logging}"{_class_archive(settings)}'
     write_private(_conf_file(settings), "".join(f"{name} {value}\n" for name, value in conf.items() if value))
 
 

@@ -35,8 +35,9 @@ def ended_process() -> int:
 
 def written_by(pid: int, options: str, content: bytes) -> Path:
     """What a server that got `options` from a supervisor with that process id leaves."""
-    assert options.startswith(" -XX:ArchiveClassesAtExit=")
-    part = Path(options.removeprefix(" -XX:ArchiveClassesAtExit="))
+    before = ' "-XX:ArchiveClassesAtExit='
+    assert options.startswith(before) and options.endswith('"')
+    part = Path(options.removeprefix(before).removesuffix('"'))
     file = part.with_suffix(f".{pid}")
     file.write_bytes(content)
     return file
@@ -44,9 +45,9 @@ def written_by(pid: int, options: str, content: bytes) -> Path:
 
 def test_the_first_server_writes_and_the_next_ones_read(tmp_path: Path, folder: Path, jars: list[Path]) -> None:
     first = java_options(tmp_path, jars, folder)
-    assert first.endswith(f".jsa.{os.getpid()}")
+    assert first.endswith(f'.jsa.{os.getpid()}"')
     part = written_by(ended_process(), first, b"\xf0\x0b\xa9\xd0 classes")
-    assert java_options(tmp_path, jars, folder) == f" -XX:SharedArchiveFile={part.with_suffix('')}"
+    assert java_options(tmp_path, jars, folder) == f' "-XX:SharedArchiveFile={part.with_suffix("")}"'
     assert [file.name for file in folder.iterdir()] == [part.with_suffix("").name]
 
 
