@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from lakehouse.catalog import TABLES
 from lakehouse.embedded.testing import platform
 from lakehouse.errors import ShoplakeError
 from lakehouse.gold_refresh import GoldRefresh
-from lakehouse.jobs import find
 from lakehouse.lake import Lake
 from lakehouse.serving_file import published
 from lakehouse.session import connect
@@ -32,34 +30,12 @@ from quality import results
 from quality.gate import blocked_by, failing
 from quality.suites import SUITES
 from silver import events as silver_events
+from tests.support.refused import AGES, NOW, VIEWS, assert_identity, purchase, replayed, view
 from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
-VIEWS, BUYS = "shop.page_views", "shop.purchases"
-AGES = (timedelta(minutes=1), timedelta(hours=1), timedelta(hours=7), timedelta(days=3))
-"""Inside the hot window, and before it."""
 TIMES_AT_ONCE = 50
-NOW = datetime.now(UTC)
-
-
-def view(number: int, price: object, age: timedelta) -> Record:
-    moment = (NOW - age).isoformat()
-    event = {
-        "event_id": f"view-{number}",
-        "event_type": "product_view",
-        "user_id": f"u{number}",
-        "timestamp": moment,
-        "data": {"product_id": "p-home", "price": price},
-    }
-    return Record(VIEWS, event["user_id"].encode(), json.dumps(event).encode(), time.time())  # type: ignore[attr-defined]
-
-
-def purchase(number: int, topic: str, key: str, age: timedelta) -> Record:
-    moment = (NOW - age).isoformat()
-    data = {"order_id": f"o{number}", "total_amount": 10}
-    event = {"event_id": f"buy-{number}", "event_type": "purchase", "user_id": f"u{number}", "timestamp": moment}
-    return Record(topic, key.encode(), json.dumps(event | {"data": data}).encode(), time.time())
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +61,6 @@ def lake(desk: Shop) -> Iterator[Lake]:
     spark.stop()
 
 
-def replayed(lake: Lake, **parameters: Any) -> dict[str, Any]:
-    job = find("replay_quarantine")
-    return job.run(lake, job.parse(parameters), lambda _text: None)
-
-
 def shoplake(desk: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lakehouse.cli", *arguments]
     return subprocess.run(command, env=os.environ | environment_of(desk), capture_output=True, text=True)
@@ -97,17 +68,6 @@ def shoplake(desk: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def event_ids(desk: Shop) -> list[str]:
     return [str(row["event_id"]) for row in desk.ask("select event_id from silver.events order by 1")]
-
-
-def assert_identity(desk: Shop) -> None:
-    """What is in the tables is what is in the book, and every record has its place."""
-    (book,) = desk.ask(
-        "select sum(bronze_rows) as bronze, sum(silver_rows) as silver, sum(duplicate_rows) as duplicates,"
-        " sum(quarantined_rows) as quarantined from ops.batches"
-    )
-    assert book["bronze"] == book["silver"] + book["duplicates"] + book["quarantined"]  # type: ignore[operator]
-    for name, table in (("bronze", "bronze.events"), ("silver", "silver.events"), ("quarantined", "silver.quarantine")):
-        assert desk.ask(f"select count(*) as n from {table}") == [{"n": book[name]}], table
 
 
 def test_a_dry_run_changes_nothing(desk: Shop, lake: Lake) -> None:
