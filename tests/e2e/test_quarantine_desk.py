@@ -180,14 +180,12 @@ def test_the_books_balance_after_all_that(desk: Shop) -> None:
 
 
 def test_maintenance_says_what_it_merged_and_loses_nothing(desk: Shop) -> None:
-    for number in (200, 201):  # what lay there before, the stream may have merged itself
-        publish([view(number, 5.0, AGES[0])], desk.settings)
-        desk.wait_until_read()
     done = run_job(desk, "maintenance")
     assert [row["table"] for row in done["maintained"]] == [table.full_name for table in TABLES]
-    silver = next(row for row in done["maintained"] if row["table"] == "silver.events")
-    assert silver["compacted_files"] > silver["compacted_into"] > 0
-    assert silver["deleted_bytes"] == 0, "nothing is old enough"
+    of_table = {row["table"]: row for row in done["maintained"]}
+    replays = of_table["ops.replays"]  # a file per run of the tests above; what the stream writes, it merges itself
+    assert replays["compacted_files"] > replays["compacted_into"] > 0
+    assert of_table["silver.events"]["deleted_bytes"] == 0, "nothing is old enough"
     assert_identity(desk)
 
 
