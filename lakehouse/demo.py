@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from lakehouse.cli.run_view import run_to_end
 from lakehouse.doctor import require_startable
 from lakehouse.embedded.detached import start_detached, stop
 from lakehouse.embedded.lock import lock_holder
+from lakehouse.embedded.state import Snapshot
 from lakehouse.errors import ShoplakeError
 from lakehouse.freshness import Freshness, FreshnessProbe
 from lakehouse.progress import booked
@@ -92,9 +93,11 @@ def _platform_with_history(settings: Settings, plan: Plan, folder: Path, console
     folder.mkdir(parents=True, exist_ok=True)
     has_started = False
     try:
-        with _history_beside(settings, plan, folder, console):
-            if not was_running:
-                start_detached(settings, StartReporter())
+        with _history_beside(settings, plan, folder, console) as may_begin:
+            if was_running:
+                may_begin.set()
+            else:
+                start_detached(settings, _telling(may_begin, StartReporter()))
                 has_started = True
         yield
     finally:
@@ -104,19 +107,41 @@ def _platform_with_history(settings: Settings, plan: Plan, folder: Path, console
 
 
 @contextmanager
-def _history_beside(settings: Settings, plan: Plan, folder: Path, console: Console) -> Iterator[None]:
-    """Publish the history while the platform starts: Kafka is up long before Spark, and the stream's first
-    micro-batch finds all of it."""
-    ending = threading.Event()
+def _history_beside(settings: Settings, plan: Plan, folder: Path, console: Console) -> Iterator[threading.Event]:
+    """Publish the history while the platform starts, from when the event that it yields is set."""
+    may_begin, ending = threading.Event(), threading.Event()
+
+    def publish_it() -> Counts | None:
+        may_begin.wait()
+        return None if ending.is_set() else _publish_history(settings, plan, folder, ending)
+
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="history") as pool:
-        publishing = pool.submit(_publish_history, settings, plan, folder, ending)
+        publishing = pool.submit(publish_it)
         try:
-            yield
+            yield may_begin
+            may_begin.set()
+            counts = publishing.result()
         except BaseException:
             ending.set()
+            may_begin.set()
             raise
-        counts = publishing.result()
-    console.print(f"[green]✓[/] {counts.acked:,} events of {plan.history_days} days published")
+    if counts is not None:
+        console.print(f"[green]✓[/] {counts.acked:,} events of {plan.history_days} days published")
+
+
+def _telling(may_begin: threading.Event, report: Callable[[Snapshot], None]) -> Callable[[Snapshot], None]:
+    """`report`, which also says that history can be sent: Kafka is up long before Spark, and the stream's first
+    micro-batch finds all of it. It must be this lake's Kafka, and an external one has to wait for a start that works.
+    """
+
+    def tell(snapshot: Snapshot) -> None:
+        report(snapshot)
+        states = {name: part.state for name, part in snapshot.services.items()}
+        ready = states["kafka"] == "up" or (states["kafka"] == "external" and states["spark"] in ("up", "external"))
+        if ready:
+            may_begin.set()
+
+    return tell
 
 
 def _publish_history(settings: Settings, plan: Plan, folder: Path, ending: threading.Event) -> Counts:

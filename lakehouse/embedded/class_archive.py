@@ -7,8 +7,10 @@ not fit), so its name is made of them, and it lives in the environment that hold
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,7 +30,7 @@ def java_options(java_home: Path, jars: Iterable[Path], folder: Path | None = No
     folder = folder or Path(sys.prefix)
     archive = folder / f"{_NAME}-{_key(java_home, jars)}.jsa"
     if os.access(folder, os.W_OK):
-        _tidy(archive)
+        _tidy(archive, java_home)
     if archive.exists():
         return f' "-XX:SharedArchiveFile={archive}"'
     if not os.access(folder, os.W_OK):
@@ -43,18 +45,33 @@ def _key(java_home: Path, jars: Iterable[Path]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _tidy(archive: Path) -> None:
+def _tidy(archive: Path, java_home: Path) -> None:
     """Take over what an ended server has written, and drop what fits no longer."""
     for file in archive.parent.glob(f"{_NAME}-*.jsa*"):
         writer = file.suffix[1:]
-        if file == archive or (writer.isdigit() and psutil.pid_exists(int(writer))):
+        if file == archive or _is_being_written(writer):
             continue
-        if writer.isdigit() and file.stem == archive.name and _is_complete(file) and not archive.exists():
-            file.replace(archive)
-        else:
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another lake that starts now may tidy up too
+            is_ours = writer.isdigit() and file.stem == archive.name and not archive.exists()
+            if is_ours and _is_complete(file) and _is_taken(file, java_home):
+                file.replace(archive)
+            else:
+                file.unlink()
+
+
+def _is_being_written(writer: str) -> bool:
+    """Whether the supervisor that wanted it lives; this process asks when its own server has ended."""
+    return writer.isdigit() and int(writer) != os.getpid() and psutil.pid_exists(int(writer))
 
 
 def _is_complete(file: Path) -> bool:
     with file.open("rb") as opened:
         return any(opened.read(_COMPLETE))
+
+
+def _is_taken(file: Path, java_home: Path) -> bool:
+    """Whether Java starts with it: one whose end is missing would abort every server."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+    command = [str(java_home / "bin" / "java"), f"-XX:SharedArchiveFile={file}", "-version"]
+    return subprocess.run(command, capture_output=True).returncode == 0

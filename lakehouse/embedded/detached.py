@@ -19,7 +19,7 @@ from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings
 
 POLL_SECONDS = 0.2
-STOP_SECONDS = 90
+STOP_SECONDS = 180
 
 
 def start_detached(

@@ -17,6 +17,7 @@ from lakehouse.settings import Settings
 
 # The HTTP/2 preface and an empty SETTINGS frame: a living gRPC server replies with its own settings.
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+_FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
 LOG4J = """\
 rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
@@ -263,8 +264,12 @@ def _prepare(settings: Settings) -> None:
 
 
 def _class_archive(settings: Settings) -> str:
-    """Options for the classes of one machine's server; in a cluster executors start with others."""
-    if not settings.spark_is_local:
+    """Options for the classes of one machine's server; in a cluster executors start with others.
+
+    None where Spark's launcher adds folders to the class path: Java would refuse to start.
+    """
+    adds_folders = any(os.environ.get(name) for name in _FOLDERS) or (spark_home() / "conf").exists()
+    if adds_folders or not settings.spark_is_local:
         return ""
     own = sorted((spark_home() / "jars").glob("*.jar"))
     return class_archive.java_options(_java_home(), [*map(Path, class_path("spark").split(os.pathsep)), *own])

@@ -18,7 +18,15 @@ def jars(tmp_path: Path) -> list[Path]:
     made = [tmp_path / "jars" / name for name in ("a.jar", "b.jar")]
     for jar in made:
         jar.write_bytes(b"classes")
+    java_that_exits(tmp_path, 0)
     return made
+
+
+def java_that_exits(home: Path, code: int) -> None:
+    """A Java in `home` that says with its exit code whether it takes an archive."""
+    (home / "bin").mkdir(exist_ok=True)
+    (home / "bin" / "java").write_text(f"#!/bin/sh\nexit {code}\n")
+    (home / "bin" / "java").chmod(0o755)
 
 
 @pytest.fixture
@@ -56,6 +64,23 @@ def test_an_archive_that_was_cut_off_is_written_again(tmp_path: Path, folder: Pa
     written_by(ended_process(), first, bytes(4) + b"classes")
     assert java_options(tmp_path, jars, folder) == first
     assert not list(folder.iterdir())
+
+
+def test_an_archive_that_java_does_not_start_with_is_written_again(
+    tmp_path: Path, folder: Path, jars: list[Path]
+) -> None:
+    first = java_options(tmp_path, jars, folder)
+    written_by(ended_process(), first, b"\xf0\x0b\xa9\xd0 cut off")
+    java_that_exits(tmp_path, 134)
+    assert java_options(tmp_path, jars, folder) == first
+    assert not list(folder.iterdir())
+
+
+def test_a_server_that_is_started_again_uses_what_the_one_before_wrote(
+    tmp_path: Path, folder: Path, jars: list[Path]
+) -> None:
+    written_by(os.getpid(), java_options(tmp_path, jars, folder), b"\xf0\x0b\xa9\xd0 classes")
+    assert "SharedArchiveFile" in java_options(tmp_path, jars, folder)
 
 
 def test_what_a_living_lake_is_writing_stays(tmp_path: Path, folder: Path, jars: list[Path]) -> None:

@@ -11,7 +11,7 @@ from lakehouse.embedded.kafka import kafka_properties
 from lakehouse.embedded.s3 import s3proxy_properties
 from lakehouse.embedded.service import child_environment, java, properties
 from lakehouse.embedded.services import services
-from lakehouse.embedded.spark import s3a_conf, spark_conf
+from lakehouse.embedded.spark import s3a_conf, service, spark_conf
 from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
@@ -61,9 +61,9 @@ def test_a_cluster_that_starts_here_has_one_secret_and_only_its_owner_reads_it(t
     assert server["spark.master"] == f"spark://127.0.0.1:{settings.spark_master_port}"
     assert server["spark.authenticate.secret"] == workers["spark.authenticate.secret"] != ""
     assert server["spark.authenticate"] == server["spark.network.crypto.enabled"] == "true"
-    for service in services(settings):
-        if service.name.startswith("spark"):
-            service.prepare()
+    for part in services(settings):
+        if part.name.startswith("spark"):
+            part.prepare()
             assert workers["spark.authenticate.secret"] not in " ".join(service.command)
     secrets = [file for file in settings.data_dir.rglob("*") if file.name in ("cluster.secret", "spark-defaults.conf")]
     assert len(secrets) == 3 and {file.stat().st_mode & 0o777 for file in secrets} == {0o600}
@@ -135,3 +135,17 @@ def test_external_parts_are_not_started(tmp_path):
 def test_memory_limits_stay_under_eight_gigabytes(tmp_path):
     settings = free_settings(tmp_path, spark_memory_mb=Settings.model_fields["spark_memory_mb"].default)
     assert sum(service.memory_limit_mb for service in services(settings, with_superset=False)) <= 8192
+
+
+@pytest.mark.parametrize("name", ["HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH"])
+def test_folders_on_the_class_path_and_an_archive_of_classes_exclude_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = free_settings(tmp_path)
+    conf = settings.data_dir / "spark" / "conf" / "spark-defaults.conf"
+    monkeypatch.delenv(name, raising=False)
+    service(settings).prepare()
+    assert "Archive" in conf.read_text()
+    monkeypatch.setenv(name, "/etc")
+    service(settings).prepare()
+    assert "Archive" not in conf.read_text()
