@@ -64,7 +64,7 @@ def test_a_cluster_that_starts_here_has_one_secret_and_only_its_owner_reads_it(t
     for part in services(settings):
         if part.name.startswith("spark"):
             part.prepare()
-            assert workers["spark.authenticate.secret"] not in " ".join(service.command)
+            assert workers["spark.authenticate.secret"] not in " ".join(part.command)
     secrets = [file for file in settings.data_dir.rglob("*") if file.name in ("cluster.secret", "spark-defaults.conf")]
     assert len(secrets) == 3 and {file.stat().st_mode & 0o777 for file in secrets} == {0o600}
 
