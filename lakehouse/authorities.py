@@ -16,10 +16,11 @@ _DELTA_READER = "SSL_CERT_FILE"
 
 
 def java_options(settings: Settings) -> str:
-    """Options of a JVM that believes them, each behind a space; empty without the setting."""
+    """Options of a JVM that believes them, each behind a space and quoted where it may have spaces; empty without the
+    setting."""
     if settings.s3_ca_file is None:
         return ""
-    store = f"-Djavax.net.ssl.trustStore={_java_store(settings)} -Djavax.net.ssl.trustStoreType=PKCS12"
+    store = f'"-Djavax.net.ssl.trustStore={_java_store(settings)}" -Djavax.net.ssl.trustStoreType=PKCS12'
     return f" {store} -Djavax.net.ssl.trustStorePassword={_PASSWORD}"
 
 

@@ -111,9 +111,9 @@ def _history_beside(settings: Settings, plan: Plan, folder: Path, console: Conso
     """Publish the history while the platform starts, from when the event that it yields is set."""
     may_begin, ending = threading.Event(), threading.Event()
 
-    def publish_it() -> Counts | None:
+    def publish_it() -> Counts:
         may_begin.wait()
-        return None if ending.is_set() else _publish_history(settings, plan, folder, ending)
+        return _publish_history(settings, plan, folder, ending)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="history") as pool:
         publishing = pool.submit(publish_it)
@@ -125,8 +125,7 @@ def _history_beside(settings: Settings, plan: Plan, folder: Path, console: Conso
             ending.set()
             may_begin.set()
             raise
-    if counts is not None:
-        console.print(f"[green]✓[/] {counts.acked:,} events of {plan.history_days} days published")
+    console.print(f"[green]✓[/] {counts.acked:,} events of {plan.history_days} days published")
 
 
 def _telling(may_begin: threading.Event, report: Callable[[Snapshot], None]) -> Callable[[Snapshot], None]:
@@ -136,9 +135,8 @@ def _telling(may_begin: threading.Event, report: Callable[[Snapshot], None]) -> 
 
     def tell(snapshot: Snapshot) -> None:
         report(snapshot)
-        states = {name: part.state for name, part in snapshot.services.items()}
-        ready = states["kafka"] == "up" or (states["kafka"] == "external" and states["spark"] in ("up", "external"))
-        if ready:
+        kafka, spark = snapshot.services["kafka"], snapshot.services["spark"]
+        if kafka.state == "up" or (kafka.is_ready and spark.is_ready):
             may_begin.set()
 
     return tell

@@ -140,14 +140,14 @@ def flags(rows: Rows, counts: Rows = ()) -> RenderableType:
     """The newest fraud flags with their reasons; `counts` (rule_id, flags) becomes a line below."""
     if not rows:
         return _nothing("Fraud flags", "no flag was raised")
-    table = _table("Newest fraud flags", "time", "rule", "severity", "who", "why")
+    table = _table("Newest fraud flags (UTC)", "time", "rule", "severity", "who", "why")
     _column(table, "why").ratio = 1
     _column(table, "why").no_wrap = False
     for row in rows:
         severity = Text(f"{row['severity']} {row['score']:.2f}", style=SEVERITY_STYLES.get(row["severity"], ""))
         who = _short(f"{row['entity_type']} {row['entity']}", 22)
         why = Text(f"{row['reason']} ({_many(row['events'], 'event')})")
-        table.add_row(_clock(row["event_time"]), Text(row["rule_id"]), severity, who, why)
+        table.add_row(_minute(row["event_time"]), Text(row["rule_id"]), severity, who, why)
     if not counts:
         return table
     total = " · ".join(f"{row['rule_id']} {_count(row['flags'])}" for row in counts)
@@ -322,6 +322,10 @@ def _many(number: int, what: str) -> str:
 
 def _clock(moment: datetime) -> str:
     return f"{moment:%H:%M:%S}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%m-%d %H:%M}"
 
 
 def _hour(moment: datetime) -> str:

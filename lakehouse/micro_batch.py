@@ -62,13 +62,12 @@ class MicroBatch:
         self._start = start
         self._checkpoint = checkpoint
         self._is_ready = False
-        self._was_idle = False
 
     def __call__(self, source: DataFrame, spark_batch_id: int) -> None:
         """Bring one micro-batch into bronze, silver, gold and the book."""
         now = datetime.now(UTC)
         self._prepare(source, now)
-        if self._was_idle and offset_log.is_only_a_tick(self._checkpoint, spark_batch_id):
+        if offset_log.is_only_a_tick(self._checkpoint, spark_batch_id):
             self._idle(now)
             return
         records = bronze_events.from_kafka(source.where(F.col("topic").isNotNull()))
@@ -77,7 +76,6 @@ class MicroBatch:
         try:
             judged = self._planned_once(kept)
             summary = self._summarise(judged)
-            self._was_idle = not summary.rows
             if summary.rows:
                 self._process(judged, summary, self._start.first_batch_id + spark_batch_id, now)
             else:

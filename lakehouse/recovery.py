@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -33,8 +33,8 @@ Offsets = dict[str, dict[str, int]]
 class Book:
     """What `ops.batches` says: the next offset per topic-partition, and the last batch per checkpoint generation."""
 
-    offsets: Offsets = field(default_factory=dict)
-    last_of: dict[str, int] = field(default_factory=dict)
+    offsets: Offsets
+    last_of: dict[str, int]
 
     @property
     def last_batch(self) -> int:

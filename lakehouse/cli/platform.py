@@ -145,13 +145,13 @@ class StartReporter:
             if self._said.get(name) == line:
                 continue
             self._said[name] = line
-            if part.state in ("up", "external"):
+            if part.is_ready:
                 seconds = time.monotonic() - self._begin
                 self._console.print(f"  {name:<8} {part.state} after {seconds:.1f} s  {part.address}", highlight=False)
             elif part.state == "failed":
                 self._console.print(f"  {part.message}", highlight=False)
         if self._spinner:
-            waiting = [name for name, part in snapshot.services.items() if part.state not in ("up", "external")]
+            waiting = [name for name, part in snapshot.services.items() if not part.is_ready]
             if waiting:
                 self._spinner.update(f"Starting {', '.join(waiting)} …")
             else:

@@ -25,23 +25,25 @@ _NAME = "spark-classes"
 def java_options(java_home: Path, jars: Iterable[Path], folder: Path | None = None) -> str:
     """Options that let a server use the archive, or write it at its end where there is none: quoted, behind a space.
 
-    Nothing where `folder` (by default the environment's own) cannot be written to.
+    Nothing where there is none and `folder` (by default the environment's own) cannot be written to.
     """
     folder = folder or Path(sys.prefix)
     archive = folder / f"{_NAME}-{_key(java_home, jars)}.jsa"
-    if os.access(folder, os.W_OK):
+    is_ours_to_write = os.access(folder, os.W_OK)
+    if is_ours_to_write:
         _tidy(archive, java_home)
     if archive.exists():
         return f' "-XX:SharedArchiveFile={archive}"'
-    if not os.access(folder, os.W_OK):
-        return ""
-    return f' "-XX:ArchiveClassesAtExit={archive}.{os.getpid()}"'
+    return f' "-XX:ArchiveClassesAtExit={archive}.{os.getpid()}"' if is_ours_to_write else ""
 
 
 def _key(java_home: Path, jars: Iterable[Path]) -> str:
     """What Java compares: its own build, and path, size and time of every jar."""
-    parts = [str(java_home), *(file.read_text() for file in (java_home / "release",) if file.is_file())]
-    parts += [f"{jar} {found.st_size} {found.st_mtime_ns}" for jar in jars for found in (jar.stat(),)]
+    release = java_home / "release"
+    parts = [str(java_home), release.read_text() if release.is_file() else ""]
+    for jar in jars:
+        found = jar.stat()
+        parts.append(f"{jar} {found.st_size} {found.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

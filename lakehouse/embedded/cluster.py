@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from lakehouse.authorities import java_options, write_java_store
-from lakehouse.embedded.service import Service, java, says_ok, write_private, write_text
+from lakehouse.embedded.service import Service, java_home, says_ok, write_private, write_text
 from lakehouse.embedded.spark import LOG4J, secret_conf, spark_home
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings, load_settings
@@ -119,7 +119,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SPARK_LOCAL_DIRS": str(_home(settings) / "local"),
         "SPARK_DAEMON_MEMORY": f"{DAEMON_MB}m",
         "SPARK_DAEMON_JAVA_OPTS": "-Duser.timezone=UTC -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError",
-        "JAVA_HOME": str(Path(java()).resolve().parents[1]),
+        "JAVA_HOME": str(java_home()),
         # Executors inherit it; what the driver tells them has the driver's paths.
         **({"JDK_JAVA_OPTIONS": trust} if trust else {}),
     }

@@ -92,6 +92,11 @@ def java() -> str:
     raise UsageError(NO_JAVA)
 
 
+def java_home() -> Path:
+    """The folder of that Java."""
+    return Path(java()).resolve().parents[1]
+
+
 def jvm_options(heap_mb: int) -> tuple[str, ...]:
     """Options that every JVM part shares: a heap that stays in its bounds, UTC, and an end when memory is out."""
     return (

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from lakehouse.authorities import java_options, write_java_store
 from lakehouse.embedded import class_archive
-from lakehouse.embedded.jars import class_path
+from lakehouse.embedded.jars import class_path, jar_set
 from lakehouse.embedded.s3 import EMBEDDED_KEY
-from lakehouse.embedded.service import Service, answers, java, write_private, write_text
+from lakehouse.embedded.service import Service, answers, java_home, write_private, write_text
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
 # The HTTP/2 preface and an empty SETTINGS frame: a living gRPC server replies with its own settings.
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+# Settings of the environment by which Spark's launcher adds folders to the class path.
 _FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
 LOG4J = """\
 rootLogger.level = warn
@@ -222,7 +223,7 @@ def service(settings: Settings) -> Service:
             # Spark puts this folder on the class path, where an archive of classes allows none with files in it.
             "SPARK_CONF_DIR": str(spark_home() / "conf"),
             "SPARK_LOCAL_IP": "127.0.0.1" if settings.spark_is_local else settings.spark_driver_host,
-            "JAVA_HOME": str(_java_home()),
+            "JAVA_HOME": str(java_home()),
         },
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
         depends_on=("spark-master",),
@@ -242,10 +243,6 @@ def spark_home() -> Path:
     if spec is None or spec.origin is None:
         raise UsageError("pyspark is not installed: `make` installs what this project needs.")
     return Path(spec.origin).parent
-
-
-def _java_home() -> Path:
-    return Path(java()).resolve().parents[1]
 
 
 def _conf_file(settings: Settings) -> Path:
@@ -271,5 +268,5 @@ def _class_archive(settings: Settings) -> str:
     adds_folders = any(os.environ.get(name) for name in _FOLDERS) or (spark_home() / "conf").exists()
     if adds_folders or not settings.spark_is_local:
         return ""
-    own = sorted((spark_home() / "jars").glob("*.jar"))
-    return class_archive.java_options(_java_home(), [*map(Path, class_path("spark").split(os.pathsep)), *own])
+    jars = [jar.path for jar in jar_set("spark")] + sorted((spark_home() / "jars").glob("*.jar"))
+    return class_archive.java_options(java_home(), jars)

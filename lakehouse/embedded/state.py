@@ -33,6 +33,11 @@ class ServiceState:
     log: str
     is_optional: bool = False
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be used: `up` or `external`."""
+        return self.state in ("up", "external")
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -60,10 +65,7 @@ class Snapshot:
     @property
     def is_up(self) -> bool:
         """Whether every part is up or external; an optional one may have failed."""
-        return all(
-            one.state in ("up", "external") or (one.is_optional and one.state == "failed")
-            for one in self.services.values()
-        )
+        return all(one.is_ready or (one.is_optional and one.state == "failed") for one in self.services.values())
 
 
 def state_path(settings: Settings) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -80,7 +81,8 @@ def test_java_believes_the_authority(server: Settings) -> None:
     options = {**s3a_conf(server), "fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem", "lake": "s3a://shoplake/"}
     libraries = f"{class_path('spark')}:{spark_home() / 'jars' / '*'}"
     program = ["-cp", libraries, str(pages.ROOT / "tests" / "aws" / "Commit.java")]
-    command = [java(), *java_options(server).split(), *program, *(f"{name}={value}" for name, value in options.items())]
+    trust, arguments = shlex.split(java_options(server)), [f"{name}={value}" for name, value in options.items()]
+    command = [java(), *trust, *program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "is there" in done.stdout, done.stderr
 

@@ -1,5 +1,6 @@
 """The configuration of the embedded parts, as pure functions of the settings."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -81,10 +82,10 @@ def test_a_machine_that_joins_must_be_told_which_cluster_and_its_secret(tmp_path
 
 def test_an_authority_of_ones_own_is_believed_by_java_too(tmp_path):
     ca, _ = authority(tmp_path / "ca", "our authority")
-    settings = free_settings(tmp_path, s3_endpoint="https://127.0.0.1:9000", s3_ca_file=ca)
+    settings = free_settings(tmp_path / "a lake", s3_endpoint="https://127.0.0.1:9000", s3_ca_file=ca)
     assert "trustStore" not in spark_conf(free_settings(tmp_path))["spark.driver.extraJavaOptions"]
     write_java_store(settings)
-    options = dict(word.removeprefix("-D").split("=") for word in java_options(settings).split())
+    options = dict(word.removeprefix("-D").split("=") for word in shlex.split(java_options(settings)))
     with pytest.raises(UsageError, match="SHOPLAKE_S3_CA_FILE"):
         write_java_store(settings.model_copy(update={"s3_ca_file": tmp_path / "missing"}))
     listing = [

@@ -25,10 +25,7 @@ class Book:
     bronze: recovery.Offsets = field(default_factory=dict)
 
     def read(self) -> recovery.Book:
-        last_of: dict[str, int] = {}
-        for generation, number in self.rows:
-            last_of[generation] = max(number, last_of.get(generation, -1))
-        return recovery.Book(self.booked, last_of)
+        return recovery.Book(self.booked, dict(sorted(self.rows)))  # the highest batch of a generation comes last
 
 
 @pytest.fixture

@@ -99,6 +99,7 @@ def test_top_products_and_hours() -> None:
 
 def test_flags_say_why() -> None:
     text = shown(view.flags([FLAG], [{"rule_id": "impossible_travel", "flags": 12}]))
+    assert "09-03 10:15" in text  # flags of history are from other days
     assert "high 0.93" in text
     assert "(2 events)" in text.replace("\n", "")
     assert "All flags: impossible_travel 12" in text
