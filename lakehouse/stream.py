@@ -28,6 +28,8 @@ from producer.topics import TOPICS
 
 _COLUMNS = ["topic", "partition", "offset", "timestamp", "key", "value"]
 _HEARTBEAT_SECONDS = 5.0
+_RECORDS_PER_TASK = 10_000
+"""A backlog of one topic is read in pieces, so that all cores have as much to do."""
 Say = Callable[[str], None]
 
 
@@ -41,6 +43,7 @@ def source(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
         .option("subscribe", ",".join(TOPICS))
         .option("startingOffsets", _starting_offsets(settings, start))
         .option("maxOffsetsPerTrigger", settings.max_offsets_per_batch)
+        .option("maxRecordsPerPartition", _RECORDS_PER_TASK)
         .option("failOnDataLoss", "true")
         .load()
         .select(*_COLUMNS)
