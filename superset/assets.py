@@ -74,7 +74,7 @@ def export_all() -> dict[str, str]:
     found = {}
     for name, text in ExportDashboardsCommand(ids).run():
         if name.split("/")[0] in KINDS:
-            config = _plain(yaml.safe_load(text() if callable(text) else text))
+            config = plain(yaml.safe_load(text() if callable(text) else text))
             found[_file_name(name, config)] = dump(config)
     return dict(sorted(found.items()))
 
@@ -102,7 +102,7 @@ def _file_name(name: str, config: dict[str, Any]) -> str:
     return f"{kind}/{re.sub(r'[^a-z0-9]+', '_', title.lower()).strip('_')}.yaml"
 
 
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
+def plain(config: dict[str, Any]) -> dict[str, Any]:
     """Without what differs from one Superset to the next."""
     if "sqlalchemy_uri" in config:
         config["sqlalchemy_uri"] = SERVING_FILE
@@ -110,6 +110,9 @@ def _plain(config: dict[str, Any]) -> dict[str, Any]:
     for name in ("datasource", "slice_id", "dashboards", "dashboardId"):
         params.pop(name, None)
     config.pop("query_context", None)
+    for names, name in (("columns", "column_name"), ("metrics", "metric_name")):
+        if names in config:
+            config[names] = sorted(config[names], key=lambda one: one[name])
     metadata = config.get("metadata") or {}
     for name in GIVEN_BY_SUPERSET:
         metadata.pop(name, None)
@@ -130,7 +133,10 @@ def _is_chart(item: object) -> bool:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks."""
+    """Writes texts of several lines as blocks, and what is the same twice twice."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

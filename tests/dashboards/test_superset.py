@@ -118,8 +118,8 @@ def test_even_the_administrator_gets_out_of_nothing(settings: Settings, attempt:
 
 
 def test_the_administrator_may_ask(settings: Settings) -> None:
-    answer = ask_sql_lab(settings, "SELECT page_views FROM gold.kpis_hourly")
-    assert answer.json()["data"] == [{"page_views": 30}]
+    answer = ask_sql_lab(settings, "SELECT min(page_views) AS least FROM gold.kpis_hourly")
+    assert answer.json()["data"] == [{"least": 30}]
 
 
 def ask_sql_lab(settings: Settings, sql: str) -> requests.Response:

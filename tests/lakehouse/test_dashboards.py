@@ -1,12 +1,14 @@
 """The dashboards' YAML: references hold, every dataset answers with rows, the database is opened locked."""
 
+import runpy
 from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 import pytest
+import yaml
 
-from benchmarks.dashboards import chart_query, read_assets
+from benchmarks.dashboards import FOLDER, chart_query, read_assets
 from lakehouse.serving_file import LOCKED, open_serving
 from tests.support.sample_serving import fill
 from tests.support.serving_lake import Lake
@@ -45,6 +47,13 @@ def test_uuids_are_unique_and_references_hold() -> None:
     for dashboard in FILES["dashboards"]:
         for one in dashboard["metadata"]["native_filter_configuration"]:
             assert {target.get("datasetUuid") for target in one["targets"]} <= {None, *UUIDS["datasets"]}
+
+
+def test_the_files_are_as_an_export_writes_them() -> None:
+    """So that an export after an import has no difference; in a real Superset: tests/dashboards/test_superset.py."""
+    assets = runpy.run_path(str(FOLDER / "assets.py"))
+    for name, text in assets["files"]().items():
+        assert assets["dump"](assets["plain"](yaml.safe_load(text))) == text, f"superset/{name}"
 
 
 def test_the_database_is_opened_read_only_and_locked() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import yaml
 from playwright.sync_api import APIResponse, ConsoleMessage, Page, Response, Route, sync_playwright
 
@@ -34,8 +35,11 @@ charts => {
 @contextmanager
 def browser_page(width: int = WIDTH, height: int = HEIGHT, **more: Any) -> Iterator[Page]:
     """A page whose console has no error in the end."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("Chromium is not on the PATH: install the distribution's (apt-get install chromium)", pytrace=False)
     with sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": height}, **more)
         errors: list[str] = []
         page.on("console", lambda said: errors.append(said.text) if _is_error(said) else None)
