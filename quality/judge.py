@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quality import documents
 from quality.declaration import Expectation, Severity, Suite
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Judge:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         import great_expectations as gx
 
-        self._gx = gx
+        self._gx, self._folder = gx, folder
         if folder is None:
             self._context: Any = gx.get_context(mode="ephemeral")
         else:
@@ -54,9 +55,13 @@ class Judge:
         return [verdict for suite in suites for verdict in self._judge(suite, measure(suite.query(days)))]
 
     def build_docs(self) -> Path:
-        """Write the documents of everything judged so far into the folder; their first page."""
-        (address,) = self._context.build_data_docs().values()
-        return Path(str(address).removeprefix("file://"))
+        """Write the documents of the newest runs into the folder; their first page. Raises ValueError without one."""
+        if self._folder is None:
+            raise ValueError("Without a folder there are no documents.")
+        documents.prune(self._folder)
+        documents.style(self._folder)
+        self._context.build_data_docs()
+        return documents.write_first_page(self._folder)
 
     def _judge(self, suite: Suite, frame: pd.DataFrame) -> list[Verdict]:
         gx = self._gx
@@ -94,11 +99,6 @@ class Judge:
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in expectation.options}
         meta = {"id": suite.id_of(expectation), "severity": expectation.severity}
         return rule(column=expectation.column, meta=meta, notes=expectation.means, **options)
-
-
-def docs_page(folder: Path) -> Path:
-    """Where the first page of the documents is, once they are built."""
-    return folder / "gx" / "uncommitted" / "data_docs" / "local_site" / "index.html"
 
 
 def _observed(result: Any) -> str:

@@ -106,11 +106,10 @@ def docs() -> None:
     Example: [bold]shoplake quality docs[/]
     """
     from lakehouse.errors import ShoplakeError
-    from lakehouse.jobs.quality import folder
     from lakehouse.settings import load_settings
-    from quality.judge import docs_page
+    from quality.documents import first_page
 
-    page = docs_page(folder(load_settings()))
+    page = first_page(load_settings().quality_home)
     if not page.is_file():
         raise ShoplakeError("There are no documents yet: `shoplake quality check` builds them.")
     typer.echo(page)

@@ -8,6 +8,7 @@ from lakehouse.embedded.ports import busy_port_message
 from lakehouse.embedded.service import PROJECT_ROOT, Service, says_ok
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
+from quality.documents import first_page
 
 PYTHON = PROJECT_ROOT / ".venv-superset" / "bin" / "python"
 FOLDER = PROJECT_ROOT / "superset"
@@ -37,6 +38,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "SUPERSET_HOME": str(settings.superset_home),
         "SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"),
         "SHOPLAKE_SERVING_FILE": str(settings.serving_file),
+        "SHOPLAKE_QUALITY_DOCS": str(first_page(settings.quality_home).parent),
         "SHOPLAKE_SUPERSET_HOST": settings.superset_host,
         "SHOPLAKE_SUPERSET_PORT": str(settings.superset_port),
         "PYTHONPATH": "",

@@ -11,14 +11,11 @@ from lakehouse import marks
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
 from lakehouse.resolution import run_name
-from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect, utc_text
 from quality import results, unknown_fields
 from quality.suites import SUITES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from quality.judge import Verdict
@@ -56,11 +53,6 @@ def chosen(tables: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in tables.split(",") if name.strip()) if tables else _TABLES
 
 
-def folder(settings: Settings) -> Path:
-    """Where Great Expectations keeps its documents."""
-    return settings.data_dir / "quality"
-
-
 def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     """Judge, and write every verdict down; figures and the failing expectations. A failing table fails no run."""
     from quality.judge import Judge
@@ -70,7 +62,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     now = datetime.now(UTC)
     tables = chosen(parameters.tables)
     suites = tuple(suite for suite in SUITES if suite.table in tables)
-    judge = Judge(folder(lake.settings))
+    judge = Judge(lake.settings.quality_home)
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Measuring the tables")
         days = _changed_days(lake, reader) if parameters.scope == "incremental" else None

@@ -17,6 +17,7 @@ from lakehouse.embedded.child import Child
 from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.testing import free_settings
 from lakehouse.settings import Settings
+from quality.documents import first_page
 from tests.support import sample_serving
 from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard, rows_of
 from tests.support.serving_lake import Lake
@@ -80,6 +81,21 @@ def test_a_viewer_sees_every_chart_with_rows(settings: Settings) -> None:
         for slug in SLUGS:
             for answer in open_dashboard(page, settings.superset_url, slug):
                 assert rows_of(answer) > 0, answer.text()
+
+
+def test_the_health_dashboard_leads_to_the_documents_of_the_checks(settings: Settings) -> None:
+    address, page_file = f"{settings.superset_url}/quality-docs/", first_page(settings.quality_home)
+    assert requests.get(address, timeout=30).url.startswith(f"{settings.superset_url}/login/")
+    with browser_page() as page:
+        log_in(page, settings.superset_url, password(settings, "viewer"))
+        assert "the job `quality` builds them" in page.request.get(address).text()
+        page_file.parent.mkdir(parents=True, exist_ok=True)
+        page_file.write_text("<h1>Checks of the lake</h1>")
+        open_dashboard(page, settings.superset_url, "pipeline-health")
+        page.get_by_role("link", name="What each check found").click()
+        page.get_by_role("heading", name="Checks of the lake").wait_for()
+        assert page.request.get(f"{address}../../../etc/hostname").status == 404
+        assert page.request.get(f"{address}%2e%2e/%2e%2e/passwords.json").status == 404
 
 
 def test_a_viewer_changes_nothing_and_has_no_sql_lab(settings: Settings) -> None:
