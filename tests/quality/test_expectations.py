@@ -230,7 +230,7 @@ def test_documents_lead_to_the_newest_result_of_every_suite_and_do_not_grow_for_
     links = re.findall(r'href="([^"]+)"', text)
     assert len(links) == len(SUITES) and text.count("✓ holds") == len(SUITES) and "All expectations hold" in text
     assert all((first_page(tmp_path).parent / link).is_file() for link in links)
-    assert "http" not in text  # nothing from elsewhere
+    assert "://" not in text  # nothing from elsewhere
 
     prune(tmp_path, keep=1)
     pages = list(first_page(tmp_path).parent.glob("validations/**/*.html"))
