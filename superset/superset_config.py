@@ -3,9 +3,6 @@
 import os
 from pathlib import Path
 
-from flask import Blueprint, Response, redirect, request, send_from_directory
-from flask_login import current_user
-
 HOME = Path(os.environ["SUPERSET_HOME"])
 
 SECRET_KEY = (HOME / "secret.key").read_text(encoding="utf-8")
@@ -63,19 +60,24 @@ FEATURE_FLAGS = {
 _FORBIDDEN = Path(__file__).resolve().parents[1] / "lakehouse" / "forbidden_functions.txt"
 DISALLOWED_SQL_FUNCTIONS = {"duckdb": set(_FORBIDDEN.read_text(encoding="utf-8").split())}
 
-_QUALITY_DOCS = Path(os.environ.get("SHOPLAKE_QUALITY_DOCS", "")).resolve()
-_pages = Blueprint("quality_docs", __name__, url_prefix="/quality-docs")
+
+def _add_quality_docs(app) -> None:
+    """The documents of the checks at /quality-docs/, for those who may see the dashboards."""
+    from flask import Response, redirect, request, send_from_directory
+    from flask_login import current_user
+
+    folder = Path(os.environ.get("SHOPLAKE_QUALITY_DOCS", "")).resolve()
+
+    @app.get("/quality-docs/", defaults={"name": "overview.html"})
+    @app.get("/quality-docs/<path:name>")
+    def quality_docs(name: str) -> Response:
+        if not current_user.is_authenticated and AUTH_ROLE_PUBLIC != "Viewer":
+            return redirect(f"/login/?next={request.path}")
+        if not (folder / "overview.html").is_file():
+            return Response(
+                "There are no documents yet: the job `quality` builds them.", 404, content_type="text/plain"
+            )
+        return send_from_directory(folder, name)
 
 
-@_pages.get("/", defaults={"name": "overview.html"})
-@_pages.get("/<path:name>")
-def quality_docs(name: str) -> Response:
-    """The documents of the checks, for those who may see the dashboards."""
-    if not current_user.is_authenticated and AUTH_ROLE_PUBLIC != "Viewer":
-        return redirect(f"/login/?next={request.path}")
-    if not (_QUALITY_DOCS / "overview.html").is_file():
-        return Response("There are no documents yet: the job `quality` builds them.", 404, content_type="text/plain")
-    return send_from_directory(_QUALITY_DOCS, name)
-
-
-BLUEPRINTS = [_pages]
+FLASK_APP_MUTATOR = _add_quality_docs
