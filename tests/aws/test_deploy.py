@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
 from cfnlint.api import lint_file
 
 from deploy.aws import release
@@ -75,6 +76,37 @@ def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
     assert not settings.s3_is_embedded and settings.endpoint == "" and settings.kafka_is_embedded
     assert settings.api_host == "127.0.0.1", "without a certificate nothing listens to others"
     assert settings.data_dir == Path("/var/lib/shoplake/lake")
+
+
+def test_alerts_of_the_platform_go_where_alarms_go_and_the_role_may_send_them(aws):
+    install(aws, "demo")
+    (topic,) = aws.client("sns").list_topics()["Topics"]
+    facts = dict(line.split("=", 1) for line in user_data(aws).splitlines() if line.startswith("SHOPLAKE_"))
+    assert facts["SHOPLAKE_ALERT_SNS_TOPIC"] == topic["TopicArn"]
+    iam = aws.client("iam")
+    roles = [one["RoleName"] for one in iam.list_roles()["Roles"]]
+    (role,) = [one for one in roles if "shoplake" in iam.list_role_policies(RoleName=one)["PolicyNames"]]
+    document = yaml.safe_load(iam.get_role_policy(RoleName=role, PolicyName="shoplake")["PolicyDocument"])
+    allowed = {one["Sid"]: one["Resource"] for one in document["Statement"]}
+    assert allowed["Alerts"] == topic["TopicArn"]
+    assert [sid for sid, resource in allowed.items() if resource == "*"] == ["Metrics"], "and that has a condition"
+
+
+def test_producers_get_in_by_address_and_role_and_may_only_send(aws):
+    def doors() -> list[tuple[int, str]]:
+        groups = aws.client("ec2").describe_security_groups()["SecurityGroups"]
+        rules = [one for group in groups for one in group["IpPermissions"]]
+        return [(one["FromPort"], name["CidrIp"]) for one in rules for name in one["IpRanges"]]
+
+    installation, _ = install(aws, "team", ProducerCidr="10.9.0.0/16")
+    assert doors() == [(9098, "10.9.0.0/16")]
+    iam, arn = aws.client("iam"), installation.outputs["ProducerPolicy"]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    actions = {action for one in document["Statement"] for action in one["Action"]}
+    assert "kafka-cluster:WriteData" in actions and "kafka-cluster:ReadData" not in actions
+    assert document["Statement"][0]["Resource"] == installation.outputs["KafkaCluster"]
+    assert document["Statement"][1]["Resource"].endswith("/shop.*")
 
 
 def test_without_a_certificate_there_is_no_way_in(aws):
