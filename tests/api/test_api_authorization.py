@@ -322,6 +322,7 @@ def test_the_document_is_what_the_application_says(api: ServedApi, tmp_path):
     settings = free_settings(tmp_path)
     made = openapi.text(create_app(settings, RunRegistry.open(settings)))
     assert openapi.PATH.read_text() == made, "run `python -m api.openapi`"
+    assert openapi.PAGE_PATH.read_text() == openapi.page(DOCUMENT), "run `python -m api.openapi`"
     assert DOCUMENT["openapi"].startswith("3.1")
 
 

@@ -1,4 +1,4 @@
-"""The README's shoplake commands run as they stand."""
+"""The commands of the README and of the first hour run as they stand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import pages
 from tests.support.shop import Shop, environment_of
 
 pytestmark = pytest.mark.e2e
@@ -36,3 +37,15 @@ def test_make_targets_of_the_readme_exist() -> None:
     for target in set(re.findall(r"`make (\w+)`|^make (\w+)", README, re.MULTILINE)):
         name = next(filter(None, target))
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
+
+
+def test_the_first_hour_goes_as_the_page_says(shop: Shop, tmp_path: Path) -> None:
+    environment = environment_of(shop) | pages.programs(tmp_path / "bin")
+    said = []
+    for block in pages.marked(__file__):
+        said.append(pages.run(block.text, environment, tmp_path))
+        shop.wait_until_read()  # the half minute of the page
+    assert [text for text in said if not text.strip()] == []
+    bronze, silver = said[1], said[2]
+    assert (bronze.count("mine-1"), bronze.count("mine-2")) == (2, 1)
+    assert (silver.count("mine-1"), silver.count("mine-2")) == (1, 0)
