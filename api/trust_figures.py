@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from lakehouse.alerts.figures import is_unbalanced
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs import reconcile
 from lakehouse.reports import read_report
@@ -31,9 +32,13 @@ SELECT table_name, severity, success, count(*) AS expectations, epoch(max(checke
 FROM newest GROUP BY ALL
 """
 _UNACCOUNTED = """
-SELECT coalesce(sum(bronze_rows - silver_rows - duplicate_rows - quarantined_rows), 0)::BIGINT AS records
+SELECT coalesce(sum(abs(bronze_rows - silver_rows - duplicate_rows - quarantined_rows)), 0)::BIGINT AS records
 FROM ops.recent_batches
 """
+
+
+_RUNS_LOOKED_AT = 20
+"""A run that failed for another reason, such as an unreachable Kafka, tells nothing of the books."""
 
 
 class TrustCollector(Collector):
@@ -65,18 +70,18 @@ class TrustCollector(Collector):
 
     def _ledger(self) -> Iterable[Metric]:
         query = (
-            sa.select(RunRow.state, RunRow.finished_at)
+            sa.select(RunRow)
             .where(RunRow.job == reconcile.NAME, RunRow.state.in_((State.succeeded, State.failed)))
             .order_by(RunRow.finished_at.desc())
-            .limit(1)
+            .limit(_RUNS_LOOKED_AT)
         )
         with self._runs.database.reading() as session:
-            newest = session.execute(query).one_or_none()
-        if newest is not None and newest.finished_at is not None:
-            state, at = newest.state, newest.finished_at
-            balanced = "Whether the newest run of reconcile found that the books balance."
-            yield GaugeMetricFamily("shoplake_ledger_balanced", balanced, int(state == State.succeeded))
-            yield GaugeMetricFamily("shoplake_ledger_timestamp_seconds", "When that run ended.", at.timestamp())
+            told = [run for run in session.scalars(query) if run.state == State.succeeded or is_unbalanced(run)]
+        if told and told[0].finished_at is not None:
+            balanced = "Whether the newest run of reconcile that could tell found that the books balance."
+            yield GaugeMetricFamily("shoplake_ledger_balanced", balanced, int(told[0].state == State.succeeded))
+            at = told[0].finished_at.timestamp()
+            yield GaugeMetricFamily("shoplake_ledger_timestamp_seconds", "When that run ended.", at)
 
 
 def _gate(rows: list[dict[str, Any]]) -> Iterable[Metric]:

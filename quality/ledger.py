@@ -10,6 +10,7 @@ on meanwhile.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -55,9 +56,11 @@ class Ledger:
 
 _RANGES = """
 SELECT topic, "partition", min(from_offset) AS first, max(to_offset) AS "end", sum(bronze_rows) AS bronze_rows,
+    sum(silver_rows) AS silver, sum(duplicate_rows) AS duplicates, sum(quarantined_rows) AS quarantined,
     sum(to_offset - from_offset) AS offsets, max(committed_at) AS newest, min(started_at) AS oldest
 FROM ops.batches WHERE committed_at > TIMESTAMPTZ '{since}' GROUP BY ALL ORDER BY ALL
 """
+_BEGINNINGS = 'SELECT topic, "partition", min(from_offset) AS first FROM ops.batches GROUP BY ALL ORDER BY ALL'
 _BATCHES = """
 SELECT topic, "partition", from_offset, lag(to_offset) OVER (PARTITION BY topic, "partition" ORDER BY from_offset)
     AS before FROM ops.batches QUALIFY from_offset <> before ORDER BY topic, "partition", from_offset
@@ -127,11 +130,12 @@ _SAID = {
 
 
 def reconcile(
-    reader: SqlReader, ends: Callable[[], Offsets], since: datetime | None, reach: timedelta = _REACH
+    reader: SqlReader, bounds: Callable[[], tuple[Offsets, Offsets]], since: datetime | None, reach: timedelta = _REACH
 ) -> Ledger:
     """Compare the layers from the first batch after `since` (None: from the beginning) to the newest in the book.
 
-    `ends` asks the broker where its partitions end. The faults are in the order of topics, partitions and offsets.
+    `bounds` asks the broker for the first offsets that it has and the next that it will give. The faults are in the
+    order of topics, partitions and offsets.
     A batch that was cut off may have written its records `reach` before it was done again, at most: as long as Kafka
     keeps them.
     """
@@ -140,7 +144,8 @@ def reconcile(
     ranges = reader.query(_RANGES.format(since=mark))
     ledger.partitions = len(ranges)
     ledger.through = max((row["newest"] for row in ranges), default=None)
-    ledger.faults += _offset_faults(reader, ranges, ends())
+    begin, end = bounds()
+    ledger.faults += _offset_faults(reader, ranges, begin, end)
     if ranges:
         first = min(row["oldest"] for row in ranges).date() - reach if since else date.min
         _compare_records(reader, ledger, ranges, max(first, _FIRST_DAY))
@@ -149,11 +154,20 @@ def reconcile(
     return ledger
 
 
-def _offset_faults(reader: SqlReader, ranges: list[dict[str, Any]], end: Offsets) -> Iterator[Fault]:
-    """Batches that do not follow each other, or reach beyond the broker."""
+def _offset_faults(reader: SqlReader, ranges: list[dict[str, Any]], begin: Offsets, end: Offsets) -> Iterator[Fault]:
+    """Batches that do not follow each other, begin behind the broker's beginning, or reach beyond its end.
+
+    Where a batch ends the next begins, also over offsets without a record: a hole is a batch that is not in the book.
+    """
+    for row in reader.query(_BEGINNINGS):
+        oldest = begin.get(row["topic"], {}).get(str(row["partition"]))
+        if oldest is not None and row["first"] > oldest:
+            yield Fault(_place(row), f"the book begins at offset {row['first']}, Kafka at {oldest}")
     for row in reader.query(_BATCHES):
         if row["from_offset"] < row["before"]:
             yield Fault(_place(row), f"offsets from {row['from_offset']} on were read twice, up to {row['before']}")
+        else:
+            yield Fault(_place(row), f"offsets from {row['before']} to {row['from_offset'] - 1} are in no batch")
     for row in ranges:
         known = end.get(row["topic"], {}).get(str(row["partition"]))
         if known is not None and row["end"] > known:
@@ -163,27 +177,36 @@ def _offset_faults(reader: SqlReader, ranges: list[dict[str, Any]], end: Offsets
 def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, Any]], first_day: date) -> None:
     listed = ", ".join(f"('{row['topic']}', {row['partition']}, {row['first']}, {row['end']})" for row in ranges)
     found = reader.query(_FATES.format(ranges=listed, day=first_day))
-    in_bronze: dict[tuple[str, int], int] = {}
+    in_bronze: Counter[tuple[str, int]] = Counter()
+    fates: Counter[tuple[str, int, str]] = Counter()
     for row in found:
         if row["fate"] in _SAID:
             ledger.faults.append(
                 Fault(_place(row), f"{row['records']} records from offset {row['first']} on are {_SAID[row['fate']]}")
             )
             continue
-        ledger.rows["duplicates" if row["fate"] == "rest" else row["fate"]] += row["records"]
+        fate = "duplicates" if row["fate"] == "rest" else row["fate"]
+        ledger.rows[fate] += row["records"]
         ledger.rows["bronze"] += row["records"]
-        place = (row["topic"], row["partition"])
-        in_bronze[place] = in_bronze.get(place, 0) + row["records"]
+        in_bronze[row["topic"], row["partition"]] += row["records"]
+        fates[row["topic"], row["partition"], fate] += row["records"]
     for row in ranges:
-        kept = in_bronze.get((row["topic"], row["partition"]), 0)
+        kept = in_bronze[row["topic"], row["partition"]]
         if kept != row["bronze_rows"]:
             ledger.faults.append(Fault(_place(row), f"bronze has {kept} records, the book {row['bronze_rows']}"))
         if row["offsets"] != row["bronze_rows"]:
             empty = row["offsets"] - row["bronze_rows"]
             ledger.notes.append(f"{_place(row)}: {empty} offsets hold no record (transactions, compaction)")
+        ledger.notes += _other_fates(row, {fate: fates[row["topic"], row["partition"], fate] for fate in KINDS[1:]})
     for row in reader.query(_LOST.format(ranges=listed, day=first_day)):
         lost = f"{row['records']} records from offset {row['first']} on"
         ledger.faults.append(Fault(_place(row), f"{lost} are in neither silver nor quarantine, and no duplicates"))
+
+
+def _other_fates(row: dict[str, Any], found: dict[str, int]) -> list[str]:
+    """What became of a partition's records, where the book tells otherwise: right after a backfill by other rules."""
+    other = [f"{found[fate]} {fate}, the book {row[fate]}" for fate in found if found[fate] != row[fate]]
+    return [f"{_place(row)}: {'; '.join(other)} (rebuilt since with other rules, or a wrong book)"] if other else []
 
 
 def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:

@@ -65,11 +65,18 @@ def update(lake: Lake) -> int:
         return 0
     known = lake.read(TABLE)
     if mark is None or newest > mark:
-        fresh = found_in(silver.where(_since(mark) & (F.col("processed_at") <= F.lit(newest))))
-        total = known.unionByName(fresh) if mark is not None else fresh
+        since = _counted_until(known, mark)
+        fresh = found_in(silver.where(_since(since) & (F.col("processed_at") <= F.lit(newest))))
+        total = known.unionByName(fresh) if since is not None else fresh
         lake.overwrite(TABLE, _merged(total).coalesce(1))
         marks.move(lake, MARK, "", newest)
     return lake.read(TABLE).count()
+
+
+def _counted_until(known: DataFrame, mark: datetime | None) -> datetime | None:
+    """Until when events are counted: further than the mark, when a run died between the table and its mark."""
+    last_seen: datetime | None = known.agg(F.max("last_seen").alias("last")).collect()[0]["last"]
+    return max(filter(None, (mark, last_seen)), default=None)
 
 
 def _since(mark: datetime | None) -> Column:

@@ -134,7 +134,7 @@ def _failed_jobs(runs: list[RunRow]) -> Figure:
 
 
 def _unbalanced(runs: list[RunRow], book: dict[str, Any] | None) -> Figure:
-    places = [str((run.error or {})["message"]) for run in runs if _is_unbalanced(run)]
+    places = [str((run.error or {})["message"]) for run in runs if is_unbalanced(run)]
     if book is None and not places:
         return UNKNOWN
     if batches := (book or {}).get("unbalanced"):
@@ -160,10 +160,11 @@ def _refused(book: dict[str, Any] | None) -> Figure:
     return Figure(float(book["refused"] / book["records"]), f"{book['refused']:,} of {book['records']:,} records")
 
 
-def _is_unbalanced(run: RunRow) -> bool:
+def is_unbalanced(run: RunRow) -> bool:
+    """Whether a run of reconcile found that the books do not balance; else it failed for another reason."""
     return run.job == reconcile.NAME and str((run.error or {}).get("message")).startswith(reconcile.UNBALANCED)
 
 
 def _is_elsewhere(run: RunRow) -> bool:
     """A caller's mistake is the caller's; books that do not balance have a rule of their own."""
-    return (run.error or {}).get("code") == "wrong_use" or _is_unbalanced(run)
+    return (run.error or {}).get("code") == "wrong_use" or is_unbalanced(run)

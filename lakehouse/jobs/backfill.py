@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from bronze import events as bronze_events
 from lakehouse import marks, recovery
 from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh
-from lakehouse.jobs import cohort_retention
+from lakehouse.jobs import cohort_retention, quality, reconcile
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
 from lakehouse.lake import Lake, settled
@@ -34,7 +34,7 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     Only records of batches that are in the book are rebuilt; what the stream is writing right now is carried over.
     """
     booked = recovery.is_before(recovery.read_book(lake).offsets)
-    marks.forget(lake, cohort_retention.NAME)
+    _forget_what_was_done(lake)
     say("Reading bronze and judging it again")
     judged = _judged(lake, parameters, booked).persist()
     try:
@@ -46,7 +46,7 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
         judged.unpersist()
     say("Recomputing gold")
     GoldRefresh(lake).restate_beside_stream(hours_of(parameters))
-    marks.forget(lake, cohort_retention.NAME)
+    _forget_what_was_done(lake)
     rows = lake.read(silver_events.TABLE).where(_on_days("event_date", parameters)).count()
     return {
         "from_date": str(parameters.from_date),
@@ -54,6 +54,12 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
         "rows_read": rows_read,
         "silver_rows": rows,
     }
+
+
+def _forget_what_was_done(lake: Lake) -> None:
+    """Jobs that go on from a mark look at what came since; rebuilt days keep the times at which they were processed."""
+    for job in (cohort_retention.NAME, reconcile.NAME, quality.NAME):
+        marks.forget(lake, job)
 
 
 def _judged(lake: Lake, days: DayRange, booked: Column) -> DataFrame:

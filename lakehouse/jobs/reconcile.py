@@ -36,7 +36,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     reach = timedelta(hours=lake.settings.topic_retention_hours, days=1)
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Comparing Kafka, bronze, silver, quarantine and gold")
-        found = ledger.reconcile(reader, lambda: broker.bounds(lake.settings, TOPICS)[1], since, reach)
+        found = ledger.reconcile(reader, lambda: broker.bounds(lake.settings, TOPICS), since, reach)
         say("Comparing gold and the serving file")
         now = datetime.now(UTC)
         # Gold may have changed since the mark without a new batch: a job, a hand.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import cast
 
 import pytest
 
 from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
 from lakehouse.file_ages import KEEP_HOURS, READER_SECONDS
-from lakehouse.jobs import JOBS, find, maintenance
-from lakehouse.lake import Compacted
+from lakehouse.jobs import JOBS, backfill, find, maintenance
+from lakehouse.lake import Compacted, Lake
 
 RANGED = ["top_products", "fraud_scan", "backfill"]
 
@@ -116,3 +117,11 @@ def test_maintenance_tells_what_is_gone_also_when_others_write() -> None:
         "files_before": 3, "files_after": 3, "bytes_before": 31, "bytes_after": 521,
         "compacted_files": 2, "compacted_into": 1, "deleted_files": 1, "deleted_bytes": 10,
     }  # fmt: skip
+
+
+def test_after_a_backfill_nobody_goes_on_from_where_he_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebuilt rows keep the times at which they were processed, so that a mark would pass them by."""
+    forgotten: list[str] = []
+    monkeypatch.setattr(backfill.marks, "forget", lambda _lake, job: forgotten.append(job))
+    backfill._forget_what_was_done(cast(Lake, None))
+    assert set(forgotten) == {"cohort_retention", "reconcile", "quality"}

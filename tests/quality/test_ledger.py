@@ -30,6 +30,8 @@ INSERT INTO silver.events BY NAME
         WHERE value <> 'broken'::BLOB) WHERE place = 1;
 INSERT INTO ops.batches BY NAME
     SELECT topic, "partition", half * 50 AS from_offset, half * 50 + 50 AS to_offset, 50 AS bronze_rows,
+        45 AS silver_rows, CASE "partition" WHEN 0 THEN 5 ELSE 0 END AS
+        duplicate_rows, CASE "partition" WHEN 0 THEN 0 ELSE 5 END AS quarantined_rows,
         TIMESTAMPTZ '2026-09-03 12:00:00+00' + to_hours(half) AS committed_at, committed_at AS started_at
     FROM (SELECT DISTINCT topic, "partition" FROM bronze.events), (VALUES (0), (1)) AS given(half);
 INSERT INTO gold.kpis_hourly BY NAME
@@ -51,6 +53,10 @@ FAULTS = {
     " 1 records from offset 3 on are more than once in silver and quarantine",
     "UPDATE ops.batches SET from_offset = 49 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50":
     "shop.clicks partition 1: offsets from 49 on were read twice, up to 50",
+    "DELETE FROM ops.batches WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 0":
+    "shop.clicks partition 1: the book begins at offset 50, Kafka at 0",
+    "UPDATE ops.batches SET from_offset = 53 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50":
+    "shop.clicks partition 1: offsets from 50 to 52 are in no batch",
     "UPDATE ops.batches SET bronze_rows = 51 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50":
     "shop.clicks partition 1: bronze has 100 records, the book 101",
     "UPDATE gold.kpis_hourly SET clicks = 7 WHERE hour_start = '2026-09-03 11:00:00+00'": "shop.clicks 2026-09-03"
@@ -63,7 +69,8 @@ FAULTS = {
     " gold.kpis_hourly WHERE hour_start = '2026-09-03 11:00:00+00'": "shop.clicks 2026-09-03 23:00: gold.kpis_hourly"
     " counts 54, silver 0",
 }  # fmt: skip
-ENDS = {topic: {"0": 100, "1": 100} for topic in ("shop.clicks", "shop.page_views")}
+BEGIN = {topic: {"0": 0, "1": 0} for topic in ("shop.clicks", "shop.page_views")}
+ENDS = {topic: {"0": 100, "1": 100} for topic in BEGIN}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +88,7 @@ def lake(books: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_sound_books_balance(lake: Reader) -> None:
-    found = reconcile(lake, lambda: ENDS, None)
+    found = reconcile(lake, lambda: (BEGIN, ENDS), None)
     assert (found.faults, found.notes, found.partitions) == ([], [], 4)
     assert found.rows == {"bronze": 400, "silver": 360, "duplicates": 20, "quarantined": 20}
     assert found.gold_hours == 4
@@ -90,33 +97,50 @@ def test_sound_books_balance(lake: Reader) -> None:
 @pytest.mark.parametrize("planted", FAULTS)
 def test_a_fault_is_named_with_its_place(lake: Reader, planted: str) -> None:
     lake.connection.execute(planted)
-    assert FAULTS[planted] in [str(fault) for fault in reconcile(lake, lambda: ENDS, None).faults]
+    assert FAULTS[planted] in [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
 
 
 def test_the_broker_has_at_least_what_the_book_has(lake: Reader) -> None:
-    found = reconcile(lake, lambda: ENDS | {"shop.page_views": {"0": 99, "1": 100}}, None)
+    found = reconcile(lake, lambda: (BEGIN, ENDS | {"shop.page_views": {"0": 99, "1": 100}}), None)
     assert [str(fault) for fault in found.faults] == [
         "shop.page_views partition 0: the book is at offset 100, Kafka ends at 99"
     ]
 
 
 def test_offsets_without_records_are_explained(lake: Reader) -> None:
-    lake.connection.execute("UPDATE ops.batches SET to_offset = 101 WHERE from_offset = 50")
-    lake.connection.execute("UPDATE ops.batches SET from_offset = 51 WHERE from_offset = 50 AND topic = 'shop.clicks'")
+    lake.connection.execute("UPDATE ops.batches SET to_offset = 101 WHERE from_offset = 50 AND topic = 'shop.clicks'")
     ends = {topic: {"0": 101, "1": 101} for topic in ENDS}
-    found = reconcile(lake, lambda: ends, None)
+    found = reconcile(lake, lambda: (BEGIN, ends), None)
     assert found.faults == []
     assert found.notes == [
-        f"shop.page_views partition {number}: 1 offsets hold no record (transactions, compaction)" for number in (0, 1)
+        f"shop.clicks partition {number}: 1 offsets hold no record (transactions, compaction)" for number in (0, 1)
+    ]
+
+
+def test_what_kafka_deleted_after_it_was_read_is_no_fault(lake: Reader) -> None:
+    begin = {topic: {"0": 70, "1": 100} for topic in BEGIN}
+    assert reconcile(lake, lambda: (begin, ENDS), None).faults == []
+
+
+def test_a_book_that_tells_other_fates_is_noted(lake: Reader) -> None:
+    lake.connection.execute(
+        "UPDATE ops.batches SET silver_rows = 44, quarantined_rows = 6"
+        " WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50"
+    )
+    found = reconcile(lake, lambda: (BEGIN, ENDS), None)
+    assert found.faults == []
+    assert found.notes == [
+        "shop.clicks partition 1: 90 silver, the book 89; 10 quarantined, the book 11"
+        " (rebuilt since with other rules, or a wrong book)"
     ]
 
 
 def test_only_what_is_new_is_looked_at(lake: Reader) -> None:
-    first = reconcile(lake, lambda: ENDS, None)
-    assert reconcile(lake, lambda: ENDS, first.through).partitions == 0
+    first = reconcile(lake, lambda: (BEGIN, ENDS), None)
+    assert reconcile(lake, lambda: (BEGIN, ENDS), first.through).partitions == 0
     lake.connection.execute("UPDATE ops.batches SET committed_at = committed_at - INTERVAL 1 DAY WHERE from_offset = 0")
     lake.connection.execute(f"DELETE FROM silver.events WHERE {CLICK}")
     (middle,) = lake.query("SELECT min(committed_at) + INTERVAL 1 HOUR AS at FROM ops.batches")
-    later = reconcile(lake, lambda: ENDS, middle["at"], timedelta(days=1))
+    later = reconcile(lake, lambda: (BEGIN, ENDS), middle["at"], timedelta(days=1))
     assert later.rows["bronze"] == 200
     assert not [fault for fault in later.faults if "offset 3" in str(fault)]

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from pyspark.sql import SparkSession
 
-from quality.unknown_fields import TABLE, found_in
+from quality.unknown_fields import TABLE, _counted_until, found_in
 
 pytestmark = pytest.mark.spark
 MOMENTS = [datetime(2026, 9, 3, 10, minute) for minute in range(4)]
@@ -36,3 +36,10 @@ def test_fields_are_found_counted_and_sampled(spark: SparkSession) -> None:
     }
     assert (found["campaign"]["first_seen"], found["campaign"]["last_seen"]) == (MOMENTS[0], MOMENTS[1])
     assert {(row["topic"], row["event_type"]) for row in found.values()} == {("t", "purchase")}
+
+
+def test_a_run_that_died_before_its_mark_moved_is_not_counted_again(spark: SparkSession) -> None:
+    known = spark.createDataFrame([(MOMENTS[2],), (MOMENTS[1],)], "last_seen timestamp")
+    assert _counted_until(known, MOMENTS[0]) == _counted_until(known, None) == MOMENTS[2]
+    assert _counted_until(known, MOMENTS[3]) == MOMENTS[3]
+    assert _counted_until(known.limit(0), None) is None
