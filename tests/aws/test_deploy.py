@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -315,3 +316,10 @@ def test_two_builds_of_a_commit_are_equal(tmp_path):
 def test_the_dashboard_is_json():
     text = (TEMPLATES / "monitoring.yaml").read_text().split("DashboardBody: !Sub |\n")[1].split("\n\n")[0]
     assert json.loads(text)["widgets"]
+
+
+def test_every_alarm_stands_in_the_runbook():
+    alarms = re.findall(r'AlarmName: !Sub "\$\{Name\} (.+)"', (TEMPLATES / "monitoring.yaml").read_text())
+    told = (TEMPLATES.parents[2] / "docs" / "aws.md").read_text()
+    assert len(alarms) >= 6
+    assert [name for name in alarms if f"*{name}*" not in told] == []
