@@ -13,11 +13,12 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.stub import ANY, Stubber
+from structlog.testing import capture_logs
 
 from lakehouse.alerts.book import message
 from lakehouse.alerts.page import PATH, page
 from lakehouse.alerts.rules import RULES
-from lakehouse.alerts.sinks import NotSent, SnsSink, WebhookSink, sinks
+from lakehouse.alerts.sinks import LogSink, NotSent, SnsSink, WebhookSink, sinks
 from lakehouse.embedded.testing import free_settings
 from lakehouse.runs.records import now
 from lakehouse.settings import Settings
@@ -52,6 +53,15 @@ def test_a_webhook_gets_the_whole_message(settings: Settings, receiver: Receiver
     sent = a_message(settings)
     WebhookSink(receiver.url).send(sent)
     assert receiver.accepted == [sent] and receiver.keys == [sent["id"]]
+
+
+@pytest.mark.parametrize(("state", "level"), [("firing", "warning"), ("resolved", "info")])
+def test_the_log_gets_a_line_of_fields(settings: Settings, state: str, level: str) -> None:
+    given = a_message(settings) | {"state": state}
+    with capture_logs() as lines:
+        LogSink().send(given)
+    fields = {name: value for name, value in given.items() if name != "text"}
+    assert lines == [{"event": "alert", "log_level": level, **fields}]
 
 
 @pytest.mark.parametrize("answer", [500, 404, 302, 429])

@@ -271,6 +271,11 @@ def test_the_first_page_names_what_fails(lake: duckdb.DuckDBPyConnection, tmp_pa
     assert text.index("counts_are_possible") < text.index("✓ holds")
 
 
+def test_every_table_of_silver_and_gold_has_a_suite() -> None:
+    tables = {table.full_name for table in TABLES if table.layer in ("silver", "gold")}
+    assert tables == {suite.table for suite in SUITES} & tables
+
+
 def test_every_statement_names_tables_of_the_lake() -> None:
     known = {table.full_name for table in TABLES}
     for suite in SUITES:
