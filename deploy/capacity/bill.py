@@ -11,7 +11,10 @@ from deploy.capacity.sizing import Sizing
 CROSSING = 2 / 3
 """With three zones, two of three bytes go to a broker in another zone, and come from one."""
 DISK_GB, EXECUTOR_DISK_GB = 100, 200
-LOG_GB_PER_MACHINE, METRICS, SECRETS, ENDPOINTS = 5, 40, 4, 4
+LOG_GB_PER_MACHINE, METRICS, SECRETS = 5, 40, 4
+ENDPOINTS, ENDPOINT_ZONES = 6, 2
+NAT_GB, DATABASE_GB = 10, 20
+"""Packages at an installation and what AWS's services without an endpoint take; S3 and Kafka do not go through it."""
 JOB_VCPUS, JOB_HOURS_PER_DAY = 16, 1.0
 
 
@@ -25,7 +28,7 @@ class Line:
 
 
 def bill(sizing: Sizing, prices: Prices) -> list[Line]:
-    """Every service of the deployment."""
+    """Every service of a deployment of the size `production`, with as many machines as the rate needs."""
     hours, machines = prices.month_hours, sum(sizing.machines.values())
     computing = sum(prices.instances[name].hour * count * hours for name, count in sizing.machines.items())
     disks = DISK_GB + sizing.executors * EXECUTOR_DISK_GB
@@ -57,7 +60,15 @@ def bill(sizing: Sizing, prices: Prices) -> list[Line]:
         ),
         Line("Load balancer", "1, before the API", prices.load_balancer_hour * hours),
         Line(
-            "VPC endpoints", f"{ENDPOINTS}; the one for S3 is free", ENDPOINTS * prices.interface_endpoint_hour * hours
+            "VPC endpoints",
+            f"{ENDPOINTS} in {ENDPOINT_ZONES} zones; the one for S3 is free",
+            ENDPOINTS * ENDPOINT_ZONES * prices.interface_endpoint_hour * hours,
+        ),
+        Line("NAT gateway", f"1, {NAT_GB} GB", prices.nat_gateway_hour * hours + NAT_GB * prices.nat_gateway_gb),
+        Line(
+            "PostgreSQL",
+            f"db.t4g.medium in two zones, {DATABASE_GB} GB, for the run registry",
+            prices.database_two_zones_hour * hours + DATABASE_GB * prices.database_two_zones_gb_month,
         ),
         Line(
             "CloudWatch",

@@ -55,6 +55,10 @@ class Prices:
     emr_serverless_gb_hour: float
     load_balancer_hour: float
     interface_endpoint_hour: float
+    nat_gateway_hour: float
+    nat_gateway_gb: float
+    database_two_zones_hour: float
+    database_two_zones_gb_month: float
     log_gb: float
     metric_month: float
     secret_month: float

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deploy.capacity import pages
 from deploy.capacity.__main__ import main
-from deploy.capacity.bill import alternatives, assumptions, bill
+from deploy.capacity.bill import DATABASE_GB, ENDPOINT_ZONES, ENDPOINTS, alternatives, assumptions, bill
 from deploy.capacity.measured import BULK, FOOTPRINT, Measured, measured
 from deploy.capacity.prices import load_prices
 from deploy.capacity.sizing import INTERVALS, MOST_PARTITIONS, size
@@ -48,6 +48,20 @@ def test_a_bill_by_hand() -> None:
     batches = 730 * 3600 / 60
     assert usd["S3 requests"] == pytest.approx(batches * (40 * 0.005 + 60 * 0.0004) / 1000)
     assert usd["Traffic between zones"] == pytest.approx(10 * 730 * 3600 * 200 / 1e9 * (2 / 3) * 2 * 0.02)
+
+
+def test_the_bill_has_what_the_templates_make() -> None:
+    templates = ROOT / "deploy" / "aws" / "templates"
+    network, database = (templates / "network.yaml").read_text(), (templates / "database.yaml").read_text()
+    assert network.count("VpcEndpointType: Interface") == ENDPOINTS
+    assert network.count("SubnetIds: [!Ref PrivateA, !Ref PrivateB]") == ENDPOINTS and ENDPOINT_ZONES == 2
+    assert network.count("Type: AWS::EC2::NatGateway") == 1
+    assert f'AllocatedStorage: "{DATABASE_GB}"' in database and "MultiAZ: true" in database
+    assert "Default: db.t4g.medium" in database
+    usd = {line.service: line.usd for line in bill(size(10, 30, MEASURED, PRICES), PRICES)}
+    assert usd["VPC endpoints"] == pytest.approx(12 * 0.01 * 730)
+    assert usd["NAT gateway"] == pytest.approx(0.045 * 730 + 10 * 0.045)
+    assert usd["PostgreSQL"] == pytest.approx(0.13 * 730 + 20 * 0.23)
 
 
 def test_sizes_follow_the_rules() -> None:
