@@ -79,16 +79,30 @@ def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
     assert settings.data_dir == Path("/var/lib/shoplake/lake")
 
 
+def role_statements(session) -> dict[str, dict]:
+    """What the instance's role may do, by the statements' names."""
+    iam = session.client("iam")
+    roles = [one["RoleName"] for one in iam.list_roles()["Roles"]]
+    (role,) = [one for one in roles if "shoplake" in iam.list_role_policies(RoleName=one)["PolicyNames"]]
+    document = yaml.safe_load(iam.get_role_policy(RoleName=role, PolicyName="shoplake")["PolicyDocument"])
+    return {one["Sid"]: one for one in document["Statement"]}
+
+
+def test_backups_may_go_to_the_named_bucket_and_none_may_be_deleted(aws):
+    install(aws, "demo", BackupBucket="elsewhere")
+    found = role_statements(aws)
+    assert found["Backups"]["Resource"] == "arn:aws:s3:::elsewhere/*"
+    assert "s3:DeleteObject" not in found["Backups"]["Action"]
+    assert found["BackupListing"]["Resource"] == "arn:aws:s3:::elsewhere"
+
+
 def test_alerts_of_the_platform_go_where_alarms_go_and_the_role_may_send_them(aws):
     install(aws, "demo")
     (topic,) = aws.client("sns").list_topics()["Topics"]
     facts = dict(line.split("=", 1) for line in user_data(aws).splitlines() if line.startswith("SHOPLAKE_"))
     assert facts["SHOPLAKE_ALERT_SNS_TOPIC"] == topic["TopicArn"]
-    iam = aws.client("iam")
-    roles = [one["RoleName"] for one in iam.list_roles()["Roles"]]
-    (role,) = [one for one in roles if "shoplake" in iam.list_role_policies(RoleName=one)["PolicyNames"]]
-    document = yaml.safe_load(iam.get_role_policy(RoleName=role, PolicyName="shoplake")["PolicyDocument"])
-    allowed = {one["Sid"]: one["Resource"] for one in document["Statement"]}
+    allowed = {sid: one["Resource"] for sid, one in role_statements(aws).items()}
+    assert "Backups" not in allowed
     assert allowed["Alerts"] == topic["TopicArn"]
     assert [sid for sid, resource in allowed.items() if resource == "*"] == ["Metrics"], "and that has a condition"
 
