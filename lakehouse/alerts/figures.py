@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
 
 from lakehouse.embedded.stream import lag, stream_state
@@ -18,7 +19,7 @@ from lakehouse.reports import age, read_report
 from lakehouse.runs.database import Database
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.states import State
-from lakehouse.serving_file import published
+from lakehouse.serving_file import PUBLISHED, open_serving, published, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 
@@ -46,6 +47,15 @@ read AS (
 SELECT topic, reason_code, reason_detail, refused.records AS records, refused.records / read.records AS share
 FROM refused JOIN read USING (topic) ORDER BY share DESC, topic, reason_detail LIMIT 1
 """  # noqa: S608 - the values are declared above
+
+_FAILING = f"""
+WITH newest AS (
+    SELECT table_name, expectation, arg_max(success, checked_at) AS success FROM ops.quality_results
+    WHERE severity = 'block' GROUP BY ALL)
+SELECT expectation FROM newest WHERE NOT success AND table_name NOT IN (SELECT table_name FROM {PUBLISHED})
+ORDER BY expectation
+"""  # noqa: S608 - the name is declared in this project
+"""What fails where nothing can be held back: in silver, in the books, in tables that dashboards do not see."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ class Figures:
             "unread_seconds": _unread(records, book),
             "failed_jobs": UNKNOWN if runs is None else _failed_jobs(runs),
             "blocked_tables": self._known(self._blocked_tables),
+            "failing_checks": self._failing_checks(),
             "unbalanced_places": UNKNOWN if runs is None else _unbalanced(runs, book),
             "largest_broken_share": self._known(self._broken),
             "refused_share": _refused(book),
@@ -119,6 +130,12 @@ class Figures:
     def _blocked_tables(self) -> Figure:
         blocked = {str(row["table_name"]): row["blocked_by"] for row in published(self._settings) if row["blocked_by"]}
         return Figure(len(blocked), "; ".join(f"{table}: {why}" for table, why in blocked.items()))
+
+    def _failing_checks(self) -> Figure:
+        with contextlib.suppress(duckdb.Error), open_serving(self._settings.serving_file) as serving:
+            names = [str(row["expectation"]) for row in rows_of(serving, _FAILING)]
+            return Figure(len(names), ", ".join(names))
+        return UNKNOWN
 
     def _broken(self) -> Figure:
         row = self._of_tables(_BROKEN)

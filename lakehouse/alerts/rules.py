@@ -81,6 +81,16 @@ RULES = (
         " quality check`; or let it pass for a while with `shoplake quality override`.",
     ),
     Rule(
+        "check_failing",
+        "critical",
+        "failing_checks",
+        0,
+        0,
+        "An expectation that must hold fails where nothing can be held back: in silver or in the books.",
+        "`shoplake quality status` says what it means. A backfill of the days rebuilds silver and gold from bronze;"
+        " then `shoplake quality check`.",
+    ),
+    Rule(
         "ledger_unbalanced",
         "critical",
         "unbalanced_places",

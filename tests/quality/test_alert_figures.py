@@ -148,6 +148,28 @@ def test_what_is_blocked_is_what_the_serving_file_says(gather, settings: Setting
     assert gather("blocked_tables") == Figure(1, "gold.fraud_flags: x.is_right")
 
 
+def test_checks_that_hold_nothing_back_are_told_by_their_newest_result(gather, settings: Settings) -> None:
+    assert gather("failing_checks").value is None
+    settings.serving_file.parent.mkdir(parents=True)
+    with duckdb.connect(str(settings.serving_file)) as file:
+        file.execute(f"CREATE TABLE {PUBLISHED} (table_name VARCHAR, blocked_by VARCHAR)")
+        file.execute(f"INSERT INTO {PUBLISHED} VALUES ('gold.kpis_hourly', '')")
+        file.execute("CREATE SCHEMA ops")
+        file.execute(
+            "CREATE TABLE ops.quality_results"
+            " (table_name VARCHAR, expectation VARCHAR, severity VARCHAR, success BOOLEAN, checked_at TIMESTAMP)"
+        )
+        file.execute(
+            "INSERT INTO ops.quality_results VALUES"
+            " ('silver.events', 'silver.events.is_complete', 'block', false, '2026-09-03 10:00'),"
+            " ('silver.events', 'silver.events.is_fresh', 'warn', false, '2026-09-03 10:00'),"
+            " ('silver.quarantine', 'silver.quarantine.each_record_once', 'block', false, '2026-09-03 10:00'),"
+            " ('silver.quarantine', 'silver.quarantine.each_record_once', 'block', true, '2026-09-03 11:00'),"
+            " ('gold.kpis_hourly', 'gold.kpis_hourly.counts_are_possible', 'block', false, '2026-09-03 10:00')"
+        )
+    assert gather("failing_checks") == Figure(1, "silver.events.is_complete")
+
+
 def test_reports_tell_who_is_silent(gather, settings: Settings) -> None:
     for name in ("stream", "publisher"):
         write_report(settings.run_dir / f"{name}.json", state="running", message="")
