@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    scope: Annotated[str, typer.Option(help="full or incremental.")] = "incremental",
+    scope: Annotated[str, typer.Option(help="full, incremental, or due.")] = "incremental",
     tables: Annotated[str | None, typer.Option(help="Only these tables, separated by commas.")] = None,
     format: HowToPrint = Format.table,
 ) -> None:

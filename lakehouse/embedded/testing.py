@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lakehouse.embedded.detached import start_detached, stop
+from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings, load_settings
 
 PORT_SETTINGS = (
@@ -32,8 +33,10 @@ def free_settings(folder: Path, **overrides: object) -> Settings:
 
 @contextmanager
 def platform(folder: Path, *, stream: bool = False, **overrides: object) -> Iterator[Settings]:
-    """A running platform with its data in `folder`; an error in the test tells where its logs are."""
+    """A running platform with its data in `folder`, in which no job runs but those that somebody starts; an error in
+    the test tells where its logs are."""
     settings = free_settings(folder, **overrides)
+    _pause_schedules(settings)
     try:
         start_detached(settings, lambda _snapshot: None, with_stream=stream)
         yield settings
@@ -42,6 +45,14 @@ def platform(folder: Path, *, stream: bool = False, **overrides: object) -> Iter
         raise
     finally:
         stop(settings)
+
+
+def _pause_schedules(settings: Settings) -> None:
+    registry = RunRegistry.open(settings)
+    for job in registry.jobs.values():
+        if job.schedule:
+            registry.pause(job.name)
+    registry.close()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -7,7 +7,7 @@ parameters; it says each step it begins (the same words again are no new step), 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -35,7 +35,7 @@ class Job:
 
     `when_busy` says what a new run does while another is under way: wait, be refused, or take its place.
     `timeout_seconds` counts per attempt, LONGEST_RUN_SECONDS at most: so long a vacuum leaves what a run may be
-    writing. `schedule` is cron text in UTC.
+    writing. `schedule` is cron text in UTC, and `scheduled_with` the parameters of the runs that it makes.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Job:
     timeout_seconds: int = LONGEST_RUN_SECONDS
     max_attempts: int = 4
     schedule: str | None = None
+    scheduled_with: Mapping[str, Any] = field(default_factory=dict)
     needs_spark: bool = True
 
     def __post_init__(self) -> None:
@@ -125,7 +126,8 @@ JOBS: dict[str, Job] = {
             quality.WRITES,
             4,
             quality.run,
-            schedule="40 2 * * *",
+            schedule="*/15 * * * *",
+            scheduled_with={"scope": "due"},
         ),
         Job(
             "reconcile",
@@ -134,6 +136,7 @@ JOBS: dict[str, Job] = {
             reconcile.WRITES,
             2,
             reconcile.run,
+            schedule="20 * * * *",
         ),
         Job(
             "maintenance",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 WRITES = (results.TABLE, unknown_fields.TABLE, marks.TABLE)
 NAME = "quality"
+FULL_FROM = time(2, 40)
+"""From when on a day's run in full is due, UTC: after the cohorts of the day before are there."""
+_FULL = "full"
 _TABLES = tuple(dict.fromkeys(suite.table for suite in SUITES))
 _CHANGED = """
 SELECT DISTINCT event_date AS day FROM silver.events WHERE processed_at > TIMESTAMPTZ '{mark}'
@@ -34,8 +37,10 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scope: Literal["full", "incremental"] = Field(
-        "full", description="full, or incremental: only the days that changed since the last run that found no fault."
+    scope: Literal["full", "incremental", "due"] = Field(
+        "full",
+        description="full; incremental: only the days that changed since the last run that found no fault; "
+        "or due: full once a day, else incremental.",
     )
     tables: str | None = Field(None, description="Only these tables, by full name, separated by commas.")
 
@@ -65,17 +70,21 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     judge = Judge(lake.settings.quality_home)
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Measuring the tables")
-        days = _changed_days(lake, reader) if parameters.scope == "incremental" else None
+        is_full = parameters.scope == "full" or (
+            parameters.scope == "due" and full_is_due(marks.current(lake, NAME, _FULL), now)
+        )
+        days = None if is_full else _changed_days(lake, reader)
         verdicts = judge.judge(suites, lambda sql: measured(reader, sql), days)
     say("Writing the results")
-    _write(lake, verdicts, "full" if days is None else "incremental", now)
+    scope = "full" if days is None else "incremental"
+    _write(lake, verdicts, scope, now)
     failing = [verdict for verdict in verdicts if not verdict.success]
     is_blocked = any(verdict.severity == "block" for verdict in failing)
-    _move_mark(lake, now, is_blocked, is_whole=suites == SUITES)
+    _move_marks(lake, now, is_blocked, is_full=days is None, is_whole=suites == SUITES)
     say("Building the documents")
     judge.build_docs()
     return {
-        "scope": parameters.scope,
+        "scope": scope,
         "days": None if days is None else len(days),
         "expectations": len(verdicts),
         "failed": len(failing),
@@ -83,6 +92,13 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         "warnings": [verdict.expectation for verdict in failing if verdict.severity == "warn"],
         "unknown_fields": fields,
     }
+
+
+def full_is_due(last: datetime | None, now: datetime) -> bool:
+    """Whether FULL_FROM has passed since the last run that judged everything began; UTC, `last` as a mark is."""
+    passed = datetime.combine(now.date(), FULL_FROM, UTC)
+    due = passed if passed <= now else passed - timedelta(days=1)
+    return last is None or last.replace(tzinfo=UTC) < due
 
 
 def measured(reader: SqlReader, sql: str) -> pd.DataFrame:
@@ -101,13 +117,15 @@ def _changed_days(lake: Lake, reader: SqlReader) -> list[date] | None:
     return [row["day"] for row in reader.query(_CHANGED.format(mark=utc_text(mark)))]
 
 
-def _move_mark(lake: Lake, now: datetime, is_blocked: bool, *, is_whole: bool) -> None:
+def _move_marks(lake: Lake, now: datetime, is_blocked: bool, *, is_full: bool, is_whole: bool) -> None:
     """Only a run that finds nothing to block is a base for the next: until then the same days are judged again, so
     that the newest result of an expectation never comes from other days than the failure before it."""
-    if is_blocked:
+    if is_blocked and is_full:
         marks.move(lake, NAME, "", None)
-    elif is_whole:
+    elif is_whole and not is_blocked:
         marks.move(lake, NAME, "", now)
+    if is_full and is_whole:
+        marks.move(lake, NAME, _FULL, now)
 
 
 def _write(lake: Lake, verdicts: list[Verdict], scope: str, now: datetime) -> None:

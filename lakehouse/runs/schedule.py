@@ -75,7 +75,7 @@ def trigger_due(registry: RunRegistry, moment: datetime | None = None) -> list[R
         key = f"schedule:{job.name}:{due.isoformat()}"
         try:
             submitted = registry.submit(
-                job, job.parse({}), caller=CALLER, trigger="schedule", idempotency=(key, job.name)
+                job, job.parse(job.scheduled_with), caller=CALLER, trigger="schedule", idempotency=(key, job.name)
             )
         except (Busy, QueueFull):
             continue

@@ -21,6 +21,7 @@ from lakehouse.catalog import TABLES
 from lakehouse.embedded.testing import platform
 from lakehouse.errors import ShoplakeError
 from lakehouse.gold_refresh import GoldRefresh
+from lakehouse.jobs import JOBS
 from lakehouse.lake import Lake
 from lakehouse.serving_file import published
 from lakehouse.session import connect
@@ -234,6 +235,10 @@ def test_poisoned_gold_is_blocked_until_it_is_right(desk: Shop, lake: Lake) -> N
     assert run_job(desk, "quality", scope="incremental")["blocking"] == []
     assert blocked_tables(desk) == {}
     assert run_job(desk, "quality", scope="incremental")["days"] == 0, "nothing has changed since"
+    whole = run_job(desk, "quality", scope="full")
+    assert (whole["scope"], whole["days"]) == ("full", None)
+    scheduled = run_job(desk, "quality", **JOBS["quality"].scheduled_with)
+    assert (scheduled["scope"], scheduled["blocking"]) == ("incremental", []), "everything was judged today"
 
 
 def test_unknown_fields_are_reported_once(desk: Shop) -> None:

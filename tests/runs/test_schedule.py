@@ -10,6 +10,7 @@ import pytest
 
 from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS as REAL_JOBS
+from lakehouse.jobs.quality import full_is_due
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.schedule import last_due, next_due, trigger_due
@@ -41,7 +42,27 @@ def test_every_registered_schedule_is_valid() -> None:
     assert scheduled["cohort_retention"] == "10 2 * * *" and scheduled["maintenance"] == "30 3 * * *"
     for name, cron in scheduled.items():
         assert next_due(cron, NOON) > NOON
-        REAL_JOBS[name].parse({})
+        REAL_JOBS[name].parse(REAL_JOBS[name].scheduled_with)
+
+
+def test_checks_and_books_are_scheduled_in_what_changed() -> None:
+    quality, books = REAL_JOBS["quality"], REAL_JOBS["reconcile"]
+    assert (quality.schedule, dict(quality.scheduled_with)) == ("*/15 * * * *", {"scope": "due"})
+    assert books.schedule == "20 * * * *" and not books.parse(books.scheduled_with).model_dump()["full"]
+
+
+def test_a_scheduled_run_has_the_parameters_of_its_schedule(registry: RunRegistry) -> None:
+    due(registry, NOON)
+    due(registry, datetime(2027, 3, 2, 2, 10, tzinfo=UTC))
+    assert {run.job: run.parameters for run in registry.list()} == {"nightly": {"number": 7}, "hourly": {"number": 1}}
+
+
+def test_everything_is_judged_once_a_day() -> None:
+    in_full = datetime(2027, 3, 1, 2, 41)
+    assert full_is_due(None, NOON)
+    assert not full_is_due(in_full, NOON) and not full_is_due(in_full, NOON + hours(14))
+    assert full_is_due(in_full, datetime(2027, 3, 2, 2, 40, tzinfo=UTC))
+    assert full_is_due(datetime(2027, 3, 1, 2, 39), NOON)
 
 
 def test_a_due_time_makes_one_run(registry: RunRegistry) -> None:

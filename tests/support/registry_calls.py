@@ -51,7 +51,7 @@ JOBS = {
         _job("replacing", B, when_busy="replace"),
         _job("once", C, max_attempts=1),
         _job("sparkless", needs_spark=False),
-        _job("nightly", A, schedule="10 2 * * *"),
+        _job("nightly", A, schedule="10 2 * * *", scheduled_with={"number": 7}),
         _job("hourly", B, schedule="0 * * * *"),
     )
 }
