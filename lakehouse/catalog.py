@@ -29,4 +29,5 @@ TABLES: tuple[Table, ...] = (
     unknown_fields.TABLE,
     quality_results.TABLE,
     quality_results.OVERRIDES,
+    quality_results.LEDGER,
 )

@@ -34,6 +34,8 @@ class Fault:
 
     place: str
     what: str
+    order: tuple[str, int, int] = ("", 0, 0)
+    """Topic, partition and offset, by which the faults of one step stand."""
 
     def __str__(self) -> str:
         """The place and what is wrong there, as one sentence."""
@@ -134,8 +136,8 @@ def reconcile(
 ) -> Ledger:
     """Compare the layers from the first batch after `since` (None: from the beginning) to the newest in the book.
 
-    `bounds` asks the broker for the first offsets that it has and the next that it will give. The faults are in the
-    order of topics, partitions and offsets.
+    `bounds` asks the broker for the first offsets that it has and the next that it will give. The faults of records are
+    in the order of topics, partitions and offsets, those of gold after them by hour.
     A batch that was cut off may have written its records `reach` before it was done again, at most: as long as Kafka
     keeps them.
     """
@@ -149,6 +151,8 @@ def reconcile(
     if ranges:
         first = min(row["oldest"] for row in ranges).date() - reach if since else date.min
         _compare_records(reader, ledger, ranges, max(first, _FIRST_DAY))
+    ledger.faults.sort(key=lambda fault: fault.order)
+    if ranges:
         ledger.days = [row["day"] for row in reader.query(_DAYS.format(since=mark))]
         ledger.faults += _gold_faults(reader, ledger)
     return ledger
@@ -162,16 +166,17 @@ def _offset_faults(reader: SqlReader, ranges: list[dict[str, Any]], begin: Offse
     for row in reader.query(_BEGINNINGS):
         oldest = begin.get(row["topic"], {}).get(str(row["partition"]))
         if oldest is not None and row["first"] > oldest:
-            yield Fault(_place(row), f"the book begins at offset {row['first']}, Kafka at {oldest}")
+            yield _fault(row, oldest, f"the book begins at offset {row['first']}, Kafka at {oldest}")
     for row in reader.query(_BATCHES):
-        if row["from_offset"] < row["before"]:
-            yield Fault(_place(row), f"offsets from {row['from_offset']} on were read twice, up to {row['before']}")
+        begins, before = row["from_offset"], row["before"]
+        if begins < before:
+            yield _fault(row, begins, f"offsets from {begins} on were read twice, up to {before}")
         else:
-            yield Fault(_place(row), f"offsets from {row['before']} to {row['from_offset'] - 1} are in no batch")
+            yield _fault(row, before, f"offsets from {before} to {begins - 1} are in no batch")
     for row in ranges:
         known = end.get(row["topic"], {}).get(str(row["partition"]))
         if known is not None and row["end"] > known:
-            yield Fault(_place(row), f"the book is at offset {row['end']}, Kafka ends at {known}")
+            yield _fault(row, known, f"the book is at offset {row['end']}, Kafka ends at {known}")
 
 
 def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, Any]], first_day: date) -> None:
@@ -181,9 +186,8 @@ def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, A
     fates: Counter[tuple[str, int, str]] = Counter()
     for row in found:
         if row["fate"] in _SAID:
-            ledger.faults.append(
-                Fault(_place(row), f"{row['records']} records from offset {row['first']} on are {_SAID[row['fate']]}")
-            )
+            what = f"{row['records']} records from offset {row['first']} on are {_SAID[row['fate']]}"
+            ledger.faults.append(_fault(row, row["first"], what))
             continue
         fate = "duplicates" if row["fate"] == "rest" else row["fate"]
         ledger.rows[fate] += row["records"]
@@ -193,14 +197,17 @@ def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, A
     for row in ranges:
         kept = in_bronze[row["topic"], row["partition"]]
         if kept != row["bronze_rows"]:
-            ledger.faults.append(Fault(_place(row), f"bronze has {kept} records, the book {row['bronze_rows']}"))
+            what = f"bronze has {kept} records, the book {row['bronze_rows']}"
+            # It tells no offset: what does, comes before it.
+            ledger.faults.append(_fault(row, row["end"], what))
         if row["offsets"] != row["bronze_rows"]:
             empty = row["offsets"] - row["bronze_rows"]
             ledger.notes.append(f"{_place(row)}: {empty} offsets hold no record (transactions, compaction)")
         ledger.notes += _other_fates(row, {fate: fates[row["topic"], row["partition"], fate] for fate in KINDS[1:]})
     for row in reader.query(_LOST.format(ranges=listed, day=first_day)):
         lost = f"{row['records']} records from offset {row['first']} on"
-        ledger.faults.append(Fault(_place(row), f"{lost} are in neither silver nor quarantine, and no duplicates"))
+        what = f"{lost} are in neither silver nor quarantine, and no duplicates"
+        ledger.faults.append(_fault(row, row["first"], what))
 
 
 def _other_fates(row: dict[str, Any], found: dict[str, int]) -> list[str]:
@@ -232,6 +239,10 @@ def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
 def hour_place(row: Mapping[str, Any]) -> str:
     """A topic's hour, as faults name it."""
     return f"{row['topic']} {row['hour']:%Y-%m-%d %H:%M}"
+
+
+def _fault(row: dict[str, Any], offset: int, what: str) -> Fault:
+    return Fault(_place(row), what, (row["topic"], row["partition"], offset))
 
 
 def _place(row: dict[str, Any]) -> str:

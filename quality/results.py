@@ -1,8 +1,9 @@
-"""ops.quality_results and ops.quality_overrides: what the checks said, and what somebody has decided about it."""
+"""What the checks said (ops.quality_results), what somebody has decided about it (ops.quality_overrides), and whether
+the books balanced (ops.ledger_results)."""
 
 from __future__ import annotations
 
-from pyspark.sql.types import BooleanType, StringType, StructType, TimestampType
+from pyspark.sql.types import ArrayType, BooleanType, LongType, StringType, StructType, TimestampType
 
 from lakehouse.table import Table, column
 
@@ -40,4 +41,28 @@ OVERRIDES = Table(
         ]
     ),
     keys=("expectation", "decided_at"),
+)
+
+LEDGER = Table(
+    layer="ops",
+    name="ledger_results",
+    grain="one run of reconcile that could tell whether the books balance",
+    schema=StructType(
+        [
+            column("run_id", StringType(), "The run that looked"),
+            column("checked_at", TimestampType(), "When, UTC"),
+            column("scope", StringType(), "full, or incremental: since the last run that found no fault"),
+            column("is_balanced", BooleanType(), "Whether no place is out of balance"),
+            column("faults", LongType(), "Places that do not balance"),
+            column("first_fault", StringType(), "The first of them, and what is wrong there; null: none"),
+            column("bronze_rows", LongType(), "Records looked at"),
+            column("silver_rows", LongType(), "Of them accepted"),
+            column("duplicate_rows", LongType(), "Of them accepted before"),
+            column("quarantined_rows", LongType(), "Of them refused"),
+            column("gold_hours", LongType(), "Hours of gold compared with silver"),
+            column("served_hours", LongType(), "Hours of the serving file compared with gold"),
+            column("notes", ArrayType(StringType()), "What differs for a known reason"),
+        ]
+    ),
+    keys=("run_id",),
 )

@@ -11,11 +11,12 @@ from lakehouse import broker, marks
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
+from lakehouse.resolution import run_name
 from lakehouse.sql import connect
 from producer.topics import TOPICS
-from quality import ledger, ledger_serving
+from quality import ledger, ledger_serving, results
 
-WRITES = (marks.TABLE,)
+WRITES = (marks.TABLE, results.LEDGER)
 NAME = "reconcile"
 UNBALANCED = "The books do not balance."
 """How the error of a run begins that found a fault; the alerts look for it."""
@@ -42,6 +43,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         # Gold may have changed since the mark without a new batch: a job, a hand.
         days = {*found.days, now.date(), now.date() - timedelta(days=1)}
         shown = ledger_serving.compare(reader, lake.settings.serving_file, sorted(days), now)
+    _write(lake, found, shown, now, "full" if since is None else "incremental")
     faults = [*found.faults, *shown.faults]
     if faults:
         more = f" ({len(faults) - 1} more places)" if len(faults) > 1 else ""
@@ -56,3 +58,21 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         "served_hours": shown.hours,
         "notes": [*found.notes, *shown.notes],
     }
+
+
+def _write(lake: Lake, found: ledger.Ledger, shown: ledger_serving.Comparison, now: datetime, scope: str) -> None:
+    """Keep what was found, also a fault, for those who look at dashboards."""
+    faults = [*found.faults, *shown.faults]
+    row = (
+        run_name(lake),
+        now,
+        scope,
+        not faults,
+        len(faults),
+        str(faults[0]) if faults else None,
+        *(found.rows[kind] for kind in ledger.KINDS),
+        found.gold_hours,
+        shown.hours,
+        [*found.notes, *shown.notes],
+    )
+    lake.append(results.LEDGER, lake.spark.createDataFrame([row], results.LEDGER.schema).coalesce(1))

@@ -100,6 +100,19 @@ def test_a_fault_is_named_with_its_place(lake: Reader, planted: str) -> None:
     assert FAULTS[planted] in [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
 
 
+def test_the_first_fault_is_the_first_place(lake: Reader) -> None:
+    hole = "UPDATE ops.batches SET from_offset = 53 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50"
+    lake.connection.execute(f"DELETE FROM silver.events WHERE {CLICK}; {hole}")
+    ends = ENDS | {"shop.page_views": {"0": 99, "1": 100}}
+    found = [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ends), None).faults]
+    assert [text.split(":")[0] for text in found] == [
+        "shop.clicks partition 0 2026-09-03 10",
+        "shop.clicks partition 1",
+        "shop.page_views partition 0",
+        "shop.clicks 2026-09-03 10",
+    ], found
+
+
 def test_the_broker_has_at_least_what_the_book_has(lake: Reader) -> None:
     found = reconcile(lake, lambda: (BEGIN, ENDS | {"shop.page_views": {"0": 99, "1": 100}}), None)
     assert [str(fault) for fault in found.faults] == [

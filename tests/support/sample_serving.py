@@ -41,6 +41,9 @@ INSERT INTO ops.quarantine_hourly BY NAME SELECT utc::DATE AS ingest_date, date_
 INSERT INTO ops.quality_results BY NAME SELECT 'r1' AS run_id, utc AS checked_at, 'gold.kpis_hourly' AS table_name,
     'counts_are_not_negative' AS expectation, 'block' AS severity, true AS success, '{}' AS observed,
     'Counts are 0 or more' AS detail FROM clock;
+INSERT INTO ops.ledger_results BY NAME SELECT 'r2' AS run_id, utc AS checked_at, 'incremental' AS scope,
+    true AS is_balanced, 0 AS faults, 12 AS bronze_rows, 10 AS silver_rows, 1 AS duplicate_rows, 1 AS quarantined_rows,
+    3 AS gold_hours, 3 AS served_hours FROM clock;
 INSERT INTO ops.kafka_lag SELECT 'shop.clicks', range, 90, 100, 10, utc FROM clock, range(2);
 INSERT INTO gold.flag_events BY NAME SELECT 'f1' AS flag_id, 'card_testing' AS rule_id, 'high' AS severity,
     'e' || range AS event_id, utc - to_minutes(range) AS event_time, 'purchase' AS event_type, 'u1' AS user_id,
