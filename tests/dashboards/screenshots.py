@@ -34,7 +34,7 @@ WIDTHS = {"": 1400, "-wide": 1920, "-phone": 390}
 DAY_MS = 86_400_000
 LIVE_SECONDS = 60
 """Live traffic before the first picture, so that every chart of the last hour has something to show."""
-JOBS = ("cohort_retention", "quality")
+JOBS = ("cohort_retention", "quality", "reconcile")
 
 
 def main(folder: Path) -> None:

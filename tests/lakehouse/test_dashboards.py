@@ -79,3 +79,35 @@ def test_every_chart_answers_with_rows(serving: duckdb.DuckDBPyConnection, chart
     dataset = next(item for item in FILES["datasets"] if item["uuid"] == chart["dataset_uuid"])
     rows = serving.execute(chart_query(chart, dataset)).fetchall()
     assert any(value is not None for row in rows for value in row)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("", ["Yes. Every check that guards them has passed. Last change 2026-09-03 10:20 UTC."]),
+        (
+            "blocked_by = 'gold.kpis_hourly.hour_is_whole'",
+            [
+                "HELD BACK: gold.kpis_hourly is shown as of 2026-09-03 10:20 UTC, its last good figures."
+                " Newer ones fail gold.kpis_hourly.hour_is_whole"
+            ],
+        ),
+        (
+            "let_through = 'gold.kpis_hourly.hour_is_whole'",
+            ["Let through: gold.kpis_hourly is shown although it fails gold.kpis_hourly.hour_is_whole"],
+        ),
+    ],
+)
+def test_the_dashboards_say_what_is_held_back(serving: duckdb.DuckDBPyConnection, state: str, said: list[str]) -> None:
+    (figures,) = [item for item in FILES["datasets"] if item["table_name"] == "figures"]
+    shared = [item["uuid"] for item in FILES["charts"] if item["dataset_uuid"] == figures["uuid"]]
+    shown_on = {item["slug"] for item in FILES["dashboards"] if set(shared) & set(charts_of(item))}
+    assert shown_on == {"shop-now", "fraud-desk", "retention"}, "on Pipeline health it is a column of what is published"
+    with duckdb.connect() as connection:
+        published = serving.execute("FROM _published").to_arrow_table()
+        connection.execute("CREATE TABLE _published AS FROM published")
+        connection.execute("UPDATE _published SET published_at = TIMESTAMP '2026-09-03 10:20:30'")
+        if state:
+            connection.execute(f"UPDATE _published SET {state} WHERE table_name = 'gold.kpis_hourly'")
+        assert [row[0] for row in connection.execute(figures["sql"]).fetchall()] == said
+        assert published.num_rows > 1

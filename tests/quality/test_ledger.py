@@ -101,7 +101,9 @@ def test_a_fault_is_named_with_its_place(lake: Reader, planted: str) -> None:
 
 
 def test_the_first_fault_is_the_first_place(lake: Reader) -> None:
-    hole = "UPDATE ops.batches SET from_offset = 53 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50"
+    hole = (
+        "UPDATE ops.batches SET from_offset = 53 WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50"
+    )
     lake.connection.execute(f"DELETE FROM silver.events WHERE {CLICK}; {hole}")
     ends = ENDS | {"shop.page_views": {"0": 99, "1": 100}}
     found = [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ends), None).faults]
