@@ -6,13 +6,9 @@ noisy: read them beside each other, not as absolutes.
 
 from __future__ import annotations
 
-import json
-import platform as machine
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import gold_api, job_api
+from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from lakehouse.embedded.state import status
 from lakehouse.embedded.testing import platform
 from lakehouse.freshness import FreshnessProbe
@@ -31,21 +28,10 @@ from lakehouse.sql import SqlReader, connect
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 
-DAY_MS = 86_400_000
-RESULTS = Path(__file__).parent / "results"
+FILE = RESULTS / "bulk.json"
 BULK_SEED, LIVE_SEED = 11, 12
 WARM_UP_ROUNDS = 4
 """Half a minute of live traffic each: what a JVM does in its first minutes says little about the hours after."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure, with its target where there is one."""
-
-    name: str
-    value: float
-    unit: str
-    target: str = ""
 
 
 def main(
@@ -54,7 +40,7 @@ def main(
     seconds: Annotated[int, typer.Option(help="Length of the freshness run.")] = 60,
     history_factor: Annotated[int, typer.Option(help="How much more history the second cost has.")] = 20,
 ) -> None:
-    """Measure, print a table, and write the figures as JSON into benchmarks/results/."""
+    """Measure, print a table, and write the figures into benchmarks/results/bulk.json."""
     console = Console()
     figures: list[Figure] = []
     with (
@@ -204,20 +190,8 @@ def _show(console: Console, figures: list[Figure]) -> None:
     for figure in figures:
         table.add_row(figure.name, f"{figure.value:,.2f}", figure.unit, figure.target)
     console.print(table)
-    RESULTS.mkdir(exist_ok=True)
-    moment = datetime.now(UTC)
-    report = {
-        "measured_at": moment.isoformat(timespec="seconds"),
-        "machine": {
-            "cores": psutil.cpu_count(),
-            "memory_gb": round(psutil.virtual_memory().total / 2**30),
-            "cpu": machine.machine(),
-        },
-        "figures": [asdict(figure) for figure in figures],
-    }
-    file = RESULTS / f"{moment:%Y%m%dT%H%M%S}.json"
-    file.write_text(json.dumps(report, indent=1) + "\n")
-    console.print(f"Written to {file}")
+    write_figures(FILE, "make bench", figures)
+    console.print(f"Written to {FILE}")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField
 from rich.console import Console
 
-from benchmarks.__main__ import DAY_MS, RESULTS, Figure
-from benchmarks.footprint import write_figures
+from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from bronze import events as bronze_events
 from gold import kpis
 from lakehouse import batches, stream_control

@@ -16,8 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.__main__ import DAY_MS, RESULTS, Figure
-from benchmarks.footprint import write_figures
+from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from lakehouse import stream_control
 from lakehouse.embedded.stream import stream_state
 from lakehouse.embedded.testing import platform

@@ -6,7 +6,6 @@ its own whose S3 server writes every request down. `deploy.capacity` reads the r
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import statistics
@@ -16,16 +15,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 from rich.console import Console
 
-from benchmarks.__main__ import DAY_MS, RESULTS, Figure
+from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from lakehouse.catalog import TABLES
 from lakehouse.embedded import s3
 from lakehouse.embedded.jars import fetch_jars
@@ -142,18 +138,6 @@ def _bytes(settings: Settings, records: list[Record]) -> list[Figure]:
         Figure("event on a broker's disk", kept / count, "bytes/event"),
         *(Figure(name, size / count, "bytes/event") for name, size in sorted(sizes.items())),
     ]
-
-
-def write_figures(file: Path, command: str, figures: list[Figure]) -> None:
-    """Write measured figures with the moment, the machine and the command that measures them again."""
-    report = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "machine": {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)},
-        "figures": [asdict(figure) for figure in figures],
-    }
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(report, indent=1) + "\n")
 
 
 @contextmanager

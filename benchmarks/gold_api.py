@@ -28,12 +28,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import RESULTS, Figure, write_figures
 from lakehouse.embedded.testing import free_settings
 from lakehouse.serving import sources
 from lakehouse.serving_extras import EXTRAS, create
 from lakehouse.serving_file import PUBLISHED
 from lakehouse.settings import Settings
 
+FILE = RESULTS / "gold_api.json"
 CALLERS, CALLS_OF_ONE = 20, 100
 RATE = 100.0
 """Answers per second that all callers together ask for when they do not ask without pause."""
@@ -195,7 +197,8 @@ def _new_path(number: int) -> str:
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure, print a table, and write the figures into benchmarks/results/gold_api.json."""
+    figures: list[Figure] = []
     table = Table(
         "history",
         "questions",
@@ -209,11 +212,18 @@ def main() -> None:
     for times in HISTORIES:
         for ask_anew, rate in product((False, True), (None, RATE)):
             found = measure(times, ask_anew=ask_anew, rate=rate)
-            figures = (found.p50, found.p99, found.per_second, found.processor)
+            measured = (found.p50, found.p99, found.per_second, found.processor)
             kind = "new ones" if ask_anew else "the same"
             pace = f"{rate:.0f}/s" if rate else "without pause"
-            table.add_row(f"{times} x {DAYS} days", kind, pace, *(f"{figure:,.1f}" for figure in figures))
+            table.add_row(f"{times} x {DAYS} days", kind, pace, *(f"{figure:,.1f}" for figure in measured))
+            name = f"{times} x {DAYS} days, {kind}, {pace}"
+            figures += [
+                Figure(f"{name}: p50", found.p50, "ms"),
+                Figure(f"{name}: p99", found.p99, "ms", "25"),
+                Figure(f"{name}: processor time of an answer", found.processor, "ms"),
+            ]
     Console().print(table)
+    write_figures(FILE, "python -m benchmarks.gold_api", figures)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.__main__ import RESULTS, Figure
-from benchmarks.footprint import write_figures
+from benchmarks.figures import RESULTS, Figure, write_figures
 from lakehouse.embedded.state import status
 from lakehouse.embedded.testing import platform
 from lakehouse.errors import ShoplakeError
