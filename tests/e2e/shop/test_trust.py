@@ -1,0 +1,134 @@
+"""The desk, the books and the gate by their commands, in short; the whole desk is nightly (test_quarantine_desk)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from gold import kpis
+from lakehouse import hours as clock
+from lakehouse.gold_refresh import GoldRefresh
+from lakehouse.lake import Lake
+from lakehouse.serving_file import open_serving, published, rows_of
+from lakehouse.session import connect
+from producer.publish import publish
+from silver import events as silver_events
+from tests.support.refused import AGES, NOW, assert_identity, view
+from tests.support.shop import Shop, environment_of, eventually
+
+pytestmark = pytest.mark.e2e
+GATED, RULE = kpis.TABLE.full_name, f"{kpis.TABLE.full_name}.conversion_is_a_rate"
+HOUR = clock.number_of(NOW - AGES[-1])
+"""An hour that the stream does not restate any more."""
+
+
+@pytest.fixture(scope="module")
+def lake(shop: Shop) -> Iterator[Lake]:
+    spark = connect(shop.settings)
+    yield Lake(spark, shop.settings)
+    spark.stop()
+
+
+def shoplake(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
+    return subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True)
+
+
+def told(shop: Shop, *arguments: str) -> Any:
+    """What a command says as JSON."""
+    done = shoplake(shop, *arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_refused_record_is_looked_at_mended_and_brought_home(shop: Shop) -> None:
+    publish([view(900, "19.90", AGES[0])], shop.settings)
+    shop.wait_until_read()
+    (place,) = shop.ask('select topic, "partition", "offset" from silver.quarantine where decode(key) = \'u900\'')
+    record = "-".join(str(part) for part in place.values())
+    listed = told(shop, "quarantine", "list", "--reason", "wrong_type", "--limit", "500")
+    assert record in [row["id"] for row in listed]
+    assert told(shop, "quarantine", "show", record)["status"] == "open"
+    (wrong,) = told(shop, "quarantine", "explain", record)["wrong_today"]
+    assert wrong.startswith("wrong_type") and "price" in wrong
+    fix = ("quarantine", "replay", record, "--fix", "cast data.price=number")
+    assert told(shop, *fix, "--dry-run")["acceptable"] == 1
+    assert shop.ask("select * from silver.events where event_id = 'view-900'") == []
+    assert told(shop, *fix)["accepted"] == 1
+    home = told(shop, "quarantine", "show", record)
+    assert home["status"] == "resolved" and home["resolved_by"]
+    assert shop.ask("select price from silver.events where event_id = 'view-900'") == [{"price": 19.9}]
+    shop.wait_until_read()
+    assert_identity(shop)
+
+
+def test_the_books_balance_and_name_what_is_lost(shop: Shop, lake: Lake) -> None:
+    assert told(shop, "reconcile", "--full")["bronze"] > 10_000
+    (lost,) = lake.read(silver_events.TABLE).where("event_id = 'view-900'").collect()
+    lake.spark.sql(f"DELETE FROM delta.`{lake.path(silver_events.TABLE)}` WHERE event_id = 'view-900'").collect()
+    failed = shoplake(shop, "reconcile", "--full")
+    lake.append(silver_events.TABLE, lake.spark.createDataFrame([lost], silver_events.TABLE.schema))
+    assert failed.returncode == 1
+    assert f"{lost['topic']} partition {lost['partition']}" in failed.stderr
+    assert f"offset {lost['offset']} on are in neither silver nor quarantine" in failed.stderr
+    kept = shop.ask("select is_balanced, first_fault from ops.ledger_results order by checked_at desc limit 2")
+    assert [row["is_balanced"] for row in kept] == [False, True]
+    assert str(kept[0]["first_fault"]) in failed.stderr
+
+
+def test_poisoned_gold_is_held_back_let_through_and_published_once_it_is_right(shop: Shop, lake: Lake) -> None:
+    right = served(shop)
+    hour = f"hour_start = TIMESTAMP '{clock.start_of(HOUR):%Y-%m-%d %H:%M:%S}'"
+    lake.spark.sql(f"UPDATE delta.`{lake.path(kpis.TABLE)}` SET conversion_rate = 50 WHERE {hour}").collect()
+    eventually(lambda: held_back(shop) == {GATED: RULE}, 90, "the audit holds the table back")
+    assert served(shop) == right
+    assert gate(shop) == f"{GATED} is held back by {RULE}"
+    status = shoplake(shop, "quality", "status")
+    assert status.returncode == 1 and f"{GATED} is held back" in status.stdout
+    allowed = shoplake(shop, "quality", "override", RULE, "--for", "30m", "--reason", "a test")
+    assert allowed.returncode == 0, allowed.stderr
+    eventually(lambda: served(shop) == 50, 90, "an override lets it through")
+    assert shop.ask("select reason from ops.quality_overrides") == [{"reason": "a test"}]
+    GoldRefresh(lake).restate_beside_stream({HOUR})
+    eventually(lambda: served(shop) == right, 90, "once it is right it is published")
+    eventually(lambda: gate(shop) == "ok" and not let_through(shop), 90, "nothing is held back or let through")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gold.kpis_hourly.no_such", "--for", "1h", "--reason", "x"), "There is no expectation"),
+        ((RULE, "--for", "8d", "--reason", "x"), "a week at most"),
+        ((RULE, "--for", "1h", "--reason", " "), "--reason must say why"),
+    ],
+)
+def test_an_override_is_explicit(shop: Shop, arguments: tuple[str, ...], said: str) -> None:
+    refused = shoplake(shop, "quality", "override", *arguments)
+    assert refused.returncode == 2 and said in refused.stderr and "Traceback" not in refused.stderr
+
+
+def served(shop: Shop) -> float:
+    """The conversion rate of HOUR that dashboards see."""
+    question = f"SELECT conversion_rate FROM {GATED} WHERE hour_start = '{clock.start_of(HOUR):%Y-%m-%d %H:%M:%S}'"
+    with open_serving(shop.settings.serving_file) as serving:
+        return float(rows_of(serving, question)[0]["conversion_rate"])
+
+
+def held_back(shop: Shop) -> dict[str, str]:
+    return {row["table_name"]: row["blocked_by"] for row in published(shop.settings) if row["blocked_by"]}
+
+
+def let_through(shop: Shop) -> list[str]:
+    return [row["table_name"] for row in published(shop.settings) if row["let_through"]]
+
+
+def gate(shop: Shop) -> str:
+    """What /readyz says of the gate."""
+    return str(httpx.get(f"{shop.settings.own_api_url}/readyz", timeout=30).json()["checks"]["gate"])
