@@ -6,43 +6,45 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField
 
 from lakehouse.embedded.s3 import s3_client
+from lakehouse.file_ages import LOG_HOURS
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
 _MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")
 _PROPERTIES = {
     "delta.checkpointInterval": "50",
-    "delta.logRetentionDuration": "interval 1 day",
+    "delta.logRetentionDuration": f"interval {LOG_HOURS / 24:g} day",
 }
+_Done = TypeVar("_Done")
 
 
 ATTEMPTS = 5
 
 
 def settled(
-    work: Callable[..., None],
+    work: Callable[..., _Done],
     *args: object,
     attempts: int = ATTEMPTS,
     pause: Callable[[int], float] = lambda attempt: 1 + attempt,
-) -> None:
+) -> _Done:
     """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile or added a column:
     it reads what is there and replaces it, so that doing it again is right.
     `pause` tells the seconds after each attempt."""
-    for attempt in range(attempts):
+    for attempt in range(attempts - 1):
         try:
             return work(*args)
         except PySparkException as error:
-            if attempt == attempts - 1 or not any(name in str(error) for name in _MAY_PASS):
+            if not any(name in str(error) for name in _MAY_PASS):
                 raise
             time.sleep(pause(attempt))
-    return None
+    return work(*args)
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,18 @@ class Lake:
     def _create(self, table: Table) -> None:
         columns = _ddl(table.schema.fields)
         partitions = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-        kept = {"delta.deletedFileRetentionDuration": f"interval {round(table.keep_hours * 60)} minutes"}
-        properties = _PROPERTIES | kept | table.properties
-        if table.statistics:
-            properties["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
-        listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS delta.`{self.path(table)}` ({columns}) USING delta {partitions}"
-            f" TBLPROPERTIES ({listed})"
+            f" TBLPROPERTIES ({_listed(properties_of(table))})"
         ).collect()
+
+    def set_properties(self, table: Table) -> None:
+        """Bring a table that is there to the properties that are declared; nothing is written when it has them."""
+        detail = self.spark.sql(f"DESCRIBE DETAIL delta.`{self.path(table)}`").collect()[0]
+        changed = dict(properties_of(table).items() - detail["properties"].items())
+        if changed:
+            alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({_listed(changed)})"
+            settled(lambda: self.spark.sql(alter).collect())
 
     def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
         """Add columns to a table that is there; its old rows have NULL in them."""
@@ -123,8 +128,15 @@ class Lake:
 
     def compact(self, table: Table, condition: str | None = None) -> Compacted:
         """Merge small files, in the partitions where `condition` holds."""
-        where = f" WHERE {condition}" if condition else ""
-        metrics = self.spark.sql(f"OPTIMIZE delta.`{self.path(table)}`{where}").collect()[0]["metrics"]
+        return settled(self._optimize, table, f" WHERE {condition}" if condition else "")
+
+    def cluster(self, table: Table, condition: str) -> Compacted:
+        """Write the partitions where `condition` holds anew, so that rows with like values of `cluster_by` share files.
+        Changes no row: who appends meanwhile is not disturbed."""
+        return settled(self._optimize, table, f" WHERE {condition} ZORDER BY ({', '.join(table.cluster_by)})")
+
+    def _optimize(self, table: Table, what: str) -> Compacted:
+        metrics = self.spark.sql(f"OPTIMIZE delta.`{self.path(table)}`{what}").collect()[0]["metrics"]
         return Compacted(int(metrics["numFilesRemoved"]), int(metrics["numFilesAdded"]))
 
     def vacuum(self, table: Table) -> None:
@@ -137,6 +149,17 @@ class Lake:
         if transaction is not None:
             writer = writer.option("txnAppId", transaction.application).option("txnVersion", str(transaction.version))
         writer.save(self.path(table))
+
+
+def properties_of(table: Table) -> dict[str, str]:
+    """Delta's properties of a table, as it is declared."""
+    kept = {"delta.deletedFileRetentionDuration": f"interval {round(table.keep_hours * 60)} minutes"}
+    statistics = {"delta.dataSkippingStatsColumns": ",".join(table.statistics)} if table.statistics else {}
+    return _PROPERTIES | kept | table.properties | statistics
+
+
+def _listed(properties: dict[str, str]) -> str:
+    return ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
 
 
 def _ddl(columns: Iterable[StructField]) -> str:

@@ -17,8 +17,12 @@ TABLE = Table(
     schema=StructType(
         [
             column("job", StringType(), "Job name"),
-            column("scope", StringType(), "What the mark is for, as a time zone"),
-            column("mark", TimestampType(), "silver.events is done up to this processed_at, UTC; null: start again"),
+            column("scope", StringType(), "What the mark is for, as a time zone, or a table and its day"),
+            column(
+                "mark",
+                TimestampType(),
+                "What was processed, or written, until then is done, UTC; null: start again",
+            ),
             column("moved_at", TimestampType(), "When the mark moved, UTC"),
         ]
     ),
@@ -31,6 +35,13 @@ def current(lake: Lake, job: str, scope: str) -> datetime | None:
     moves = lake.read(TABLE).where((F.col("job") == job) & (F.col("scope") == scope))
     newest = moves.agg(F.max_by(F.struct("mark"), "moved_at").alias("newest")).collect()[0]["newest"]
     return None if newest is None else newest["mark"]
+
+
+def of_job(lake: Lake, job: str) -> dict[str, datetime]:
+    """The marks of a job by scope, of the scopes that have one."""
+    moves = lake.read(TABLE).where(F.col("job") == job)
+    newest = moves.groupBy("scope").agg(F.max_by(F.struct("mark"), "moved_at").alias("newest")).collect()
+    return {row["scope"]: row["newest"]["mark"] for row in newest if row["newest"]["mark"] is not None}
 
 
 def move(lake: Lake, job: str, scope: str, mark: datetime | None) -> None:

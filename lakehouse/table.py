@@ -24,14 +24,19 @@ class Table:
     keys: tuple[str, ...]
     partition_by: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
+    cluster_by: tuple[str, ...] = ()
+    """Rows of a past day that have like values here lie together: for columns that lookups name. Needs a partition by
+    day, and the columns among `statistics`, since a file is passed over by its least and greatest values."""
     properties: dict[str, str] = field(default_factory=dict)
     keep_hours: float = 24.0
     """For how long files are kept that the newest version does not need."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError when files would be deleted that a run may still write or somebody may still read."""
+        """Raise ValueError for a table that cannot be clustered, or whose files go while somebody may need them."""
         if not self.keep_hours >= KEEP_HOURS:
             raise ValueError(f"files of the last {KEEP_HOURS} hours may still be needed, not only of {self.keep_hours}")
+        if self.cluster_by and not (len(self.partition_by) == 1 and set(self.cluster_by) <= set(self.statistics)):
+            raise ValueError(f"{self.full_name} is clustered, so it needs one partition column, and statistics of each")
 
     @property
     def full_name(self) -> str:

@@ -60,5 +60,7 @@ TABLE = Table(
     ),
     keys=("event_id",),
     partition_by=("event_date",),
-    statistics=("event_time", "topic", "partition", "offset", "processed_at"),
+    statistics=("event_time", "user_id", "topic", "partition", "offset", "processed_at"),
+    # By time ask the stream (is a late event known?), restatements and the evidence of flags; by user, people.
+    cluster_by=("event_time", "user_id"),
 )

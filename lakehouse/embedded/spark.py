@@ -155,7 +155,10 @@ def _delta_conf(settings: Settings) -> dict[str, str]:
         # Every idempotent append and every replacement puts the table's log together anew, and each task of that
         # generates code for the widest rows there are, which costs more than the rows: one task where files are few.
         "spark.databricks.delta.snapshotPartitions": "1" if settings.spark_is_local else "8",
-        "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+        # A file of the default 1 GB would hold a day or more: nothing of it could be passed over by a lookup, and each
+        # merging of the running day's new files would write the day anew.
+        "spark.databricks.delta.optimize.maxFileSize": str(128 * 2**20),
+        "spark.databricks.delta.optimize.minFileSize": str(64 * 2**20),
         # A vacuum lists a table's files in as many tasks as this says. The default of 10,000, most of them empty, is
         # a minute of a core per table.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",

@@ -140,7 +140,7 @@ JOBS: dict[str, Job] = {
         ),
         Job(
             "maintenance",
-            "Merge small files and delete files that no version needs.",
+            "Merge and cluster files, delete what no version needs, clean the logs.",
             maintenance.Parameters,
             maintenance.WRITES,
             len(maintenance.WRITES),

@@ -1,11 +1,13 @@
-"""maintenance: few, large files, and no files that no version needs; says per table what it has saved."""
+"""maintenance: few, large, clustered files, short logs, and no file that no version needs; says what it has saved."""
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from lakehouse import clustering, log_cleanup
 from lakehouse.catalog import TABLES
 from lakehouse.embedded.s3 import s3_client
 from lakehouse.jobs.parameters import Say
@@ -24,24 +26,31 @@ class Parameters(BaseModel):
 
 
 def run(lake: Lake, _parameters: Parameters, say: Say) -> dict[str, Any]:
-    """Compact and vacuum every table; safe beside the stream, jobs and readers (`lakehouse.file_ages`).
-
-    `maintained` of the result has a row per table; files and bytes are what lies in S3, old versions included.
-    """
-    client, rows = s3_client(lake.settings), []
+    """Tidy every table; `maintained` of the result has a row per table."""
+    client, rows, today = s3_client(lake.settings), [], datetime.now(UTC).date()
     for table in TABLES:
-        say(f"Compacting and vacuuming {table.full_name}")
-        before = _files(client, lake, table)
-        compacted = lake.compact(table)
-        lake.vacuum(table)
-        rows.append(saved(table, before, _files(client, lake, table), compacted))
+        say(f"Tidying {table.full_name}")
+        rows.append(tidy(lake, client, table, today))
     totals = {name: sum(row[name] for row in rows) for name in rows[0] if name != "table"}
     return {**totals, "maintained": rows}
 
 
-def saved(table: Table, before: Files, after: Files, compacted: Compacted) -> dict[str, Any]:
+def tidy(lake: Lake, client: Any, table: Table, today: date) -> dict[str, Any]:
+    """Cluster, compact and vacuum a table and clean its log; safe beside the stream, jobs and readers
+    (`lakehouse.file_ages`). Files and bytes of the result are what lies in S3, old versions included."""
+    before = _files(client, lake, table)
+    lake.set_properties(table)
+    days = clustering.cluster(lake, client, table, today)
+    compacted = lake.compact(table)
+    lake.vacuum(table)
+    log_cleanup.clean(client, lake.settings.bucket, table)
+    return saved(table, before, _files(client, lake, table), compacted, days)
+
+
+def saved(table: Table, before: Files, after: Files, compacted: Compacted, days: int) -> dict[str, Any]:
     """The row of one table. Others may have written meanwhile: what was deleted is what is gone, not the difference."""
     gone = before.keys() - after.keys()
+    log_before, log_after = _log(before), _log(after)
     return {
         "table": table.full_name,
         "files_before": len(before),
@@ -50,9 +59,17 @@ def saved(table: Table, before: Files, after: Files, compacted: Compacted) -> di
         "bytes_after": sum(after.values()),
         "compacted_files": compacted.files,
         "compacted_into": compacted.into,
+        "clustered_days": days,
+        "log_files_before": len(log_before),
+        "log_files_after": len(log_after),
+        "log_commits_to_read": log_cleanup.commits_to_read(log_after),
         "deleted_files": len(gone),
         "deleted_bytes": sum(before[key] for key in gone),
     }
+
+
+def _log(files: Files) -> list[str]:
+    return [key.partition("_delta_log/")[2] for key in files if "_delta_log/" in key]
 
 
 def _files(client: Any, lake: Lake, table: Table) -> Files:

@@ -110,12 +110,15 @@ def test_no_table_keeps_its_files_for_less_than_is_safe(hours: float) -> None:
 
 
 def test_maintenance_tells_what_is_gone_also_when_others_write() -> None:
-    before, after = {"a": 10, "b": 20, "_delta_log/0": 1}, {"b": 20, "_delta_log/0": 1, "new": 500}
-    row = maintenance.saved(TABLES[0], before, after, Compacted(2, 1))
+    log = [f"t/_delta_log/{version:020}.{kind}" for version in (3, 4, 5) for kind in ("json", "crc")]
+    kept = dict.fromkeys([*log[2:], f"t/_delta_log/{3:020}.checkpoint.parquet"], 1)
+    before, after = {"a": 10, "b": 20, **dict.fromkeys(log, 1)}, {"b": 20, "new": 500, **kept}
+    row = maintenance.saved(TABLES[0], before, after, Compacted(2, 1), 3)
     assert row == {
         "table": TABLES[0].full_name,
-        "files_before": 3, "files_after": 3, "bytes_before": 31, "bytes_after": 521,
-        "compacted_files": 2, "compacted_into": 1, "deleted_files": 1, "deleted_bytes": 10,
+        "files_before": 8, "files_after": 7, "bytes_before": 36, "bytes_after": 525,
+        "compacted_files": 2, "compacted_into": 1, "clustered_days": 3,
+        "log_files_before": 6, "log_files_after": 5, "log_commits_to_read": 2, "deleted_files": 3, "deleted_bytes": 12,
     }  # fmt: skip
 
 

@@ -1,0 +1,51 @@
+"""Deletes what nobody needs of a Delta table's log: all before the newest checkpoint that is itself old enough.
+
+Delta does so too, but only at a commit that writes a checkpoint (`delta.checkpointInterval`) and to the day: the log of
+a table that is not written any more would stay. No commit is made, so that no writer is disturbed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lakehouse.delta_files import log_versions
+from lakehouse.file_ages import LOG_HOURS
+from lakehouse.table import Table
+
+_OF_VERSION = re.compile(r"^(\d{20})\.(?:json|crc|checkpoint(?:\.\d{10}\.\d{10})?\.parquet)$")
+_MOST_KEYS = 1000
+"""So many objects S3 deletes with one request."""
+
+
+def clean(client: Any, bucket: str, table: Table, before: datetime | None = None) -> int:
+    """Delete the expired files of a table's log (`before`: LOG_HOURS ago), the oldest first; how many they were."""
+    log = f"{table.layer}/{table.name}/_delta_log/"
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=log)
+    listed = [found for page in pages for found in page.get("Contents", [])]
+    written = {str(found["Key"])[len(log) :]: found["LastModified"] for found in listed}
+    names = expired(written, before or datetime.now(UTC) - timedelta(hours=LOG_HOURS))
+    for start in range(0, len(names), _MOST_KEYS):
+        keys = [{"Key": log + name} for name in names[start : start + _MOST_KEYS]]
+        client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+    return len(names)
+
+
+def expired(written: Mapping[str, datetime], before: datetime) -> list[str]:
+    """Names in a log, each with its time, that no version needs which was the newest at `before` or later."""
+    _, checkpoints = log_versions(written)
+    begin = max((version for version, parts in checkpoints.items() if _is_old(parts, written, before)), default=0)
+    versions = {name: int(match[1]) for name in written if (match := _OF_VERSION.match(name))}
+    return sorted(name for name, version in versions.items() if version < begin)
+
+
+def commits_to_read(names: Iterable[str]) -> int:
+    """How many commits a reader goes through after the newest checkpoint."""
+    commits, checkpoints = log_versions(names)
+    return len([version for version in commits if version > max(checkpoints, default=-1)])
+
+
+def _is_old(parts: Iterable[str], written: Mapping[str, datetime], before: datetime) -> bool:
+    return all(written[name] < before for name in parts)

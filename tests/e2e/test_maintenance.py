@@ -1,0 +1,193 @@
+"""A table that is tidied: lookups read fewer files, its log is short, and nobody who reads or writes it notices."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import DateType, LongType, StringType, StructType
+
+from lakehouse import log_cleanup, marks
+from lakehouse.embedded.s3 import s3_client
+from lakehouse.embedded.testing import platform
+from lakehouse.file_ages import LOG_HOURS
+from lakehouse.jobs.maintenance import tidy
+from lakehouse.lake import Lake
+from lakehouse.session import connect as connect_spark
+from lakehouse.sql import SqlReader, connect
+from lakehouse.table import Table, column
+
+pytestmark = pytest.mark.e2e
+
+TODAY = datetime.now(UTC).date()
+DAY = TODAY - timedelta(days=1)
+ROWS = 20_000
+CHECKPOINT_EVERY = 3
+TABLE = Table(
+    layer="ops",
+    name="tidied",
+    grain="one test row",
+    schema=StructType(
+        [
+            column("number", LongType(), "Rises by one"),
+            column("who", StringType(), "One of a thousand, anywhere"),
+            column("text", StringType(), "Something that does not compress"),
+            column("day", DateType(), "Partition"),
+        ]
+    ),
+    keys=("number",),
+    partition_by=("day",),
+    statistics=("number", "who"),
+    cluster_by=("who", "number"),
+    properties={"delta.checkpointInterval": str(CHECKPOINT_EVERY)},
+)
+LOGGED = replace(TABLE, name="logged", cluster_by=())
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with platform(tmp_path_factory.mktemp("tidy")) as settings:
+        spark = connect_spark(settings)
+        # As large as an append of these tests, so that days have several files.
+        spark.conf.set("spark.databricks.delta.optimize.maxFileSize", "1500000")
+        spark.conf.set("spark.databricks.delta.optimize.minFileSize", "700000")
+        made = Lake(spark, settings)
+        made.create_tables([marks.TABLE])
+        yield made
+        spark.stop()
+
+
+@pytest.fixture(scope="module")
+def client(lake: Lake) -> Any:
+    return s3_client(lake.settings)
+
+
+@pytest.fixture(scope="module")
+def reader(lake: Lake) -> Iterator[SqlReader]:
+    with connect(lake.settings) as opened:
+        yield opened
+
+
+def rows(lake: Lake, start: int, count: int, day: date = DAY) -> DataFrame:
+    numbers = lake.spark.range(start, start + count, numPartitions=1).withColumnRenamed("id", "number")
+    return numbers.select(
+        "number",
+        F.format_string("who-%03d", F.pmod(F.hash("number"), F.lit(1000))).alias("who"),
+        F.sha2(F.col("number").cast("string"), 512).alias("text"),
+        F.lit(day).alias("day"),
+    )
+
+
+def scan(reader: SqlReader, table: Table, version: int | None = None) -> str:
+    at = "" if version is None else f", version => {version}"
+    return f"delta_scan('{reader.address(table.full_name)}'{at})"
+
+
+def sum_of(reader: SqlReader, table: Table, version: int | None = None) -> tuple[int, int]:
+    (row,) = reader.arrow(f"SELECT count(*) AS n, sum(number) AS total FROM {scan(reader, table, version)}").to_pylist()
+    return row["n"], row["total"]
+
+
+def files_read(reader: SqlReader, where: str) -> int:
+    plan = reader.arrow(f"EXPLAIN ANALYZE SELECT text FROM {scan(reader, TABLE)} WHERE {where}").to_pylist()
+    (found,) = re.findall(r"Total Files Read: (\d+)", str(plan))
+    return int(found)
+
+
+def version_of(lake: Lake, table: Table) -> int:
+    return int(lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.path(table)}` LIMIT 1").collect()[0]["version"])
+
+
+def test_a_past_day_is_clustered_once_and_lookups_read_less(lake: Lake, client: Any, reader: SqlReader) -> None:
+    lake.create_tables([TABLE])
+    for turn in range(8):
+        lake.append(TABLE, rows(lake, turn * ROWS, ROWS))
+    for turn in range(2):  # large enough that they are not merged
+        lake.append(TABLE, rows(lake, 10**6 + turn * ROWS, ROWS, TODAY))
+    before, told = version_of(lake, TABLE), sum_of(reader, TABLE)
+    lookups = f"day = '{DAY}' AND who = 'who-500'", f"day = '{DAY}' AND number BETWEEN 100 AND 200"
+    reads = [files_read(reader, where) for where in lookups]
+    assert reads == [8, 1]
+
+    row = tidy(lake, client, TABLE, TODAY)
+    assert (row["clustered_days"], row["compacted_files"]) == (1, 0)
+    after = [files_read(reader, where) for where in lookups]
+    assert after[0] <= 4 and sum(after) < sum(reads), f"{reads} files were read, now {after}"
+    assert sum_of(reader, TABLE) == told
+    assert sum_of(reader, TABLE, before) == told, "who has opened the version before reads on"
+    print(
+        f"\nA lookup by key read {reads[0]} files, now {after[0]}; one by the order of writing {reads[1]}, {after[1]}."
+    )
+
+    tidied = version_of(lake, TABLE)
+    assert tidy(lake, client, TABLE, TODAY)["clustered_days"] == 0 and version_of(lake, TABLE) == tidied
+    lake.append(TABLE, rows(lake, 2 * 10**6, 10))
+    assert tidy(lake, client, TABLE, TODAY)["clustered_days"] == 0, "a few late rows are not worth it"
+    lake.append(TABLE, rows(lake, 3 * 10**6, ROWS))
+    assert tidy(lake, client, TABLE, TODAY)["clustered_days"] == 1
+
+
+def test_who_appends_while_a_day_is_clustered_loses_nothing(lake: Lake, client: Any, reader: SqlReader) -> None:
+    table = replace(TABLE, name="tidied_beside")
+    lake.create_tables([table])
+    lake.append(table, rows(lake, 0, ROWS))
+    lake.append(table, rows(lake, ROWS, ROWS))
+    done, turns = threading.Event(), []
+
+    def write() -> None:
+        while not done.is_set():
+            lake.append(table, rows(lake, (2 + len(turns)) * ROWS, ROWS))
+            turns.append(len(turns))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert tidy(lake, client, table, TODAY)["clustered_days"] == 1
+    finally:
+        done.set()
+        writer.join()
+    count = (2 + len(turns)) * ROWS
+    assert turns and sum_of(reader, table) == (count, count * (count - 1) // 2)
+
+
+def test_a_long_log_has_a_checkpoint_and_loses_what_is_expired(lake: Lake, client: Any, reader: SqlReader) -> None:
+    lake.create_tables([LOGGED])
+    for turn in range(10):
+        lake.append(LOGGED, rows(lake, turn, 1))
+    fresh = tidy(lake, client, LOGGED, TODAY)
+    assert fresh["log_files_before"] <= fresh["log_files_after"], "nothing is old enough"
+    log = Path(lake.settings.data_dir) / "s3" / lake.settings.bucket / "ops" / LOGGED.name / "_delta_log"
+    long_ago = (datetime.now(UTC) - timedelta(hours=LOG_HOURS + 1)).timestamp()
+    for file in log.iterdir():
+        if file.name[:20].isdigit() and int(file.name[:20]) <= 8:
+            os.utime(file, (long_ago, long_ago))
+    row = tidy(lake, client, LOGGED, TODAY)
+    kept = sorted(int(file.name[:20]) for file in log.glob("*.json"))
+    assert kept[0] == 6, "the newest checkpoint that is old enough"
+    assert row["log_files_after"] < row["log_files_before"] and row["log_commits_to_read"] < CHECKPOINT_EVERY
+    assert sum_of(reader, LOGGED) == (10, 45)
+    assert sum_of(reader, LOGGED, 8) == (8, 28), "the newest version of that moment can still be opened"
+    lake.append(LOGGED, rows(lake, 10, 1))
+    assert sum_of(reader, LOGGED) == (11, 55) and lake.read(LOGGED).count() == 11
+    assert log_cleanup.clean(client, lake.settings.bucket, LOGGED) == 0
+
+
+def test_a_table_that_is_there_gets_the_properties_that_are_declared(lake: Lake, client: Any) -> None:
+    old = replace(TABLE, name="declared_before", statistics=("number",), cluster_by=())
+    new = replace(TABLE, name="declared_before")
+    lake.create_tables([old])
+    for turn in range(2):
+        lake.append(old, rows(lake, turn * ROWS, ROWS))
+    assert tidy(lake, client, new, TODAY)["clustered_days"] == 1, "Delta refuses columns without statistics"
+    version = version_of(lake, new)
+    lake.set_properties(new)
+    assert version_of(lake, new) == version
