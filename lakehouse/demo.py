@@ -263,7 +263,7 @@ def _next_steps(settings: Settings) -> list[tuple[str, str]]:
         ("Leave everything running", "make up"),
         ("Ask your own question", 'shoplake sql "SELECT * FROM gold.kpis_hourly ORDER BY hour_start DESC LIMIT 5"'),
         ("All tables and what a row is", "shoplake sql --tables"),
-        ("Bring refused records home", 'shoplake quarantine replay --all --fix "route; rekey" --dry-run'),
+        ("Look at refused records", "shoplake quarantine list --summary"),
         ("Prove that nothing is lost", "shoplake reconcile --full"),
         ("Send more traffic", "shoplake produce --live --rate 200 --duration 1m"),
         ("Kafka", settings.bootstrap),

@@ -18,7 +18,8 @@ from producer.reasons import meaning_and_remedy
 FIX = "cast data.price=number; route; rekey"
 """Mends what can be mended of the simulator's defects: prices as text, the wrong topic, another's key."""
 DESK = """
-SELECT status, reason_code, count(*) AS records FROM silver.quarantine GROUP BY ALL ORDER BY records DESC, reason_code
+SELECT status, reason_code, count(*) AS records FROM silver.quarantine GROUP BY ALL
+ORDER BY status, records DESC, reason_code
 """
 
 
@@ -27,7 +28,7 @@ class Trust:
     """The facts of the block: runs as they ended, counts of the desk, and what the publisher holds back."""
 
     desk: list[dict[str, Any]]
-    """Refused records by status and reason code, the most frequent first."""
+    """Refused records by status and reason code, open ones first, of them the most frequent."""
     remedy: str
     """What to do about the most frequent reason."""
     replay: dict[str, Any]
@@ -51,15 +52,15 @@ def quality_beside(settings: Settings) -> Iterator[Future[dict[str, Any]]]:
 
 
 def gather(settings: Settings, reader: SqlReader, gate: dict[str, Any]) -> Trust:
-    """A replay that only says what it would do, and the ledger; `gate` is the run of `quality`."""
+    """A replay that brings home what can be mended, and the ledger; `gate` is the run of `quality`."""
     with ThreadPoolExecutor(2) as pool:
-        replay = pool.submit(_ended, settings, "replay_quarantine", {"dry_run": "true", "fix": FIX})
+        replay = pool.submit(_ended, settings, "replay_quarantine", {"fix": FIX})
         ledger = pool.submit(_ended, settings, "reconcile", {"full": "true"})
-        desk = reader.query(DESK)
+        replayed, desk = replay.result(), reader.query(DESK)
         return Trust(
             desk=desk,
             remedy=meaning_and_remedy(desk[0]["reason_code"])[1] if desk else "",
-            replay=replay.result(),
+            replay=replayed,
             ledger=ledger.result(),
             gate=gate,
             held_back={row["table_name"]: row["blocked_by"] for row in published(settings) if row["blocked_by"]},

@@ -190,8 +190,8 @@ def _desk(facts: Trust) -> Line:
     if not by_status:
         return "desk", True, Text("every record was accepted")
     result = run["result"]
-    said = Text(f"{by_status['open']:,} records refused and open, {by_status['resolved']:,} resolved. A replay with a ")
-    said.append(f"fix would bring home {result['acceptable']:,} of them now, {result['still_refused']:,} stay refused.")
+    said = Text(f"A replay with a fix brought {_many(result.get('resolved', 0), 'refused record')} home.")
+    said.append(f" {by_status['open']:,} stay open, {by_status['resolved']:,} are resolved.")
     top = facts.desk[0]
     said.append(f" Most: {top['reason_code']} ({_count(top['records'])}). {facts.remedy}", style="dim")
     return "desk", True, said

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support import pages
 from tests.support.shop import Shop, environment_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
-PAGE = (Path(__file__).parents[3] / "docs" / "quality.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-COMMANDS = [line.removeprefix("shoplake ") for block in BLOCKS for line in block.splitlines()]
+COMMANDS = [line.removeprefix("shoplake ") for block in pages.marked(__file__) for line in block.commands]
 
 
 def test_the_page_has_commands() -> None:

@@ -1,9 +1,10 @@
-"""The desk, the books and the gate by their commands, in short; the whole desk is nightly (test_quarantine_desk)."""
+"""The desk, the books and the gate by the commands of docs/quality.md, in short; the whole desk is nightly."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,16 +16,19 @@ import pytest
 from gold import kpis
 from lakehouse import hours as clock
 from lakehouse.gold_refresh import GoldRefresh
+from lakehouse.jobs import replay_quarantine
 from lakehouse.lake import Lake
 from lakehouse.serving_file import open_serving, published, rows_of
 from lakehouse.session import connect
 from producer.publish import publish
 from silver import events as silver_events
-from tests.support.refused import AGES, NOW, assert_identity, view
+from tests.support import pages
+from tests.support.refused import AGES, NOW, assert_identity, replayed, view
 from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = pytest.mark.e2e
 GATED, RULE = kpis.TABLE.full_name, f"{kpis.TABLE.full_name}.conversion_is_a_rate"
+EXAMPLE = "shop.page_views-0-1042"
 HOUR = clock.number_of(NOW - AGES[-1])
 """An hour that the stream does not restate any more."""
 
@@ -41,6 +45,13 @@ def shoplake(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True)
 
 
+def documented(beginning: str, record: str = "") -> tuple[str, ...]:
+    """The arguments of the command of docs/quality.md that begins so, for this record instead of the page's."""
+    commands = [line for block in pages.marked(__file__) for line in block.commands]
+    (found,) = [line for line in commands if line.startswith(f"shoplake {beginning}")]
+    return tuple(shlex.split(found.replace(EXAMPLE, record))[1:])
+
+
 def told(shop: Shop, *arguments: str) -> Any:
     """What a command says as JSON."""
     done = shoplake(shop, *arguments, "--format", "json")
@@ -51,14 +62,13 @@ def told(shop: Shop, *arguments: str) -> Any:
 def test_a_refused_record_is_looked_at_mended_and_brought_home(shop: Shop) -> None:
     publish([view(900, "19.90", AGES[0])], shop.settings)
     shop.wait_until_read()
-    (place,) = shop.ask('select topic, "partition", "offset" from silver.quarantine where decode(key) = \'u900\'')
-    record = "-".join(str(part) for part in place.values())
+    record = refused_of(shop, "u900")
     listed = told(shop, "quarantine", "list", "--reason", "wrong_type", "--limit", "500")
     assert record in [row["id"] for row in listed]
-    assert told(shop, "quarantine", "show", record)["status"] == "open"
-    (wrong,) = told(shop, "quarantine", "explain", record)["wrong_today"]
+    assert told(shop, *documented("quarantine show", record))["status"] == "open"
+    (wrong,) = told(shop, *documented("quarantine explain", record))["wrong_today"]
     assert wrong.startswith("wrong_type") and "price" in wrong
-    fix = ("quarantine", "replay", record, "--fix", "cast data.price=number")
+    fix = documented("quarantine replay", record)
     assert told(shop, *fix, "--dry-run")["acceptable"] == 1
     assert shop.ask("select * from silver.events where event_id = 'view-900'") == []
     assert told(shop, *fix)["accepted"] == 1
@@ -66,6 +76,24 @@ def test_a_refused_record_is_looked_at_mended_and_brought_home(shop: Shop) -> No
     assert home["status"] == "resolved" and home["resolved_by"]
     assert shop.ask("select price from silver.events where event_id = 'view-900'") == [{"price": 19.9}]
     shop.wait_until_read()
+    assert_identity(shop)
+
+
+def test_a_replay_that_died_before_it_could_mark_brings_nothing_home_twice(
+    shop: Shop, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_given: object) -> None:
+        raise KeyboardInterrupt
+
+    publish([view(901, "19.90", AGES[0])], shop.settings)
+    shop.wait_until_read()
+    how = {"ids": refused_of(shop, "u901"), "fix": "cast data.price=number"}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(replay_quarantine, "resolve", die)
+        replayed(lake, **how)
+    again = replayed(lake, **how)
+    assert (again["accepted"], again["known"], again["resolved"]) == (0, 1, 1)
+    assert shop.ask("select count(*) as n from silver.events where event_id = 'view-901'") == [{"n": 1}]
     assert_identity(shop)
 
 
@@ -90,12 +118,12 @@ def test_poisoned_gold_is_held_back_let_through_and_published_once_it_is_right(s
     eventually(lambda: held_back(shop) == {GATED: RULE}, 90, "the audit holds the table back")
     assert served(shop) == right
     assert gate(shop) == f"{GATED} is held back by {RULE}"
-    status = shoplake(shop, "quality", "status")
+    status = shoplake(shop, *documented("quality status"))
     assert status.returncode == 1 and f"{GATED} is held back" in status.stdout
-    allowed = shoplake(shop, "quality", "override", RULE, "--for", "30m", "--reason", "a test")
+    allowed = shoplake(shop, *documented("quality override"))
     assert allowed.returncode == 0, allowed.stderr
     eventually(lambda: served(shop) == 50, 90, "an override lets it through")
-    assert shop.ask("select reason from ops.quality_overrides") == [{"reason": "a test"}]
+    assert shop.ask("select reason from ops.quality_overrides") == [{"reason": "known, being fixed"}]
     GoldRefresh(lake).restate_beside_stream({HOUR})
     eventually(lambda: served(shop) == right, 90, "once it is right it is published")
     eventually(lambda: gate(shop) == "ok" and not let_through(shop), 90, "nothing is held back or let through")
@@ -112,6 +140,13 @@ def test_poisoned_gold_is_held_back_let_through_and_published_once_it_is_right(s
 def test_an_override_is_explicit(shop: Shop, arguments: tuple[str, ...], said: str) -> None:
     refused = shoplake(shop, "quality", "override", *arguments)
     assert refused.returncode == 2 and said in refused.stderr and "Traceback" not in refused.stderr
+
+
+def refused_of(shop: Shop, user: str) -> str:
+    """The name of the only refused record of a user."""
+    question = 'select topic, "partition", "offset" from silver.quarantine where decode(key) = '
+    (place,) = shop.ask(f"{question}'{user}'")
+    return "-".join(str(part) for part in place.values())
 
 
 def served(shop: Shop) -> float:
