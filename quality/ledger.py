@@ -34,8 +34,8 @@ class Fault:
 
     place: str
     what: str
-    order: tuple[str, int, int] = ("", 0, 0)
-    """Topic, partition and offset, by which the faults of one step stand."""
+    at: tuple[str, int, int] = ("", 0, 0)
+    """Topic, partition and offset where it begins, by which those of records are ordered."""
 
     def __str__(self) -> str:
         """The place and what is wrong there, as one sentence."""
@@ -44,7 +44,8 @@ class Fault:
 
 @dataclass
 class Ledger:
-    """What was reconciled. `through` is the newest batch that was looked at (UTC), None without a new one."""
+    """What was reconciled. `faults` go the way of the data: those of records by topic, partition and offset, then
+    those of gold by topic and hour. `through` is the newest batch that was looked at (UTC), None without a new one."""
 
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -122,7 +123,7 @@ WITH accepted AS (SELECT date_trunc('hour', event_time) AS hour, topic, count(*)
 totals AS ({totals})
 SELECT hour, topic, coalesce(events, 0) AS events, coalesce(counted, 0) AS counted
 FROM accepted FULL JOIN totals USING (hour, topic)
-WHERE hour < date_trunc('hour', now()) ORDER BY hour, topic
+WHERE hour < date_trunc('hour', now()) ORDER BY topic, hour
 """.replace("{totals}", TOTALS.replace("{table}", "gold.kpis_hourly"))
 _SAID = {
     "foreign": "in silver or quarantine, but not in bronze",
@@ -136,8 +137,7 @@ def reconcile(
 ) -> Ledger:
     """Compare the layers from the first batch after `since` (None: from the beginning) to the newest in the book.
 
-    `bounds` asks the broker for the first offsets that it has and the next that it will give. The faults of records are
-    in the order of topics, partitions and offsets, those of gold after them by hour.
+    `bounds` asks the broker for the first offsets that it has and the next that it will give.
     A batch that was cut off may have written its records `reach` before it was done again, at most: as long as Kafka
     keeps them.
     """
@@ -151,7 +151,7 @@ def reconcile(
     if ranges:
         first = min(row["oldest"] for row in ranges).date() - reach if since else date.min
         _compare_records(reader, ledger, ranges, max(first, _FIRST_DAY))
-    ledger.faults.sort(key=lambda fault: fault.order)
+    ledger.faults.sort(key=lambda fault: fault.at)  # each look found its own; the first of all is to be named
     if ranges:
         ledger.days = [row["day"] for row in reader.query(_DAYS.format(since=mark))]
         ledger.faults += _gold_faults(reader, ledger)
@@ -185,29 +185,29 @@ def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, A
     in_bronze: Counter[tuple[str, int]] = Counter()
     fates: Counter[tuple[str, int, str]] = Counter()
     for row in found:
+        if row["fate"] != "foreign":
+            in_bronze[row["topic"], row["partition"]] += row["records"]
         if row["fate"] in _SAID:
-            what = f"{row['records']} records from offset {row['first']} on are {_SAID[row['fate']]}"
-            ledger.faults.append(_fault(row, row["first"], what))
+            said = f"{row['records']} records from offset {row['first']} on are {_SAID[row['fate']]}"
+            ledger.faults.append(_fault(row, row["first"], said))
             continue
         fate = "duplicates" if row["fate"] == "rest" else row["fate"]
         ledger.rows[fate] += row["records"]
         ledger.rows["bronze"] += row["records"]
-        in_bronze[row["topic"], row["partition"]] += row["records"]
         fates[row["topic"], row["partition"], fate] += row["records"]
     for row in ranges:
         kept = in_bronze[row["topic"], row["partition"]]
         if kept != row["bronze_rows"]:
-            what = f"bronze has {kept} records, the book {row['bronze_rows']}"
-            # It tells no offset: what does, comes before it.
-            ledger.faults.append(_fault(row, row["end"], what))
+            # A sum says less than a record that is named: it comes behind those of its partition.
+            ledger.faults.append(_fault(row, row["end"], f"bronze has {kept} records, the book {row['bronze_rows']}"))
         if row["offsets"] != row["bronze_rows"]:
             empty = row["offsets"] - row["bronze_rows"]
             ledger.notes.append(f"{_place(row)}: {empty} offsets hold no record (transactions, compaction)")
         ledger.notes += _other_fates(row, {fate: fates[row["topic"], row["partition"], fate] for fate in KINDS[1:]})
     for row in reader.query(_LOST.format(ranges=listed, day=first_day)):
         lost = f"{row['records']} records from offset {row['first']} on"
-        what = f"{lost} are in neither silver nor quarantine, and no duplicates"
-        ledger.faults.append(_fault(row, row["first"], what))
+        said = f"{lost} are in neither silver nor quarantine, and no duplicates"
+        ledger.faults.append(_fault(row, row["first"], said))
 
 
 def _other_fates(row: dict[str, Any], found: dict[str, int]) -> list[str]:
@@ -236,13 +236,13 @@ def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
     ]
 
 
+def _fault(row: dict[str, Any], offset: int, what: str) -> Fault:
+    return Fault(_place(row), what, (row["topic"], row["partition"], offset))
+
+
 def hour_place(row: Mapping[str, Any]) -> str:
     """A topic's hour, as faults name it."""
     return f"{row['topic']} {row['hour']:%Y-%m-%d %H:%M}"
-
-
-def _fault(row: dict[str, Any], offset: int, what: str) -> Fault:
-    return Fault(_place(row), what, (row["topic"], row["partition"], offset))
 
 
 def _place(row: dict[str, Any]) -> str:

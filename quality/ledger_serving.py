@@ -61,7 +61,8 @@ def compare(reader: SqlReader, serving_file: Path, days: Iterable[date], now: da
         faults |= {place: f"{_differ(shown, newest, place)}, although it is older than any publish" for place in late}
         if len(late) < len(behind):
             notes.append(f"{len(behind) - len(late)} totals of gold changed just now and are not published yet")
-    named = [Fault(hour_place({"hour": place[0], "topic": place[1]}), faults[place]) for place in sorted(faults)]
+    ordered = sorted((topic, hour) for hour, topic in faults)
+    named = [Fault(hour_place({"hour": hour, "topic": topic}), faults[hour, topic]) for topic, hour in ordered]
     return Comparison(named, notes, len({hour for hour, _ in shown}))
 
 

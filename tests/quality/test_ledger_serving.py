@@ -67,6 +67,15 @@ def test_a_file_that_is_not_its_version_is_a_fault(lake: Lake, planted: str, sai
     assert faults(lake) == said
 
 
+def test_several_faults_are_in_the_order_of_topics_and_hours(lake: Lake) -> None:
+    lake.add_hour(LATER, 2, page_views=1)
+    lake.publisher.publish()
+    with duckdb.connect(str(lake.settings.serving_file)) as file:
+        file.execute("DELETE FROM gold.kpis_hourly")
+    places = [fault.place for fault in compared(lake).faults]
+    assert places == [f"{topic} {hour[:-3]}" for topic in ("shop.clicks", "shop.page_views") for hour in (HOUR, LATER)]
+
+
 def test_gold_that_was_written_just_now_is_told_and_older_gold_is_a_fault(lake: Lake) -> None:
     lake.publisher.publish()
     lake.add_hour(LATER, 2, updated_at=JUST_NOW)

@@ -129,19 +129,6 @@ def test_poisoned_gold_is_held_back_let_through_and_published_once_it_is_right(s
     eventually(lambda: gate(shop) == "ok" and not let_through(shop), 90, "nothing is held back or let through")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("gold.kpis_hourly.no_such", "--for", "1h", "--reason", "x"), "There is no expectation"),
-        ((RULE, "--for", "8d", "--reason", "x"), "a week at most"),
-        ((RULE, "--for", "1h", "--reason", " "), "--reason must say why"),
-    ],
-)
-def test_an_override_is_explicit(shop: Shop, arguments: tuple[str, ...], said: str) -> None:
-    refused = shoplake(shop, "quality", "override", *arguments)
-    assert refused.returncode == 2 and said in refused.stderr and "Traceback" not in refused.stderr
-
-
 def refused_of(shop: Shop, user: str) -> str:
     """The name of the only refused record of a user."""
     question = 'select topic, "partition", "offset" from silver.quarantine where decode(key) = '
