@@ -38,10 +38,12 @@ def current(lake: Lake, job: str, scope: str) -> datetime | None:
 
 
 def of_job(lake: Lake, job: str) -> dict[str, datetime]:
-    """The marks of a job by scope, of the scopes that have one."""
+    """The marks of a job by scope, aware, of the scopes that have one."""
     moves = lake.read(TABLE).where(F.col("job") == job)
-    newest = moves.groupBy("scope").agg(F.max_by(F.struct("mark"), "moved_at").alias("newest")).collect()
-    return {row["scope"]: row["newest"]["mark"] for row in newest if row["newest"]["mark"] is not None}
+    newest = moves.groupBy("scope").agg(F.max_by(F.struct("mark"), "moved_at").alias("newest"))
+    found = newest.select("scope", "newest.mark").where(F.col("mark").isNotNull()).collect()
+    # Sessions are in UTC (`lakehouse.session`), and Spark hands out plain timestamps.
+    return {row["scope"]: row["mark"].replace(tzinfo=UTC) for row in found}
 
 
 def move(lake: Lake, job: str, scope: str, mark: datetime | None) -> None:
