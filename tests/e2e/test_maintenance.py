@@ -59,8 +59,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     with platform(tmp_path_factory.mktemp("tidy")) as settings:
         spark = connect_spark(settings)
         # As large as an append of these tests, so that days have several files.
-        spark.conf.set("spark.databricks.delta.optimize.maxFileSize", "400000")
-        spark.conf.set("spark.databricks.delta.optimize.minFileSize", "150000")
+        spark.conf.set("spark.databricks.delta.optimize.maxFileSize", "700000")
+        spark.conf.set("spark.databricks.delta.optimize.minFileSize", "300000")
         made = Lake(spark, settings)
         made.create_tables([marks.TABLE])
         yield made
@@ -130,7 +130,10 @@ def test_a_past_day_is_clustered_once_and_lookups_read_less(lake: Lake, client: 
     assert max(after[-2:]) <= FILES / 2 and sum(after[:4]) < sum(reads[:4]), f"{reads} files were read, now {after}"
     assert sum_of(reader, TABLE) == told
     assert sum_of(reader, TABLE, before) == told, "who has opened the version before reads on"
-    print(f"\nOf {FILES} files, lookups of four hours and of two people read {reads}; clustered: {after}.")
+    count = files_read(reader, f"day = '{DAY}'")
+    print(
+        f"\nOf {FILES} files, lookups of four hours and of two people read {reads}; of {count} clustered ones {after}."
+    )
 
     tidied = version_of(lake, TABLE)
     assert tidy(lake, client, TABLE, TODAY)["clustered_days"] == 0 and version_of(lake, TABLE) == tidied
