@@ -29,15 +29,22 @@ def up(
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Do not start the stream.")] = False,
     superset: Annotated[bool, typer.Option("--superset", help="Start Superset with the dashboards too.")] = False,
 ) -> None:
-    """Start the platform and supervise it until Ctrl-C.
+    """Start the platform and supervise it until Ctrl-C. With --superset where it runs already: add Superset to it.
 
     Example: `shoplake up --detach`
     """
     from lakehouse.doctor import require_startable
-    from lakehouse.embedded.detached import start_detached
+    from lakehouse.embedded.detached import add_superset, start_detached
+    from lakehouse.embedded.lock import lock_holder
     from lakehouse.embedded.supervisor import Supervisor
 
     settings = load_settings()
+    if superset and lock_holder(settings) is not None:
+        reporter = StartReporter()
+        add_superset(settings, reporter)
+        told = "is tried again and again" if "superset" in reporter.failed else "is up: `shoplake superset login`"
+        reporter.say(f"Superset {told}.")
+        return
     require_startable(settings)
     reporter = StartReporter()
     if detach:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import psutil
 
-from lakehouse.embedded import processes
+from lakehouse.embedded import processes, superset
 from lakehouse.embedded.lock import LakeLock, lock_holder, lock_path
 from lakehouse.embedded.logs import open_log
 from lakehouse.embedded.service import child_environment
@@ -46,6 +46,23 @@ def start_detached(
     except KeyboardInterrupt:
         stop(settings)
         raise
+
+
+def add_superset(settings: Settings, report: Callable[[Snapshot], None]) -> None:
+    """Have the running platform start Superset, too, and return when it is up or says why not.
+
+    Raises ShoplakeError when the platform ends meanwhile.
+    """
+    wanted = superset.wanted_file(settings)
+    wanted.touch()
+    while lock_holder(settings) is not None:
+        snapshot = None if wanted.exists() else read_state(settings)
+        if snapshot is not None:
+            report(snapshot)
+            if snapshot.services[superset.NAME].state in ("up", "failed"):
+                return
+        time.sleep(POLL_SECONDS)
+    raise ShoplakeError("The platform has ended before Superset was up.")
 
 
 def stop(settings: Settings) -> bool:

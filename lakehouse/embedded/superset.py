@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 
 from lakehouse.embedded.ports import busy_port_message
@@ -10,6 +12,7 @@ from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 from quality.documents import first_page
 
+NAME = "superset"
 PYTHON = PROJECT_ROOT / ".venv-superset" / "bin" / "python"
 FOLDER = PROJECT_ROOT / "superset"
 
@@ -17,7 +20,7 @@ FOLDER = PROJECT_ROOT / "superset"
 def service(settings: Settings) -> Service:
     """Superset as the supervisor sees it. Whatever keeps it from starting, the rest of the platform goes on."""
     return Service(
-        name="superset",
+        name=NAME,
         address_name="url",
         address=settings.superset_url,
         command=(str(PYTHON), str(FOLDER / "serve.py")),
@@ -45,6 +48,11 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore",
         "TZ": "UTC",
     }
+
+
+def wanted_file(settings: Settings) -> Path:
+    """Asks the running supervisor to start Superset, too; it takes the file away."""
+    return settings.run_dir / "superset.wanted"
 
 
 def check(settings: Settings) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from lakehouse.embedded import processes
+from lakehouse.embedded import processes, superset
 from lakehouse.embedded.child import Child
 from lakehouse.embedded.jars import fetch_jars
 from lakehouse.embedded.lock import LakeLock
@@ -62,6 +62,7 @@ class Supervisor:
         self._lock.acquire()
         try:
             prepare_start(self._settings)
+            superset.wanted_file(self._settings).unlink(missing_ok=True)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
             self._watch()
@@ -71,8 +72,9 @@ class Supervisor:
             self._lock.release()
 
     def _watch(self) -> None:
-        by_name = {child.service.name: child for child in self._children}
         while not self._stopping.is_set():
+            self._add_superset_when_asked()
+            by_name = {child.service.name: child for child in self._children}
             for child in self._children:
                 needed = (by_name[name] for name in child.service.depends_on if name in by_name)
                 child.tick(all(one.is_ready for one in needed))
@@ -80,6 +82,16 @@ class Supervisor:
                 if child.has_given_up:
                     raise ShoplakeError(f"The platform did not start: {child.message}")
             self._stopping.wait(TICK_SECONDS)
+
+    def _add_superset_when_asked(self) -> None:
+        wanted = superset.wanted_file(self._settings)
+        if not wanted.exists():
+            return
+        service = superset.service(self._settings)
+        if service.name not in {child.service.name for child in self._children}:
+            self._children.append(Child(service, self._settings))
+            self._tell()
+        wanted.unlink(missing_ok=True)
 
     def _tell(self) -> None:
         """Write the state down, and report it when it changed."""

@@ -36,15 +36,17 @@ def shoplake(settings: Settings, *arguments: str) -> subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A lake that was started while another program held Superset's port; the port is free again."""
+    """A lake that Superset was added to while another program held its port; the port is free again."""
     settings = free_settings(tmp_path_factory.mktemp("up"))
     settings.data_dir.mkdir()
     try:
         with socket.create_server(("127.0.0.1", settings.superset_port)):
-            done = shoplake(settings, "up", "--detach", "--superset")
+            assert shoplake(settings, "up", "--detach").returncode == 0
+            assert status(settings)["superset"]["state"] == "down"
+            done = shoplake(settings, "up", "--superset")
             assert done.returncode == 0, done.stderr
             assert f"Port {settings.superset_port} is held by" in done.stderr
-            assert "All but superset is up" in done.stderr and "Traceback" not in done.stderr
+            assert "Superset is tried again and again." in done.stderr and "Traceback" not in done.stderr
             found = status(settings)
             assert found.pop("superset")["state"] == "failed"
             assert {name: part["state"] for name, part in found.items()} == dict.fromkeys(found, "up")
@@ -59,6 +61,8 @@ def superset(lake: Settings) -> str:
     eventually(lambda: status(lake)["superset"]["state"] == "up", 300, "Superset is up")
     told = json.loads(shoplake(lake, "status", "--format", "json").stdout)["superset"]
     assert told["state"] == "up" and told["message"] == "" and 0 < told["memory_mb"] < 1024
+    again = shoplake(lake, "up", "--superset")
+    assert again.returncode == 0 and "Superset is up: `shoplake superset login`." in again.stderr
     return str(told["url"])
 
 

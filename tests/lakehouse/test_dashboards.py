@@ -81,33 +81,57 @@ def test_every_chart_answers_with_rows(serving: duckdb.DuckDBPyConnection, chart
     assert any(value is not None for row in rows for value in row)
 
 
+GATED = "WHERE table_name = 'gold.kpis_hourly'"
+
+
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ("", ["Yes. Every check that guards them has passed. Last change 2026-09-03 10:20 UTC."]),
+        ("rows = rows", "Yes. Every check that guards them has passed. Last change 2026-09-03 10:20 UTC."),
         (
-            "blocked_by = 'gold.kpis_hourly.hour_is_whole'",
-            [
-                "HELD BACK: gold.kpis_hourly is shown as of 2026-09-03 10:20 UTC, its last good figures."
-                " Newer ones fail gold.kpis_hourly.hour_is_whole"
-            ],
+            f"blocked_by = 'gold.kpis_hourly.hour_is_whole' {GATED}",
+            "HELD BACK: gold.kpis_hourly is shown as of 2026-09-03 10:20 UTC, its last good figures."
+            " Newer ones fail gold.kpis_hourly.hour_is_whole",
         ),
         (
-            "let_through = 'gold.kpis_hourly.hour_is_whole'",
-            ["Let through: gold.kpis_hourly is shown although it fails gold.kpis_hourly.hour_is_whole"],
+            f"let_through = 'gold.kpis_hourly.hour_is_whole' {GATED}",
+            "Let through: gold.kpis_hourly is shown although it fails gold.kpis_hourly.hour_is_whole",
         ),
+        (
+            "newest_data_at = TIMESTAMP '2026-09-03 10:15:00'",
+            "OLD: nothing has been computed since 2026-09-03 10:15 UTC. The stream or the publishing stands still:"
+            " see Pipeline health.",
+        ),
+        ("rows = 0", "No events have come yet: `shoplake produce` sends some."),
+        ("rows = NULL, newest_data_at = NULL", "No events have come yet: `shoplake produce` sends some."),
     ],
 )
-def test_the_dashboards_say_what_is_held_back(serving: duckdb.DuckDBPyConnection, state: str, said: list[str]) -> None:
+def test_the_dashboards_say_whether_their_figures_are_current(
+    serving: duckdb.DuckDBPyConnection, state: str, said: str
+) -> None:
     (figures,) = [item for item in FILES["datasets"] if item["table_name"] == "figures"]
-    shared = [item["uuid"] for item in FILES["charts"] if item["dataset_uuid"] == figures["uuid"]]
-    shown_on = {item["slug"] for item in FILES["dashboards"] if set(shared) & set(charts_of(item))}
+    shared = {item["uuid"] for item in FILES["charts"] if item["dataset_uuid"] == figures["uuid"]}
+    shown_on = {item["slug"] for item in FILES["dashboards"] if shared & set(charts_of(item))}
     assert shown_on == {"shop-now", "fraud-desk", "retention"}, "on Pipeline health it is a column of what is published"
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         published = serving.execute("FROM _published").to_arrow_table()
         connection.execute("CREATE TABLE _published AS FROM published")
-        connection.execute("UPDATE _published SET published_at = TIMESTAMP '2026-09-03 10:20:30'")
-        if state:
-            connection.execute(f"UPDATE _published SET {state} WHERE table_name = 'gold.kpis_hourly'")
-        assert [row[0] for row in connection.execute(figures["sql"]).fetchall()] == said
+        connection.execute("UPDATE _published SET published_at = TIMESTAMP '2026-09-03 10:20:30', rows = 1")
+        connection.execute(f"UPDATE _published SET {state}")
+        assert [row[0] for row in connection.execute(figures["sql"]).fetchall()] == [said]
         assert published.num_rows > 1
+
+
+def test_a_rank_is_compared_with_an_hour_that_does_not_overlap() -> None:
+    (now,) = [item for item in FILES["datasets"] if item["table_name"] == "top_products_now"]
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE SCHEMA gold; CREATE TABLE gold.top_products_last_hour AS SELECT TIMESTAMP '2026-09-03 22:01:00' AS"
+            " as_of, as_of - INTERVAL 1 HOUR AS window_start, 1 AS rank, 'p' AS product_id, 'A lamp' AS product_name,"
+            " 5 AS views, 3 AS unique_viewers; CREATE TABLE gold.top_products_hourly AS SELECT * FROM (VALUES"
+            " ('p', TIMESTAMP '2026-09-03 21:00:00', 1), ('p', TIMESTAMP '2026-09-03 20:00:00', 4))"
+            " AS given(product_id, hour_start, rank)"
+        )
+        (row,) = connection.execute(now["sql"]).fetchall()
+        assert "▲ 3" in row
