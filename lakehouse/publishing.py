@@ -11,6 +11,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.reports import write_report
 from lakehouse.settings import load_settings
 from lakehouse.sql import connect
+from lakehouse.sql_guard import one_sentence
 
 if TYPE_CHECKING:
     from lakehouse.serving import Publisher
@@ -47,11 +48,15 @@ def main() -> None:
 
 def _publish(publisher: Publisher) -> str:
     """Publish once; what went wrong, in one sentence, or nothing. It is tried again after the interval."""
+    import duckdb
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         if changed := publisher.publish():
             log.info("published %s (audit %.0f ms)", ", ".join(changed), publisher.audit_seconds * 1000)
+    except duckdb.Error as error:
+        log.warning("%s", error)
+        return f"Nothing is published, the last publish stays. {one_sentence(error)}"
     except (ShoplakeError, BotoCoreError, ClientError, OSError) as error:
         log.warning("%s", error)
         return str(error)

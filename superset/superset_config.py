@@ -1,7 +1,10 @@
 """Superset's configuration. `shoplake up --superset` sets the SHOPLAKE_ variables that it reads."""
 
+import copy
 import os
 from pathlib import Path
+
+import yaml
 
 HOME = Path(os.environ["SUPERSET_HOME"])
 
@@ -59,6 +62,20 @@ FEATURE_FLAGS = {
 # effect; saying no at once is clearer.
 _FORBIDDEN = Path(__file__).resolve().parents[1] / "lakehouse" / "forbidden_functions.txt"
 DISALLOWED_SQL_FUNCTIONS = {"duckdb": set(_FORBIDDEN.read_text(encoding="utf-8").split())}
+
+_CONNECT = yaml.safe_load((Path(__file__).resolve().parent / "databases" / "shoplake.yaml").read_text(encoding="utf-8"))
+
+
+def _lock_duckdb(uri, params, *_others):
+    """Whatever an administrator types, DuckDB opens the published file, read-only and locked: no other file, no memory
+    database from which files can be read."""
+    if uri.drivername.startswith("duckdb"):
+        uri = uri.set(database=os.environ["SHOPLAKE_SERVING_FILE"], query={})
+        params = {**params, "connect_args": copy.deepcopy(_CONNECT["extra"]["engine_params"]["connect_args"])}
+    return uri, params
+
+
+DB_CONNECTION_MUTATOR = _lock_duckdb
 
 
 def _add_quality_docs(app) -> None:

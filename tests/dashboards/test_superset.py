@@ -133,13 +133,27 @@ def test_even_the_administrator_gets_out_of_nothing(settings: Settings, attempt:
     assert not Path("/tmp/shoplake-escape.csv").exists()  # noqa: S108
 
 
+def test_another_duckdb_is_the_published_file_too(settings: Settings) -> None:
+    admin, url = session(settings, "admin"), f"{settings.superset_url}/api/v1/database/"
+    given = {"database_name": "other", "sqlalchemy_uri": "duckdb:///:memory:", "expose_in_sqllab": True}
+    made = admin.post(url, json=given, timeout=60)
+    assert made.status_code == 201, made.text
+    number = made.json()["id"]
+    try:
+        answer = ask_sql_lab(settings, "SELECT min(page_views) AS least FROM gold.kpis_hourly", number)
+        assert answer.json()["data"] == [{"least": 30}]
+        assert ask_sql_lab(settings, "SELECT * FROM '/etc/hostname'", number).status_code >= 400
+    finally:
+        assert admin.delete(f"{url}{number}", timeout=30).ok
+
+
 def test_the_administrator_may_ask(settings: Settings) -> None:
     answer = ask_sql_lab(settings, "SELECT min(page_views) AS least FROM gold.kpis_hourly")
     assert answer.json()["data"] == [{"least": 30}]
 
 
-def ask_sql_lab(settings: Settings, sql: str) -> requests.Response:
-    given = {"database_id": 1, "sql": sql, "runAsync": False, "client_id": os.urandom(5).hex()}
+def ask_sql_lab(settings: Settings, sql: str, database: int = 1) -> requests.Response:
+    given = {"database_id": database, "sql": sql, "runAsync": False, "client_id": os.urandom(5).hex()}
     return session(settings, "admin").post(f"{settings.superset_url}/api/v1/sqllab/execute/", json=given, timeout=60)
 
 

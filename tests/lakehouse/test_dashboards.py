@@ -87,7 +87,7 @@ GATED = "WHERE table_name = 'gold.kpis_hourly'"
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ("rows = rows", "Yes. Every check that guards them has passed. Last change 2026-09-03 10:20 UTC."),
+        ("rows = rows", "Yes. No check holds them back. Last change 2026-09-03 10:20 UTC."),
         (
             f"blocked_by = 'gold.kpis_hourly.hour_is_whole' {GATED}",
             "HELD BACK: gold.kpis_hourly is shown as of 2026-09-03 10:20 UTC, its last good figures."

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from lakehouse import publishing
 from lakehouse.delta_log import DeltaLog
 from lakehouse.serving import Publisher
 from lakehouse.serving_file import published, rows_of
@@ -171,3 +172,13 @@ def test_every_gold_suite_can_be_asked_of_the_serving_file(lake: Lake) -> None:
         database.execute("SET TimeZone = 'UTC'")
         for name in {suite.table for suite in SUITES if suite.table.startswith("gold.")} - {"gold.user_days"}:
             assert rule(lambda sql: rows_of(database, sql), name).blocked_by == (), name
+
+
+def test_a_publish_that_duckdb_gives_up_is_one_sentence(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_space() -> list[str]:
+        raise duckdb.IOException("IO Error: Could not write file: No space left on device")
+
+    monkeypatch.setattr(lake.publisher, "publish", out_of_space)
+    assert publishing._publish(lake.publisher) == (
+        "Nothing is published, the last publish stays. The query fails: Could not write file: No space left on device."
+    )

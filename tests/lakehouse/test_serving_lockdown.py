@@ -2,12 +2,14 @@
 
 import runpy
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from sqlalchemy import make_url
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving_file import open_serving
+from lakehouse.serving_file import LOCKED, open_serving
 from lakehouse.serving_reader import FORBIDDEN, ServingReader
 
 MARKER = "a-secret-of-this-machine"
@@ -161,8 +163,28 @@ def test_reading_works(file: Path) -> None:
     ]
 
 
-def test_superset_refuses_the_same_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Superset's configuration, as it reads it."""
     (tmp_path / "secret.key").write_text("x")
     monkeypatch.setenv("SUPERSET_HOME", str(tmp_path))
-    configuration = runpy.run_path(str(Path(__file__).parents[2] / "superset" / "superset_config.py"))
+    monkeypatch.setenv("SHOPLAKE_SERVING_FILE", "/lake/serving.duckdb")
+    return runpy.run_path(str(Path(__file__).parents[2] / "superset" / "superset_config.py"))
+
+
+@pytest.mark.parametrize(
+    "typed", ["duckdb:///:memory:", "duckdb:////etc/passwd", "duckdb:///x.duckdb?access_mode=read_write"]
+)
+def test_whatever_an_administrator_types_duckdb_opens_the_published_file_locked(
+    configuration: dict[str, Any], typed: str
+) -> None:
+    given = {"connect_args": {"read_only": False, "config": {"enable_external_access": "true"}}}
+    uri, params = configuration["DB_CONNECTION_MUTATOR"](make_url(typed), given, "admin", None, None)
+    assert str(uri) == "duckdb:////lake/serving.duckdb"
+    assert params["connect_args"] == {"read_only": True, "config": {**LOCKED, "lock_configuration": "true"}}
+    other = make_url("postgresql://somewhere/db")
+    assert configuration["DB_CONNECTION_MUTATOR"](other, given, "admin", None, None) == (other, given)
+
+
+def test_superset_refuses_the_same_functions(configuration: dict[str, Any]) -> None:
     assert configuration["DISALLOWED_SQL_FUNCTIONS"]["duckdb"] == set(FORBIDDEN)
