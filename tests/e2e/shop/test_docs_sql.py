@@ -33,7 +33,7 @@ def test_documented_query_answers(answers: Answers, statement: str) -> None:
     assert rows or "cohort_retention" in statement  # no job of this shop has computed cohorts yet
 
 
-@pytest.mark.parametrize("block", OVER_DELTA, ids=["DuckDB", "Spark"])
+@pytest.mark.parametrize("block", OVER_DELTA, ids=["DuckDB", "Spark", "polars", "pandas"])
 def test_documented_program_reads_delta(shop: Shop, block: str) -> None:
     here = shop.settings
     block = block.replace("127.0.0.1:9000", f"127.0.0.1:{here.s3_port}").replace("sc://127.0.0.1:15002", here.remote)
