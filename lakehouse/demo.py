@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,27 +52,27 @@ class Plan:
 
 def run(settings: Settings, plan: Plan, console: Console) -> bool:
     """Run the demo; whether what it shows is right. On a terminal it stays up until Ctrl-C."""
-    folder = settings.data_dir / "truth"
+    folder, began = settings.data_dir / "truth", datetime.now(UTC)
     with _platform_with_history(settings, plan, folder, console):
         _wait_until_read(settings, console)
         _compute_cohorts(settings, console)
-        with demo_trust.quality_beside(settings) as judging:
+        with demo_trust.running_beside(settings, began) as running:
             _wait_for_flags(settings, console)
         if console.is_terminal:
-            trust = _look_at_trust(settings, judging.result(), console)
+            trust = _look_at_trust(settings, running.result(), console)
             _stay_up(settings, plan, folder, console, trust)
             return trust.is_right
         freshness = _live_for_a_while(settings, plan, folder, console)
-        trust = _look_at_trust(settings, judging.result(), console)
+        trust = _look_at_trust(settings, running.result(), console)
         with connect(settings) as reader:
             console.print(demo_view.page(_panels(reader, settings, freshness, trust)))
             return _is_right(reader, trust, console)
 
 
-def _look_at_trust(settings: Settings, judged: dict[str, Any], console: Console) -> demo_trust.Trust:
+def _look_at_trust(settings: Settings, runs: demo_trust.Runs, console: Console) -> demo_trust.Trust:
     began = time.monotonic()
     with connect(settings) as reader, console.status("Asking the desk, the ledger and the gate"):
-        trust = demo_trust.gather(settings, reader, judged)
+        trust = demo_trust.gather(settings, reader, runs)
     console.print(f"[green]✓[/] desk, ledger and gate asked in {time.monotonic() - began:.1f} s")
     return trust
 
@@ -263,7 +264,7 @@ def _next_steps(settings: Settings) -> list[tuple[str, str]]:
         ("Leave everything running", "make up"),
         ("Ask your own question", 'shoplake sql "SELECT * FROM gold.kpis_hourly ORDER BY hour_start DESC LIMIT 5"'),
         ("All tables and what a row is", "shoplake sql --tables"),
-        ("Look at refused records", "shoplake quarantine list --summary"),
+        ("See what stays refused, and why", "shoplake quarantine list --summary"),
         ("Prove that nothing is lost", "shoplake reconcile --full"),
         ("Send more traffic", "shoplake produce --live --rate 200 --duration 1m"),
         ("Kafka", settings.bootstrap),

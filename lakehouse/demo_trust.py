@@ -1,4 +1,8 @@
-"""What the demo asks of the desk, the ledger and the gate: three jobs, beside one another, and what is published."""
+"""What the demo asks of the desk, the ledger and the gate: a job for each, and what is published.
+
+The desk brings home what the demo's own records allow. What the gate does with gold that fails, the demo does not show:
+it would have to break gold first, and somebody may be looking.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from lakehouse.api_client import ApiClient
@@ -18,9 +23,16 @@ from producer.reasons import meaning_and_remedy
 FIX = "cast data.price=number; route; rekey"
 """Mends what can be mended of the simulator's defects: prices as text, the wrong topic, another's key."""
 DESK = """
-SELECT status, reason_code, count(*) AS records FROM silver.quarantine GROUP BY ALL
-ORDER BY status, records DESC, reason_code
+SELECT status, reason_code, count(*) AS records FROM silver.quarantine GROUP BY ALL ORDER BY records DESC, reason_code
 """
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What ran beside the look for fraud: the runs of `quality` and `replay_quarantine` as they ended."""
+
+    gate: dict[str, Any]
+    replay: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class Trust:
     """The facts of the block: runs as they ended, counts of the desk, and what the publisher holds back."""
 
     desk: list[dict[str, Any]]
-    """Refused records by status and reason code, open ones first, of them the most frequent."""
+    """Refused records by status and reason code, the most frequent first."""
     remedy: str
     """What to do about the most frequent reason."""
     replay: dict[str, Any]
@@ -45,26 +57,34 @@ class Trust:
 
 
 @contextmanager
-def quality_beside(settings: Settings) -> Iterator[Future[dict[str, Any]]]:
-    """The job `quality` over everything, while the block does something else."""
+def running_beside(settings: Settings, since: datetime) -> Iterator[Future[Runs]]:
+    """While the block does something else: the checks of everything, and a replay of what was refused from `since` on.
+
+    What others refused before is theirs to mend. The replay comes to its end before the ledger is asked: gold follows
+    what comes home, and the ledger would wait for it.
+    """
+
+    def run_both() -> Runs:
+        with ThreadPoolExecutor(1) as pool:
+            replay = pool.submit(_ended, settings, "replay_quarantine", {"from_time": since.isoformat(), "fix": FIX})
+            return Runs(_ended(settings, "quality", {"scope": "full"}), replay.result())
+
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(_ended, settings, "quality", {"scope": "full"})
+        yield pool.submit(run_both)
 
 
-def gather(settings: Settings, reader: SqlReader, gate: dict[str, Any]) -> Trust:
-    """A replay that brings home what can be mended, and the ledger; `gate` is the run of `quality`."""
-    with ThreadPoolExecutor(2) as pool:
-        replay = pool.submit(_ended, settings, "replay_quarantine", {"fix": FIX})
-        ledger = pool.submit(_ended, settings, "reconcile", {"full": "true"})
-        replayed, desk = replay.result(), reader.query(DESK)
-        return Trust(
-            desk=desk,
-            remedy=meaning_and_remedy(desk[0]["reason_code"])[1] if desk else "",
-            replay=replayed,
-            ledger=ledger.result(),
-            gate=gate,
-            held_back={row["table_name"]: row["blocked_by"] for row in published(settings) if row["blocked_by"]},
-        )
+def gather(settings: Settings, reader: SqlReader, runs: Runs) -> Trust:
+    """The ledger in full, and what the desk and the publisher show after `runs`."""
+    ledger = _ended(settings, "reconcile", {"full": "true"})
+    desk = reader.query(DESK)
+    return Trust(
+        desk=desk,
+        remedy=meaning_and_remedy(desk[0]["reason_code"])[1] if desk else "",
+        replay=runs.replay,
+        ledger=ledger,
+        gate=runs.gate,
+        held_back={row["table_name"]: row["blocked_by"] for row in published(settings) if row["blocked_by"]},
+    )
 
 
 def _ended(settings: Settings, job: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Rows = Sequence[Row]
 LAYERS = """
 WITH b AS (SELECT topic, count(*) AS n FROM bronze.events GROUP BY topic),
      s AS (SELECT topic, count(*) AS n FROM silver.events GROUP BY topic),
-     q AS (SELECT topic, count(*) AS n FROM silver.quarantine WHERE status = 'open' GROUP BY topic),
+     q AS (SELECT topic, count(*) AS n FROM silver.quarantine GROUP BY topic),
      d AS (SELECT topic, sum(duplicate_rows) AS n FROM ops.batches GROUP BY topic)
 SELECT topic, coalesce(b.n, 0) AS bronze, coalesce(s.n, 0) AS silver,
        coalesce(d.n, 0) AS duplicates, coalesce(q.n, 0) AS quarantined
@@ -190,8 +190,9 @@ def _desk(facts: Trust) -> Line:
     if not by_status:
         return "desk", True, Text("every record was accepted")
     result = run["result"]
-    said = Text(f"A replay with a fix brought {_many(result.get('resolved', 0), 'refused record')} home.")
-    said.append(f" {by_status['open']:,} stay open, {by_status['resolved']:,} are resolved.")
+    said = Text(f"{_many(sum(by_status.values()), 'record')} refused. A replay with a fix looked at ")
+    said.append(f"{result['chosen']:,} and brought {result['resolved']:,} home: {by_status['resolved']:,} resolved, ")
+    said.append(f"{by_status['open']:,} open.")
     top = facts.desk[0]
     said.append(f" Most: {top['reason_code']} ({_count(top['records'])}). {facts.remedy}", style="dim")
     return "desk", True, said

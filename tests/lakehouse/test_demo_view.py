@@ -3,12 +3,14 @@
 import io
 from datetime import UTC, date, datetime
 
+import duckdb
 import pytest
 from rich.console import Console, RenderableType
 
 from lakehouse import demo_view as view
 from lakehouse.demo_trust import Trust
 from lakehouse.sql_guard import check_reading
+from tests.support.declared_tables import create_tables
 
 NOW = datetime(2026, 9, 3, 10, 15, 30, tzinfo=UTC)
 BALANCED = {"topic": "shop.clicks", "bronze": 1000, "silver": 990, "duplicates": 7, "quarantined": 3}
@@ -86,6 +88,22 @@ def test_the_identity_is_ticked_or_its_gap_named() -> None:
     assert "✓" in text
 
 
+def test_records_that_came_home_stay_in_the_sum() -> None:
+    """Sent again they are in bronze twice: refused there, and accepted here."""
+    with duckdb.connect() as lake:
+        create_tables(lake)
+        for table, offsets in (("bronze.events", "1, 2, 3"), ("silver.events", "1, 3"), ("silver.quarantine", "2")):
+            lake.execute(
+                f"INSERT INTO {table} BY NAME SELECT 'shop.clicks' AS topic, unnest([{offsets}]) AS \"offset\""
+            )
+        lake.execute("UPDATE silver.quarantine SET status = 'resolved'")
+        found = lake.execute(view.LAYERS)
+        names = [column[0] for column in found.description or []]
+        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    assert rows == [{"topic": "shop.clicks", "bronze": 3, "silver": 2, "duplicates": 0, "quarantined": 1}]
+    assert view.is_balanced(rows)
+
+
 def test_top_products_and_hours() -> None:
     text = shown(view.top_products([PRODUCT, PRODUCT | {"rank": 2, "views": 617, "product_name": None}]))
     assert "10:15:30" in text
@@ -128,7 +146,7 @@ def ended(job: str, state: str = "succeeded", **result: object) -> dict[str, obj
     return {"job": job, "state": state, "result": result, "error": error}
 
 
-REPLAY = ended("replay_quarantine", acceptable=2, still_refused=57, resolved=2)
+REPLAY = ended("replay_quarantine", chosen=50, acceptable=2, resolved=2)
 LEDGER = ended(
     "reconcile", bronze=33_210, silver=32_500, duplicates=653, quarantined=57, gold_hours=1_440, served_hours=1_440,
     notes=["3 totals of gold changed just now and are not published yet"],
@@ -145,7 +163,7 @@ def test_the_desk_the_ledger_and_the_gate_in_a_few_lines() -> None:
     trust = Trust(REFUSED, "Send one JSON object.", REPLAY, LEDGER, GATE, {})
     text = " ".join(shown(view.trust(trust)).split())
     assert trust.is_right and "✗" not in text
-    assert "brought 2 refused records home. 57 stay open, 2 are resolved." in text
+    assert "59 records refused. A replay with a fix looked at 50 and brought 2 home: 2 resolved, 57 open." in text
     assert "Most: not_json (50). Send one JSON object." in text
     assert "bronze 33,210 = silver 32,500 + duplicates 653 + quarantined 57" in text and "3 totals of gold" in text
     assert "41 expectations judged, 1 fails (1 only warn: silver.events.volume)" in text
