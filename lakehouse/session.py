@@ -52,6 +52,9 @@ def connect(settings: Settings, session_id: str | None = None, *, patience: int 
         spark = cast(SparkSession, ConnectSession.builder.channelBuilder(channel).create())
         spark.client.set_retry_policies([DefaultPolicy(max_retries=patience, max_backoff=2000)])
         spark.conf.set("spark.sql.session.timeZone", "UTC")
+        # A thread's active session stays the first one, also when its server has died; `F.lit` of a moment and
+        # `localCheckpoint` ask the active one, whatever session they are used with.
+        ConnectSession._active_session.session = spark
     except Exception as error:  # gRPC, Spark and socket errors have no base class in common
         raise SparkAway(
             f"The Spark server at {settings.remote} does not answer ({type(error).__name__}); start it with `make up`."

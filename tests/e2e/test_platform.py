@@ -19,6 +19,7 @@ from lakehouse.embedded.s3 import s3_client
 from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.state import status
 from lakehouse.embedded.testing import free_settings, platform
+from lakehouse.session import connect
 from lakehouse.settings import Settings
 
 pytestmark = pytest.mark.e2e
@@ -106,6 +107,13 @@ def test_spark_writes_delta_to_s3_in_utc(lake):
     assert spark.read.format("delta").load(path).count() == 100
     assert spark.sql("SELECT string(timestamp'2026-01-01T00:00:00Z') AS t").first()["t"] == "2026-01-01 00:00:00"
     spark.stop()
+
+
+def test_the_newest_session_of_a_thread_is_its_active_one(lake):
+    first, second = connect(lake), connect(lake)
+    assert type(second).getActiveSession() is second
+    second.stop()
+    first.stop()
 
 
 def test_a_second_supervisor_is_refused(lake):
