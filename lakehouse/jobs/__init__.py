@@ -35,7 +35,8 @@ class Job:
 
     `when_busy` says what a new run does while another is under way: wait, be refused, or take its place.
     `timeout_seconds` counts per attempt, LONGEST_RUN_SECONDS at most: so long a vacuum leaves what a run may be
-    writing. `schedule` is cron text in UTC, and `scheduled_with` the parameters of the runs that it makes.
+    writing. `schedule` is cron text in UTC, and `scheduled_with` the parameters of the runs that it makes; `makes_up`
+    tells whether a due time that passed while nothing ran makes a run later.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Job:
     max_attempts: int = 4
     schedule: str | None = None
     scheduled_with: Mapping[str, Any] = field(default_factory=dict)
+    makes_up: bool = True
     needs_spark: bool = True
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ JOBS: dict[str, Job] = {
             quality.run,
             schedule="*/15 * * * *",
             scheduled_with={"scope": "due"},
+            makes_up=False,
         ),
         Job(
             "reconcile",
@@ -137,6 +140,7 @@ JOBS: dict[str, Job] = {
             2,
             reconcile.run,
             schedule="20 * * * *",
+            makes_up=False,
         ),
         Job(
             "maintenance",

@@ -1,7 +1,8 @@
 """When jobs are due by their cron text (UTC), and that each due time makes exactly one run.
 
-Catch-up: of the due times that passed while nothing ran, only the newest makes a run. A schedule that is seen for the
-first time, or was paused, starts from now: nothing is made up for.
+Catch-up: of the due times that passed while nothing ran, only the newest makes a run, and none of a job that does not
+make up for them: what is due every few minutes can wait for the next time, and a start has enough to do. A schedule
+that is seen for the first time, or was paused, starts from now: nothing is made up for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from lakehouse.runs.registry import RunRegistry
 
 CALLER = "schedule"
+MISSED = timedelta(minutes=2)
+"""A due time that nobody looked at for so long has passed while nothing ran."""
 
 
 def next_due(cron: str, after: datetime) -> datetime:
@@ -94,7 +97,12 @@ def _newest_due(registry: RunRegistry, job: Job, at: datetime) -> datetime | Non
         _note_served(registry, job, at)
         return None
     due = last_due(job.schedule or "", at)
-    return due if due > last and not is_paused else None
+    if due <= last or is_paused:
+        return None
+    if not job.makes_up and at - due > MISSED:
+        _note_served(registry, job, due)
+        return None
+    return due
 
 
 def _note_served(registry: RunRegistry, job: Job, due: datetime) -> None:

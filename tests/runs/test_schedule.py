@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -82,6 +83,17 @@ def test_of_missed_due_times_only_the_newest_makes_a_run(registry: RunRegistry) 
     assert due(registry, NOON + hours(72.6)) == []
     served = {one.job: one.last_due_at for one in registry.schedules()}
     assert served == {"nightly": datetime(2027, 3, 4, 2, 10, tzinfo=UTC), "hourly": NOON + hours(72)}
+
+
+def test_what_is_due_often_is_not_made_up_for(registry: RunRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    often = replace(registry.jobs["c"], schedule="*/15 * * * *", makes_up=False)
+    monkeypatch.setattr(registry, "jobs", {"c": often})
+    minute = timedelta(minutes=1)
+    assert due(registry, NOON - minute) == [] and due(registry, NOON + minute) == ["c"]
+    assert due(registry, NOON + hours(5) + 10 * minute) == [], "nothing ran for hours: the next time will do"
+    assert due(registry, NOON + hours(5) + 14 * minute) == []
+    assert due(registry, NOON + hours(5) + 15 * minute) == ["c"]
+    assert not REAL_JOBS["quality"].makes_up and REAL_JOBS["cohort_retention"].makes_up
 
 
 def test_a_clock_that_goes_back_makes_no_run_again(registry: RunRegistry) -> None:
