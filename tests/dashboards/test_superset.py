@@ -139,15 +139,15 @@ def test_even_the_administrator_gets_out_of_nothing(settings: Settings, outside:
 @pytest.mark.parametrize(
     ("attempt", "said"),
     [
-        ("SELECT * FROM read_text('/etc/hostname')", "read_text"),
-        ("SET enable_external_access = true", "enable_external_access"),
-        ("ATTACH '/tmp/x.duckdb' AS x", "ATTACH"),
-        ("DROP TABLE gold.kpis_hourly", "read"),
+        ("SELECT * FROM read_text('/etc/hostname')", "disallowed function"),
+        ("SET enable_external_access = true", "the configuration has been locked"),
+        ("ATTACH '/tmp/x.duckdb' AS x", "file system operations are disabled by configuration"),
+        ("DROP TABLE gold.kpis_hourly", "does not allow for DDL/DML"),
     ],
 )
 def test_what_is_refused_is_told(settings: Settings, attempt: str, said: str) -> None:
-    answer = ask_sql_lab(settings, attempt)
-    assert answer.status_code in (400, 403, 422) and said.lower() in answer.text.lower(), answer.text
+    (error,) = ask_sql_lab(settings, attempt).json()["errors"]
+    assert said in error["message"]
 
 
 @pytest.mark.parametrize(
