@@ -29,13 +29,18 @@ def read_assets(kind: str) -> list[dict[str, Any]]:
     return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / kind).glob("*.yaml"))]
 
 
-def chart_query(chart: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
-    """A chart's own columns, metrics and conditions over its dataset, as Superset puts them together."""
+def columns_and_metrics(chart: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """What a chart asks its dataset for, whatever its kind calls it."""
     params = chart["params"]
     groupby = params.get("groupby") or []
     columns = [*(params.get("all_columns") or []), *([groupby] if isinstance(groupby, str) else groupby)]
     columns += [params["x_axis"]] if params.get("x_axis") else []
-    metrics = [*(params.get("metrics") or []), *([params["metric"]] if params.get("metric") else [])]
+    return columns, [*(params.get("metrics") or []), *([params["metric"]] if params.get("metric") else [])]
+
+
+def chart_query(chart: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+    """A chart's own columns, metrics and conditions over its dataset, as Superset puts them together."""
+    params, (columns, metrics) = chart["params"], columns_and_metrics(chart)
     selected = [*(f'"{name}"' for name in columns), *(metric["sqlExpression"] for metric in metrics)]
     conditions = [one["sqlExpression"] for one in params["adhoc_filters"] if one["expressionType"] == "SQL"]
     where = " AND ".join(conditions) or "true"

@@ -20,7 +20,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from benchmarks.dashboards import read_assets
+from benchmarks.dashboards import columns_and_metrics, read_assets
 from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import make_file
 from lakehouse.embedded import processes, superset
@@ -117,15 +117,8 @@ class _Viewer:
 
 
 def _question(chart: dict[str, Any], dataset: int) -> dict[str, Any]:
-    params = chart["params"]
-    groupby = params.get("groupby") or []
-    metrics = [*(params.get("metrics") or []), *([params["metric"]] if params.get("metric") else [])]
-    axis = [params["x_axis"]] if params.get("x_axis") else []
-    query = {
-        "columns": [*axis, *([groupby] if isinstance(groupby, str) else groupby), *(params.get("all_columns") or [])],
-        "metrics": metrics or None,
-        "row_limit": params.get("row_limit", 1000),
-    }
+    columns, metrics = columns_and_metrics(chart)
+    query = {"columns": columns, "metrics": metrics or None, "row_limit": chart["params"].get("row_limit", 1000)}
     return {"datasource": {"id": dataset, "type": "table"}, "force": True, "queries": [query]}
 
 

@@ -27,8 +27,10 @@ LONGEST_SECONDS = 1200.0
 
 def cluster(lake: Lake, client: Any, table: Table, today: date, seconds: float = LONGEST_SECONDS) -> int:
     """Cluster the days that need it, the newest first, and return how many were; `client` is S3's."""
+    if not table.cluster_by:
+        return 0
     found = snapshot(client, lake.settings.bucket, table)
-    if found is None or not table.cluster_by:
+    if found is None:
         return 0
     end, done = time.monotonic() + seconds, 0
     for day in due(table, found.live.values(), marks.of_job(lake, JOB), today):

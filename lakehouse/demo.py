@@ -59,11 +59,11 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         with demo_trust.running_beside(settings, began) as running:
             _wait_for_flags(settings, console)
         if console.is_terminal:
-            trust = _look_at_trust(settings, running.result(), console)
+            trust = _look_at_trust(settings, running, console)
             _stay_up(settings, plan, folder, console, trust)
             return trust.is_right
         freshness = _live_for_a_while(settings, plan, folder, console)
-        trust = _look_at_trust(settings, running.result(), console)
+        trust = _look_at_trust(settings, running, console)
         with connect(settings) as reader:
             console.print(demo_view.page(_panels(reader, settings, freshness, trust)))
             return _is_right(reader, trust, console)

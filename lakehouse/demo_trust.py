@@ -29,10 +29,10 @@ SELECT status, reason_code, count(*) AS records FROM silver.quarantine GROUP BY 
 
 @dataclass(frozen=True)
 class Runs:
-    """What ran beside the look for fraud: the runs of `quality` and `replay_quarantine` as they ended."""
+    """What runs beside the look for fraud: the runs of `quality` and `replay_quarantine` as they will have ended."""
 
-    gate: dict[str, Any]
-    replay: dict[str, Any]
+    gate: Future[dict[str, Any]]
+    replay: Future[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,18 @@ class Trust:
 
 
 @contextmanager
-def running_beside(settings: Settings, since: datetime) -> Iterator[Future[Runs]]:
+def running_beside(settings: Settings, since: datetime) -> Iterator[Runs]:
     """While the block does something else: the checks of everything, and a replay of what was refused from `since` on.
 
     What others refused before is theirs to mend. The replay comes to its end before the ledger is asked: gold follows
     what comes home, and the ledger would wait for it.
     """
 
-    def run_both() -> Runs:
-        with ThreadPoolExecutor(1) as pool:
-            replay = pool.submit(_ended, settings, "replay_quarantine", {"from_time": since.isoformat(), "fix": FIX})
-            return Runs(_ended(settings, "quality", {"scope": "full"}), replay.result())
-
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(run_both)
+    with ThreadPoolExecutor(2) as pool:
+        yield Runs(
+            gate=pool.submit(_ended, settings, "quality", {"scope": "full"}),
+            replay=pool.submit(_ended, settings, "replay_quarantine", {"from_time": since.isoformat(), "fix": FIX}),
+        )
 
 
 def gather(settings: Settings, reader: SqlReader, runs: Runs) -> Trust:
@@ -80,9 +78,9 @@ def gather(settings: Settings, reader: SqlReader, runs: Runs) -> Trust:
     return Trust(
         desk=desk,
         remedy=meaning_and_remedy(desk[0]["reason_code"])[1] if desk else "",
-        replay=runs.replay,
+        replay=runs.replay.result(),
         ledger=ledger,
-        gate=runs.gate,
+        gate=runs.gate.result(),
         held_back={row["table_name"]: row["blocked_by"] for row in published(settings) if row["blocked_by"]},
     )
 

@@ -114,6 +114,10 @@ class Lake:
         """Add `rows`, once per transaction."""
         settled(self._write, table, rows, "append", transaction)
 
+    def append_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
+        """Add a few rows, whose values stand in the declared order of the columns, as one file."""
+        self.append(table, self.spark.createDataFrame(rows, table.schema).coalesce(1))
+
     def overwrite(self, table: Table, rows: DataFrame) -> None:
         """Replace the whole table."""
         self._write(table, rows, "overwrite", None)

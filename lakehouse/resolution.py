@@ -34,7 +34,7 @@ def resolve(lake: Lake, fates: Sequence[tuple[Row, str, Place | None]], fix: str
          *(place or (None, None, None)), now)
         for row, outcome, place in fates
     ]  # fmt: skip
-    lake.append(replays.TABLE, lake.spark.createDataFrame(rows, replays.TABLE.schema).coalesce(1))
+    lake.append_rows(replays.TABLE, rows)
     _mark_resolved(lake, [row for row, _, _ in fates], run)
 
 

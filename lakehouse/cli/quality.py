@@ -144,7 +144,7 @@ def override(
         lake = Lake(spark, settings)
         lake.create_tables([results.OVERRIDES])
         row = (expectation, reason.strip(), getpass.getuser(), now, until)
-        lake.append(results.OVERRIDES, spark.createDataFrame([row], results.OVERRIDES.schema).coalesce(1))
+        lake.append_rows(results.OVERRIDES, [row])
     finally:
         spark.stop()
     typer.echo(f"{expectation} blocks nothing until {until:%Y-%m-%d %H:%M} UTC.")

@@ -49,9 +49,8 @@ def platform(folder: Path, *, stream: bool = False, **overrides: object) -> Iter
 
 def _pause_schedules(settings: Settings) -> None:
     registry = RunRegistry.open(settings)
-    for job in registry.jobs.values():
-        if job.schedule:
-            registry.pause(job.name)
+    for schedule in registry.schedules():
+        registry.pause(schedule.job)
     registry.close()
 
 

@@ -134,4 +134,4 @@ def _write(lake: Lake, verdicts: list[Verdict], scope: str, now: datetime) -> No
         (run, now, each.table, each.expectation, each.severity, each.success, each.observed, each.means, scope)
         for each in verdicts
     ]
-    lake.append(results.TABLE, lake.spark.createDataFrame(rows, results.TABLE.schema).coalesce(1))
+    lake.append_rows(results.TABLE, rows)

@@ -43,8 +43,21 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         # Gold may have changed since the mark without a new batch: a job, a hand.
         days = {*found.days, now.date(), now.date() - timedelta(days=1)}
         shown = ledger_serving.compare(reader, lake.settings.serving_file, sorted(days), now)
-    _write(lake, found, shown, now, "full" if since is None else "incremental")
-    faults = [*found.faults, *shown.faults]
+    faults, notes = [*found.faults, *shown.faults], [*found.notes, *shown.notes]
+    row = (
+        run_name(lake),
+        now,
+        "full" if since is None else "incremental",
+        not faults,
+        len(faults),
+        str(faults[0]) if faults else None,
+        *(found.rows[kind] for kind in ledger.KINDS),
+        found.gold_hours,
+        shown.hours,
+        notes,
+    )
+    # Kept also when there is a fault, for those who look at dashboards.
+    lake.append_rows(results.LEDGER, [row])
     if faults:
         more = f" ({len(faults) - 1} more places)" if len(faults) > 1 else ""
         raise ShoplakeError(f"{UNBALANCED} {faults[0]}.{more}")
@@ -56,23 +69,5 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         **found.rows,
         "gold_hours": found.gold_hours,
         "served_hours": shown.hours,
-        "notes": [*found.notes, *shown.notes],
+        "notes": notes,
     }
-
-
-def _write(lake: Lake, found: ledger.Ledger, shown: ledger_serving.Comparison, now: datetime, scope: str) -> None:
-    """Keep what was found, also a fault, for those who look at dashboards."""
-    faults = [*found.faults, *shown.faults]
-    row = (
-        run_name(lake),
-        now,
-        scope,
-        not faults,
-        len(faults),
-        str(faults[0]) if faults else None,
-        *(found.rows[kind] for kind in ledger.KINDS),
-        found.gold_hours,
-        shown.hours,
-        [*found.notes, *shown.notes],
-    )
-    lake.append(results.LEDGER, lake.spark.createDataFrame([row], results.LEDGER.schema).coalesce(1))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +30,7 @@ from quality.gate import blocked_by, failing
 from quality.suites import SUITES
 from silver import events as silver_events
 from tests.support.refused import AGES, NOW, VIEWS, assert_identity, purchase, replayed, view
-from tests.support.shop import Shop, environment_of, eventually
+from tests.support.shop import Shop, eventually, shoplake
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
@@ -61,11 +58,6 @@ def lake(desk: Shop) -> Iterator[Lake]:
     spark = connect(desk.settings)
     yield Lake(spark, desk.settings)
     spark.stop()
-
-
-def shoplake(desk: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
-    return subprocess.run(command, env=os.environ | environment_of(desk), capture_output=True, text=True)
 
 
 def event_ids(desk: Shop) -> list[str]:

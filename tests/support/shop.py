@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -78,6 +81,12 @@ def live_load(shop: Shop, seed: int, seconds: float, rate: float = 150) -> threa
 def environment_of(shop: Shop) -> dict[str, str]:
     """Settings of the shop as environment variables, for commands in processes of their own."""
     return {f"SHOPLAKE_{name.upper()}": str(value) for name, value in shop.settings.model_dump().items() if value}
+
+
+def shoplake(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The end of a command line on the shop's lake, with what it said."""
+    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
+    return subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True, check=False)
 
 
 def eventually(holds: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 
 import pytest
 
 from tests.support import pages
-from tests.support.shop import Shop, environment_of
+from tests.support.shop import Shop, shoplake
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
@@ -23,7 +20,6 @@ def test_the_page_has_commands() -> None:
 
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_documented_command_works(shop: Shop, arguments: str) -> None:
-    command = [sys.executable, "-m", "lakehouse.cli", *shlex.split(arguments)]
-    done = subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True)
+    done = shoplake(shop, *shlex.split(arguments))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -16,18 +13,12 @@ from tests.support.shop import (
     Shop,
     assert_books_balance,
     assert_gold_is_right,
-    environment_of,
     eventually,
+    shoplake,
     tuples,
 )
 
 pytestmark = pytest.mark.e2e
-
-
-def shoplake(shop: Shop, *arguments: str) -> None:
-    """Run the command line against the shop's lake."""
-    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
-    subprocess.run(command, check=True, env=os.environ | environment_of(shop))
 
 
 def test_books_balance(shop: Shop) -> None:
@@ -72,7 +63,7 @@ def test_rolling_hour_equals_the_recompute(shop: Shop) -> None:
 
 
 def test_retention_equals_the_recompute(shop: Shop) -> None:
-    shoplake(shop, "run", "cohort_retention", "--wait")
+    shoplake(shop, "run", "cohort_retention", "--wait").check_returncode()
     for activity in ("any", "purchase"):
         rows = shop.ask(
             "select cohort_start, period_index, cohort_size, retained_users from gold.cohort_retention"
@@ -114,7 +105,9 @@ def test_backfill_equals_what_the_stream_wrote(shop: Shop) -> None:
     }
     before = {table: sorted(map(str, shop.ask(f"select {what} from {table}"))) for table, what in gold.items()}
     (days,) = shop.ask("select min(event_date)::varchar as first, max(event_date)::varchar as last from silver.events")
-    shoplake(shop, "run", "backfill", "-p", f"from_date={days['first']}", "-p", f"to_date={days['last']}", "--wait")
+    shoplake(
+        shop, "run", "backfill", "-p", f"from_date={days['first']}", "-p", f"to_date={days['last']}", "--wait"
+    ).check_returncode()
     after = {table: sorted(map(str, shop.ask(f"select {what} from {table}"))) for table, what in gold.items()}
     for table in gold:
         assert after[table] == before[table], table

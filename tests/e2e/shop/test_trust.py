@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +21,7 @@ from producer.publish import publish
 from silver import events as silver_events
 from tests.support import pages
 from tests.support.refused import AGES, NOW, assert_identity, replayed, view
-from tests.support.shop import Shop, environment_of, eventually
+from tests.support.shop import Shop, eventually, shoplake
 
 pytestmark = pytest.mark.e2e
 GATED, RULE = kpis.TABLE.full_name, f"{kpis.TABLE.full_name}.conversion_is_a_rate"
@@ -38,11 +35,6 @@ def lake(shop: Shop) -> Iterator[Lake]:
     spark = connect(shop.settings)
     yield Lake(spark, shop.settings)
     spark.stop()
-
-
-def shoplake(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
-    return subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True)
 
 
 def documented(beginning: str, record: str = "") -> tuple[str, ...]:
