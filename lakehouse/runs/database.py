@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -40,12 +40,17 @@ class Database:
     """Transactions of one process with the registry's database; safe for many threads."""
 
     def __init__(self, url: str) -> None:
-        """Nothing is opened yet."""
-        self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite(url) if self._is_sqlite else create_engine(url, pool_pre_ping=True, pool_size=8)
+        """No connection is opened yet; a SQLite file that is not there is created."""
+        self._turn: AbstractContextManager[None] = nullcontext()
+        self._watch: _Watch | None = None
+        if make_url(url).get_backend_name() == "sqlite":
+            file = Path(make_url(url).database or "")
+            self._turn = turn = _Turn(file)
+            self._watch = _Watch(file)
+            self.engine = _sqlite(url, turn)
+        else:
+            self.engine = create_engine(url, pool_pre_ping=True, pool_size=8)
         self._writing = self.engine.execution_options(is_writing=True)
-        self._turn = _Turn(Path(make_url(url).database or "")) if self._is_sqlite else nullcontext()
-        self._watch = _Watch(Path(make_url(url).database or "")) if self._is_sqlite else None
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -152,11 +157,28 @@ class _Turn:
         self._threads.release()
 
 
-def _sqlite(url: str) -> Engine:
-    path = Path(make_url(url).database or "")
+def _create(path: Path, turn: _Turn) -> None:
+    """An empty database in WAL mode, there for others all at once.
+
+    Of several processes that each switch a new file to WAL, SQLite refuses all but one at once, whatever its timeout.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.name not in ("", ":memory:") and not path.exists():
-        path.touch(mode=0o600)  # it holds the keys that sign tokens; SQLite gives its other files the same mode
+    with turn:
+        if path.exists() and path.stat().st_size > 0:
+            return
+        new = path.with_name(f"{path.name}-new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)  # it holds the keys that sign tokens; SQLite gives its other files the same mode
+        with closing(sqlite3.connect(new)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("VACUUM")  # writes the first page, and with it the mode
+        new.rename(path)
+
+
+def _sqlite(url: str, turn: _Turn) -> Engine:
+    path = Path(make_url(url).database or "")
+    if path.name not in ("", ":memory:") and not (path.exists() and path.stat().st_size > 0):
+        _create(path, turn)
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
 
     @event.listens_for(engine, "connect")

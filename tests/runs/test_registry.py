@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from lakehouse.settings import Settings
 from tests.support.registry_calls import (
     JOBS,
     Parameters,
+    open_new,
     reconcile_all,
     registry_at,
     settings_for,
@@ -299,6 +302,16 @@ def test_one_key_from_several_processes_makes_one_run(settings: Settings, proces
     asked = [processes.submit(submit_same_key, settings, f"key{key}", 10) for key in range(4) for _ in range(3)]
     ids = {run_id for one in asked for run_id in one.result(120)}
     assert len(ids) == 4 and {run.id for run in registry_at(settings).list()} == ids
+
+
+def test_several_processes_may_be_the_first_to_open_a_database(
+    tmp_path: Path, processes: ProcessPoolExecutor
+) -> None:
+    urls = [f"sqlite:///{tmp_path}/{number}.sqlite3" for number in range(40)]
+    opened = [processes.submit(open_new, urls) for _ in range(3)]
+    assert [one.result(120) for one in opened] == [40, 40, 40]
+    with closing(sqlite3.connect(tmp_path / "0.sqlite3")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_the_queue_is_bounded_whoever_asks(tmp_path: Path, url: str, processes: ProcessPoolExecutor) -> None:

@@ -12,6 +12,7 @@ from pyspark.sql.types import StringType, StructType
 from lakehouse.embedded.testing import free_settings
 from lakehouse.jobs import Job
 from lakehouse.runs.claims import Claims
+from lakehouse.runs.database import Database
 from lakehouse.runs.records import QueueFull, Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
@@ -63,6 +64,15 @@ def settings_for(folder: Path, url: str, **more: object) -> Settings:
 
 def registry_at(settings: Settings) -> RunRegistry:
     return RunRegistry.open(settings, JOBS)
+
+
+def open_new(urls: list[str]) -> int:
+    """Bring databases that are not there yet up to date, one after the other; how many."""
+    for url in urls:
+        database = Database(url)
+        database.migrate()
+        database.close()
+    return len(urls)
 
 
 def submit_same_key(settings: Settings, key: str, times: int) -> list[str]:
