@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
@@ -304,12 +305,12 @@ def test_one_key_from_several_processes_makes_one_run(settings: Settings, proces
     assert len(ids) == 4 and {run.id for run in registry_at(settings).list()} == ids
 
 
-def test_several_processes_may_be_the_first_to_open_a_database(
-    tmp_path: Path, processes: ProcessPoolExecutor
-) -> None:
-    urls = [f"sqlite:///{tmp_path}/{number}.sqlite3" for number in range(40)]
-    opened = [processes.submit(open_new, urls) for _ in range(3)]
-    assert [one.result(120) for one in opened] == [40, 40, 40]
+def test_several_processes_may_be_the_first_to_open_a_database(tmp_path: Path, processes: ProcessPoolExecutor) -> None:
+    urls = [f"sqlite:///{tmp_path}/{number}.sqlite3" for number in range(100)]
+    with multiprocessing.Manager() as manager:
+        together = manager.Barrier(3)
+        opened = [processes.submit(open_new, urls, together) for _ in range(3)]
+        assert [one.result(120) for one in opened] == [100, 100, 100]
     with closing(sqlite3.connect(tmp_path / "0.sqlite3")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

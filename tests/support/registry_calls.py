@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from threading import Barrier
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -66,9 +67,10 @@ def registry_at(settings: Settings) -> RunRegistry:
     return RunRegistry.open(settings, JOBS)
 
 
-def open_new(urls: list[str]) -> int:
-    """Bring databases that are not there yet up to date, one after the other; how many."""
+def open_new(urls: list[str], together: Barrier) -> int:
+    """Bring databases that are not there yet up to date, each at the same time as the others do; how many."""
     for url in urls:
+        together.wait(60)
         database = Database(url)
         database.migrate()
         database.close()
