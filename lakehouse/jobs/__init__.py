@@ -36,7 +36,7 @@ class Job:
     `when_busy` says what a new run does while another is under way: wait, be refused, or take its place.
     `timeout_seconds` counts per attempt, LONGEST_RUN_SECONDS at most: so long a vacuum leaves what a run may be
     writing. `schedule` is cron text in UTC, and `scheduled_with` the parameters of the runs that it makes; `makes_up`
-    tells whether a due time that passed while nothing ran makes a run later.
+    tells whether a due time that passed while nothing ran makes a run later, at a start, when there is most to do.
     """
 
     name: str
@@ -149,7 +149,8 @@ JOBS: dict[str, Job] = {
             maintenance.WRITES,
             len(maintenance.WRITES),
             maintenance.run,
-            schedule="30 3 * * *",
+            schedule="30 3,9,15,21 * * *",
+            makes_up=False,
         ),
         Job(
             "stream",
