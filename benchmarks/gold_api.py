@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import RESULTS, Figure, write_figures
+from lakehouse import serving_minutes
 from lakehouse.embedded.testing import free_settings
 from lakehouse.serving import sources
 from lakehouse.serving_extras import EXTRAS, create
@@ -126,6 +127,7 @@ def make_file(path: Path, times: int) -> None:
         for extra in EXTRAS:
             create(connection, extra)
         connection.execute(BATCHES)
+        serving_minutes.update(connection)
         connection.execute(ROWS.format(hours=24 * DAYS * times, days=DAYS, times=times))
         names = ", ".join(f"('{source.name}')" for source in sources())
         connection.execute(

@@ -20,14 +20,12 @@ import duckdb
 from lakehouse.delta_log import Changes, DeltaLog
 from lakehouse.serving_extras import EXTRAS, Extra, Extras, create
 from lakehouse.serving_file import PUBLISHED, as_text, open_serving, rows_of
+from lakehouse.serving_minutes import BATCH_DAYS
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
 from lakehouse.table import Table
 from quality import results
 from quality.gate import Ask, Ruling, rule
-
-BATCH_DAYS = 2
-"""`ops.batches` grows by thousands of rows an hour; dashboards look at the last two days, `ops.recent_batches`."""
 
 _GATE_TABLES = {results.TABLE.full_name, results.OVERRIDES.full_name}
 _TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "array<string>": "VARCHAR[]"}

@@ -16,7 +16,8 @@ from lakehouse.sql import SqlReader, quoted_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEPT_DAYS = 30
+KEPT_DAYS = 90
+"""As far back as *Fraud desk* can be asked to look."""
 MOST_FLAGS = 100
 """So many flags are looked up in one publish."""
 COLUMNS = (

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import duckdb
 
-from lakehouse import serving_evidence, serving_lag
+from lakehouse import serving_evidence, serving_lag, serving_minutes
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
@@ -28,7 +28,8 @@ class Extra:
 
 LAG = Extra("ops.kafka_lag", serving_lag.COLUMNS, "a partition of a Kafka topic, and how much of it waits")
 FLAG_EVENTS = Extra("gold.flag_events", serving_evidence.COLUMNS, "an event that a fraud flag of late rests on")
-EXTRAS = (LAG, FLAG_EVENTS)
+MINUTES = Extra("ops.batch_minutes", serving_minutes.COLUMNS, "a minute of the stream's batches")
+EXTRAS = (LAG, FLAG_EVENTS, MINUTES)
 Update = Callable[[duckdb.DuckDBPyConnection], datetime | None]
 """Brings a table in an open serving file up to date; how new it is then, None when nothing in it changed."""
 
@@ -40,7 +41,11 @@ class Extras:
         """Nothing is asked yet."""
         self._lag = serving_lag.KafkaLag(settings)
         evidence = serving_evidence.Evidence(reader)
-        self._updates: dict[str, Update] = {LAG.name: self._lag.update, FLAG_EVENTS.name: evidence.update}
+        self._updates: dict[str, Update] = {
+            LAG.name: self._lag.update,
+            FLAG_EVENTS.name: evidence.update,
+            MINUTES.name: serving_minutes.update,
+        }
 
     def is_due(self) -> bool:
         """Whether there is something new to publish although no Delta table has changed."""

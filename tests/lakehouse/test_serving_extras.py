@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse import serving_lag
+from lakehouse import serving_lag, serving_minutes
 from lakehouse.serving import Publisher
-from lakehouse.serving_evidence import COLUMNS, Evidence
+from lakehouse.serving_evidence import COLUMNS, KEPT_DAYS, Evidence
 from lakehouse.serving_extras import Extras
 from lakehouse.serving_file import published
 from silver import events
@@ -89,7 +89,7 @@ def test_flags_of_long_ago_and_flags_without_their_events_are_left_alone(
     lake: Lake, silver: FolderTable, target: duckdb.DuckDBPyConnection
 ) -> None:
     add_event(silver, "e1", ago(target, 1), "u1")
-    add_flag(target, "ancient", ["e1"], ago(target, 90), ago(target, 90))
+    add_flag(target, "ancient", ["e1"], ago(target, KEPT_DAYS + 1), ago(target, KEPT_DAYS + 1))
     evidence = Evidence(lake.reader)
     assert evidence.update(target) is None
     add_flag(target, "lost", ["gone"], ago(target, 1), ago(target, 1))
@@ -127,3 +127,44 @@ def test_evidence_that_cannot_be_read_holds_up_no_publish(lake: Lake, target: du
     publisher = Publisher(lake.settings, lake.reader, lake.publisher._log, extras=Extras(lake.settings, lake.reader))
     assert "gold.top_products_last_hour" in publisher.publish()
     assert lake.query("SELECT views FROM gold.top_products_last_hour") == [(7,)]
+
+
+BATCH = """
+INSERT INTO ops.recent_batches BY NAME SELECT ? AS batch_id, 'shop.clicks' AS topic, range AS partition,
+    0 AS from_offset, 12 AS to_offset, 11 AS bronze_rows, 8 AS silver_rows, 1 AS duplicate_rows, ? AS quarantined_rows,
+    now()::TIMESTAMP - to_seconds(? + ?) AS started_at, now()::TIMESTAMP - to_seconds(?) AS committed_at FROM range(2)
+"""
+RECOMPUTED = """
+WITH batches AS (
+    SELECT batch_id, any_value(committed_at) AS moment, epoch(any_value(committed_at - started_at)) AS took,
+        sum(bronze_rows) AS bronze, sum(bronze_rows - silver_rows - duplicate_rows - quarantined_rows) AS missing
+    FROM ops.recent_batches GROUP BY batch_id)
+SELECT date_trunc('minute', moment), count(*), sum(bronze), sum(abs(missing)), median(took), max(took) FROM batches
+WHERE moment >= date_trunc('minute', now()::TIMESTAMP) - INTERVAL 2 DAY + INTERVAL 1 MINUTE GROUP BY 1 ORDER BY 1
+"""
+TOLD = "SELECT minute_start, batches, bronze, unaccounted, median_seconds, slowest_seconds FROM ops.batch_minutes"
+
+
+def add_batch(target: duckdb.DuckDBPyConnection, number: int, *, ago: float, took: float, refused: int = 2) -> None:
+    target.execute(BATCH, [number, refused, ago, took, ago])
+
+
+def test_batches_are_told_a_minute_a_row_whatever_comes_and_goes(target: duckdb.DuckDBPyConnection) -> None:
+    def is_as_recomputed() -> bool:
+        return target.execute(f"{TOLD} ORDER BY 1").fetchall() == target.execute(RECOMPUTED).fetchall()
+
+    assert serving_minutes.update(target) is None
+    for number, (seconds, took) in enumerate([(400_000, 3.0), (4_000, 1.5), (3_990, 0.5), (301, 2.0)]):
+        add_batch(target, number, ago=seconds, took=took, refused=number)
+    assert serving_minutes.update(target) is not None and is_as_recomputed()
+    assert target.execute("SELECT sum(unaccounted) FROM ops.batch_minutes").fetchall() == [(2 * (1 + 0 + 1),)]
+    assert serving_minutes.update(target) is None
+    add_batch(target, 5, ago=300, took=9.0)
+    add_batch(target, 6, ago=1, took=0.25)
+    assert serving_minutes.update(target) is not None and is_as_recomputed()
+    add_batch(target, 7, ago=2_000, took=7.0)
+    assert serving_minutes.update(target) is not None and is_as_recomputed()
+    target.execute("DELETE FROM ops.recent_batches WHERE batch_id < 5")
+    assert serving_minutes.update(target) is not None and is_as_recomputed()
+    target.execute("INSERT INTO ops.batch_minutes BY NAME SELECT '2026-01-01'::TIMESTAMP AS minute_start, 1 AS rows")
+    assert serving_minutes.update(target) is not None and is_as_recomputed()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 
+from lakehouse import serving_minutes
 from tests.support.serving_lake import Lake
 
 ROWS = """
@@ -58,6 +59,7 @@ def fill(path: Path) -> None:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE TEMP TABLE clock AS SELECT now()::TIMESTAMP - INTERVAL 5 MINUTE AS utc")
         connection.execute(ROWS)
+        serving_minutes.update(connection)
 
 
 def publish(path: Path) -> None:
