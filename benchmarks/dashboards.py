@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from lakehouse.serving_file import open_serving
 FOLDER = Path(__file__).parents[1] / "superset"
 FILE = RESULTS / "dashboards.json"
 ROUNDS = 10
+GRAINS = {"PT1M": "minute", "PT1H": "hour", "P1D": "day"}
+ROW_LIMIT = 5_000
+"""Superset's own, where a chart has none."""
 
 
 def read_assets(kind: str) -> list[dict[str, Any]]:
@@ -38,13 +42,40 @@ def columns_and_metrics(chart: Mapping[str, Any]) -> tuple[list[str], list[dict[
     return columns, [*(params.get("metrics") or []), *([params["metric"]] if params.get("metric") else [])]
 
 
+@cache
+def default_ranges() -> dict[str, str]:
+    """How far back a chart looks when its dashboard is opened, as an interval, by the chart's UUID."""
+    found = {}
+    for dashboard in read_assets("dashboards"):
+        filters = dashboard["metadata"]["native_filter_configuration"]
+        ranges = [
+            one["defaultDataMask"]["filterState"]["value"] for one in filters if one["filterType"] == "filter_time"
+        ]
+        items = [item for item in dashboard["position"].values() if isinstance(item, dict) and item["type"] == "CHART"]
+        for item in items if ranges else []:
+            found[item["meta"]["uuid"]] = ranges[0].replace("Last", "1")
+    return found
+
+
 def chart_query(chart: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
-    """A chart's own columns, metrics and conditions over its dataset, as Superset puts them together."""
+    """A chart's own columns, metrics, grain, conditions, order and limit over its dataset, as Superset puts them
+    together when a dashboard is opened."""
     params, (columns, metrics) = chart["params"], columns_and_metrics(chart)
-    selected = [*(f'"{name}"' for name in columns), *(metric["sqlExpression"] for metric in metrics)]
+    grain = GRAINS.get(params.get("time_grain_sqla") or "")
+    selected = [_grained(name, grain if name == params.get("x_axis") else None) for name in columns]
+    selected += [metric["sqlExpression"] for metric in metrics]
     conditions = [one["sqlExpression"] for one in params["adhoc_filters"] if one["expressionType"] == "SQL"]
+    times = [one["subject"] for one in params["adhoc_filters"] if one.get("operator") == "TEMPORAL_RANGE"]
+    if since := default_ranges().get(chart["uuid"]):
+        conditions += [f"\"{name}\" >= now()::TIMESTAMP - INTERVAL '{since}'" for name in times]
     where = " AND ".join(conditions) or "true"
-    return f"SELECT {', '.join(selected)} FROM ({dataset['sql']}) WHERE {where} GROUP BY ALL"  # noqa: S608 - all of it is declared in this project
+    order = "ORDER BY ALL" if columns else ""
+    limit = f"LIMIT {params.get('row_limit') or ROW_LIMIT}"
+    return f"SELECT {', '.join(selected)} FROM ({dataset['sql']}) WHERE {where} GROUP BY ALL {order} {limit}"  # noqa: S608 - all of it is declared in this project
+
+
+def _grained(column: str, grain: str | None) -> str:
+    return f"date_trunc('{grain}', \"{column}\")" if grain else f'"{column}"'
 
 
 def chart_queries() -> dict[str, str]:

@@ -16,8 +16,8 @@ from lakehouse.sql import SqlReader, quoted_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEPT_DAYS = 90
-"""As far back as *Fraud desk* can be asked to look."""
+KEPT_DAYS = 92
+"""The quarter that *Fraud desk* shows."""
 MOST_FLAGS = 100
 """So many flags are looked up in one publish."""
 COLUMNS = (
