@@ -33,8 +33,8 @@ lint: .venv/.installed ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: java .venv/.installed jars ## Measure throughput, freshness, memory, checks, dashboards and gold over HTTP
-	@for one in benchmarks benchmarks.checks benchmarks.dashboards benchmarks.gold_api; do $(BIN)/python -m $$one || exit; done
+bench: java .venv/.installed jars ## Measure throughput, freshness, memory, checks, dashboards, gold over HTTP, publishing
+	@for one in benchmarks benchmarks.checks benchmarks.dashboards benchmarks.gold_api benchmarks.publishing; do $(BIN)/python -m $$one || exit; done
 
 superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
 

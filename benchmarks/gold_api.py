@@ -57,10 +57,11 @@ _later = count()
 ROWS = """
 INSERT INTO gold.kpis_hourly BY NAME SELECT now()::TIMESTAMP - to_hours(range) AS hour_start, 30 AS page_views,
     20 AS product_views, 5 AS clicks, 4 AS carts, 2 AS purchases, 3 AS searches, 55.5 AS revenue, 10 AS unique_users,
-    0.2 AS conversion_rate, now()::TIMESTAMP AS updated_at FROM range({hours}) ORDER BY range DESC;
+    0.2 AS conversion_rate, now()::TIMESTAMP AS updated_at, hour_start::DATE AS hour_date
+    FROM range({hours}) ORDER BY range DESC;
 INSERT INTO gold.top_products_hourly BY NAME SELECT now()::TIMESTAMP - to_hours(h.range) AS hour_start,
     r.range + 1 AS rank, 'p' || r.range AS product_id, 'A lamp' AS product_name, 90 - r.range AS views,
-    80 - r.range AS unique_viewers, 'final' AS status, now()::TIMESTAMP AS updated_at
+    80 - r.range AS unique_viewers, 'final' AS status, now()::TIMESTAMP AS updated_at, hour_start::DATE AS hour_date
     FROM range({hours}) h, range(10) r ORDER BY h.range DESC;
 INSERT INTO gold.top_products_last_hour BY NAME SELECT now()::TIMESTAMP AS as_of, now()::TIMESTAMP AS window_start,
     range + 1 AS rank, 'p' || range AS product_id, 'A lamp' AS product_name, 9 AS views, 8 AS unique_viewers
@@ -68,7 +69,8 @@ INSERT INTO gold.top_products_last_hour BY NAME SELECT now()::TIMESTAMP AS as_of
 INSERT INTO gold.fraud_flags BY NAME SELECT 'f' || range AS flag_id, 'u1' AS user_id, 'card_testing' AS rule_id,
     1 AS rule_version, 0.9 AS score, ['low', 'medium', 'high'][1 + range % 3] AS severity, 'five cards' AS reason,
     'user' AS entity_type, 'u1' AS entity, ['e1', 'e2'] AS evidence, now()::TIMESTAMP - to_hours(range) AS event_time,
-    now()::TIMESTAMP AS detected_at FROM range({hours}) ORDER BY range DESC;
+    event_time AS window_start, event_time AS window_end, now()::TIMESTAMP AS detected_at,
+    event_time::DATE AS event_date FROM range({hours}) ORDER BY range DESC;
 INSERT INTO gold.cohort_retention BY NAME SELECT 'week' AS granularity, current_date - 7 * c.range::INT AS cohort_start,
     10 AS cohort_size, p.range AS period_index, 'n_day' AS definition, 'any' AS activity,
     if(z.range = 0, 'UTC', 'Etc/' || z.range) AS timezone, 5 AS retained_users, 0.5 AS retention_rate,

@@ -11,8 +11,6 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +23,7 @@ from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import make_file
 from lakehouse.embedded import processes, superset
 from lakehouse.embedded.child import Child
-from lakehouse.embedded.testing import free_settings
-from lakehouse.errors import ShoplakeError
+from lakehouse.embedded.testing import free_settings, part
 from lakehouse.settings import Settings
 
 FILE = RESULTS / "superset_memory.json"
@@ -41,7 +38,7 @@ def main(minutes: Annotated[float, typer.Option(help="Minutes of refreshing.")] 
     with tempfile.TemporaryDirectory(prefix="shoplake-superset-") as folder, console.status("Starting Superset") as now:
         settings = free_settings(Path(folder))
         make_file(settings.serving_file, 1)
-        with _running(settings) as child:
+        with part(superset.service(settings), settings) as child:
             viewer = _Viewer(settings)
             viewer.refresh()
             first = processes.memory_mb(child.pid or 0)
@@ -58,20 +55,6 @@ def main(minutes: Annotated[float, typer.Option(help="Minutes of refreshing.")] 
     for figure in figures:
         console.print(f"{figure.name:<40} {figure.value:>10,.0f} {figure.unit:<4} {figure.target}", highlight=False)
     write_figures(FILE, "python -m benchmarks.superset_memory", figures)
-
-
-@contextmanager
-def _running(settings: Settings) -> Iterator[Child]:
-    child = Child(superset.service(settings), settings)
-    try:
-        while child.state != "up":
-            child.tick(True)
-            if child.state == "failed":
-                raise ShoplakeError(f"Superset {child.message}")
-            time.sleep(0.2)
-        yield child
-    finally:
-        child.stop()
 
 
 def _watch(settings: Settings, child: Child, viewer: _Viewer, minutes: float) -> tuple[list[float], float]:
