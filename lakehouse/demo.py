@@ -21,10 +21,11 @@ from lakehouse.api_client import ApiClient
 from lakehouse.cli.platform import StartReporter
 from lakehouse.cli.run_view import run_to_end
 from lakehouse.doctor import require_startable
+from lakehouse.embedded import superset
 from lakehouse.embedded.detached import start_detached, stop
 from lakehouse.embedded.lock import lock_holder
-from lakehouse.embedded.state import Snapshot
-from lakehouse.errors import ShoplakeError
+from lakehouse.embedded.state import Snapshot, read_state
+from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.freshness import Freshness, FreshnessProbe
 from lakehouse.progress import booked
 from lakehouse.settings import Settings
@@ -65,7 +66,9 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         freshness = _live_for_a_while(settings, plan, folder, console)
         trust = _look_at_trust(settings, running, console)
         with connect(settings) as reader:
-            console.print(demo_view.page(_panels(reader, settings, freshness, trust)))
+            measured = demo_view.freshness(freshness.p50, freshness.p99, freshness.samples)
+            rest = _panels(reader, settings, trust, "make superset, then shoplake up --superset")
+            console.print(demo_view.page([*_panels_of_now(reader), measured, *rest]))
             return _is_right(reader, trust, console)
 
 
@@ -223,7 +226,7 @@ def _live_options(plan: Plan, folder: Path, seconds: float | None) -> Simulation
 
 
 def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console, trust: demo_trust.Trust) -> None:
-    """Live traffic and a page that refreshes, until Ctrl-C."""
+    """Everything shown once, then live traffic and the figures that move with it, until Ctrl-C."""
     options = _live_options(plan, folder, None)
     end = threading.Event()
     sender = threading.Thread(
@@ -231,10 +234,13 @@ def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console, tru
     )
     sender.start()
     try:
-        with connect(settings) as reader, Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
-                live.update(demo_view.page(_panels(reader, settings, None, trust)), refresh=True)
-                time.sleep(REFRESH_SECONDS)
+        with connect(settings) as reader:
+            console.print(demo_view.page(_panels(reader, settings, trust, _start_superset(settings))))
+            console.print(f"\n[bold]Live traffic at {plan.rate:.0f} events/s. Ctrl-C ends it.[/]\n")
+            with Live(console=console, auto_refresh=False) as live:
+                while True:
+                    live.update(demo_view.page(_panels_of_now(reader)), refresh=True)
+                    time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
         console.print("Stopping the traffic …")
     finally:
@@ -242,21 +248,34 @@ def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console, tru
         sender.join()
 
 
+def _start_superset(settings: Settings) -> str:
+    """Have Superset started beside the traffic where it can be; how to see the dashboards, or what is in the way."""
+    snapshot = read_state(settings)
+    if snapshot is None or superset.NAME not in snapshot.services:
+        try:
+            superset.check(settings)
+        except UsageError as error:
+            return f"Superset {error}"
+        superset.wanted_file(settings).touch()
+    return f"{settings.superset_url} (first start: two minutes); passwords: shoplake superset login"
+
+
+def _panels_of_now(reader: SqlReader) -> Iterator[RenderableType]:
+    yield demo_view.layers(reader.query(demo_view.LAYERS))
+    yield demo_view.top_products(reader.query(demo_view.LAST_HOUR))
+
+
 def _panels(
-    reader: SqlReader, settings: Settings, freshness: Freshness | None, trust: demo_trust.Trust
+    reader: SqlReader, settings: Settings, trust: demo_trust.Trust, dashboards: str
 ) -> Iterator[RenderableType]:
     ask = reader.query
-    yield demo_view.layers(ask(demo_view.LAYERS))
-    if freshness is not None:
-        yield demo_view.freshness(freshness.p50, freshness.p99, freshness.samples)
-    yield demo_view.top_products(ask(demo_view.LAST_HOUR))
     yield demo_view.hourly_products(ask(demo_view.HOURLY_PRODUCTS))
     yield demo_view.hourly_figures(ask(demo_view.HOURLY_FIGURES))
     yield demo_view.flags(ask(demo_view.FLAGS), ask(demo_view.FLAG_COUNTS))
     yield demo_view.quarantine(ask(demo_view.QUARANTINE))
     yield demo_view.trust(trust)
     yield demo_view.retention(ask(demo_view.RETENTION))
-    yield demo_view.next_steps(_next_steps(settings))
+    yield demo_view.next_steps([("Dashboards", dashboards), *_next_steps(settings)])
 
 
 def _next_steps(settings: Settings) -> list[tuple[str, str]]:
