@@ -68,7 +68,7 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         with connect(settings) as reader:
             measured = demo_view.freshness(freshness.p50, freshness.p99, freshness.samples)
             rest = _panels(reader, settings, trust, "make superset, then shoplake up --superset")
-            console.print(demo_view.page([*_panels_of_now(reader), measured, *rest]))
+            console.print(demo_view.page([*_panels_of_now(reader, demo_view.LAYERS), measured, *rest]))
             return _is_right(reader, trust, console)
 
 
@@ -239,7 +239,7 @@ def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console, tru
             console.print(f"\n[bold]Live traffic at {plan.rate:.0f} events/s. Ctrl-C ends it.[/]\n")
             with Live(console=console, auto_refresh=False) as live:
                 while True:
-                    live.update(demo_view.page(_panels_of_now(reader)), refresh=True)
+                    live.update(demo_view.page(_panels_of_now(reader, demo_view.BOOK)), refresh=True)
                     time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
         console.print("Stopping the traffic …")
@@ -260,8 +260,8 @@ def _start_superset(settings: Settings) -> str:
     return f"{settings.superset_url} (first start: two minutes); passwords: shoplake superset login"
 
 
-def _panels_of_now(reader: SqlReader) -> Iterator[RenderableType]:
-    yield demo_view.layers(reader.query(demo_view.LAYERS))
+def _panels_of_now(reader: SqlReader, records: str) -> Iterator[RenderableType]:
+    yield demo_view.layers(reader.query(records))
     yield demo_view.top_products(reader.query(demo_view.LAST_HOUR))
 
 

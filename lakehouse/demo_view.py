@@ -30,6 +30,12 @@ SELECT topic, coalesce(b.n, 0) AS bronze, coalesce(s.n, 0) AS silver,
 FROM b FULL JOIN s USING (topic) FULL JOIN q USING (topic) FULL JOIN d USING (topic)
 ORDER BY topic
 """
+BOOK = """
+SELECT topic, sum(bronze_rows)::BIGINT AS bronze, sum(silver_rows)::BIGINT AS silver,
+       sum(duplicate_rows)::BIGINT AS duplicates, sum(quarantined_rows)::BIGINT AS quarantined
+FROM ops.batches GROUP BY topic ORDER BY topic
+"""
+"""The same of finished batches: beside live traffic the tables differ by the batch that is being written."""
 LAST_HOUR = """
 SELECT as_of, rank, product_id, product_name, views, unique_viewers
 FROM gold.top_products_last_hour ORDER BY rank LIMIT 10

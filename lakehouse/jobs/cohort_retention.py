@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from gold import retention, user_days
@@ -42,40 +43,42 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     """Bring `gold.user_days` up to date, then compute `gold.cohort_retention` of one time zone."""
     zone = parameters.timezone
     say("Looking for days that changed")
-    mark = marks.current(lake, NAME, zone)
-    newest = lake.read(silver_events.TABLE).agg(F.max("processed_at").alias("newest")).collect()[0]["newest"]
-    days = _changed_days(lake, zone, mark)
+    days, newest = _changes(lake, zone, marks.current(lake, NAME, zone))
     say(f"Reading {len(days)} changed days of silver")
     rows_read = _update_user_days(lake, zone, days) if days else 0
     say("Computing the cohorts")
     activity = lake.read(user_days.TABLE).where(F.col("timezone") == zone)
-    cells = retention.cohort_retention(activity, parameters.as_of, zone, datetime.now(UTC))
-    lake.replace(retention.TABLE, cells.coalesce(1), f"timezone = '{zone}'")
+    cells = retention.cohort_retention(activity, parameters.as_of, zone, datetime.now(UTC)).coalesce(1)
+    written = Observation()
+    lake.replace(retention.TABLE, cells.observe(written, F.count("*").alias("rows")), f"timezone = '{zone}'")
     if newest is not None:
         marks.move(lake, NAME, zone, newest)
-    written = lake.read(retention.TABLE).where(F.col("timezone") == zone).count()
     return {
         "as_of": str(parameters.as_of),
         "timezone": zone,
         "changed_days": len(days),
         "rows_read": rows_read,
-        "cells": written,
+        "cells": written.get["rows"],
     }
 
 
-def _changed_days(lake: Lake, zone: str, mark: datetime | None) -> list[date]:
+def _changes(lake: Lake, zone: str, mark: datetime | None) -> tuple[list[date], datetime | None]:
+    """The local days of which silver got something since the mark, and when it got the newest of that."""
     silver = lake.read(silver_events.TABLE)
     if mark is not None:
         silver = silver.where(F.col("processed_at") >= F.lit(mark - _SAFETY))
     day = F.to_date(F.from_utc_timestamp("event_time", zone)).alias("day")
-    return sorted(row["day"] for row in silver.select(day).distinct().collect())
+    found = silver.groupBy(day).agg(F.max("processed_at").alias("newest")).collect()
+    return sorted(row["day"] for row in found), max((row["newest"] for row in found), default=None)
 
 
 def _update_user_days(lake: Lake, zone: str, days: list[date]) -> int:
     """Recompute the activity of these local days from the UTC days that they can touch; how many events those have."""
     near = sorted({day + timedelta(days=shift) for day in days for shift in (-1, 0, 1)})
-    events = lake.read(silver_events.TABLE).where(F.col("event_date").isin(near))
+    read = Observation()
+    silver = lake.read(silver_events.TABLE).where(F.col("event_date").isin(near))
+    events = silver.select("event_time", "user_id", "event_type").observe(read, F.count("*").alias("rows"))
     activity = user_days.user_days(events, zone).where(F.col("activity_date").isin(days))
     on_days = clock.sql_on_days("activity_date", days)
     lake.replace(user_days.TABLE, activity, f"timezone = '{zone}' AND {on_days}")
-    return events.count()
+    return int(read.get["rows"])
