@@ -30,7 +30,7 @@ from producer.topics import TOPICS
 pytestmark = pytest.mark.e2e
 DAY_MS = 86_400_000
 BATCH = 4_000
-EVENTS = 20_000
+EVENTS = 12_000
 
 
 @pytest.fixture(scope="module")

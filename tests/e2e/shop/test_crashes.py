@@ -12,7 +12,10 @@ import psutil
 import pytest
 
 from lakehouse.embedded.state import status
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.states import State
 from tests.support.shop import Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
+from tests.support.shop_runs import busy, ended, lived_legally, written_once
 
 pytestmark = pytest.mark.e2e
 
@@ -54,15 +57,23 @@ def wait_until_back(shop: Shop, name: str, killed: int | None) -> None:
 
 
 def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) -> None:
-    """One after another while traffic goes on, the next when the last is back; alone and more often: nightly."""
+    """One after another while traffic goes on, the next when the last is back, Spark with a run of a job in it; alone
+    and more often: nightly."""
+    registry = RunRegistry.open(shop.settings)
     sending = live_load(shop, seed=100, seconds=75)
     for name in ("stream", "kafka", "batch worker", "s3", "spark"):
         time.sleep(5)
+        run = busy(registry, "America/Lima") if name == "spark" else None
         killed = None if name == "batch worker" else pid_of(shop, name)
         kill(shop, name)
         wait_until_back(shop, "stream" if name == "batch worker" else name, killed)
     sending.join()
     assert_all_is_right(shop)
+    assert run is not None
+    done = ended(registry, run, 300)
+    assert (done.state, done.attempt) == (State.succeeded, 2), done.error
+    written_once(shop.settings, done)
+    lived_legally(registry, run)
 
 
 @pytest.mark.nightly
@@ -81,15 +92,21 @@ def assert_all_is_right(shop: Shop) -> None:
     assert_gold_is_right(shop)
 
 
-def test_a_deleted_checkpoint_is_rebuilt_and_a_restored_older_one_does_no_harm(shop: Shop) -> None:
-    aside = shop.folder / "old-checkpoint"
-    shutil.copytree(shop.settings.checkpoints, aside, dirs_exist_ok=True)
+def test_a_deleted_checkpoint_is_rebuilt(shop: Shop) -> None:
     sending = live_load(shop, seed=201, seconds=8)
     time.sleep(3)
     shutil.rmtree(shop.settings.checkpoints)
     kill_stream(shop)
     sending.join()
     assert_all_is_right(shop)
+
+
+@pytest.mark.nightly
+def test_a_restored_older_checkpoint_does_no_harm(shop: Shop) -> None:
+    aside = shop.folder / "old-checkpoint"
+    shutil.copytree(shop.settings.checkpoints, aside, dirs_exist_ok=True)
+    live_load(shop, seed=202, seconds=8).join()
+    shop.wait_until_read()
     kill_stream(shop)
     shutil.rmtree(shop.settings.checkpoints)
     shutil.copytree(aside, shop.settings.checkpoints)

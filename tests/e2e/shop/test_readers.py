@@ -22,7 +22,7 @@ from tests.support.shop import Shop, eventually
 
 pytestmark = pytest.mark.e2e
 
-READERS, FEW_READERS = 16, 5
+READERS, FEW_READERS = 16, 4
 """For minutes, and in the short form: sixteen processes would take the two cores from the stream for a minute."""
 RATE = 50
 LONG_SECONDS = float(os.environ.get("SHOPLAKE_TEST_READER_SECONDS", "600"))
@@ -43,7 +43,7 @@ def ended(client: ApiClient, run_id: str) -> dict[str, Any] | None:
 
 
 @pytest.mark.parametrize(
-    ("count", "seconds"), [(FEW_READERS, 15.0), pytest.param(READERS, LONG_SECONDS, marks=pytest.mark.nightly)]
+    ("count", "seconds"), [(FEW_READERS, 10.0), pytest.param(READERS, LONG_SECONDS, marks=pytest.mark.nightly)]
 )
 def test_readers_see_whole_publishes_and_no_error(shop: Shop, tmp_path: Path, count: int, seconds: float) -> None:
     stop = tmp_path / "stop"
