@@ -204,6 +204,8 @@ class Publisher:
             return {}
         if any(tables.get(source.name) != _shape(source) for source in self._sources):
             return {}
+        if any(extra.name in tables and tables[extra.name] != _shape(extra) for extra in EXTRAS):
+            return {}
         return {name: _Published(*rest) for name, *rest in rows}
 
     def _begin(self, aside: Path, *, is_new: bool) -> None:
@@ -317,7 +319,7 @@ def _note(target: duckdb.DuckDBPyConnection, name: str, newest: str, state: _Pub
     )
 
 
-def _shape(source: Source) -> tuple[tuple[str, str], ...]:
+def _shape(source: Source | Extra) -> tuple[tuple[str, str], ...]:
     return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in source.columns)
 
 

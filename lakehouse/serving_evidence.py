@@ -1,12 +1,13 @@
-"""gold.flag_events in the serving file: the events that fraud flags rest on, so that a person can see what happened.
+"""gold.flag_events in the serving file: the events that fraud flags rest on, and what else the user did around them, so
+that a person can see what happened.
 
-Each publish looks up the evidence of the newest flags that have none yet, a day of them at a time: silver is read for
+Each publish looks up the events of the newest flags that have none yet, a day of them at a time: silver is read for
 that day and between those moments only.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -20,11 +21,15 @@ KEPT_DAYS = 92
 """The quarter that *Fraud desk* shows."""
 MOST_FLAGS = 100
 """So many flags are looked up in one publish."""
+AROUND_MINUTES = 30
+MOST_AROUND = 50
+"""So many events of the user that a flag does not rest on, the nearest to its end, are shown with it."""
 COLUMNS = (
     ("flag_id", "VARCHAR", "The flag"),
     ("rule_id", "VARCHAR", "The flag's rule"),
     ("severity", "VARCHAR", "The flag's severity"),
-    ("event_id", "VARCHAR", "An event of its evidence"),
+    ("is_evidence", "BOOLEAN", "Whether the flag rests on the event; else the user did it within half an hour of that"),
+    ("event_id", "VARCHAR", "The event"),
     ("event_time", "TIMESTAMP", "When the event happened, UTC"),
     ("event_type", "VARCHAR", "What kind of event"),
     ("user_id", "VARCHAR", "Who did it"),
@@ -37,20 +42,34 @@ COLUMNS = (
     ("ip", "VARCHAR", "Network address"),
     ("device_id", "VARCHAR", "The device"),
 )
-_OF_EVENT = [name for name, _, _ in COLUMNS[3:]]
+_OF_EVENT = [name for name, _, _ in COLUMNS[4:]]
 _FORGET = f"""
 DELETE FROM gold.flag_events WHERE flag_id NOT IN (
     SELECT flag_id FROM gold.fraud_flags WHERE event_time >= now()::TIMESTAMP - INTERVAL {KEPT_DAYS} DAY)
 """  # noqa: S608 - the number is declared above
 _WANTED = f"""
 WITH missing AS (
-    SELECT flag_id, rule_id, severity, unnest(evidence) AS event_id, window_start, window_end, event_date
+    SELECT flag_id, rule_id, severity, user_id, unnest(evidence) AS event_id, window_start, window_end, event_date
     FROM gold.fraud_flags
     WHERE event_time >= now()::TIMESTAMP - INTERVAL {KEPT_DAYS} DAY
         AND flag_id NOT IN (SELECT flag_id FROM gold.flag_events) AND flag_id NOT IN (SELECT unnest(?)))
-SELECT flag_id, rule_id, severity, event_id, window_start, window_end FROM missing
+SELECT flag_id, rule_id, severity, user_id, event_id, window_start, window_end FROM missing
 WHERE event_date = (SELECT max(event_date) FROM missing)
 QUALIFY dense_rank() OVER (ORDER BY window_end DESC, flag_id) <= {MOST_FLAGS}
+"""  # noqa: S608 - the numbers are declared above
+_ADD = f"""
+INSERT INTO gold.flag_events BY NAME
+SELECT wanted.flag_id, wanted.rule_id, wanted.severity, true AS is_evidence, events.*
+FROM wanted JOIN events USING (event_id)
+UNION ALL BY NAME
+SELECT flag.flag_id, flag.rule_id, flag.severity, false AS is_evidence, events.*
+FROM (SELECT DISTINCT flag_id, rule_id, severity, user_id, window_start, window_end FROM wanted) flag
+JOIN events ON events.user_id = flag.user_id
+    AND events.event_time BETWEEN flag.window_start - INTERVAL {AROUND_MINUTES} MINUTE
+        AND flag.window_end + INTERVAL {AROUND_MINUTES} MINUTE
+ANTI JOIN wanted ON wanted.flag_id = flag.flag_id AND wanted.event_id = events.event_id
+QUALIFY row_number() OVER (PARTITION BY flag.flag_id ORDER BY abs(epoch(events.event_time - flag.window_end)))
+    <= {MOST_AROUND}
 """  # noqa: S608 - the numbers are declared above
 
 
@@ -79,10 +98,17 @@ class Evidence:
         return datetime.now(UTC)
 
     def _query(self, wanted: pa.Table) -> str:
-        start, end = min(wanted.column("window_start").to_pylist()), max(wanted.column("window_end").to_pylist())
-        ids = ", ".join(quoted_text(event_id) for event_id in sorted(set(wanted.column("event_id").to_pylist())))
+        """What silver is asked for: the events of the evidence, and those of the same users around it."""
+        around = timedelta(minutes=AROUND_MINUTES)
+        start = min(wanted.column("window_start").to_pylist()) - around
+        end = max(wanted.column("window_end").to_pylist()) + around
         return (
             f"SELECT {', '.join(_OF_EVENT)} FROM delta_scan({quoted_text(self._reader.address('silver.events'))})"  # noqa: S608 - names are declared here, values are quoted
             f" WHERE event_date BETWEEN DATE '{start:%Y-%m-%d}' AND DATE '{end:%Y-%m-%d}'"
-            f" AND event_time BETWEEN TIMESTAMPTZ '{start}+00' AND TIMESTAMPTZ '{end}+00' AND event_id IN ({ids})"
+            f" AND event_time BETWEEN TIMESTAMPTZ '{start}+00' AND TIMESTAMPTZ '{end}+00'"
+            f" AND (event_id IN ({_listed(wanted, 'event_id')}) OR user_id IN ({_listed(wanted, 'user_id')}))"
         )
+
+
+def _listed(wanted: pa.Table, name: str) -> str:
+    return ", ".join(quoted_text(value) for value in sorted(set(wanted.column(name).to_pylist()) - {None})) or "NULL"

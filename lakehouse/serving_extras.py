@@ -27,7 +27,11 @@ class Extra:
 
 
 LAG = Extra("ops.kafka_lag", serving_lag.COLUMNS, "a partition of a Kafka topic, and how much of it waits")
-FLAG_EVENTS = Extra("gold.flag_events", serving_evidence.COLUMNS, "an event that a fraud flag of late rests on")
+FLAG_EVENTS = Extra(
+    "gold.flag_events",
+    serving_evidence.COLUMNS,
+    "an event that a fraud flag of late rests on, or that its user did around it",
+)
 MINUTES = Extra("ops.batch_minutes", serving_minutes.COLUMNS, "a minute of the stream's batches")
 EXTRAS = (LAG, FLAG_EVENTS, MINUTES)
 Update = Callable[[duckdb.DuckDBPyConnection], datetime | None]

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse import serving_lag, serving_minutes
+from lakehouse import serving_evidence, serving_lag, serving_minutes
 from lakehouse.serving import Publisher
 from lakehouse.serving_evidence import COLUMNS, KEPT_DAYS, Evidence
 from lakehouse.serving_extras import Extras
@@ -37,6 +37,7 @@ def add_event(table: FolderTable, event_id: str, moment: str, user_id: str) -> N
 def add_flag(target: duckdb.DuckDBPyConnection, flag_id: str, evidence: list[str], start: str, end: str) -> None:
     target.execute(
         "INSERT INTO gold.fraud_flags BY NAME SELECT ? AS flag_id, 'card_testing' AS rule_id, 'high' AS severity,"
+        " 'u1' AS user_id,"
         " ? AS evidence, ?::TIMESTAMP AS window_start, ?::TIMESTAMP AS window_end, ?::TIMESTAMP AS event_time,"
         " ?::DATE AS event_date",
         [flag_id, evidence, start, end, end, end[:10]],
@@ -83,6 +84,27 @@ def test_the_evidence_of_flags_is_looked_up_the_newest_day_first_and_once(
     target.execute("DELETE FROM gold.fraud_flags WHERE flag_id = 'new'")
     assert evidence.update(target) is not None
     assert seen() == [("old", "e3", "u3")]
+
+
+def test_what_the_user_did_around_the_evidence_is_shown_with_it(
+    lake: Lake, silver: FolderTable, target: duckdb.DuckDBPyConnection
+) -> None:
+    around = serving_evidence.AROUND_MINUTES
+    minutes = {"e1": 60, "near": 60 + around - 1, "after": 60 - around + 1, "far": 60 + around + 1}
+    for event_id, minute in minutes.items():
+        add_event(silver, event_id, ago(target, 1, minute), "u1")
+    add_event(silver, "other", ago(target, 1, 60), "u2")
+    add_flag(target, "f", ["e1"], ago(target, 1, 60), ago(target, 1, 60))
+    assert Evidence(lake.reader).update(target) is not None
+    shown = target.execute("SELECT event_id, is_evidence FROM gold.flag_events ORDER BY event_time").fetchall()
+    assert shown == [("near", False), ("e1", True), ("after", False)]
+
+
+def test_a_file_with_another_shape_of_an_extra_table_is_made_anew(lake: Lake) -> None:
+    with duckdb.connect(str(lake.settings.serving_file)) as older:
+        older.execute("ALTER TABLE gold.flag_events DROP COLUMN is_evidence")
+    assert "gold.flag_events" in lake.publisher.publish()
+    assert "is_evidence" in [name for (name,) in lake.query("SELECT column_name FROM (DESCRIBE gold.flag_events)")]
 
 
 def test_flags_of_long_ago_and_flags_without_their_events_are_left_alone(

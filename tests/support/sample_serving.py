@@ -24,9 +24,9 @@ INSERT INTO gold.fraud_coverage BY NAME SELECT date_trunc('hour', utc) AS hour_s
     utc::DATE AS hour_date FROM clock;
 INSERT INTO gold.top_products_last_hour BY NAME SELECT utc AS as_of, utc - INTERVAL 1 HOUR AS window_start, 1 AS rank,
     'p1' AS product_id, 'A lamp' AS product_name, 9 AS views, 8 AS unique_viewers FROM clock;
-INSERT INTO gold.fraud_flags BY NAME SELECT 'f' || range AS flag_id, 'u1' AS user_id,
+INSERT INTO gold.fraud_flags BY NAME SELECT 'f' || range AS flag_id, ['u1', 'u1', 'u2'][range] AS user_id,
     ['card_testing', 'account_ring', 'bot_browsing'][range] AS rule_id, 1 AS rule_version, 1 - range / 10 AS score,
-    ['high', 'high', 'low'][range] AS severity, 'five cards' AS reason, 'user' AS entity_type, 'u1' AS entity,
+    ['high', 'high', 'low'][range] AS severity, 'five cards' AS reason, 'user' AS entity_type, user_id AS entity,
     utc AS window_start, utc AS window_end, ['e1', 'e2'] AS evidence, utc - to_days(range) AS event_time,
     utc AS detected_at, utc::DATE AS event_date FROM clock, range(1, 4);
 INSERT INTO gold.cohort_retention BY NAME SELECT 'week' AS granularity, DATE '2026-09-07' AS cohort_start,
@@ -47,8 +47,9 @@ INSERT INTO ops.ledger_results BY NAME SELECT 'r2' AS run_id, utc AS checked_at,
     3 AS gold_hours, 3 AS served_hours FROM clock;
 INSERT INTO ops.kafka_lag SELECT 'shop.clicks', range, 90, 100, 10, utc FROM clock, range(2);
 INSERT INTO gold.flag_events BY NAME SELECT 'f1' AS flag_id, 'card_testing' AS rule_id, 'high' AS severity,
-    'e' || range AS event_id, utc - to_minutes(range) AS event_time, 'purchase' AS event_type, 'u1' AS user_id,
-    9.5 AS amount, 'EUR' AS currency, 'declined' AS payment_status, 'DE' AS country FROM clock, range(1, 3);
+    range = 1 AS is_evidence, 'e' || range AS event_id, utc - to_minutes(range) AS event_time,
+    'purchase' AS event_type, 'u1' AS user_id, 9.5 AS amount, 'EUR' AS currency, 'declined' AS payment_status,
+    'DE' AS country FROM clock, range(1, 3);
 UPDATE _published SET newest_data_at = published_at;
 """
 
@@ -68,5 +69,6 @@ def publish(path: Path) -> None:
         lake = Lake(Path(folder))
         lake.publisher.publish()
         fill(lake.settings.serving_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(lake.settings.serving_file, path)
         lake.close()
