@@ -38,11 +38,11 @@ bench: java .venv/.installed jars ## Measure throughput, freshness, memory, chec
 
 superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
 
-test-nightly: java .venv/.installed jars ## Run the long tests too: the quarantine desk, the ledger, the docs of quality
+test-nightly: java .venv/.installed .venv-superset/.installed jars ## Run the long tests too: the quarantine desk, the ledger, the docs of quality
 	@$(BIN)/python -m pytest -m nightly
 
 test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
-	@$(BIN)/python -m pytest -m superset
+	@$(BIN)/python -m pytest -m "superset and not nightly"
 
 screenshots: java .venv/.installed .venv-superset/.installed jars ## Take the pictures of docs/images anew
 	@$(BIN)/python -m tests.dashboards.screenshots

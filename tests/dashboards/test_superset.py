@@ -1,54 +1,27 @@
 """A real Superset over a published file: what viewers see and cannot do, and the dashboards as code."""
 
-import json
+import itertools
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 import requests
 import yaml
+from playwright.sync_api import Locator, Page, expect
 
 from lakehouse.embedded import processes, superset
 from lakehouse.embedded.child import Child
 from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.testing import free_settings
 from lakehouse.settings import Settings
 from quality.documents import first_page
-from tests.support import sample_serving
-from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard, rows_of
+from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard, password, rows_of
 from tests.support.escapes import ESCAPES, MARKER
-from tests.support.serving_lake import Lake
 
 pytestmark = pytest.mark.superset
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Child]]:
-    """Superset as the supervisor runs it, over a file with a row or two per table."""
-    lake = Lake(tmp_path_factory.mktemp("lake"))
-    settings = free_settings(tmp_path_factory.mktemp("superset"), data_dir=lake.settings.data_dir)
-    lake.publisher.publish()
-    sample_serving.fill(settings.serving_file)
-    child = Child(superset.service(settings), settings)
-    try:
-        while child.state != "up":
-            child.tick(True)
-            assert child.state != "failed", child.message + child.log.read_text()[-2000:]
-            time.sleep(0.2)
-        yield settings, child
-    finally:
-        child.stop()
-        lake.close()
-
-
-@pytest.fixture(scope="module")
-def settings(running: tuple[Settings, Child]) -> Settings:
-    return running[0]
+expect.set_options(timeout=60_000)
 
 
 def session(settings: Settings, name: str) -> requests.Session:
@@ -61,10 +34,6 @@ def session(settings: Settings, name: str) -> requests.Session:
     csrf = made.get(f"{settings.superset_url}/api/v1/security/csrf_token/", timeout=30)
     made.headers["X-CSRFToken"] = csrf.json().get("result", "")
     return made
-
-
-def password(settings: Settings, name: str) -> str:
-    return str(json.loads((settings.superset_home / "passwords.json").read_text())[name])
 
 
 def test_secrets_are_for_this_user_alone(settings: Settings) -> None:
@@ -83,6 +52,41 @@ def test_a_viewer_sees_every_chart_with_rows(settings: Settings) -> None:
         for slug in SLUGS:
             for answer in open_dashboard(page, settings.superset_url, slug):
                 assert rows_of(answer) > 0, answer.text()
+
+
+def test_a_click_and_a_filter_narrow_every_chart(settings: Settings) -> None:
+    with browser_page() as page:
+        log_in(page, settings.superset_url, password(settings, "viewer"))
+        open_dashboard(page, settings.superset_url, "fraud-desk")
+        figures = page.locator(".header-line")  # flags, those of high severity, users
+        expect(figures).to_have_text(["3", "2", "2"])
+        chart(page, "Users with most flags").locator("td", has_text="u2").click()
+        expect(figures).to_have_text(["1", "0", "1"])
+        expect(chart(page, "Newest flags").locator("tbody tr")).to_have_count(1)
+        expect(chart(page, "Timeline: the events")).to_contain_text("No results")
+        open_dashboard(page, settings.superset_url, "fraud-desk")
+        expect(figures).to_have_text(["3", "2", "2"])
+        page.get_by_role("combobox", name="Severity").click()
+        page.get_by_title("low", exact=True).last.click()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Apply").click()
+        expect(figures).to_have_text(["1", "0", "1"])
+
+
+def chart(page: Page, title: str) -> Locator:
+    return page.locator("[data-test=dashboard-component-chart-holder]").filter(has_text=title)
+
+
+def test_on_a_phone_charts_stand_below_each_other(settings: Settings) -> None:
+    with browser_page(390, 6000) as page:
+        log_in(page, settings.superset_url, password(settings, "viewer"))
+        open_dashboard(page, settings.superset_url, "shop-now")
+        places = [one.bounding_box() for one in page.locator("[data-test=dashboard-component-chart-holder]").all()]
+        boxes = sorted((box for box in places if box), key=lambda box: box["y"])
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes), boxes
+        boxes = [box for box in boxes if box["width"] > 200]  # single figures stand in pairs
+        assert len(boxes) > 4
+        assert all(above["y"] + above["height"] <= below["y"] + 1 for above, below in itertools.pairwise(boxes)), boxes
 
 
 def test_the_health_dashboard_leads_to_the_documents_of_the_checks(settings: Settings) -> None:

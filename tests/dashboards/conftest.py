@@ -1,0 +1,27 @@
+"""One Superset for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lakehouse.embedded import superset
+from lakehouse.embedded.child import Child
+from lakehouse.embedded.testing import free_settings, part
+from lakehouse.settings import Settings
+from tests.support import sample_serving
+
+
+@pytest.fixture(scope="package")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Child]]:
+    """Superset as the supervisor runs it, over a file with a row or two per table."""
+    settings = free_settings(tmp_path_factory.mktemp("superset"))
+    sample_serving.publish(settings.serving_file)
+    with part(superset.service(settings), settings) as child:
+        yield settings, child
+
+
+@pytest.fixture(scope="package")
+def settings(running: tuple[Settings, Child]) -> Settings:
+    return running[0]
