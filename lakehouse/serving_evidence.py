@@ -91,8 +91,7 @@ class Evidence:
         self._tried.update(wanted.column("flag_id").to_pylist())
         target.register("wanted", wanted)
         target.register("events", events)
-        listed = ", ".join(("flag_id", "rule_id", "severity", *_OF_EVENT))
-        target.execute(f"INSERT INTO gold.flag_events BY NAME SELECT {listed} FROM wanted JOIN events USING (event_id)")  # noqa: S608 - the names are declared above
+        target.execute(_ADD)
         target.unregister("events")
         target.unregister("wanted")
         return datetime.now(UTC)

@@ -102,7 +102,7 @@ def test_filters_choose_rows(reader: httpx.Client):
     flags = found("fraud-flags", severity="high", rule=["card_testing", "bot_browsing"])
     assert {(row["severity"], row["rule_id"]) for row in flags} == {("high", "card_testing")}
     assert [row["score"] for row in found("fraud-flags", min_score=0.75)] == [0.9, 0.8]
-    assert len(found("fraud-flags", entity_type="user", entity="u1", user_id="u1")) == 3
+    assert len(found("fraud-flags", entity_type="user", entity="u1", user_id="u1")) == 2
     assert not found("fraud-flags", entity_type="card") and not found("fraud-flags", detected_since="2100-01-01T00:00Z")
     cells = {"granularity": "week", "definition": "n_day", "activity": "any", "timezone": "UTC"}
     assert [row["period_index"] for row in found("retention", **cells, max_period=1)] == [0, 1]

@@ -110,7 +110,7 @@ def test_a_file_with_another_shape_of_an_extra_table_is_made_anew(lake: Lake) ->
 def test_flags_of_long_ago_and_flags_without_their_events_are_left_alone(
     lake: Lake, silver: FolderTable, target: duckdb.DuckDBPyConnection
 ) -> None:
-    add_event(silver, "e1", ago(target, 1), "u1")
+    add_event(silver, "e1", ago(target, 1), "u2")
     add_flag(target, "ancient", ["e1"], ago(target, KEPT_DAYS + 1), ago(target, KEPT_DAYS + 1))
     evidence = Evidence(lake.reader)
     assert evidence.update(target) is None
