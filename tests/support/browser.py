@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -36,6 +38,10 @@ DRAWN = """
 picture of an empty one."""
 
 
+CHART_IDS = """
+() => [...document.querySelectorAll("[class*=dashboard-chart-id-]")]
+    .map(place => /dashboard-chart-id-(\\d+)/.exec(place.className)[1])
+"""
 SHOWN = """
 () => [...document.querySelectorAll("[data-test=slice-container]")].map(place => place.textContent.slice(0, 80))
 """
@@ -95,21 +101,23 @@ def open_dashboard(page: Page, url: str, slug: str) -> list[APIResponse]:
     def fetch(route: Route) -> None:
         # Noted on its way: the browser may have dropped a body by the time that it is asked for it.
         answer = route.fetch()
-        if "form_data" in route.request.url:
-            answers[route.request.url.split("form_data=")[1].split("&")[0]] = answer
+        if chart := re.search(r'"slice_id":(\d+)', unquote(route.request.url)):
+            answers[chart[1]] = answer
         route.fulfill(response=answer)
 
     page.route("**/api/v1/chart/data**", fetch)
     page.goto(f"{url}/superset/dashboard/{slug}/")
     charts, deadline = len(charts_of(slug)), time.monotonic() + 90
-    while len(answers) < charts:
+    # Another dashboard that was open before may still ask: only charts that are on this one count.
+    while len(here := set(page.evaluate(CHART_IDS))) < charts or not here <= answers.keys():
         page.mouse.wheel(0, 300)  # charts ask for data when they come into view
         page.wait_for_timeout(200)
-        assert time.monotonic() < deadline, f"{slug}: {len(answers)} of {charts} charts asked for data"
+        assert time.monotonic() < deadline, f"{slug}: {len(here & answers.keys())} of {charts} charts asked for data"
     page.wait_for_selector(".loading", state="detached", timeout=60_000)
-    for answer in answers.values():
+    found = [answers[chart] for chart in here]
+    for answer in found:
         assert answer.status == 200, answer.text()
-    filled = sum(rows_of(answer) > 0 for answer in answers.values())
+    filled = sum(rows_of(answer) > 0 for answer in found)
     try:
         page.wait_for_function(DRAWN, arg=[charts, filled], timeout=60_000)
     except TimeoutError as error:
@@ -118,7 +126,7 @@ def open_dashboard(page: Page, url: str, slug: str) -> list[APIResponse]:
     assert page.locator("[data-test=slice-container] [role=alert]").count() == 0
     assert page.locator("[data-test=toast-container]").count() == 0
     page.unroute_all(behavior="wait")
-    return list(answers.values())
+    return found
 
 
 def rows_of(answer: APIResponse) -> int:
