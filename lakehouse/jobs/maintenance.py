@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lakehouse import clustering, log_cleanup
 from lakehouse.catalog import TABLES
@@ -20,15 +20,24 @@ Files = dict[str, int]
 
 
 class Parameters(BaseModel):
-    """Nothing: every table states for how long its old files are kept."""
+    """What a run can be told. For how long old files are kept, every table states itself."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    table: str | None = Field(None, description="Only this table, for example silver.events; the default is all.")
 
-def run(lake: Lake, _parameters: Parameters, say: Say) -> dict[str, Any]:
-    """Tidy every table; `maintained` of the result has a row per table."""
+    @field_validator("table")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None and value not in {table.full_name for table in TABLES}:
+            raise ValueError(f"{value!r} is no table of the lake; `shoplake sql --tables` lists them")
+        return value
+
+
+def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
+    """Tidy every table, or one; `maintained` of the result has a row per table."""
     client, rows, today = s3_client(lake.settings), [], datetime.now(UTC).date()
-    for table in TABLES:
+    for table in (one for one in TABLES if parameters.table in (None, one.full_name)):
         say(f"Tidying {table.full_name}")
         rows.append(tidy(lake, client, table, today))
     totals = {name: sum(row[name] for row in rows) for name in rows[0] if name != "table"}

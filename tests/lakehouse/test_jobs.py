@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -107,6 +108,21 @@ def test_files_are_kept_longer_than_any_run_may_write_and_any_reader_reads() -> 
 def test_no_table_keeps_its_files_for_less_than_is_safe(hours: float) -> None:
     with pytest.raises(ValueError, match="may still be needed"):
         replace(TABLES[0], keep_hours=hours)
+
+
+def test_maintenance_tidies_all_tables_or_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "s3_client", lambda _settings: None)
+    monkeypatch.setattr(maintenance, "tidy", lambda _lake, _client, table, _today: {"table": table.full_name})
+
+    def tidied(**given: str) -> list[str]:
+        parameters = cast(maintenance.Parameters, JOBS["maintenance"].parse(given))
+        found = maintenance.run(cast(Lake, SimpleNamespace(settings=None)), parameters, lambda _said: None)
+        return [row["table"] for row in found["maintained"]]
+
+    assert tidied() == [table.full_name for table in TABLES]
+    assert tidied(table="silver.events") == ["silver.events"]
+    with pytest.raises(UsageError, match="no table of the lake"):
+        JOBS["maintenance"].parse({"table": "silver.event"})
 
 
 def test_maintenance_tells_what_is_gone_also_when_others_write() -> None:

@@ -43,15 +43,21 @@ def ended(client: ApiClient, run_id: str) -> dict[str, Any] | None:
 
 
 @pytest.mark.parametrize(
-    ("count", "seconds"), [(FEW_READERS, 10.0), pytest.param(READERS, LONG_SECONDS, marks=pytest.mark.nightly)]
+    ("count", "seconds", "tidied_tables"),
+    [
+        (FEW_READERS, 10.0, {"table": "gold.kpis_hourly"}),
+        pytest.param(READERS, LONG_SECONDS, {}, marks=pytest.mark.nightly),
+    ],
 )
-def test_readers_see_whole_publishes_and_no_error(shop: Shop, tmp_path: Path, count: int, seconds: float) -> None:
+def test_readers_see_whole_publishes_and_no_error(
+    shop: Shop, tmp_path: Path, count: int, seconds: float, tidied_tables: dict[str, str]
+) -> None:
     stop = tmp_path / "stop"
     before = {row["table_name"]: row["published_at"] for row in published(shop.settings)}
     readers = [reader(shop, stop) for _ in range(count)]
     try:
         with ApiClient(shop.settings) as client:
-            maintenance = client.start("maintenance", {})["id"]
+            maintenance = client.start("maintenance", tidied_tables)["id"]
         live = SimulationOptions(now_ms=int(time.time() * 1000), seed=16, live=True, rate=RATE, duration_s=seconds)
         shop.send(list(simulate(live)), live_from=live.now_ms / 1000)
         shop.wait_until_read()
