@@ -81,7 +81,7 @@ def spark():
         yield port
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.nightly)])
 def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, spark, kills):
     """Two processes of the API on one registry; each in turn is killed in the middle of what it does."""
     shared = {
