@@ -17,14 +17,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, LongType, StringType, StructType
 
 from lakehouse import log_cleanup, marks
-from lakehouse.embedded.s3 import s3_client
-from lakehouse.embedded.testing import platform
+from lakehouse.embedded.s3 import ensure_bucket, s3_client
 from lakehouse.file_ages import LOG_HOURS
 from lakehouse.jobs.maintenance import tidy
 from lakehouse.lake import Lake
 from lakehouse.session import connect as connect_spark
 from lakehouse.sql import SqlReader, connect
 from lakehouse.table import Table, column
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.e2e
 
@@ -55,16 +55,18 @@ LOGGED = replace(TABLE, name="logged", cluster_by=())
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    with platform(tmp_path_factory.mktemp("tidy")) as settings:
-        spark = connect_spark(settings)
-        # As large as an append of these tests, so that days have several files.
-        spark.conf.set("spark.databricks.delta.optimize.maxFileSize", "700000")
-        spark.conf.set("spark.databricks.delta.optimize.minFileSize", "300000")
-        made = Lake(spark, settings)
-        made.create_tables([marks.TABLE])
-        yield made
-        spark.stop()
+def lake(shop: Shop) -> Iterator[Lake]:
+    """A lake of its own: the shop's Spark and S3 server, and another bucket."""
+    settings = shop.settings.model_copy(update={"bucket": "tidied"})
+    ensure_bucket(settings)
+    spark = connect_spark(settings)
+    # As large as an append of these tests, so that days have several files.
+    spark.conf.set("spark.databricks.delta.optimize.maxFileSize", "700000")
+    spark.conf.set("spark.databricks.delta.optimize.minFileSize", "300000")
+    made = Lake(spark, settings)
+    made.create_tables([marks.TABLE])
+    yield made
+    spark.stop()
 
 
 @pytest.fixture(scope="module")
