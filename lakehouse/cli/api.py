@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lakehouse.cli.formats import Format, HowToPrint
+
+if TYPE_CHECKING:
+    from lakehouse.runs.database import Database
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -48,13 +51,11 @@ def create(
     Example: [bold]shoplake keys create reporting --scope jobs:run --scope jobs:read --expires 30d[/]
     """
     from api import audit, keys
-    from lakehouse.runs.registry import RunRegistry
-    from lakehouse.settings import load_settings
 
     lifetime = None if expires is None else _lifetime(expires)
-    registry = RunRegistry.open(load_settings())
-    key = keys.create(registry.database, name, scope, lifetime)
-    audit.note(registry.database, "key.create", f"{name} {' '.join(scope)}", "done", caller=keys.OPERATOR)
+    database = _database()
+    key = keys.create(database, name, scope, lifetime)
+    audit.note(database, "key.create", f"{name} {' '.join(scope)}", "done", caller=keys.OPERATOR)
     typer.echo(key)
 
 
@@ -66,8 +67,6 @@ def list_keys(
     Example: [bold]shoplake keys list[/]
     """
     from api import keys
-    from lakehouse.runs.registry import RunRegistry
-    from lakehouse.settings import load_settings
 
     rows = [
         {
@@ -79,7 +78,7 @@ def list_keys(
                 for part in ("created_at", "expires_at", "last_used_at", "revoked_at")
             },
         }
-        for row in keys.listed(RunRegistry.open(load_settings()).database)
+        for row in keys.listed(_database())
     ]
     if format is Format.json:
         typer.echo(json.dumps(rows))
@@ -100,10 +99,8 @@ def revoke(which: Annotated[str, typer.Argument(help="Id of a key, or a name for
     Example: [bold]shoplake keys revoke reporting[/]
     """
     from api import audit, keys
-    from lakehouse.runs.registry import RunRegistry
-    from lakehouse.settings import load_settings
 
-    database = RunRegistry.open(load_settings()).database
+    database = _database()
     count = keys.revoke(database, which)
     audit.note(database, "key.revoke", which, "done", caller=keys.OPERATOR)
     typer.echo(f"{count} revoked.")
@@ -115,13 +112,21 @@ def rotate() -> None:
     Example: [bold]shoplake keys rotate[/]
     """
     from api import audit, keys, tokens
-    from lakehouse.runs.registry import RunRegistry
-    from lakehouse.settings import load_settings
 
-    database = RunRegistry.open(load_settings()).database
+    database = _database()
     kid = tokens.rotate(database)
     audit.note(database, "signing_key.rotate", kid, "done", caller=keys.OPERATOR)
     typer.echo(f"Tokens are signed with key {kid} from now on.")
+
+
+def _database() -> Database:
+    """The registry's database without the registry: its jobs bring Spark's client along, a second of start."""
+    from lakehouse.runs.database import Database
+    from lakehouse.settings import load_settings
+
+    database = Database(load_settings().registry_url)
+    database.migrate()
+    return database
 
 
 def _lifetime(text: str) -> timedelta:
