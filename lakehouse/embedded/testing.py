@@ -37,9 +37,15 @@ def free_settings(folder: Path, **overrides: object) -> Settings:
 
 @contextmanager
 def platform(folder: Path, *, stream: bool = False, **overrides: object) -> Iterator[Settings]:
-    """A running platform with its data in `folder`, in which no job runs but those that somebody starts; an error in
-    the test tells where its logs are."""
-    settings = free_settings(folder, **overrides)
+    """A running platform with its data in `folder`: `running` with free settings."""
+    with running(free_settings(folder, **overrides), stream=stream) as settings:
+        yield settings
+
+
+@contextmanager
+def running(settings: Settings, *, stream: bool = False) -> Iterator[Settings]:
+    """The platform of these settings, in which no job runs but those that somebody starts; an error in the test tells
+    where its logs are."""
     _pause_schedules(settings)
     try:
         start_detached(settings, lambda _snapshot: None, with_stream=stream)

@@ -17,7 +17,6 @@ from lakehouse import broker
 from lakehouse.catalog import TABLES
 from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import platform
 from lakehouse.lake import Lake
 from lakehouse.progress import behind
 from lakehouse.session import connect as connect_spark
@@ -34,12 +33,12 @@ EVENTS = 12_000
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with platform(tmp_path_factory.mktemp("backlog"), max_offsets_per_batch=BATCH) as settings:
-        spark = connect_spark(settings)
-        Lake(spark, settings).create_tables(TABLES)
-        spark.stop()
-        yield settings
+def small(lake: Settings) -> Settings:
+    """The platform with its tables, for a stream that takes small batches."""
+    spark = connect_spark(lake)
+    Lake(spark, lake).create_tables(TABLES)
+    spark.stop()
+    return lake.model_copy(update={"max_offsets_per_batch": BATCH})
 
 
 def send(settings: Settings, events: int, seed: int) -> int:
@@ -62,29 +61,29 @@ def stream(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(60)
 
 
-def test_a_backlog_is_worked_off_in_bounded_batches_with_bounded_memory(lake: Settings, tmp_path: Path) -> None:
-    sent = send(lake, EVENTS, seed=31)
+def test_a_backlog_is_worked_off_in_bounded_batches_with_bounded_memory(small: Settings, tmp_path: Path) -> None:
+    sent = send(small, EVENTS, seed=31)
     most_mb = 0
-    with stream(lake, tmp_path / "stream.log") as process, connect(lake) as reader:
+    with stream(small, tmp_path / "stream.log") as process, connect(small) as reader:
         end = time.monotonic() + 400
-        while behind(lake, reader):
+        while behind(small, reader):
             assert process.poll() is None, (tmp_path / "stream.log").read_text()
             assert time.monotonic() < end, "the backlog was not worked off"
-            most_mb = max(most_mb, status(lake)["spark"]["memory_mb"])
+            most_mb = max(most_mb, status(small)["spark"]["memory_mb"])
             time.sleep(1)
         sizes = reader.query("select batch_id, sum(bronze_rows)::bigint as rows from ops.batches group by 1")
     assert sum(int(one["rows"]) for one in sizes) == sent
-    assert max(int(one["rows"]) for one in sizes) <= BATCH + len(TOPICS) * lake.topic_partitions
+    assert max(int(one["rows"]) for one in sizes) <= BATCH + len(TOPICS) * small.topic_partitions
     assert f"{sent:,} records behind" in (tmp_path / "stream.log").read_text()
-    assert most_mb <= lake.spark_memory_mb + 1792
+    assert most_mb <= small.spark_memory_mb + 1792
 
 
 def test_records_that_kafka_deleted_before_they_were_read_stop_the_stream_loudly(
-    lake: Settings, tmp_path: Path
+    small: Settings, tmp_path: Path
 ) -> None:
-    send(lake, 200, seed=32)
-    _, end = broker.bounds(lake, TOPICS)
-    admin = KafkaAdminClient(bootstrap_servers=lake.bootstrap)
+    send(small, 200, seed=32)
+    _, end = broker.bounds(small, TOPICS)
+    admin = KafkaAdminClient(bootstrap_servers=small.bootstrap)
     admin.delete_records(
         {
             TopicPartition(topic, int(partition)): offset
@@ -93,7 +92,7 @@ def test_records_that_kafka_deleted_before_they_were_read_stop_the_stream_loudly
         }
     )
     admin.close()
-    with stream(lake, tmp_path / "stream.log") as process:
+    with stream(small, tmp_path / "stream.log") as process:
         assert process.wait(120) == 1
     said = (tmp_path / "stream.log").read_text()
     assert "Kafka has deleted offsets" in said and "these records are lost" in said and "Traceback" not in said

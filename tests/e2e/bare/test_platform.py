@@ -26,12 +26,6 @@ pytestmark = pytest.mark.e2e
 PARTS = ("kafka", "s3", "spark")
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory):
-    with platform(tmp_path_factory.mktemp("platform")) as settings:
-        yield settings
-
-
 def shoplake(settings: Settings, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lakehouse.cli", *arguments]
     environment = child_environment(settings)
@@ -150,29 +144,27 @@ def test_a_killed_part_comes_back(lake, name):
     assert s3_client(lake).head_bucket(Bucket=lake.bucket)
 
 
-def test_down_cleans_up_after_a_killed_supervisor_and_data_survives(lake):
-    s3_client(lake).put_object(Bucket=lake.bucket, Key="kept", Body=b"kept")
+def killed_supervisor(lake):
     os.kill(lock_holder(lake), signal.SIGKILL)
     wait_until(lambda: lock_holder(lake) is None, 5, "supervisor gone")
     assert {name: part["state"] for name, part in status(lake).items() if name in PARTS} == dict.fromkeys(PARTS, "up")
-    assert shoplake(lake, "down").returncode == 0
-    assert lake_processes(lake) == [] and not lock_path(lake).exists()
-    assert {part["state"] for part in status(lake).values()} == {"down"}
+
+
+def test_up_after_a_killed_supervisor_starts_anew_and_data_survives(lake):
+    s3_client(lake).put_object(Bucket=lake.bucket, Key="kept", Body=b"kept")
+    before = {name: status(lake)[name]["pid"] for name in PARTS}
+    killed_supervisor(lake)
     assert shoplake(lake, "up", "--detach", "--no-stream").returncode == 0
+    assert not any(psutil.pid_exists(pid) for pid in before.values())
     assert s3_client(lake).get_object(Bucket=lake.bucket, Key="kept")["Body"].read() == b"kept"
 
 
-def test_up_after_a_killed_supervisor_starts_anew(lake):
-    before = {name: status(lake)[name]["pid"] for name in PARTS}
-    os.kill(lock_holder(lake), signal.SIGKILL)
-    wait_until(lambda: lock_holder(lake) is None, 5, "supervisor gone")
-    assert shoplake(lake, "up", "--detach", "--no-stream").returncode == 0
-    assert not any(psutil.pid_exists(pid) for pid in before.values())
-
-
-def test_down_leaves_nothing(lake):
+def test_down_after_a_killed_supervisor_leaves_nothing(lake):
+    """`down` of a platform that is well: tests/dashboards/test_up_superset.py."""
+    killed_supervisor(lake)
     assert shoplake(lake, "down").returncode == 0
-    assert lake_processes(lake) == []
+    assert lake_processes(lake) == [] and not lock_path(lake).exists()
+    assert {part["state"] for part in status(lake).values()} == {"down"}
     # What stays is no lock and no process: the operator's key, and what parts last said about themselves.
     kept = {lake.operator_key_file.name, "publisher.json", "stream.json", "worker.json"}
     assert {path.name for path in lake.run_dir.iterdir()} <= kept
