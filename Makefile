@@ -12,9 +12,9 @@ demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, 
 
 test: java .venv/.installed jars ## Run all tests
 	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not e2e and not superset and not nightly"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards -m "not nightly"
 	@echo "The whole platform ..."
-	@$(BIN)/python -m pytest -m "e2e and not superset and not nightly"
+	@$(BIN)/python -m pytest tests/e2e -m "not nightly"
 
 up: java .venv/.installed ## Start the platform in the background
 	@$(BIN)/shoplake up --detach
@@ -42,7 +42,7 @@ test-nightly: java .venv/.installed .venv-superset/.installed jars ## Run the lo
 	@$(BIN)/python -m pytest -m nightly
 
 test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
-	@$(BIN)/python -m pytest -m "superset and not nightly"
+	@$(BIN)/python -m pytest tests/dashboards -m "not nightly"
 
 screenshots: java .venv/.installed .venv-superset/.installed jars ## Take the pictures of docs/images anew
 	@$(BIN)/python -m tests.dashboards.screenshots

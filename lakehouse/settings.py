@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     spark_port: Port = Field(15002, description="Port of the embedded Spark Connect server.")
     spark_master: str = Field(
         "local[*]",
-        pattern=r"^(local(\[[^\]]+\])?|spark://.+|yarn|k8s://.+)$",
-        description="Where the embedded Spark computes: local[*] is this machine, spark://host:port a cluster.",
+        pattern=r"^(local(\[[^\]]+\])?|here|spark://.+|yarn|k8s://.+)$",
+        description="Where the embedded Spark computes: local[*] is this machine, spark://host:port a cluster, here a "
+        "cluster whose master is started on this machine and whose workers join from others.",
     )
     spark_memory_mb: int = Field(2560, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
@@ -168,7 +169,13 @@ class Settings(BaseSettings):
     @property
     def master(self) -> str:
         """Where the embedded Spark Connect server computes, as Spark spells it."""
-        return f"spark://{self.spark_driver_host}:{self.spark_master_port}" if self.spark_workers else self.spark_master
+        own = f"spark://{self.spark_driver_host}:{self.spark_master_port}"
+        return own if self.starts_spark_master else self.spark_master
+
+    @property
+    def starts_spark_master(self) -> bool:
+        """Whether the master of a Spark cluster is started here."""
+        return self.spark_is_embedded and (self.spark_workers > 0 or self.spark_master == "here")
 
     @property
     def bootstrap(self) -> str:
@@ -257,7 +264,7 @@ def load_settings(**overrides: object) -> Settings:
         raise UsageError(f"The setting {name} is wrong: {first['msg']} (got {first['input']!r}).") from None
     if settings.kafka_is_embedded and settings.kafka_security != "plaintext":
         raise UsageError("SHOPLAKE_KAFKA_SECURITY=msk-iam needs a cluster's address: set SHOPLAKE_KAFKA_BOOTSTRAP.")
-    if settings.spark_workers and not settings.spark_master.startswith("local"):
+    if settings.spark_workers and not settings.spark_master.startswith(("local", "here")):
         raise UsageError(
             "SHOPLAKE_SPARK_WORKERS starts a cluster here and SHOPLAKE_SPARK_MASTER names another: set one of them."
         )

@@ -113,13 +113,21 @@ END
 # One step: whoever looks sees the old release or the new one.
 point() { ln -sfn "releases/$1" "$home/.next" && mv -T "$home/.next" "$home/current"; }
 
-is_well() { systemctl is-active -q shoplake && curl -sf -o /dev/null -m 5 "http://127.0.0.1:8000/readyz"; }
+# An executor is well when it runs: it waits for the instance, and joins it then.
+is_well() {
+  systemctl is-active -q shoplake || return 1
+  [ "$(fact SHOPLAKE_ROLE)" = executor ] || curl -sf -o /dev/null -m 5 "http://127.0.0.1:8000/readyz"
+}
 
 restart() {
   has_systemd || { say "no systemd runs here: nothing is started."; return 0; }
   systemctl daemon-reload
-  systemctl enable -q shoplake.service shoplake-metrics.timer
-  systemctl restart shoplake.service && systemctl start shoplake-metrics.timer || return 1
+  systemctl enable -q shoplake.service
+  systemctl restart shoplake.service || return 1
+  if [ "$(fact SHOPLAKE_ROLE)" != executor ]; then
+    systemctl enable -q shoplake-metrics.timer
+    systemctl start shoplake-metrics.timer || return 1
+  fi
   local end=$((SECONDS + patience))
   until is_well; do
     [ "$SECONDS" -lt "$end" ] || return 1

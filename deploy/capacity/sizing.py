@@ -63,7 +63,7 @@ def size(rate: float, retention_days: int, measured: Measured, prices: Prices, i
     hot_gb = rate * HOT_HOURS * 3600 * HOT_ROW_BYTES / 1e9
     machines, executors = _machines(cores, hot_gb, prices)
     kafka_hours = SHORT_RETENTION_HOURS if rate >= SHORT_RETENTION_FROM else LONG_RETENTION_HOURS
-    partitions = _partitions(cores)
+    partitions = partitions_for(cores)
     broker, brokers = _brokers(rate, measured, partitions, prices)
     per_day = rate * 86_400 * measured.tables_bytes / 1e9
     seconds = interval or _interval(machines, measured, prices)
@@ -105,8 +105,8 @@ def _machines(cores: int, hot_gb: float, prices: Prices) -> tuple[dict[str, int]
     return {DRIVER: 1, EXECUTOR: executors}, executors
 
 
-def _partitions(cores: int) -> int:
-    """Per topic: as many as cores, so that the largest topic alone can keep all of them busy."""
+def partitions_for(cores: int) -> int:
+    """Partitions per topic: as many as cores, so that the largest topic alone can keep all of them busy."""
     power = math.ceil(math.log2(max(2, cores)))
     return min(MOST_PARTITIONS, 1 << power)
 

@@ -1,8 +1,8 @@
 """A Spark standalone cluster: its master beside the Spark Connect server, and workers here and on other machines.
 
 The server stays the lake's only Delta writer: it is the driver, executors in the workers do the work.
-`SHOPLAKE_SPARK_WORKERS` starts master and workers; `python -m lakehouse.embedded.cluster` is a worker on another
-machine (docs/cluster.md).
+`SHOPLAKE_SPARK_WORKERS` starts master and workers, `SHOPLAKE_SPARK_MASTER=here` a master alone; `python -m
+lakehouse.embedded.cluster` is a worker on another machine (docs/cluster.md).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOST_AFTER_SECONDS = 20
 
 def services(settings: Settings) -> list[Service]:
     """The master and the workers as the supervisor sees them; none unless a cluster is started here."""
-    if not (settings.spark_workers and settings.spark_is_embedded):
+    if not settings.starts_spark_master:
         return []
     return [_master(settings), *(_worker(settings, number) for number in range(1, settings.spark_workers + 1))]
 

@@ -127,7 +127,7 @@ def secret_conf(settings: Settings) -> dict[str, str]:
     """
     file = settings.spark_secret_file
     if file is None:
-        if not settings.spark_workers:
+        if not settings.starts_spark_master:
             return {}
         file = _made_secret(settings)
     try:

@@ -32,7 +32,7 @@ class Machine:
         (self.root / "run/systemd/system").mkdir(parents=True)
         (self.root / "etc/shoplake").mkdir(parents=True)
         (self.root / "etc/shoplake/shoplake.env").write_text("SHOPLAKE_WITH_SUPERSET=false\n")
-        tools = folder / "bin"
+        self.tools = tools = folder / "bin"
         tools.mkdir()
         for name, text in {"systemctl": SYSTEMCTL, "curl": "#!/bin/sh\nexit 0\n"}.items():
             (tools / name).write_text(text)
@@ -81,6 +81,16 @@ def test_a_release_is_installed_and_again_changes_nothing(machine):
     code, said = machine.run("install", archive)
     assert code == 0 and "installed already" in said
     assert "restart shoplake.service" in (machine.root / "systemctl.log").read_text()
+
+
+def test_an_executor_is_well_when_it_runs(machine):
+    """It has no API, and joins the instance once that has told its address."""
+    (machine.root / "etc/shoplake/shoplake.env").write_text("SHOPLAKE_ROLE=executor\n")
+    (machine.tools / "curl").write_text("#!/bin/sh\nexit 7\n")
+    code, said = machine.run("install", machine.archive("1"))
+    assert code == 0 and "1 runs." in said, said
+    asked = (machine.root / "systemctl.log").read_text()
+    assert "restart shoplake.service" in asked and "metrics" not in asked
 
 
 def test_an_upgrade_and_the_way_back_leave_the_data(machine):

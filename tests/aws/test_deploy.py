@@ -39,22 +39,32 @@ def install(session, size, **parameters):
     return installation, events
 
 
-def user_data(session) -> str:
+def all_user_data(session) -> list[str]:
     import base64
 
-    ec2 = session.client("ec2")
-    template = ec2.describe_launch_templates()["LaunchTemplates"][0]["LaunchTemplateId"]
-    versions = ec2.describe_launch_template_versions(LaunchTemplateId=template, Versions=["$Latest"])
-    data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
-    assert data["MetadataOptions"]["HttpTokens"] == "required"
-    return base64.b64decode(data["UserData"]).decode()
+    ec2, found = session.client("ec2"), []
+    for template in ec2.describe_launch_templates()["LaunchTemplates"]:
+        of_it = {"LaunchTemplateId": template["LaunchTemplateId"], "Versions": ["$Latest"]}
+        data = ec2.describe_launch_template_versions(**of_it)["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+        assert data["MetadataOptions"]["HttpTokens"] == "required"
+        found.append(base64.b64decode(data["UserData"]).decode())
+    return found
+
+
+def user_data(session) -> str:
+    (data,) = all_user_data(session)
+    return data
+
+
+def facts_in(data: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in data.splitlines() if line.startswith("SHOPLAKE_"))
 
 
 @pytest.mark.parametrize(("size", "msk", "database"), [("demo", 0, 0), ("team", 1, 0), ("production", 1, 1)])
 def test_a_size_brings_what_it_says(aws, size, msk, database):
     installation, _ = install(aws, size, CertificateArn=certificate(aws))
     data = installation.stacks.outputs("lake-data")
-    facts = dict(line.split("=", 1) for line in user_data(aws).splitlines() if line.startswith("SHOPLAKE_"))
+    facts = facts_in(user_data(aws))
     assert facts["SHOPLAKE_BUCKET"] == data["LakeBucket"] and facts["SHOPLAKE_DATA_DISK"] == data["DataDisk"]
     assert facts["SHOPLAKE_S3_ENDPOINT"] == "" and facts["SHOPLAKE_S3_REGION"] == REGION
     assert bool(facts["SHOPLAKE_MSK_CLUSTER"]) == bool(msk) and bool(facts["SHOPLAKE_DATABASE_HOST"]) == bool(database)
@@ -71,7 +81,7 @@ def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
     from lakehouse.settings import Settings
 
     install(aws, "demo")
-    facts = dict(line.split("=", 1) for line in user_data(aws).splitlines() if line.startswith("SHOPLAKE_"))
+    facts = facts_in(user_data(aws))
     known = {name.removeprefix("SHOPLAKE_").lower(): value for name, value in facts.items()}
     settings = Settings(_env_file=None, **{name: known[name] for name in known if name in Settings.model_fields})
     assert not settings.s3_is_embedded and settings.endpoint == "" and settings.kafka_is_embedded
@@ -79,12 +89,12 @@ def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
     assert settings.data_dir == Path("/var/lib/shoplake/lake")
 
 
-def role_statements(session) -> dict[str, dict]:
-    """What the instance's role may do, by the statements' names."""
+def role_statements(session, policy: str = "shoplake") -> dict[str, dict]:
+    """What the role with this policy (the instance's) may do, by the statements' names."""
     iam = session.client("iam")
     roles = [one["RoleName"] for one in iam.list_roles()["Roles"]]
-    (role,) = [one for one in roles if "shoplake" in iam.list_role_policies(RoleName=one)["PolicyNames"]]
-    document = yaml.safe_load(iam.get_role_policy(RoleName=role, PolicyName="shoplake")["PolicyDocument"])
+    (role,) = [one for one in roles if policy in iam.list_role_policies(RoleName=one)["PolicyNames"]]
+    document = yaml.safe_load(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
     return {one["Sid"]: one for one in document["Statement"]}
 
 
@@ -99,7 +109,7 @@ def test_backups_may_go_to_the_named_bucket_and_none_may_be_deleted(aws):
 def test_alerts_of_the_platform_go_where_alarms_go_and_the_role_may_send_them(aws):
     install(aws, "demo")
     (topic,) = aws.client("sns").list_topics()["Topics"]
-    facts = dict(line.split("=", 1) for line in user_data(aws).splitlines() if line.startswith("SHOPLAKE_"))
+    facts = facts_in(user_data(aws))
     assert facts["SHOPLAKE_ALERT_SNS_TOPIC"] == topic["TopicArn"]
     allowed = {sid: one["Resource"] for sid, one in role_statements(aws).items()}
     assert "Backups" not in allowed
@@ -122,6 +132,36 @@ def test_producers_get_in_by_address_and_role_and_may_only_send(aws):
     assert "kafka-cluster:WriteData" in actions and "kafka-cluster:ReadData" not in actions
     assert document["Statement"][0]["Resource"] == installation.outputs["KafkaCluster"]
     assert document["Statement"][1]["Resource"].endswith("/shop.*")
+
+
+def test_executors_join_the_instance_and_may_do_less(aws):
+    installation, _ = install(aws, "team", Executors="2")
+    groups = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert sorted((one["MinSize"], one["MaxSize"]) for one in groups) == [(1, 1), (2, 2)]
+    assert installation.outputs["ExecutorGroup"] in [one["AutoScalingGroupName"] for one in groups]
+    driver, executor = sorted(all_user_data(aws), key=lambda text: "SHOPLAKE_ROLE=executor" in text)
+    theirs, its = facts_in(executor), facts_in(driver)
+    shared = ("CLUSTER_SECRET", "DRIVER_ADDRESS", "SPARK_EXECUTOR_CORES", "SPARK_EXECUTOR_MEMORY_MB", "BUCKET")
+    assert all(theirs[f"SHOPLAKE_{name}"] == its[f"SHOPLAKE_{name}"] != "" for name in shared)
+    assert its["SHOPLAKE_EXECUTORS"] == "2" and "SHOPLAKE_ROLE" not in its
+    assert aws.client("ssm").get_parameter(Name=its["SHOPLAKE_DRIVER_ADDRESS"])["Parameter"]["Value"] == "none yet"
+    allowed = role_statements(aws, "shoplake-executor")
+    assert "s3:DeleteObject" not in allowed["Lake"]["Action"] and "kafka-cluster:WriteData" not in str(allowed)
+    assert [sid for sid, one in allowed.items() if one["Resource"] == "*"] == []
+
+
+def test_without_executors_no_machine_reaches_another(aws):
+    installation, _ = install(aws, "team")
+    assert "ExecutorGroup" not in installation.outputs
+    (data,) = all_user_data(aws)
+    assert facts_in(data)["SHOPLAKE_CLUSTER_SECRET"] == "" and facts_in(data)["SHOPLAKE_EXECUTORS"] == "0"
+    assert "FromOtherMachines" in (TEMPLATES / "main.yaml").read_text()
+    rules = [
+        one
+        for group in aws.client("ec2").describe_security_groups()["SecurityGroups"]
+        for one in group["IpPermissions"]
+    ]
+    assert [one for one in rules if one.get("FromPort") == 1024] == []
 
 
 def test_without_a_certificate_there_is_no_way_in(aws):

@@ -6,10 +6,11 @@ import pytest
 from botocore.client import BaseClient
 from botocore.stub import Stubber
 
-from deploy.aws import metrics
+from deploy.aws import metrics, start
 from deploy.aws.start import environment
 from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError
+from lakehouse.settings import Settings, load_settings
 
 
 def secret(session, value: str) -> str:
@@ -56,6 +57,59 @@ def test_the_brokers_of_msk_are_asked_for(aws):
     with stub:
         found = environment({"SHOPLAKE_MSK_CLUSTER": "arn"}, Session())
     assert found == {"SHOPLAKE_KAFKA_BOOTSTRAP": "b-1:9098,b-2:9098", "SHOPLAKE_KAFKA_SECURITY": "msk-iam"}
+
+
+DRIVER = "/shoplake/lake/driver"
+
+
+def facts_of_a_cluster(session, folder) -> dict[str, str]:
+    return {
+        "RUNTIME_DIRECTORY": str(folder),
+        "SHOPLAKE_CLUSTER_SECRET": secret(session, '{"secret": "abc"}'),
+        "SHOPLAKE_DRIVER_ADDRESS": DRIVER,
+        "SHOPLAKE_EXECUTORS": "3",
+        "SHOPLAKE_SPARK_EXECUTOR_CORES": "15",
+        "SHOPLAKE_SPARK_EXECUTOR_MEMORY_MB": "49152",
+    }
+
+
+def settings_of(found: dict[str, str], facts: dict[str, str]) -> Settings:
+    given = {name.removeprefix("SHOPLAKE_").lower(): value for name, value in (facts | found).items()}
+    return load_settings(_env_file=None, **{name: given[name] for name in given if name in Settings.model_fields})
+
+
+def test_without_executors_the_instance_does_it_all(aws):
+    assert start.cluster({"SHOPLAKE_CLUSTER_SECRET": "", "SHOPLAKE_EXECUTORS": "0"}, aws) == {}
+
+
+def test_the_driver_tells_its_address_and_plans_for_its_executors(aws, tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "own_address", lambda: "10.40.1.5")
+    facts = facts_of_a_cluster(aws, tmp_path)
+    settings = settings_of(start.cluster(facts, aws), facts)
+    assert settings.starts_spark_master and settings.master == "spark://10.40.1.5:7077"
+    assert (settings.spark_shuffle_partitions, settings.topic_partitions, settings.files_per_batch) == (45, 64, 3)
+    assert (
+        settings.spark_secret_file.read_text() == "abc" and settings.spark_secret_file.stat().st_mode & 0o777 == 0o600
+    )
+    assert aws.client("ssm").get_parameter(Name=DRIVER)["Parameter"]["Value"] == "10.40.1.5"
+
+
+def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, tmp_path, monkeypatch):
+    client = aws.client("ssm")
+    client.put_parameter(Name=DRIVER, Value="none yet", Type="String")
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        client.put_parameter(Name=DRIVER, Value="10.40.1.5", Type="String", Overwrite=True)
+
+    monkeypatch.setattr(start, "own_address", lambda: "10.40.1.9")
+    monkeypatch.setattr(start.time, "sleep", sleep)
+    facts = {**facts_of_a_cluster(aws, tmp_path), "SHOPLAKE_ROLE": "executor"}
+    settings = settings_of(start.cluster(facts, aws), facts)
+    assert len(waited) == 1 and settings.spark_master == "spark://10.40.1.5:7077"
+    assert (settings.spark_driver_host, settings.spark_executor_cores) == ("10.40.1.9", 15)
+    assert settings.spark_secret_file.read_text() == "abc"
 
 
 def test_the_figures_reach_cloudwatch(aws, tmp_path, monkeypatch):

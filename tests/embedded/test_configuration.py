@@ -70,6 +70,16 @@ def test_a_cluster_that_starts_here_has_one_secret_and_only_its_owner_reads_it(t
     assert len(secrets) == 3 and {file.stat().st_mode & 0o777 for file in secrets} == {0o600}
 
 
+def test_a_master_may_start_alone_for_workers_of_other_machines(tmp_path):
+    settings = free_settings(tmp_path, spark_master="here", spark_driver_host="10.0.1.10")
+    assert [part.name for part in services(settings) if "spark" in part.name] == ["spark-master", "spark"]
+    server = spark_conf(settings)
+    assert server["spark.master"] == f"spark://10.0.1.10:{settings.spark_master_port}"
+    assert server["spark.authenticate.secret"] == cluster_conf(settings)["spark.authenticate.secret"] != ""
+    external = free_settings(tmp_path, spark_master="here", spark_remote="sc://elsewhere:15002")
+    assert "spark-master" not in [part.name for part in services(external)]
+
+
 def test_a_machine_that_joins_must_be_told_which_cluster_and_its_secret(tmp_path):
     with pytest.raises(UsageError, match="SHOPLAKE_SPARK_MASTER"):
         join(free_settings(tmp_path))

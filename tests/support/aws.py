@@ -58,6 +58,7 @@ KINDS = (
     "AWS::SNS::Subscription",
     "AWS::Budgets::Budget",
     "AWS::S3::BucketPolicy",
+    "AWS::EC2::SecurityGroupEgress",
 )
 MODELS = [stand_in(kind) for kind in KINDS]
 
