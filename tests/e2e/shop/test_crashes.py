@@ -57,13 +57,15 @@ def wait_until_back(shop: Shop, name: str, killed: int | None) -> None:
 
 
 def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) -> None:
-    """One after another while traffic goes on, the next when the last is back, Spark with a run of a job in it; alone
-    and more often: nightly."""
+    """One after another while traffic goes on, the next when the last is back: the stream with its checkpoint deleted,
+    Spark with a run of a job in it. Alone and more often: nightly."""
     registry = RunRegistry.open(shop.settings)
     sending = live_load(shop, seed=100, seconds=75)
     for name in ("stream", "kafka", "batch worker", "s3", "spark"):
         time.sleep(5)
         run = busy(registry, "America/Lima") if name == "spark" else None
+        if name == "stream":
+            shutil.rmtree(shop.settings.checkpoints)
         killed = None if name == "batch worker" else pid_of(shop, name)
         kill(shop, name)
         wait_until_back(shop, "stream" if name == "batch worker" else name, killed)
@@ -92,6 +94,7 @@ def assert_all_is_right(shop: Shop) -> None:
     assert_gold_is_right(shop)
 
 
+@pytest.mark.nightly
 def test_a_deleted_checkpoint_is_rebuilt(shop: Shop) -> None:
     sending = live_load(shop, seed=201, seconds=8)
     time.sleep(3)
