@@ -42,7 +42,7 @@ test-nightly: java .venv/.installed .venv-superset/.installed jars ## Run the lo
 	@$(BIN)/python -m pytest -m nightly
 
 test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/dashboards -m "not nightly"
+	@$(BIN)/python -m pytest tests/dashboards -m "not nightly"
 
 screenshots: java .venv/.installed .venv-superset/.installed jars ## Take the pictures of docs/images anew
 	@$(BIN)/python -m tests.dashboards.screenshots

@@ -20,7 +20,7 @@ from quality.documents import first_page
 from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard, password, rows_of
 from tests.support.escapes import ESCAPES, MARKER
 
-pytestmark = [pytest.mark.superset, pytest.mark.xdist_group("one superset")]
+pytestmark = pytest.mark.superset
 expect.set_options(timeout=60_000)
 
 

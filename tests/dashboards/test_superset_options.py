@@ -16,7 +16,7 @@ from tests.support import sample_serving
 from tests.support.browser import SLUGS, browser_page, open_dashboard, password, rows_of
 from tests.support.postgres import new_database, postgres_server
 
-pytestmark = [pytest.mark.superset, pytest.mark.xdist_group("one superset")]
+pytestmark = pytest.mark.superset
 
 
 def test_visitors_see_the_dashboards_where_that_is_asked_for_and_no_more(settings: Settings, tmp_path: Path) -> None:

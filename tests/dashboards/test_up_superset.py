@@ -23,7 +23,7 @@ from lakehouse.settings import Settings
 from tests.support.browser import SLUGS, browser_page, empty_charts, log_in
 from tests.support.shop import eventually
 
-pytestmark = [pytest.mark.superset, pytest.mark.e2e, pytest.mark.xdist_group("a whole platform")]
+pytestmark = [pytest.mark.superset, pytest.mark.e2e]
 
 
 def shoplake(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
