@@ -61,6 +61,7 @@ def stream(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(60)
 
 
+@pytest.mark.nightly
 def test_a_backlog_is_worked_off_in_bounded_batches_with_bounded_memory(small: Settings, tmp_path: Path) -> None:
     sent = send(small, EVENTS, seed=31)
     most_mb = 0

@@ -124,6 +124,7 @@ def test_a_busy_port_is_named_with_its_holder_and_setting(lake, tmp_path):
     assert f"Port {lake.kafka_port} is held by java" in done.stderr and "SHOPLAKE_KAFKA_PORT" in done.stderr
 
 
+@pytest.mark.nightly
 def test_two_lakes_run_side_by_side(lake, tmp_path):
     first = {name: status(lake)[name]["pid"] for name in PARTS}
     with platform(tmp_path) as second:

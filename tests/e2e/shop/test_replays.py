@@ -1,4 +1,4 @@
-"""Refused records come home once each when several ask at once; fifty at once, and the rest of the desk: nightly."""
+"""Refused records come home once each when several ask at once; fifty at once: tests/e2e/test_quarantine_desk.py."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ AT_ONCE = 4
 OURS = "event_id in ('view-100', 'view-101', 'view-102', 'view-103')"
 
 
+@pytest.mark.nightly
 def test_replays_at_once_bring_each_record_home_once(shop: Shop) -> None:
     began = datetime.now(UTC)
     priced = [view(100 + number, "19.90", age) for number, age in enumerate(AGES)]

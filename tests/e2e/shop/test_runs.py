@@ -181,6 +181,7 @@ def test_a_killed_worker_doubles_and_loses_nothing(settings: Settings) -> None:
     lived_legally(registry, run)
 
 
+@pytest.mark.nightly
 def test_a_killed_worker_service_comes_back(settings: Settings) -> None:
     registry = RunRegistry.open(settings)
     run = busy(registry, "Asia/Tokyo")
@@ -265,6 +266,7 @@ def test_what_may_pass_is_tried_again_and_what_will_not_is_not(own: Service, tmp
     assert failed.error == {"code": "wrong_use", "message": "There is nothing on that day."}
 
 
+@pytest.mark.nightly
 def test_a_worker_that_ends_gives_its_run_back(settings: Settings, tmp_path: Path, lake: Lake) -> None:
     gate = tmp_path / "gate"
     with service(settings, tmp_path) as first:

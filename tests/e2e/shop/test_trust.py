@@ -71,6 +71,7 @@ def test_a_refused_record_is_looked_at_mended_and_brought_home(shop: Shop) -> No
     assert_identity(shop)
 
 
+@pytest.mark.nightly
 def test_a_replay_that_died_before_it_could_mark_brings_nothing_home_twice(
     shop: Shop, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
