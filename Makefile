@@ -12,7 +12,7 @@ demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, 
 
 test: java .venv/.installed jars ## Run all tests
 	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards -m "not nightly"
+	@$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards -m "not nightly"
 	@echo "The whole platform ..."
 	@$(BIN)/python -m pytest tests/e2e -m "not nightly"
 
