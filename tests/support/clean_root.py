@@ -61,7 +61,7 @@ class Machine:
     def run(self, *command: object, seconds: float = 1500) -> subprocess.CompletedProcess[str]:
         """Do it in there as root; with what it said."""
         kept = {name: value for name, value in os.environ.items() if name.startswith(REGISTRY_VARIABLES)}
-        inside = ["nsenter", f"--target={self.init}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd=/root"]
+        inside = ["nsenter", f"--target={self.init}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wdns=/root"]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **kept}
         return subprocess.run(
             [*inside, *map(str, command)], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
