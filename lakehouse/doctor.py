@@ -122,7 +122,9 @@ def _disk(settings: Settings) -> Check:
 
 
 def _folders(settings: Settings) -> Check:
-    remedies = {cache_dir(): "set XDG_CACHE_HOME", settings.data_dir: "set SHOPLAKE_DATA_DIR"}
+    remedies = {settings.data_dir: "set SHOPLAKE_DATA_DIR"}
+    if missing_jars():  # where all were fetched, by root on a server, nothing has to be written there
+        remedies[cache_dir()] = "set XDG_CACHE_HOME"
     for folder, remedy in remedies.items():
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,7 @@ def _folders(settings: Settings) -> Check:
         except OSError as error:
             message = f"{folder} cannot be written ({error.strerror}): {remedy} to a folder of your own."
             return Check("folders", "failure", message)
-    return Check("folders", "ok", "data folder and cache folder can be written")
+    return Check("folders", "ok", "what has to be written can be")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:

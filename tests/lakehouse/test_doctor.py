@@ -65,6 +65,14 @@ def test_a_data_folder_that_cannot_be_made_is_a_failure(tmp_path):
         require_startable(free_settings(tmp_path / "file"))
 
 
+@pytest.mark.parametrize(("missing", "result"), [([], "ok"), (["a jar"], "failure")])
+def test_the_cache_need_be_written_only_while_something_is_missing(tmp_path, monkeypatch, missing, result):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(doctor, "cache_dir", lambda: tmp_path / "file" / "jars")
+    monkeypatch.setattr(doctor, "missing_jars", lambda: missing)
+    assert doctor._folders(free_settings(tmp_path)).result == result
+
+
 def test_a_foreign_server_on_a_port_is_a_failure(tmp_path):
     import socket
 
