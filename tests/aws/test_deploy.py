@@ -134,6 +134,15 @@ def test_producers_get_in_by_address_and_role_and_may_only_send(aws):
     assert document["Statement"][1]["Resource"].endswith("/shop.*")
 
 
+@pytest.mark.parametrize(("given", "usd"), [({}, "1500"), ({"MonthlyBudgetUsd": "700"}, "700")])
+def test_the_budget_is_what_is_usual_for_the_size_or_what_was_said(aws, given, usd):
+    install(aws, "team", **given)
+    stacks = aws.client("cloudformation").describe_stacks()["Stacks"]
+    parameters = [one for stack in stacks for one in stack.get("Parameters", ())]
+    asked = {one["ParameterValue"] for one in parameters if one["ParameterKey"] == "MonthlyBudgetUsd"}
+    assert usd in asked and asked <= {usd, "0"}
+
+
 def test_executors_join_the_instance_and_may_do_less(aws):
     installation, _ = install(aws, "team", Executors="2")
     groups = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
