@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,6 @@ from producer.topics import TOPICS
 
 pytestmark = pytest.mark.e2e
 DAY_MS = 86_400_000
-BATCH = 4_000
-EVENTS = 12_000
-
-
-@pytest.fixture(scope="module")
-def small(lake: Settings) -> Settings:
-    """The platform with its tables, for a stream that takes small batches."""
-    spark = connect_spark(lake)
-    Lake(spark, lake).create_tables(TABLES)
-    spark.stop()
-    return lake.model_copy(update={"max_offsets_per_batch": BATCH})
 
 
 def send(settings: Settings, events: int, seed: int) -> int:
@@ -61,30 +51,69 @@ def stream(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(60)
 
 
+@dataclass(frozen=True)
+class WorkedOff:
+    """How a stream came up with a backlog."""
+
+    settings: Settings
+    sent: int
+    sizes: list[int]
+    """Records of each batch."""
+    said: str
+    most_mb: int
+    """Spark's memory at its height."""
+
+
+def work_off(lake: Settings, folder: Path, events: int, batch: int) -> WorkedOff:
+    settings = lake.model_copy(update={"max_offsets_per_batch": batch})
+    log, most_mb, sent = folder / "backlog.log", 0, send(settings, events, seed=events)
+    with connect(settings) as reader:
+        read_before = {int(one["batch_id"]) for one in reader.query("select distinct batch_id from ops.batches")}
+        with stream(settings, log) as process:
+            end = time.monotonic() + 600
+            while behind(settings, reader):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < end, "the backlog was not worked off"
+                most_mb = max(most_mb, status(settings)["spark"]["memory_mb"])
+                time.sleep(1)
+        found = reader.query("select batch_id, sum(bronze_rows)::bigint as rows from ops.batches group by 1")
+    sizes = [int(one["rows"]) for one in found if int(one["batch_id"]) not in read_before]
+    return WorkedOff(settings, sent, sizes, log.read_text(), most_mb)
+
+
+@pytest.fixture(scope="module")
+def read(lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkedOff:
+    """A lake that has read a backlog of three batches."""
+    spark = connect_spark(lake)
+    Lake(spark, lake).create_tables(TABLES)
+    spark.stop()
+    return work_off(lake, tmp_path_factory.mktemp("backlog"), 2_400, 800)
+
+
+def assert_bounded(done: WorkedOff) -> None:
+    settings = done.settings
+    assert sum(done.sizes) == done.sent
+    assert max(done.sizes) <= settings.max_offsets_per_batch + len(TOPICS) * settings.topic_partitions
+    assert f"{done.sent:,} records behind" in done.said
+    assert done.most_mb <= settings.spark_memory_mb + 1792
+
+
+def test_a_backlog_is_worked_off_in_bounded_batches_with_bounded_memory(read: WorkedOff) -> None:
+    assert_bounded(read)
+
+
 @pytest.mark.nightly
-def test_a_backlog_is_worked_off_in_bounded_batches_with_bounded_memory(small: Settings, tmp_path: Path) -> None:
-    sent = send(small, EVENTS, seed=31)
-    most_mb = 0
-    with stream(small, tmp_path / "stream.log") as process, connect(small) as reader:
-        end = time.monotonic() + 400
-        while behind(small, reader):
-            assert process.poll() is None, (tmp_path / "stream.log").read_text()
-            assert time.monotonic() < end, "the backlog was not worked off"
-            most_mb = max(most_mb, status(small)["spark"]["memory_mb"])
-            time.sleep(1)
-        sizes = reader.query("select batch_id, sum(bronze_rows)::bigint as rows from ops.batches group by 1")
-    assert sum(int(one["rows"]) for one in sizes) == sent
-    assert max(int(one["rows"]) for one in sizes) <= BATCH + len(TOPICS) * small.topic_partitions
-    assert f"{sent:,} records behind" in (tmp_path / "stream.log").read_text()
-    assert most_mb <= small.spark_memory_mb + 1792
+def test_a_long_backlog_needs_no_more_memory(read: WorkedOff, tmp_path: Path) -> None:
+    assert_bounded(work_off(read.settings, tmp_path, 100_000, 20_000))
 
 
 def test_records_that_kafka_deleted_before_they_were_read_stop_the_stream_loudly(
-    small: Settings, tmp_path: Path
+    read: WorkedOff, tmp_path: Path
 ) -> None:
-    send(small, 200, seed=32)
-    _, end = broker.bounds(small, TOPICS)
-    admin = KafkaAdminClient(bootstrap_servers=small.bootstrap)
+    settings = read.settings
+    send(settings, 200, seed=32)
+    _, end = broker.bounds(settings, TOPICS)
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
     admin.delete_records(
         {
             TopicPartition(topic, int(partition)): offset
@@ -93,7 +122,7 @@ def test_records_that_kafka_deleted_before_they_were_read_stop_the_stream_loudly
         }
     )
     admin.close()
-    with stream(small, tmp_path / "stream.log") as process:
+    with stream(settings, tmp_path / "stream.log") as process:
         assert process.wait(120) == 1
     said = (tmp_path / "stream.log").read_text()
     assert "Kafka has deleted offsets" in said and "these records are lost" in said and "Traceback" not in said
