@@ -23,6 +23,7 @@ say() { echo "bootstrap: $*"; }
 fail() { say "$*" >&2; exit 1; }
 fact() { [ -f "$facts" ] && sed -n "s/^$1=//p" "$facts" || true; }
 has_systemd() { [ -d "$root/run/systemd/system" ] && command -v systemctl >/dev/null; }
+is_executor() { [ "$(fact SHOPLAKE_ROLE)" = executor ]; }
 current() { [ -L "$home/current" ] && basename "$(readlink "$home/current")" || true; }
 
 packages() {
@@ -116,7 +117,7 @@ point() { ln -sfn "releases/$1" "$home/.next" && mv -T "$home/.next" "$home/curr
 # An executor is well when it runs: it waits for the instance, and joins it then.
 is_well() {
   systemctl is-active -q shoplake || return 1
-  [ "$(fact SHOPLAKE_ROLE)" = executor ] || curl -sf -o /dev/null -m 5 "http://127.0.0.1:8000/readyz"
+  is_executor || curl -sf -o /dev/null -m 5 "http://127.0.0.1:8000/readyz"
 }
 
 restart() {
@@ -124,7 +125,7 @@ restart() {
   systemctl daemon-reload
   systemctl enable -q shoplake.service
   systemctl restart shoplake.service || return 1
-  if [ "$(fact SHOPLAKE_ROLE)" != executor ]; then
+  if ! is_executor; then
     systemctl enable -q shoplake-metrics.timer
     systemctl start shoplake-metrics.timer || return 1
   fi
