@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -21,24 +19,18 @@ from lakehouse.embedded.state import status
 from lakehouse.embedded.testing import free_settings, platform
 from lakehouse.session import connect
 from lakehouse.settings import Settings
+from tests.support.shop import eventually
 
 pytestmark = pytest.mark.e2e
 PARTS = ("kafka", "s3", "spark")
 
 
-def shoplake(settings: Settings, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def shoplake(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lakehouse.cli", *arguments]
     environment = child_environment(settings)
     return subprocess.run(
-        command, env=environment, cwd=cwd or settings.data_dir, capture_output=True, text=True, timeout=240, check=False
+        command, env=environment, cwd=settings.data_dir, capture_output=True, text=True, timeout=240, check=False
     )
-
-
-def wait_until(condition, seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.3)
 
 
 def test_status_tells_state_address_process_and_memory(lake):
@@ -140,14 +132,14 @@ def test_two_lakes_run_side_by_side(lake, tmp_path):
 def test_a_killed_part_comes_back(lake, name):
     before = status(lake)[name]["pid"]
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: status(lake)[name]["pid"] not in (before, None), 30, f"{name} restarted")
-    wait_until(lambda: status(lake)[name]["state"] == "up", 90, f"{name} up")
+    eventually(lambda: status(lake)[name]["pid"] not in (before, None), 30, f"{name} restarted")
+    eventually(lambda: status(lake)[name]["state"] == "up", 90, f"{name} up")
     assert s3_client(lake).head_bucket(Bucket=lake.bucket)
 
 
 def killed_supervisor(lake):
     os.kill(lock_holder(lake), signal.SIGKILL)
-    wait_until(lambda: lock_holder(lake) is None, 5, "supervisor gone")
+    eventually(lambda: lock_holder(lake) is None, 5, "supervisor gone")
     assert {name: part["state"] for name, part in status(lake).items() if name in PARTS} == dict.fromkeys(PARTS, "up")
 
 
