@@ -6,8 +6,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -18,11 +17,9 @@ from deploy.aws import release
 from lakehouse.embedded.ports import is_free
 from tests.support import clean_root
 from tests.support.clean_root import Machine
+from tests.support.shop import eventually
 
-pytestmark = [
-    pytest.mark.nightly,
-    pytest.mark.skipif(clean_root.missing() is not None, reason=str(clean_root.missing())),
-]
+pytestmark = pytest.mark.nightly
 API = "http://127.0.0.1:8000"
 FACTS = """AWS_REGION=eu-central-1
 AWS_DEFAULT_REGION=eu-central-1
@@ -41,6 +38,8 @@ SHOPLAKE_SPARK_MEMORY_MB=2048
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A new Debian with the facts of an installation, and nothing else."""
+    if absent := clean_root.missing():
+        pytest.skip(absent)
     assert is_free(8000), "the bootstrap asks port 8000 whether the release is well"
     root = tmp_path_factory.mktemp("machine") / "root"
     clean_root.make(root)
@@ -86,6 +85,15 @@ def shown(machine: Machine, name: str) -> str:
     return machine.run("systemctl", "show", "--value", "-p", name, "shoplake").stdout.strip()
 
 
+def eventually_in(machine: Machine, holds: Callable[[], bool], seconds: float, what: str) -> None:
+    """`eventually`; what it did not reach in time is told with the unit's last words."""
+    try:
+        eventually(holds, seconds, what, pause=3)
+    except AssertionError as error:
+        error.add_note(machine.journal("shoplake"))
+        raise
+
+
 def is_ready() -> bool:
     try:
         return httpx.get(f"{API}/readyz", timeout=10, trust_env=False).status_code == 200
@@ -124,10 +132,7 @@ def test_a_new_machine_becomes_a_healthy_shoplake(machine: Machine, checkout: Pa
     as_root = [one for one in machine.processes() if one.uids().real == 0 and "shoplake" in " ".join(one.cmdline())]
     assert as_root == []
     shoplake(machine, "produce", "--count", "500", "--seed", "5")
-    end = time.monotonic() + 240
-    while events_in_lake(machine) < 400:
-        assert time.monotonic() < end, machine.journal("shoplake")
-        time.sleep(3)
+    eventually_in(machine, lambda: events_in_lake(machine) >= 400, 240, "events reach silver")
     assert "rows_written" in shoplake(machine, "run", "cohort_retention", "--wait")
 
 
@@ -139,10 +144,7 @@ def test_the_unit_is_hardened(machine: Machine) -> None:
 
 def test_the_supervisor_is_started_again_when_it_is_killed(machine: Machine) -> None:
     machine.run("systemctl", "kill", "-s", "KILL", "--kill-who=main", "shoplake")
-    end = time.monotonic() + 300
-    while not is_ready() or shown(machine, "NRestarts") != "1":
-        assert time.monotonic() < end, machine.journal("shoplake")
-        time.sleep(3)
+    eventually_in(machine, lambda: is_ready() and shown(machine, "NRestarts") == "1", 300, "it is up again")
 
 
 def test_a_release_that_does_not_come_up_gives_way(machine: Machine, checkout: Path) -> None:

@@ -18,6 +18,7 @@ from deploy.aws.installation import TEMPLATES, Installation
 from deploy.aws.stacks import NESTED, Stacks
 from lakehouse.errors import ShoplakeError
 from tests.support import pages
+from tests.support.aws import settings_of
 
 REGION = "eu-central-1"
 
@@ -78,15 +79,17 @@ def test_a_size_brings_what_it_says(aws, size, msk, database):
 
 
 def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
-    from lakehouse.settings import Settings
-
     install(aws, "demo")
-    facts = facts_in(user_data(aws))
-    known = {name.removeprefix("SHOPLAKE_").lower(): value for name, value in facts.items()}
-    settings = Settings(_env_file=None, **{name: known[name] for name in known if name in Settings.model_fields})
+    settings = settings_of(facts_in(user_data(aws)))
     assert not settings.s3_is_embedded and settings.endpoint == "" and settings.kafka_is_embedded
     assert settings.api_host == "127.0.0.1", "without a certificate nothing listens to others"
     assert settings.data_dir == Path("/var/lib/shoplake/lake")
+
+
+def open_doors(session) -> list[dict]:
+    """The rules that let something in, but for those of AWS's own default group."""
+    groups = session.client("ec2").describe_security_groups()["SecurityGroups"]
+    return [one for group in groups if group["GroupName"] != "default" for one in group["IpPermissions"]]
 
 
 def role_statements(session, policy: str = "shoplake") -> dict[str, dict]:
@@ -119,9 +122,7 @@ def test_alerts_of_the_platform_go_where_alarms_go_and_the_role_may_send_them(aw
 
 def test_producers_get_in_by_address_and_role_and_may_only_send(aws):
     def doors() -> list[tuple[int, str]]:
-        groups = aws.client("ec2").describe_security_groups()["SecurityGroups"]
-        rules = [one for group in groups for one in group["IpPermissions"]]
-        return [(one["FromPort"], name["CidrIp"]) for one in rules for name in one["IpRanges"]]
+        return [(one["FromPort"], name["CidrIp"]) for one in open_doors(aws) for name in one["IpRanges"]]
 
     installation, _ = install(aws, "team", ProducerCidr="10.9.0.0/16")
     assert doors() == [(9098, "10.9.0.0/16")]
@@ -143,6 +144,11 @@ def test_the_budget_is_what_is_usual_for_the_size_or_what_was_said(aws, given, u
     assert usd in asked and asked <= {usd, "0"}
 
 
+def between_machines(session) -> list[dict]:
+    """The rule that lets a Spark cluster's machines reach one another."""
+    return [rule for rule in open_doors(session) if rule["FromPort"] == 1024]
+
+
 def test_executors_join_the_instance_and_may_do_less(aws):
     installation, _ = install(aws, "team", Executors="2")
     groups = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
@@ -154,6 +160,7 @@ def test_executors_join_the_instance_and_may_do_less(aws):
     assert all(theirs[f"SHOPLAKE_{name}"] == its[f"SHOPLAKE_{name}"] != "" for name in shared)
     assert its["SHOPLAKE_EXECUTORS"] == "2" and "SHOPLAKE_ROLE" not in its
     assert aws.client("ssm").get_parameter(Name=its["SHOPLAKE_DRIVER_ADDRESS"])["Parameter"]["Value"] == "none yet"
+    assert len(between_machines(aws)) == 1
     allowed = role_statements(aws, "shoplake-executor")
     assert "s3:DeleteObject" not in allowed["Lake"]["Action"] and "kafka-cluster:WriteData" not in str(allowed)
     assert [sid for sid, one in allowed.items() if one["Resource"] == "*"] == []
@@ -164,21 +171,13 @@ def test_without_executors_no_machine_reaches_another(aws):
     assert "ExecutorGroup" not in installation.outputs
     (data,) = all_user_data(aws)
     assert facts_in(data)["SHOPLAKE_CLUSTER_SECRET"] == "" and facts_in(data)["SHOPLAKE_EXECUTORS"] == "0"
-    assert "FromOtherMachines" in (TEMPLATES / "main.yaml").read_text()
-    rules = [
-        one
-        for group in aws.client("ec2").describe_security_groups()["SecurityGroups"]
-        for one in group["IpPermissions"]
-    ]
-    assert [one for one in rules if one.get("FromPort") == 1024] == []
+    assert between_machines(aws) == []
 
 
 def test_without_a_certificate_there_is_no_way_in(aws):
     installation, _ = install(aws, "demo")
     assert aws.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
-    groups = aws.client("ec2").describe_security_groups()["SecurityGroups"]
-    open_doors = [one for group in groups if group["GroupName"] != "default" for one in group["IpPermissions"]]
-    assert open_doors == [] and "SSM" in installation.outputs["ApiUrl"]
+    assert open_doors(aws) == [] and "SSM" in installation.outputs["ApiUrl"]
 
 
 def test_the_lake_is_private_versioned_and_encrypted(aws):

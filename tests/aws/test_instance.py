@@ -10,7 +10,7 @@ from deploy.aws import metrics, start
 from deploy.aws.start import environment
 from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError
-from lakehouse.settings import Settings, load_settings
+from tests.support.aws import settings_of
 
 
 def secret(session, value: str) -> str:
@@ -73,11 +73,6 @@ def facts_of_a_cluster(session, folder) -> dict[str, str]:
     }
 
 
-def settings_of(found: dict[str, str], facts: dict[str, str]) -> Settings:
-    given = {name.removeprefix("SHOPLAKE_").lower(): value for name, value in (facts | found).items()}
-    return load_settings(_env_file=None, **{name: given[name] for name in given if name in Settings.model_fields})
-
-
 def test_without_executors_the_instance_does_it_all(aws):
     assert start.cluster({"SHOPLAKE_CLUSTER_SECRET": "", "SHOPLAKE_EXECUTORS": "0"}, aws) == {}
 
@@ -85,7 +80,7 @@ def test_without_executors_the_instance_does_it_all(aws):
 def test_the_driver_tells_its_address_and_plans_for_its_executors(aws, tmp_path, monkeypatch):
     monkeypatch.setattr(start, "own_address", lambda: "10.40.1.5")
     facts = facts_of_a_cluster(aws, tmp_path)
-    settings = settings_of(start.cluster(facts, aws), facts)
+    settings = settings_of(facts | start.cluster(facts, aws))
     assert settings.starts_spark_master and settings.master == "spark://10.40.1.5:7077"
     assert (settings.spark_shuffle_partitions, settings.topic_partitions, settings.files_per_batch) == (45, 64, 3)
     assert (
@@ -106,7 +101,7 @@ def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, tmp_path, m
     monkeypatch.setattr(start, "own_address", lambda: "10.40.1.9")
     monkeypatch.setattr(start.time, "sleep", sleep)
     facts = {**facts_of_a_cluster(aws, tmp_path), "SHOPLAKE_ROLE": "executor"}
-    settings = settings_of(start.cluster(facts, aws), facts)
+    settings = settings_of(facts | start.cluster(facts, aws))
     assert len(waited) == 1 and settings.spark_master == "spark://10.40.1.5:7077"
     assert (settings.spark_driver_host, settings.spark_executor_cores) == ("10.40.1.9", 15)
     assert settings.spark_secret_file.read_text() == "abc"

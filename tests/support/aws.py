@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
+
+from lakehouse.settings import Settings, load_settings
 
 
 class _StandIn(CloudFormationModel):
@@ -61,6 +64,12 @@ KINDS = (
     "AWS::EC2::SecurityGroupEgress",
 )
 MODELS = [stand_in(kind) for kind in KINDS]
+
+
+def settings_of(facts: Mapping[str, str]) -> Settings:
+    """What the platform makes of the facts of a machine; those that only the bootstrap and the start read are left."""
+    given = {name.removeprefix("SHOPLAKE_").lower(): value for name, value in facts.items()}
+    return load_settings(_env_file=None, **{name: given[name] for name in given if name in Settings.model_fields})
 
 
 def complete_moto() -> None:
