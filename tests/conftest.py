@@ -11,6 +11,8 @@ from pyspark.sql import SparkSession
 
 os.environ["TZ"] = "UTC"
 time.tzset()
+# Servers of tests live for minutes and see little data. Benchmarks and installations compile in full.
+os.environ.setdefault("SHOPLAKE_JAVA_JIT", "quick")
 
 
 @pytest.fixture(scope="session")

@@ -31,5 +31,8 @@ def demo(
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=120)
     plan = Plan(history_events=history_events, rate=rate, live_seconds=seconds)
-    if not run(load_settings(), plan, console):
+    settings = load_settings()
+    if not console.is_terminal and "java_jit" not in settings.model_fields_set:  # it ends as soon as it has shown all
+        settings = settings.model_copy(update={"java_jit": "quick"})
+    if not run(settings, plan, console):
         raise typer.Exit(1)

@@ -97,9 +97,10 @@ def java_home() -> Path:
     return Path(java()).resolve().parents[1]
 
 
-def jvm_options(heap_mb: int) -> tuple[str, ...]:
-    """Options that every JVM part shares: a heap that stays in its bounds, UTC, and an end when memory is out."""
+def jvm_options(settings: Settings, heap_mb: int) -> tuple[str, ...]:
+    """Options of Kafka and the S3 server: a heap that stays in its bounds, UTC, and an end when memory is out."""
     return (
+        *jit_options(settings),
         f"-Xms{min(heap_mb, 128)}m",
         f"-Xmx{heap_mb}m",
         "-Duser.timezone=UTC",
@@ -107,6 +108,11 @@ def jvm_options(heap_mb: int) -> tuple[str, ...]:
         "-Djava.awt.headless=true",
         "-XX:+ExitOnOutOfMemoryError",
     )
+
+
+def jit_options(settings: Settings, when_full: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """How much a JVM compiles: only the first, cheap degree where that is asked for, else what the part says."""
+    return ("-XX:TieredStopAtLevel=1",) if settings.java_jit == "quick" else when_full
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -11,7 +11,7 @@ from lakehouse.authorities import java_options, write_java_store
 from lakehouse.embedded import class_archive
 from lakehouse.embedded.jars import class_path, jar_set
 from lakehouse.embedded.s3 import EMBEDDED_KEY
-from lakehouse.embedded.service import Service, answers, java_home, write_private, write_text
+from lakehouse.embedded.service import Service, answers, java_home, jit_options, write_private, write_text
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
@@ -19,6 +19,13 @@ from lakehouse.settings import Settings
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 # Settings of the environment by which Spark's launcher adds folders to the class path.
 _FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
+# The planner is large and each of its methods is used a little: compiling it to the last degree takes a third of two
+# cores for minutes. Loops over rows have a threshold of their own, which is as it was.
+LOOPS_FIRST = (
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+)
 LOG4J = """\
 rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
@@ -60,9 +67,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
             # Room for what the JIT compiled of the generated code, or it is compiled again and again.
             "-XX:ReservedCodeCacheSize=400m "
-            # The planner is large and each of its methods is used a little: compiling it to the last degree takes a
-            # third of two cores for minutes. Loops over rows have a threshold of their own, which is as it was.
-            "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
+            f"{' '.join(jit_options(settings, LOOPS_FIRST))} "
             f'"-Dderby.system.home={home / "derby"}" '
             f"-Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
         ),

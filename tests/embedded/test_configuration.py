@@ -32,6 +32,15 @@ def test_spark_speaks_delta_in_utc_and_listens_here_only(tmp_path):
     assert str(settings.data_dir) in conf["spark.local.dir"]
 
 
+@pytest.mark.parametrize("jit", ["full", "quick"])
+def test_all_java_parts_compile_as_little_as_is_asked_for(tmp_path, jit):
+    settings = free_settings(tmp_path, java_jit=jit)
+    started = [each.command for each in services(settings) if each.name in ("kafka", "s3")]
+    started.append(shlex.split(spark_conf(settings)["spark.driver.extraJavaOptions"]))
+    assert len(started) == 3
+    assert {"-XX:TieredStopAtLevel=1" in options for options in started} == {jit == "quick"}
+
+
 def test_s3a_never_trades_safety_of_commits_for_speed(tmp_path):
     for endpoint in (None, "", "https://minio.example:9000"):
         assert not any("performance.flags" in name for name in s3a_conf(free_settings(tmp_path, s3_endpoint=endpoint)))
