@@ -30,7 +30,8 @@ SMALL_BROKERS_UP_TO = 100.0
 INTERVALS = (1, 2, 5, 10, 20, 30, 60)
 FILE_BYTES = 128 * 2**20
 """A data file larger than this is written by one task for too long."""
-DRIVER, EXECUTOR = "m7i.2xlarge", "m7i.4xlarge"
+CLUSTER_MACHINE = "m7i.4xlarge"
+"""The driver, which is the instance of the size `production`, and each executor."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,11 @@ def _machines(cores: int, hot_gb: float, prices: Prices) -> tuple[dict[str, int]
         is_enough = instance.vcpu >= cores and instance.memory_gb * STORAGE_SHARE >= hot_gb
         if is_enough and instance.vcpu <= ONE_MACHINE_CORES:
             return {name: 1}, 0
-    executor = prices.instances[EXECUTOR]
+    executor = prices.instances[CLUSTER_MACHINE]
     by_cores = cores / executor.vcpu
     by_memory = hot_gb / (executor.memory_gb * STORAGE_SHARE)
     executors = max(2, math.ceil(max(by_cores, by_memory)))
-    return {DRIVER: 1, EXECUTOR: executors}, executors
+    return {CLUSTER_MACHINE: 1 + executors}, executors
 
 
 def partitions_for(cores: int) -> int:

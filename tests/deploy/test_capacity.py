@@ -15,7 +15,7 @@ from deploy.capacity.__main__ import main
 from deploy.capacity.bill import DATABASE_GB, ENDPOINT_ZONES, ENDPOINTS, alternatives, assumptions, bill
 from deploy.capacity.measured import BULK, FOOTPRINT, Measured, measured
 from deploy.capacity.prices import load_prices
-from deploy.capacity.sizing import INTERVALS, MOST_PARTITIONS, size
+from deploy.capacity.sizing import CLUSTER_MACHINE, INTERVALS, MOST_PARTITIONS, size
 from lakehouse.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,11 @@ def test_the_bill_has_what_the_templates_make() -> None:
     assert network.count("Type: AWS::EC2::NatGateway") == 1
     assert f'AllocatedStorage: "{DATABASE_GB}"' in database and "MultiAZ: true" in database
     assert "Default: db.t4g.medium" in database
+    sizes = (templates / "main.yaml").read_text()
+    assert (
+        f"production: {{InstanceType: {CLUSTER_MACHINE}," in sizes
+        and f"each: {{InstanceType: {CLUSTER_MACHINE}," in sizes
+    )
     usd = {line.service: line.usd for line in bill(size(10, 30, MEASURED, PRICES), PRICES)}
     assert usd["VPC endpoints"] == pytest.approx(12 * 0.01 * 730)
     assert usd["NAT gateway"] == pytest.approx(0.045 * 730 + 10 * 0.045)
