@@ -1,4 +1,7 @@
-"""A stream that starts far behind the broker, and one whose records the broker has deleted."""
+"""A stream that starts far behind the broker, and one whose records the broker has deleted.
+
+Near the end of this folder: the shop's own stream stops for good.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,21 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from lakehouse import broker
-from lakehouse.catalog import TABLES
 from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.state import status
-from lakehouse.lake import Lake
+from lakehouse.jobs import JOBS
 from lakehouse.progress import behind
-from lakehouse.session import connect as connect_spark
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 from producer.topics import TOPICS
+from tests.support.shop import DAY_MS, Shop
+from tests.support.shop_runs import ended, submit
 
 pytestmark = pytest.mark.e2e
-DAY_MS = 86_400_000
 
 
 def send(settings: Settings, events: int, seed: int) -> int:
@@ -64,8 +68,8 @@ class WorkedOff:
     """Spark's memory at its height."""
 
 
-def work_off(lake: Settings, folder: Path, events: int, batch: int) -> WorkedOff:
-    settings = lake.model_copy(update={"max_offsets_per_batch": batch})
+def work_off(own: Settings, platform: Settings, folder: Path, events: int, batch: int) -> WorkedOff:
+    settings = own.model_copy(update={"max_offsets_per_batch": batch})
     log, most_mb, sent = folder / "backlog.log", 0, send(settings, events, seed=events)
     with connect(settings) as reader:
         read_before = {int(one["batch_id"]) for one in reader.query("select distinct batch_id from ops.batches")}
@@ -74,7 +78,7 @@ def work_off(lake: Settings, folder: Path, events: int, batch: int) -> WorkedOff
             while behind(settings, reader):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < end, "the backlog was not worked off"
-                most_mb = max(most_mb, status(settings)["spark"]["memory_mb"])
+                most_mb = max(most_mb, status(platform)["spark"]["memory_mb"])
                 time.sleep(1)
         found = reader.query("select batch_id, sum(bronze_rows)::bigint as rows from ops.batches group by 1")
     sizes = [int(one["rows"]) for one in found if int(one["batch_id"]) not in read_before]
@@ -82,12 +86,15 @@ def work_off(lake: Settings, folder: Path, events: int, batch: int) -> WorkedOff
 
 
 @pytest.fixture(scope="module")
-def read(lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkedOff:
-    """A lake that has read a backlog of three batches."""
-    spark = connect_spark(lake)
-    Lake(spark, lake).create_tables(TABLES)
-    spark.stop()
-    return work_off(lake, tmp_path_factory.mktemp("backlog"), 2_400, 800)
+def read(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> WorkedOff:
+    """How a backlog of three batches was read by a stream that knows of the lake's stream only what is in the lake, as
+    on another machine."""
+    shop.wait_until_read()
+    registry = RunRegistry.open(shop.settings)
+    stopped = ended(registry, submit(registry, JOBS["stream"], action="stop"))
+    assert stopped.state == State.succeeded, stopped.error
+    folder = tmp_path_factory.mktemp("backlog")
+    return work_off(shop.settings.model_copy(update={"data_dir": folder}), shop.settings, folder, 2_400, 800)
 
 
 def assert_bounded(done: WorkedOff) -> None:
@@ -103,8 +110,8 @@ def test_a_backlog_is_worked_off_in_bounded_batches_with_bounded_memory(read: Wo
 
 
 @pytest.mark.nightly
-def test_a_long_backlog_needs_no_more_memory(read: WorkedOff, tmp_path: Path) -> None:
-    assert_bounded(work_off(read.settings, tmp_path, 100_000, 20_000))
+def test_a_long_backlog_needs_no_more_memory(read: WorkedOff, shop: Shop, tmp_path: Path) -> None:
+    assert_bounded(work_off(read.settings, shop.settings, tmp_path, 100_000, 20_000))
 
 
 def test_records_that_kafka_deleted_before_they_were_read_stop_the_stream_loudly(

@@ -1,1 +1,0 @@
-"""Tests that share a platform without a stream: a package, so that it goes before another is started."""
