@@ -16,7 +16,7 @@ from tests.support import sample_serving
 from tests.support.browser import SLUGS, browser_page, open_dashboard, password, rows_of
 from tests.support.postgres import new_database, postgres_server
 
-pytestmark = pytest.mark.superset
+pytestmark = [pytest.mark.superset, pytest.mark.nightly]
 
 
 def test_visitors_see_the_dashboards_where_that_is_asked_for_and_no_more(settings: Settings, tmp_path: Path) -> None:
@@ -37,7 +37,6 @@ def test_visitors_see_the_dashboards_where_that_is_asked_for_and_no_more(setting
     assert kept_out.url.startswith(f"{settings.superset_url}/login/")
 
 
-@pytest.mark.nightly
 def test_its_records_may_be_in_postgresql(tmp_path: Path) -> None:
     with postgres_server() as server:
         address = new_database(server)

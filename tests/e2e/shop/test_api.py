@@ -26,6 +26,8 @@ from tests.support.shop import Shop, environment_of, eventually
 pytestmark = pytest.mark.e2e
 PAGE = (PROJECT_ROOT / "docs" / "trigger-a-job.md").read_text()
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+IN_CI = 2
+"""Blocks of the page; each of the others starts a run in one more way, and waits for it: nightly."""
 ENDED = ("succeeded", "failed", "cancelled", "lost")
 
 
@@ -90,7 +92,11 @@ def test_status_tells_the_address(shop: Shop) -> None:
     assert (report["api"]["state"], report["api"]["url"]) == ("up", shop.settings.own_api_url)
 
 
-@pytest.mark.parametrize(("language", "text"), BLOCKS, ids=range(len(BLOCKS)))
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [*BLOCKS[:IN_CI], *(pytest.param(*block, marks=pytest.mark.nightly) for block in BLOCKS[IN_CI:])],
+    ids=range(len(BLOCKS)),
+)
 def test_the_page_works_as_it_stands(shop: Shop, environment: dict[str, str], language: str, text: str) -> None:
     output = run_block(shop, environment, language, text)
     if "export" not in text:
@@ -145,6 +151,7 @@ def asked_for(client: httpx.Client) -> set[str]:
     return {run["id"] for run in runs if run["trigger"] != "schedule"}
 
 
+@pytest.mark.nightly
 def test_a_killed_api_comes_back_and_no_run_is_lost_or_doubled(shop: Shop, client: httpx.Client) -> None:
     """kill -9 with runs in flight; every start is repeated until it is answered. More often, without Spark:
     tests/api/test_api_crashes.py."""

@@ -115,6 +115,7 @@ def version_of(lake: Lake, table: Table) -> int:
     return int(lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.path(table)}` LIMIT 1").collect()[0]["version"])
 
 
+@pytest.mark.nightly
 def test_a_past_day_is_clustered_once_and_lookups_read_less(lake: Lake, client: Any, reader: SqlReader) -> None:
     lake.create_tables([TABLE])
     lake.append(TABLE, rows(lake, 0, FILES * ROWS).repartitionByRange(FILES, "number"))

@@ -39,6 +39,7 @@ def test_make_targets_of_the_readme_exist() -> None:
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
 
 
+@pytest.mark.nightly
 def test_the_first_hour_goes_as_the_page_says(shop: Shop, tmp_path: Path) -> None:
     environment = environment_of(shop) | pages.programs(tmp_path / "bin")
     said = []

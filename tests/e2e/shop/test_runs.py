@@ -283,6 +283,7 @@ def test_a_worker_that_ends_gives_its_run_back(settings: Settings, tmp_path: Pat
         assert done.result["tables"] == {"test.scratch": {"versions": versions(lake, run), "rows": 1}}
 
 
+@pytest.mark.nightly
 def test_a_worker_taken_for_dead_can_write_no_more(settings: Settings, tmp_path: Path, lake: Lake) -> None:
     """It is stopped, not killed: when it goes on, its run is another's and has been written once."""
     gate = tmp_path / "gate"
