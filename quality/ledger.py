@@ -217,9 +217,11 @@ def _other_fates(row: dict[str, Any], found: dict[str, int]) -> list[str]:
 
 
 def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
-    """Hours that have ended and whose total differs from silver's, also after a while."""
+    """Hours that have ended and whose total differs from silver's, also after a while; where a fault is known already,
+    nobody is kept waiting."""
     unequal: list[dict[str, Any]] = []
-    for attempt in range(GOLD_ATTEMPTS if ledger.days else 0):
+    attempts = 1 if ledger.faults else GOLD_ATTEMPTS
+    for attempt in range(attempts if ledger.days else 0):
         if attempt:
             time.sleep(GOLD_PAUSE_SECONDS)
         on_days = {

@@ -111,6 +111,17 @@ def test_a_fault_is_named_with_its_place(lake: Reader, planted: str) -> None:
     assert FAULTS[planted] in [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
 
 
+def test_where_a_fault_is_known_nobody_waits_for_gold(lake: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(ledger.time, "sleep", waits.append)
+    lake.connection.execute("UPDATE gold.kpis_hourly SET page_views = page_views + 1")
+    assert reconcile(lake, lambda: (BEGIN, ENDS), None).faults and len(waits) == ledger.GOLD_ATTEMPTS - 1
+    waits.clear()
+    for planted in ORDERED:
+        lake.connection.execute(planted)
+    assert reconcile(lake, lambda: (BEGIN, ENDS), None).faults and not waits
+
+
 def test_several_faults_are_in_the_order_of_the_data(lake: Reader) -> None:
     for planted in ORDERED:
         lake.connection.execute(planted)
