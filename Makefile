@@ -53,11 +53,11 @@ dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml sa
 dashboards-export: .venv/.installed ## Write what was changed in Superset into superset/*.yaml
 	@$(BIN)/shoplake superset export
 
-cost: .venv/.installed ## Calculate sizes and the monthly bill on AWS: RATE=events/s RETENTION=days
-	@$(BIN)/python -m deploy.capacity --rate $(or $(RATE),1000) --retention $(or $(RETENTION),30)
+cost: .venv/.installed ## Calculate sizes and the monthly bill on AWS: RATE=events/s RETENTION=days SIZE=…
+	@$(BIN)/python -m deploy.capacity --rate $(or $(RATE),1000) --retention $(or $(RETENTION),30) $(if $(SIZE),--size $(SIZE))
 
 audit: .venv-audit/.installed ## Look for unsafe code, licences and known vulnerabilities; write a bill of materials
-	@$(BIN)/python requirements/audit.py
+	@STRICT=$(STRICT) $(BIN)/python requirements/audit.py
 
 docs: .venv-docs/.installed ## Build the pages of docs/ into site/; fails on a broken link
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet && echo "The pages are in site/index.html."

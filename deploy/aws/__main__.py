@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.aws import release as releases
+from deploy.capacity.bill import Kind as Size
 from lakehouse.errors import ShoplakeError, UsageError
 
 if TYPE_CHECKING:
@@ -28,14 +29,6 @@ app = typer.Typer(
 )
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 NO_CREDENTIALS = "There are no valid AWS credentials: set AWS_PROFILE, or sign in with `aws sso login`."
-
-
-class Size(StrEnum):
-    """How large an installation is."""
-
-    demo = "demo"
-    team = "team"
-    production = "production"
 
 
 Name = Annotated[str, typer.Option(help="Name of the installation, and of its stacks.")]
@@ -69,20 +62,23 @@ def deploy(
 
     Example: `python -m deploy.aws deploy --size demo -p AlarmEmail=you@example.com`
     """
-    given = _given(parameter)
+    given = _chosen(parameter, size)
     archive = releases.build(Path("build/dist"))
     release = releases.version()
     installation = _installation(name, region)
     before = installation.release
     if size is None and before is None:
         raise UsageError(f"There is no installation {name} yet: choose its size, as in `make deploy SIZE=demo`.")
-    _carry_out(installation, installation.plan_data(size), yes)
+    _refuse_other_brokers(installation, size)
+    with _progress("Deleting what a failed deploy left", 0) as report:
+        for stack in installation.clear(report):
+            console.print(f"{stack} was left by a deploy that failed; it is made anew.")
+    _carry_out(installation, installation.plan_data(given), yes)
     installation.protect_data()
     with console.status(f"Uploading {archive.name} …"):
         installation.upload_release(archive)
     had_instance = installation.instance()
-    chosen = {**given, **({"Size": str(size)} if size else {})}
-    _carry_out(installation, installation.plan(release, chosen), yes)
+    _carry_out(installation, installation.plan(release, given), yes)
     if before not in (None, release) and installation.instance() == had_instance:
         _install(installation, release, before)
     console.print(f"[green]{name} runs {release}.[/]")
@@ -101,13 +97,13 @@ def diff(
 
     Example: `python -m deploy.aws diff`
     """
-    given = _given(parameter)
+    given = _chosen(parameter, size)
     installation = _installation(name, region)
     if installation.release is None:
         print(f"There is no installation {name}; a deploy makes everything in deploy/aws/templates.")
         return
-    chosen = {**given, **({"Size": str(size)} if size else {})}
-    plans = [installation.plan_data(str(size) if size else None), installation.plan(releases.version(), chosen)]
+    _refuse_other_brokers(installation, size)
+    plans = [installation.plan_data(given), installation.plan(releases.version(), given)]
     found = [plan for plan in plans if plan is not None]
     for plan in found:
         _show(plan)
@@ -147,7 +143,7 @@ def destroy(
     Example: `python -m deploy.aws destroy`
     """
     installation = _installation(name, region)
-    data = installation.stacks.outputs(installation.data_stack)
+    data, size = installation.stacks.outputs(installation.data_stack), installation.size
     if installation.stacks.find(name) is None and not (delete_data and data):
         print(f"There is no installation {name}.")
         return
@@ -166,7 +162,13 @@ def destroy(
     console.print(f"[green]{name} is deleted. Its data stays, and costs:[/]")
     for label, value in sorted(data.items()):
         print(f"{label}: {value}")
-    console.print("`make deploy` takes it up again; `make destroy DELETE_DATA=yes` deletes it.")
+    if size == Size.demo:
+        console.print("`make deploy SIZE=demo` takes it up again; `make destroy DELETE_DATA=yes` deletes it.")
+    else:
+        console.print(
+            "The lake's files are there to be read. New brokers cannot go on with it: a new installation has another "
+            "NAME. `make destroy DELETE_DATA=yes` deletes the data."
+        )
 
 
 def main() -> None:
@@ -190,13 +192,28 @@ def _say_error(sentence: str, code: int) -> None:
     sys.exit(code)
 
 
-def _given(parameters: list[str] | None) -> dict[str, str]:
-    """`NAME=VALUE` texts as a dictionary. Raises UsageError for another text."""
+def _chosen(parameters: list[str] | None, size: Size | None) -> dict[str, str]:
+    """`NAME=VALUE` texts and the size as a dictionary. Raises UsageError for another text."""
     pairs = [text.partition("=") for text in parameters or ()]
     for name, equals, _ in pairs:
         if not (name and equals):
             raise UsageError(f"A parameter is written NAME=VALUE (got {name!r}); templates/main.yaml lists them.")
-    return {name: value for name, _, value in pairs}
+    return {**{name: value for name, _, value in pairs}, **({"Size": str(size)} if size else {})}
+
+
+def _refuse_other_brokers(installation: Installation, size: Size | None) -> None:
+    """Raises UsageError for a size that would put other brokers before a lake that knows the offsets of its own."""
+    had, name = installation.size, installation.name
+    if size is not None and had not in (None, size):
+        raise UsageError(
+            f"{name} has the size {had}, and {size} has brokers of another kind, whose offsets are not those in the "
+            "lake: take another NAME for the new size."
+        )
+    if installation.release is None and had not in (None, Size.demo) and installation.has_been_read_into():
+        raise UsageError(
+            f"The lake that {name} kept was filled from brokers that are gone, and its stream would refuse new ones: "
+            "take another NAME, or delete it first (`make destroy DELETE_DATA=yes`)."
+        )
 
 
 def _installation(name: str, region: str | None) -> Installation:
@@ -223,17 +240,28 @@ def _carry_out(installation: Installation, plan: Plan | None, yes: bool) -> None
     if plan is None:
         return
     _show(plan)
-    replaced = [change for change in plan.changes if change.action == "Remove" or change.replacement == "True"]
-    if (
-        replaced
-        and not plan.is_new
-        and not yes
-        and not typer.confirm(f"{len(replaced)} are replaced or removed. Go on?")
-    ):
+    if (question := _question(plan)) and not yes and not typer.confirm(question):
         installation.stacks.discard(plan)
         raise typer.Exit(1)
-    with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}", len(plan.changes)) as report:
-        installation.stacks.execute(plan, report)
+    began = datetime.now(UTC)
+    try:
+        with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}", len(plan.changes)) as report:
+            installation.stacks.execute(plan, report)
+    except ShoplakeError as error:
+        words = installation.last_words(began)
+        raise ShoplakeError(f"{error}\n{words}" if words else str(error)) from None
+
+
+def _question(plan: Plan) -> str:
+    """What a person is asked before a change; empty when it disturbs nothing."""
+    if plan.is_new:
+        return ""
+    replaced = [change for change in plan.changes if change.action == "Remove" or change.replacement == "True"]
+    if replaced:
+        return f"{len(replaced)} are replaced or removed. Go on?"
+    if any(change.type == "AWS::EC2::LaunchTemplate" for change in plan.changes):
+        return "The instance is replaced: some ten minutes without the platform, the same data disk. Go on?"
+    return ""
 
 
 def _install(installation: Installation, release: str, before: str | None) -> None:

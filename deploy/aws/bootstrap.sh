@@ -67,6 +67,15 @@ disk() {
   mount /var/lib/shoplake
 }
 
+# The agent that sends logs to CloudWatch; before anything that may fail, so that it is heard of.
+send_logs() {
+  [ -z "$root" ] && command -v amazon-cloudwatch-agent-ctl >/dev/null || return 0
+  install -d -m 755 /etc/shoplake
+  tar -xzOf "$1" "shoplake-$2/deploy/aws/cloudwatch-agent.json" |
+    sed "s|@NAME@|$(fact SHOPLAKE_NAME)|" >/etc/shoplake/cloudwatch-agent.json
+  amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:/etc/shoplake/cloudwatch-agent.json >/dev/null
+}
+
 # Unpack beside what runs, install the locked packages and the JVM parts; whole only when `.complete` is there.
 unpack() {
   local archive=$1 version=$2 target=$releases/$2 python
@@ -105,10 +114,6 @@ END
   [ -z "$root" ] || return 0
   install -d -m 750 -o shoplake -g shoplake /var/lib/shoplake/lake
   chown shoplake:shoplake /var/lib/shoplake
-  if command -v amazon-cloudwatch-agent-ctl >/dev/null; then
-    sed "s|@NAME@|$(fact SHOPLAKE_NAME)|" "$target/deploy/aws/cloudwatch-agent.json" >/etc/shoplake/cloudwatch-agent.json
-    amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:/etc/shoplake/cloudwatch-agent.json >/dev/null
-  fi
 }
 
 # One step: whoever looks sees the old release or the new one.
@@ -178,6 +183,7 @@ install_release() {
   [ -f "$archive" ] || fail "there is no file $archive."
   version=$(tar -tzf "$archive" 2>/dev/null | sed -n '1s|^shoplake-\([^/]*\)/.*|\1|p' || true)
   [ -n "$version" ] || fail "$archive is not a release of Shoplake."
+  send_logs "$archive" "$version"
   unpack "$archive" "$version"
   rm -f "$home/incoming.tar.gz"
   switch "$version"

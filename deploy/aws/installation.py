@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from lakehouse.errors import ShoplakeError
 TEMPLATES = Path(__file__).with_name("templates")
 BOOTSTRAP = "/opt/shoplake/current/deploy/aws/bootstrap.sh"
 COMMAND_SECONDS = 2400
+WORDS = 15
+"""Lines of a machine's log that a failed deploy shows."""
 
 
 class Installation:
@@ -35,12 +39,37 @@ class Installation:
 
     @property
     def release(self) -> str | None:
-        """The release that is deployed."""
-        return self.stacks.parameters(self.name).get("Release")
+        """The release that is deployed; None too when all there is is what a failed deploy left."""
+        return None if self.stacks.is_left_over(self.name) else self.stacks.parameters(self.name).get("Release")
 
-    def plan_data(self, size: str | None) -> Plan | None:
-        """What would change in what stays."""
-        values = {"Size": size} if size else {}
+    @property
+    def size(self) -> str | None:
+        """The size that it has, or that its kept data had."""
+        for stack in (self.name, self.data_stack):
+            if not self.stacks.is_left_over(stack) and (found := self.stacks.parameters(stack).get("Size")):
+                return found
+        return None
+
+    def has_been_read_into(self) -> bool:
+        """Whether the kept lake has records, and with them the offsets of the brokers that they came from."""
+        bucket = self.stacks.outputs(self.data_stack).get("LakeBucket")
+        if bucket is None:
+            return False
+        found = self._session.client("s3").list_objects_v2(
+            Bucket=bucket, Prefix="bronze/events/ingest_date=", MaxKeys=1
+        )
+        return bool(found.get("KeyCount"))
+
+    def clear(self, report: Report) -> list[str]:
+        """Delete the stacks that a failed deploy, or a failed deletion, left behind; their names. Data stays."""
+        found = [stack for stack in (self.name, self.data_stack) if self.stacks.is_left_over(stack)]
+        for stack in found:
+            self.stacks.delete(stack, report)
+        return found
+
+    def plan_data(self, given: Mapping[str, str]) -> Plan | None:
+        """What would change in what stays; `given` are parameters a person chose, of which it takes its own."""
+        values = {name: value for name, value in given.items() if name in ("Size", "Zone")}
         return self.stacks.plan(self.data_stack, {"TemplateBody": _text("data.yaml")}, values)
 
     def protect_data(self) -> None:
@@ -113,24 +142,44 @@ class Installation:
             time.sleep(self._poll_seconds)
         raise ShoplakeError(f"{machine} did not take {release} within {COMMAND_SECONDS // 60} minutes.")
 
+    def last_words(self, since: datetime) -> str:
+        """The end of what a machine said that could not be installed since then; empty when none said anything."""
+        bucket = self.stacks.outputs(self.data_stack).get("ReleasesBucket")
+        if bucket is None:
+            return ""
+        client = self._session.client("s3")
+        listed = client.list_objects_v2(Bucket=bucket, Prefix=f"failures/{self.name}/").get("Contents", ())
+        found = [one for one in listed if one["LastModified"] >= since.replace(microsecond=0)]
+        if not found:
+            return ""
+        newest = max(found, key=lambda one: one["LastModified"])["Key"]
+        lines = client.get_object(Bucket=bucket, Key=newest)["Body"].read().decode(errors="replace").splitlines()
+        return "\n".join([f"s3://{bucket}/{newest} ends with:", *lines[-WORDS:]])
+
     def delete(self, report: Report) -> None:
         """Delete everything but the data."""
         self.stacks.delete(self.name, report)
 
     def delete_data(self, report: Report) -> None:
-        """Delete the lake, the releases, the data disk and the secret settings, for good."""
+        """Delete the lake, the releases, the data disk and the secret settings, for good.
+
+        The stack that names them goes last: a deletion that broke off is taken up by the next one.
+        """
         data = self.stacks.outputs(self.data_stack)
         client = self._session.client("cloudformation")
         client.update_termination_protection(StackName=self.data_stack, EnableTerminationProtection=False)
-        self.stacks.delete(self.data_stack, report)
         for name in ("LakeBucket", "ReleasesBucket"):
             bucket = self._session.resource("s3").Bucket(data[name])
-            bucket.object_versions.delete()
-            bucket.delete()
-        self._session.client("ec2").delete_volume(VolumeId=data["DataDisk"])
-        self._session.client("secretsmanager").delete_secret(
-            SecretId=data["SecretSettings"], ForceDeleteWithoutRecovery=True
-        )
+            with _already_gone("NoSuchBucket"):
+                bucket.object_versions.delete()
+                bucket.delete()
+        with _already_gone("InvalidVolume.NotFound"):
+            self._session.client("ec2").delete_volume(VolumeId=data["DataDisk"])
+        with _already_gone("ResourceNotFoundException"):
+            self._session.client("secretsmanager").delete_secret(
+                SecretId=data["SecretSettings"], ForceDeleteWithoutRecovery=True
+            )
+        self.stacks.delete(self.data_stack, report)
 
     def _upload_templates(self, bucket: str) -> str:
         """Bring the templates to where CloudFormation reads them, under a name that their content gives."""
@@ -141,6 +190,15 @@ class Installation:
             client.put_object(Bucket=bucket, Key=f"templates/{content}/{file.name}", Body=file.read_bytes())
         region = self._session.region_name
         return f"https://{bucket}.s3.{region}.amazonaws.com/templates/{content}"
+
+
+@contextmanager
+def _already_gone(code: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] != code:
+            raise
 
 
 def _text(template: str) -> str:

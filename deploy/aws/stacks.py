@@ -15,6 +15,7 @@ from lakehouse.errors import ShoplakeError
 
 POLL_SECONDS = 5.0
 NESTED = "AWS::CloudFormation::Stack"
+_LEFT_OVER = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
 _CANCELLED = ("cancelled", "following resource(s) failed")
 _CLOCKS_DIFFER = timedelta(minutes=2)
 
@@ -70,6 +71,10 @@ class Stacks:
                 return None
             raise
 
+    def is_left_over(self, name: str) -> bool:
+        """Whether a stack is what is left of a first deploy that failed, or of a deletion: nothing can change it."""
+        return ((self.find(name) or {}).get("StackStatus")) in _LEFT_OVER
+
     def outputs(self, name: str) -> dict[str, str]:
         """The outputs of a stack; empty when there is none."""
         found = self.find(name) or {}
@@ -86,9 +91,6 @@ class Stacks:
         `template` is {"TemplateBody": …} or {"TemplateURL": …}. Parameters without a value here keep the one they have.
         """
         found = self.find(name)
-        if found and found["StackStatus"] in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"):
-            self.delete(name, lambda _event: None)  # what is left of a first deploy that failed
-            found = None
         is_new = found is None or found["StackStatus"] == "REVIEW_IN_PROGRESS"
         declared = {one["ParameterKey"] for one in self._client.get_template_summary(**template)["Parameters"]}
         kept = set() if is_new else declared & set(self.parameters(name)) - set(values)

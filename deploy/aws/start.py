@@ -17,20 +17,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from deploy.capacity.sizing import partitions_for
+from deploy.capacity.sizing import partitions_for, records_per_batch
 from lakehouse.embedded.service import write_private
 from lakehouse.errors import ShoplakeError
 
 LINK_LOCAL = ("169.254.169.254", 80)
 DRIVER_POLL_SECONDS = 10.0
+CLUSTER_SECRET_FILE = Path("/run/shoplake/cluster.secret")
 
 
 def environment(facts: Mapping[str, str], session: Any) -> dict[str, str]:
-    """The `SHOPLAKE_` settings that `facts` (/etc/shoplake/shoplake.env) do not name themselves.
+    """The `SHOPLAKE_` settings that `facts` (/etc/shoplake/shoplake.env) do not name themselves: what they name holds.
 
     Raises ShoplakeError for secret settings that are not one JSON object of SHOPLAKE_ names.
     """
-    found: dict[str, str] = {}
+    found = planned(facts, os.cpu_count() or 1)
     if arn := facts.get("SHOPLAKE_MSK_CLUSTER"):
         answer = session.client("kafka").get_bootstrap_brokers(ClusterArn=arn)
         found |= {
@@ -51,28 +52,43 @@ def environment(facts: Mapping[str, str], session: Any) -> dict[str, str]:
     return found
 
 
-def cluster(facts: Mapping[str, str], session: Any) -> dict[str, str]:
-    """The `SHOPLAKE_` settings of a machine of a Spark cluster; none for an installation without executors.
-
-    The driver writes its address where executors look for it, and plans for as many cores as they have. An executor
-    waits until there is an address.
-    """
-    if not (arn := facts.get("SHOPLAKE_CLUSTER_SECRET")):
-        return {}
-    secret = write_private(Path(facts["RUNTIME_DIRECTORY"]) / "cluster.secret", _secret(session, arn)["secret"])
-    own, parameter = own_address(), facts["SHOPLAKE_DRIVER_ADDRESS"]
-    found = {"SHOPLAKE_SPARK_DRIVER_HOST": own, "SHOPLAKE_SPARK_SECRET_FILE": str(secret)}
-    if is_executor(facts):
-        return {**found, "SHOPLAKE_SPARK_MASTER": f"spark://{_driver_address(session, parameter)}:7077"}
-    session.client("ssm").put_parameter(Name=parameter, Value=own, Type="String", Overwrite=True)
-    executors = int(facts["SHOPLAKE_EXECUTORS"])
-    cores = executors * int(facts["SHOPLAKE_SPARK_EXECUTOR_CORES"])
+def planned(facts: Mapping[str, str], own_cores: int) -> dict[str, str]:
+    """The `SHOPLAKE_` settings that follow from the cores that compute: the instance's own, or its executors'."""
+    executors = int(facts.get("SHOPLAKE_EXECUTORS") or 0)
+    cores = executors * int(facts["SHOPLAKE_SPARK_EXECUTOR_CORES"]) if executors else own_cores
+    found = {
+        "SHOPLAKE_SPARK_SHUFFLE_PARTITIONS": str(cores),
+        "SHOPLAKE_TOPIC_PARTITIONS": str(partitions_for(cores)),
+        "SHOPLAKE_MAX_OFFSETS_PER_BATCH": str(records_per_batch(cores)),
+    }
+    if not executors:
+        return found
     return {
         **found,
         "SHOPLAKE_SPARK_MASTER": "here",
-        "SHOPLAKE_SPARK_SHUFFLE_PARTITIONS": str(cores),
-        "SHOPLAKE_TOPIC_PARTITIONS": str(partitions_for(cores)),
+        "SHOPLAKE_SPARK_DRIVER_HOST": own_address(),
+        "SHOPLAKE_SPARK_SECRET_FILE": str(CLUSTER_SECRET_FILE),
         "SHOPLAKE_FILES_PER_BATCH": str(executors),
+    }
+
+
+def tell_executors(facts: Mapping[str, str], session: Any) -> None:
+    """Let executors join: the cluster's secret into memory, the instance's address to where they look for it."""
+    if not (arn := facts.get("SHOPLAKE_CLUSTER_SECRET")):
+        return
+    write_private(CLUSTER_SECRET_FILE, _secret(session, arn)["secret"])
+    session.client("ssm").put_parameter(
+        Name=facts["SHOPLAKE_DRIVER_ADDRESS"], Value=own_address(), Type="String", Overwrite=True
+    )
+
+
+def joining(facts: Mapping[str, str], session: Any) -> dict[str, str]:
+    """The `SHOPLAKE_` settings of an executor, which waits until the instance has an address."""
+    secret = write_private(CLUSTER_SECRET_FILE, _secret(session, facts["SHOPLAKE_CLUSTER_SECRET"])["secret"])
+    return {
+        "SHOPLAKE_SPARK_MASTER": f"spark://{_driver_address(session, facts['SHOPLAKE_DRIVER_ADDRESS'])}:7077",
+        "SHOPLAKE_SPARK_DRIVER_HOST": own_address(),
+        "SHOPLAKE_SPARK_SECRET_FILE": str(secret),
     }
 
 
@@ -114,18 +130,23 @@ def main() -> None:
     import boto3
 
     session, is_unit = boto3.Session(), not sys.argv[1:]
+    shoplake = str(Path(sys.executable).with_name("shoplake"))
     try:
-        settings = environment(os.environ, session) | (cluster(os.environ, session) if is_unit else {})
+        if is_executor(os.environ):
+            settings = joining(os.environ, session) if is_unit else {}
+        else:
+            settings = environment(os.environ, session)
+            if is_unit:
+                tell_executors(os.environ, session)
     except ShoplakeError as error:
         sys.exit(str(error))
-    shoplake = str(Path(sys.executable).with_name("shoplake"))
     if not is_unit:
         command = [shoplake, *sys.argv[1:]]
     elif is_executor(os.environ):
         command = [sys.executable, "-m", "lakehouse.embedded.cluster"]
     else:
         command = [shoplake, "up", *(["--superset"] if os.environ.get("SHOPLAKE_WITH_SUPERSET") == "true" else [])]
-    os.execve(command[0], command, {**os.environ, **settings})  # noqa: S606 - no shell is what is wanted
+    os.execve(command[0], command, {**settings, **os.environ})  # noqa: S606 - no shell is what is wanted
 
 
 if __name__ == "__main__":

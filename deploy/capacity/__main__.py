@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.capacity import pages
-from deploy.capacity.bill import Line, alternatives, assumptions, bill
+from deploy.capacity.bill import Kind, Line, alternatives, assumptions, bill, deploy_command
 from deploy.capacity.measured import measured
 from deploy.capacity.prices import load_prices
 from deploy.capacity.sizing import Sizing, size
@@ -20,6 +20,7 @@ from lakehouse.errors import UsageError
 def main(
     rate: Annotated[float, typer.Option(min=0.1, max=2_000_000, help="Events per second on average.")] = 1_000,
     retention: Annotated[int, typer.Option(min=1, max=3_650, help="Days that S3 keeps all tables.")] = 30,
+    kind: Annotated[Kind, typer.Option("--size", help="Size of the deployment on AWS.")] = Kind.production,
     interval: Annotated[
         int | None, typer.Option(min=1, max=600, help="Seconds between micro-batches; unset: what the rule says.")
     ] = None,
@@ -38,18 +39,24 @@ def main(
         print(f"cost: {error}", file=sys.stderr)
         raise typer.Exit(UsageError.exit_code) from None
     sizing, console = size(rate, retention, found, prices, interval), Console()
-    _show_sizing(console, sizing)
-    _show_bill(console, bill(sizing, prices), alternatives(sizing, prices))
+    if kind is Kind.demo and sizing.executors:
+        print(f"cost: The size demo has one machine, and {rate:,.0f} events/s need more: --size team.", file=sys.stderr)
+        raise typer.Exit(UsageError.exit_code)
+    _show_sizing(console, sizing, kind)
+    _show_bill(console, bill(sizing, prices, kind), alternatives(sizing, prices))
     for sentence in assumptions(sizing, found, prices):
         console.print(f"· {sentence}", highlight=False, markup=False)
+    console.print("\nIt is made by:")
+    print(deploy_command(sizing, kind))
 
 
-def _show_sizing(console: Console, sizing: Sizing) -> None:
+def _show_sizing(console: Console, sizing: Sizing, kind: Kind) -> None:
     table = Table(
         "what", "size", title=f"{sizing.rate:,.0f} events/s, {sizing.retention_days} days", title_justify="left"
     )
     for name, value in pages.described(sizing).items():
-        table.add_row(name, value)
+        if name != "brokers" or kind is Kind.production:
+            table.add_row(name, value)
     console.print(table)
 
 

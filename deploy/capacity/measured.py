@@ -13,7 +13,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 BULK = RESULTS / "bulk.json"
 FOOTPRINT = RESULTS / "footprint.json"
 RECOVERY = RESULTS / "recovery.json"
-_BULK_FIGURE = "bulk, publish → bronze → gold"
+_BULK_FIGURE = "bulk, Kafka → bronze → gold"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Measured:
     """Figures of one event and of one micro-batch, from `bulk.json` and `footprint.json`.
 
     `cpu_seconds` is the time of a core per event from Kafka to gold, with everything else that ran on the measured
-    machine in it (broker, S3 server, generator). Bytes are per event, after compression; `tables_bytes` is all
+    machine in it (broker, S3 server). Bytes are per event, after compression; `tables_bytes` is all
     tables, compacted. Requests are S3's per micro-batch, by what they cost.
     """
 

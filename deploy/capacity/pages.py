@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.capacity.bill import bill
 from deploy.capacity.measured import Measured, measured, recovery_seconds
-from deploy.capacity.prices import Prices, load_prices
+from deploy.capacity.prices import MONTH_HOURS, Prices, load_prices
 from deploy.capacity.sizing import Sizing, size
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -45,6 +45,7 @@ def described(sizing: Sizing) -> dict[str, str]:
         "hours in Kafka": f"{sizing.kafka_hours}",
         "seconds between batches": f"{sizing.interval_seconds}",
         "data files per batch and table": f"{sizing.files_per_batch}",
+        "S3 requests per day": f"{(sizing.puts_per_month + sizing.gets_per_month) * 24 / MONTH_HOURS / 1e6:,.1f} M",
         "hot window in memory": _gb(sizing.hot_window_gb),
         "S3, new per day": _gb(sizing.s3_gb_per_day),
         "S3, kept": _gb(sizing.s3_gb),

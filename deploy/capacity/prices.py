@@ -46,6 +46,11 @@ class Prices:
     brokers: Mapping[str, Broker]
     broker_storage_gb_month: float
     ebs_gp3_gb_month: float
+    ebs_gp3_mib_s_month: float
+    serverless_cluster_hour: float
+    serverless_partition_hour: float
+    serverless_in_gb: float
+    serverless_out_gb: float
     s3_gb_month: list[tuple[float | None, float]]
     s3_put_list_1000: float
     s3_get_1000: float

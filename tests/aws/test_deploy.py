@@ -16,7 +16,7 @@ from cfnlint.api import lint_file
 from deploy.aws import release
 from deploy.aws.installation import TEMPLATES, Installation
 from deploy.aws.stacks import NESTED, Stacks
-from lakehouse.errors import ShoplakeError
+from lakehouse.errors import ShoplakeError, UsageError
 from tests.support import pages
 from tests.support.aws import settings_of
 
@@ -34,7 +34,7 @@ def certificate(session) -> str:
 
 def install(session, size, **parameters):
     installation, events = Installation("lake", session, poll_seconds=0), []
-    installation.stacks.execute(installation.plan_data(size), events.append)
+    installation.stacks.execute(installation.plan_data({"Size": size}), events.append)
     installation.protect_data()
     installation.stacks.execute(installation.plan("0.1.0-a", {"Size": size, **parameters}), events.append)
     return installation, events
@@ -266,6 +266,126 @@ def test_a_diff_changes_nothing_and_leaves_nothing(aws, next_release):
     assert change_sets() == before
 
 
+def refused(*arguments: str) -> str:
+    """What `python -m deploy.aws` says when it refuses."""
+    from typer.testing import CliRunner
+
+    from deploy.aws.__main__ import app
+
+    done = CliRunner().invoke(app, [arguments[0], "--name", "lake", "--region", REGION, *arguments[1:]])
+    assert isinstance(done.exception, UsageError), f"{done.output} {done.exception!r}"
+    return str(done.exception)
+
+
+def test_a_size_with_other_brokers_is_refused(aws, next_release):
+    install(aws, "demo")
+    assert "demo, and team has brokers of another kind" in refused("deploy", "--size", "team", "--yes")
+    assert "another NAME" in refused("diff", "--size", "production")
+
+
+def test_new_brokers_before_a_lake_that_others_filled_are_refused(aws, next_release):
+    installation, _ = install(aws, "team")
+    data = installation.stacks.outputs("lake-data")
+    said = command("destroy", "--yes")
+    assert "another NAME" in said and "SIZE=demo" not in said
+    assert "lake runs 0.1.0-b" in command("deploy", "--size", "team", "--yes"), "nothing was read yet"
+    command("destroy", "--yes")
+    aws.client("s3").put_object(Bucket=data["LakeBucket"], Key="bronze/events/ingest_date=2026-11-28/part", Body=b"")
+    assert "brokers that are gone" in refused("deploy", "--size", "team", "--yes")
+
+
+def test_what_a_failed_deploy_left_goes_with_the_next_one_and_not_with_a_diff(aws, next_release, monkeypatch):
+    installation, _ = install(aws, "demo")
+    monkeypatch.setattr(Stacks, "is_left_over", lambda _self, name: name == "lake" and not deleted)
+    deleted: list[str] = []
+    really = Stacks.delete
+    monkeypatch.setattr(Stacks, "delete", lambda self, name, report: (really(self, name, report), deleted.append(name)))
+    assert "There is no installation lake" in command("diff") and deleted == []
+    said = command("deploy", "--size", "demo", "--yes")
+    assert deleted == ["lake"] and "left by a deploy that failed" in said and "lake runs 0.1.0-b" in said
+    assert installation.release == "0.1.0-b"
+
+
+def test_a_failed_deploy_shows_what_the_machine_said_last(aws, next_release, monkeypatch):
+    installation, _ = install(aws, "demo")
+    bucket = installation.stacks.outputs("lake-data")["ReleasesBucket"]
+    facts, data = facts_in(user_data(aws)), user_data(aws)
+    assert f'"s3://{bucket}/failures/{facts["SHOPLAKE_NAME"]}/$(date' in data
+    assert role_statements(aws)["LastWords"]["Resource"] == f"arn:aws:s3:::{bucket}/failures/*"
+
+    def fails(self, plan, report):
+        log = "\n".join([*map(str, range(100)), "bootstrap: 0.1.0-b does not come up within 420 s"])
+        aws.client("s3").put_object(Bucket=bucket, Key="failures/lake/20261128T000000Z-i-1.log", Body=log.encode())
+        raise ShoplakeError("lake: Compute/Machine failed first: Received 1 FAILURE signal(s).")
+
+    monkeypatch.setattr(Stacks, "execute", fails)
+    from typer.testing import CliRunner
+
+    from deploy.aws.__main__ import app
+
+    done = CliRunner().invoke(app, ["deploy", "--name", "lake", "--region", REGION, "--yes"])
+    said = str(done.exception).splitlines()
+    assert said[0].endswith("Received 1 FAILURE signal(s).") and said[1].endswith("i-1.log ends with:")
+    assert said[-1].endswith("within 420 s") and len(said) == 17
+
+
+def test_settings_and_machine_of_a_person_reach_the_instance(aws):
+    given = "SHOPLAKE_TOPIC_RETENTION_HOURS=24 SHOPLAKE_TOP_N=20"
+    install(aws, "demo", InstanceType="m7i.2xlarge", TriggerSeconds="5", Settings=given, LagRecords="7")
+    data = user_data(aws)
+    facts = facts_in(data)
+    assert (facts["SHOPLAKE_TRIGGER_SECONDS"], facts["SHOPLAKE_SPARK_MEMORY_MB"]) == ("5", "14336")
+    assert facts["SHOPLAKE_ALERT_LAG_RECORDS"] == "7"
+    (line,) = (line for line in data.splitlines() if line.startswith("tr "))
+    done = subprocess.run(["bash", "-c", line.partition(" >>")[0]], capture_output=True, check=True)
+    settings = settings_of({**facts, **facts_in(done.stdout.decode())})
+    assert (settings.topic_retention_hours, settings.top_n, settings.trigger_seconds) == (24, 20, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_allowed"),
+    [
+        ("", True),
+        ("SHOPLAKE_TOP_N=20", True),
+        ("SHOPLAKE_TOP_N=20 SHOPLAKE_BUCKET=a-b.c", True),
+        ("PATH=/tmp", False),
+        ("SHOPLAKE_TOP_N=$(id)", False),
+        ("SHOPLAKE_TOP_N=1;id", False),
+        ("SHOPLAKE_TOP_N", False),
+        ("SHOPLAKE_TOP_N=1  SHOPLAKE_BUCKET=b", False),
+    ],
+)
+def test_settings_are_pairs_without_anything_that_a_shell_would_run(text, is_allowed):
+    pattern = re.search(r'AllowedPattern: "(\^\(SHOPLAKE_.+)"', (TEMPLATES / "main.yaml").read_text())[1]
+    assert bool(re.fullmatch(pattern, text)) == is_allowed
+
+
+@pytest.mark.parametrize(("zone", "letter"), [("first", "a"), ("second", "b")])
+def test_an_installation_can_be_in_either_zone(aws, zone, letter):
+    installation, given = Installation("lake", aws, poll_seconds=0), {"Size": "demo", "Zone": zone}
+    installation.stacks.execute(installation.plan_data(given), lambda _event: None)
+    installation.stacks.execute(installation.plan("0.1.0-a", given), lambda _event: None)
+    (group,) = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    (subnet,) = aws.client("ec2").describe_subnets(SubnetIds=[group["VPCZoneIdentifier"]])["Subnets"]
+    assert subnet["AvailabilityZone"].endswith(letter)
+    # The emulation looks for a volume's zone in another region, and forgets it.
+    chosen = '!If [IsFirst, !Select [0, !GetAZs ""], !Select [1, !GetAZs ""]]'
+    assert f"AvailabilityZone: {chosen}" in (TEMPLATES / "data.yaml").read_text()
+
+
+def test_a_machine_is_not_replaced_without_a_question():
+    from deploy.aws.__main__ import _question
+    from deploy.aws.stacks import Change, Plan
+
+    template = Change("Modify", "Compute/Template", "AWS::EC2::LaunchTemplate", "False")
+    alarm = Change("Modify", "Monitoring/PartDown", "AWS::CloudWatch::Alarm", "False")
+    assert "ten minutes" in _question(Plan("lake", "set", False, (template,)))
+    assert "1 are replaced" in _question(
+        Plan("lake", "set", False, (template, Change("Remove", "x", "AWS::S3::Bucket", "")))
+    )
+    assert _question(Plan("lake", "set", False, (alarm,))) == _question(Plan("lake", "set", True, (template,))) == ""
+
+
 def test_destroy_with_its_data_leaves_nothing(aws):
     installation, _ = install(aws, "demo")
     data, s3 = installation.stacks.outputs("lake-data"), aws.client("s3")
@@ -277,6 +397,13 @@ def test_destroy_with_its_data_leaves_nothing(aws):
     assert aws.client("secretsmanager").list_secrets()["SecretList"] == []
     stacks = Stacks(aws.client("cloudformation"), 0)
     assert stacks.find("lake") is None and stacks.find("lake-data") is None
+
+
+def test_a_deletion_that_broke_off_is_taken_up_by_the_next(aws, monkeypatch):
+    installation, _ = install(aws, "demo")
+    aws.client("s3").delete_bucket(Bucket=installation.stacks.outputs("lake-data")["LakeBucket"])
+    assert "Everything is deleted" in command("destroy", "--delete-data", "--yes")
+    assert aws.client("s3").list_buckets()["Buckets"] == []
 
 
 class FailedStack:

@@ -17,13 +17,34 @@ def secret(session, value: str) -> str:
     return str(session.client("secretsmanager").create_secret(Name="s", SecretString=value)["ARN"])
 
 
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch):
+    monkeypatch.setattr(start.os, "cpu_count", lambda: 4)
+
+
+PLANNED = {
+    "SHOPLAKE_SPARK_SHUFFLE_PARTITIONS": "4",
+    "SHOPLAKE_TOPIC_PARTITIONS": "4",
+    "SHOPLAKE_MAX_OFFSETS_PER_BATCH": "400000",
+}
+
+
 def test_nothing_is_asked_for_where_there_is_nothing(aws):
-    assert environment({"SHOPLAKE_MSK_CLUSTER": "", "SHOPLAKE_DATABASE_HOST": ""}, aws) == {}
+    assert environment({"SHOPLAKE_MSK_CLUSTER": "", "SHOPLAKE_DATABASE_HOST": ""}, aws) == PLANNED
 
 
 def test_secret_settings_go_into_the_environment(aws):
     arn = secret(aws, json.dumps({"SHOPLAKE_API_TOKEN_MINUTES": 5}))
-    assert environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws) == {"SHOPLAKE_API_TOKEN_MINUTES": "5"}
+    assert environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws) == {**PLANNED, "SHOPLAKE_API_TOKEN_MINUTES": "5"}
+
+
+def test_what_a_person_set_holds(aws, monkeypatch):
+    became = {}
+    monkeypatch.setattr(start.os, "execve", lambda _program, _command, environment: became.update(environment))
+    monkeypatch.setattr(start.sys, "argv", ["start", "status"])
+    monkeypatch.setenv("SHOPLAKE_TOPIC_PARTITIONS", "12")
+    start.main()
+    assert (became["SHOPLAKE_TOPIC_PARTITIONS"], became["SHOPLAKE_SPARK_SHUFFLE_PARTITIONS"]) == ("12", "4")
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", '{"PATH": "/tmp"}'])
@@ -56,15 +77,15 @@ def test_the_brokers_of_msk_are_asked_for(aws):
 
     with stub:
         found = environment({"SHOPLAKE_MSK_CLUSTER": "arn"}, Session())
-    assert found == {"SHOPLAKE_KAFKA_BOOTSTRAP": "b-1:9098,b-2:9098", "SHOPLAKE_KAFKA_SECURITY": "msk-iam"}
+    msk = {"SHOPLAKE_KAFKA_BOOTSTRAP": "b-1:9098,b-2:9098", "SHOPLAKE_KAFKA_SECURITY": "msk-iam"}
+    assert found == {**PLANNED, **msk}
 
 
 DRIVER = "/shoplake/lake/driver"
 
 
-def facts_of_a_cluster(session, folder) -> dict[str, str]:
+def facts_of_a_cluster(session) -> dict[str, str]:
     return {
-        "RUNTIME_DIRECTORY": str(folder),
         "SHOPLAKE_CLUSTER_SECRET": secret(session, '{"secret": "abc"}'),
         "SHOPLAKE_DRIVER_ADDRESS": DRIVER,
         "SHOPLAKE_EXECUTORS": "3",
@@ -73,23 +94,32 @@ def facts_of_a_cluster(session, folder) -> dict[str, str]:
     }
 
 
-def test_without_executors_the_instance_does_it_all(aws):
-    assert start.cluster({"SHOPLAKE_CLUSTER_SECRET": "", "SHOPLAKE_EXECUTORS": "0"}, aws) == {}
+@pytest.fixture
+def secret_file(tmp_path, monkeypatch):
+    """In memory on a machine of AWS."""
+    monkeypatch.setattr(start, "CLUSTER_SECRET_FILE", tmp_path / "cluster.secret")
+    return tmp_path / "cluster.secret"
 
 
-def test_the_driver_tells_its_address_and_plans_for_its_executors(aws, tmp_path, monkeypatch):
+def test_without_executors_the_instance_does_it_all(aws, secret_file):
+    facts = {"SHOPLAKE_CLUSTER_SECRET": "", "SHOPLAKE_EXECUTORS": "0"}
+    start.tell_executors(facts, aws)
+    assert environment(facts, aws) == PLANNED and not secret_file.exists()
+
+
+def test_the_driver_tells_its_address_and_plans_for_its_executors(aws, secret_file, monkeypatch):
     monkeypatch.setattr(start, "own_address", lambda: "10.40.1.5")
-    facts = facts_of_a_cluster(aws, tmp_path)
-    settings = settings_of(facts | start.cluster(facts, aws))
+    facts = facts_of_a_cluster(aws)
+    start.tell_executors(facts, aws)
+    settings = settings_of(facts | environment(facts, aws))
     assert settings.starts_spark_master and settings.master == "spark://10.40.1.5:7077"
     assert (settings.spark_shuffle_partitions, settings.topic_partitions, settings.files_per_batch) == (45, 64, 3)
-    assert (
-        settings.spark_secret_file.read_text() == "abc" and settings.spark_secret_file.stat().st_mode & 0o777 == 0o600
-    )
+    assert settings.max_offsets_per_batch == 4_500_000 and settings.spark_secret_file == secret_file
+    assert secret_file.read_text() == "abc" and secret_file.stat().st_mode & 0o777 == 0o600
     assert aws.client("ssm").get_parameter(Name=DRIVER)["Parameter"]["Value"] == "10.40.1.5"
 
 
-def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, tmp_path, monkeypatch):
+def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, secret_file, monkeypatch):
     client = aws.client("ssm")
     client.put_parameter(Name=DRIVER, Value="none yet", Type="String")
     waited: list[float] = []
@@ -100,11 +130,11 @@ def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, tmp_path, m
 
     monkeypatch.setattr(start, "own_address", lambda: "10.40.1.9")
     monkeypatch.setattr(start.time, "sleep", sleep)
-    facts = {**facts_of_a_cluster(aws, tmp_path), "SHOPLAKE_ROLE": "executor"}
-    settings = settings_of(facts | start.cluster(facts, aws))
+    facts = {**facts_of_a_cluster(aws), "SHOPLAKE_ROLE": "executor"}
+    settings = settings_of(facts | start.joining(facts, aws))
     assert len(waited) == 1 and settings.spark_master == "spark://10.40.1.5:7077"
     assert (settings.spark_driver_host, settings.spark_executor_cores) == ("10.40.1.9", 15)
-    assert settings.spark_secret_file.read_text() == "abc"
+    assert settings.spark_secret_file == secret_file and secret_file.read_text() == "abc"
 
 
 def test_the_figures_reach_cloudwatch(aws, tmp_path, monkeypatch):

@@ -6,16 +6,41 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from deploy.capacity import pages
 from deploy.capacity.__main__ import main
-from deploy.capacity.bill import DATABASE_GB, ENDPOINT_ZONES, ENDPOINTS, alternatives, assumptions, bill
+from deploy.capacity.bill import (
+    DATA_DISK_GB,
+    DATA_DISK_MIB_S,
+    DATABASE_GB,
+    ENDPOINT_ZONES,
+    ENDPOINTS,
+    EXECUTOR_DISK_GB,
+    ROOT_DISK_GB,
+    Kind,
+    alternatives,
+    assumptions,
+    bill,
+    deploy_command,
+)
 from deploy.capacity.measured import BULK, FOOTPRINT, Measured, measured
 from deploy.capacity.prices import load_prices
-from deploy.capacity.sizing import CLUSTER_MACHINE, INTERVALS, MOST_PARTITIONS, size
+from deploy.capacity.sizing import (
+    CLUSTER_MACHINE,
+    EXECUTOR_CORES,
+    EXECUTOR_HEAP_MB,
+    HEAP_MB,
+    INTERVALS,
+    MOST_PARTITIONS,
+    NONCURRENT_DAYS,
+    records_per_batch,
+    size,
+)
 from lakehouse.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +68,9 @@ def test_a_bill_by_hand() -> None:
     assert sizing.machines == {"m7i.xlarge": 1}
     assert usd["EC2"] == pytest.approx(0.2016 * 730)
     assert usd["MSK brokers"] == pytest.approx(3 * 0.0456 * 730)
-    assert usd["MSK storage"] == pytest.approx(10 * 3600 * 168 * 200 * 3 / 1e9 * 0.10)
-    assert usd["S3 storage"] == pytest.approx(10 * 86_400 * 100 / 1e9 * 31 * 0.023)
+    assert usd["MSK storage"] == pytest.approx(3 * 50 * 0.10), "the smallest disks hold the 3.6 GB"
+    assert usd["EBS"] == pytest.approx((200 + 40) * 0.08 + 125 * 0.04)
+    assert usd["S3 storage"] == pytest.approx(10 * 86_400 * 100 / 1e9 * (30 + 1 + 14) * 0.023)
     batches = 730 * 3600 / 60
     assert usd["S3 requests"] == pytest.approx(batches * (40 * 0.005 + 60 * 0.0004) / 1000)
     assert usd["Traffic between zones"] == pytest.approx(10 * 730 * 3600 * 200 / 1e9 * (2 / 3) * 2 * 0.02)
@@ -58,22 +84,85 @@ def test_the_bill_has_what_the_templates_make() -> None:
     assert network.count("Type: AWS::EC2::NatGateway") == 1
     assert f'AllocatedStorage: "{DATABASE_GB}"' in database and "MultiAZ: true" in database
     assert "Default: db.t4g.medium" in database
-    sizes = (templates / "main.yaml").read_text()
-    assert (
-        f"production: {{InstanceType: {CLUSTER_MACHINE}," in sizes
-        and f"each: {{InstanceType: {CLUSTER_MACHINE}," in sizes
-    )
+    sizes, data, compute = (template(name) for name in ("main", "data", "compute"))
+    each = sizes["Mappings"]["Executor"]["each"]
+    assert each == {
+        "InstanceType": CLUSTER_MACHINE,
+        "Cores": str(EXECUTOR_CORES),
+        "MemoryMb": str(EXECUTOR_HEAP_MB),
+    }
+    disks = data["Mappings"]["Sizes"]
+    assert {kind: int(one["DiskGiB"]) for kind, one in disks.items()} == DATA_DISK_GB
+    assert {kind: int(one["DiskMiBs"]) for kind, one in disks.items()} == DATA_DISK_MIB_S
+    assert {one["DiskIops"] for one in disks.values()} == {"3000"}, "which gp3 has without paying for it"
+    assert f"VolumeSize: {ROOT_DISK_GB}," in (templates / "compute.yaml").read_text()
+    assert f"VolumeSize: {EXECUTOR_DISK_GB}," in (templates / "executors.yaml").read_text()
+    assert f"NoncurrentDays: {NONCURRENT_DAYS}" in (templates / "data.yaml").read_text().replace("}", "")
+    machines = compute["Mappings"]["Machines"]
+    assert {name: int(one["SparkMemoryMb"]) for name, one in machines.items()} == HEAP_MB
+    for name, one in machines.items():
+        assert one["LagRecords"] == 2 * records_per_batch(PRICES.instances[name].vcpu)
+    assert {one["Endpoints"] for kind, one in sizes["Mappings"]["Sizes"].items() if kind != "production"} == {"false"}
     usd = {line.service: line.usd for line in bill(size(10, 30, MEASURED, PRICES), PRICES)}
     assert usd["VPC endpoints"] == pytest.approx(12 * 0.01 * 730)
     assert usd["NAT gateway"] == pytest.approx(0.045 * 730 + 10 * 0.045)
     assert usd["PostgreSQL"] == pytest.approx(0.13 * 730 + 20 * 0.23)
 
 
+def template(name: str) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """A template with its short functions left as their arguments."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda _loader, _suffix, node: node.value)
+    text = (ROOT / "deploy" / "aws" / "templates" / f"{name}.yaml").read_text()
+    return dict(yaml.load(text, Loader))  # noqa: S506 - a SafeLoader that leaves tags alone
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("rate", pages.RATES)
+def test_a_calculated_deployment_can_be_made(kind: Kind, rate: int) -> None:
+    """The command that `make cost` prints names parameters of the template, with values that it allows."""
+    sizing, parameters = size(rate, 30, MEASURED, PRICES), template("main")["Parameters"]
+    if kind is Kind.demo and sizing.executors:
+        with pytest.raises(ValueError, match="one machine"):
+            deploy_command(sizing, kind)
+        return
+    said = deploy_command(sizing, kind)
+    assert said.startswith(f"make deploy SIZE={kind} ")
+    given = dict(re.findall(r"-p (\w+)=([^\s\"]+)", said))
+    assert given
+    for name, value in given.items():
+        declared: dict[str, Any] = parameters[name]
+        assert value in {str(one) for one in declared.get("AllowedValues", (value,))}, name
+        assert float(declared.get("MinValue", 0)) <= float(value if "MinValue" in declared else 0), name
+        assert float(value if "MaxValue" in declared else 0) <= float(declared.get("MaxValue", 0)), name
+        assert re.search(str(declared.get("AllowedPattern", "")), value), name
+
+
+def test_a_smaller_kind_has_no_brokers_or_one_line_for_them() -> None:
+    sizing = size(10, 30, MEASURED, PRICES)
+    services = {kind: {line.service for line in bill(sizing, PRICES, kind)} for kind in Kind}
+    assert services[Kind.production] - services[Kind.demo] == {
+        "MSK brokers",
+        "MSK storage",
+        "Traffic between zones",
+        "VPC endpoints",
+        "PostgreSQL",
+    }
+    assert services[Kind.team] - services[Kind.demo] == {"MSK Serverless"}
+    (serverless,) = (line for line in bill(sizing, PRICES, Kind.team) if line.service == "MSK Serverless")
+    gb = 10 * 730 * 3600 * 200 / 1e9
+    kept = 10 * 3600 * 168 * 200 / 1e9
+    assert serverless.usd == pytest.approx((0.75 + 4 * 4 * 0.0015) * 730 + gb * 0.15 + kept * 0.10)
+
+
 def test_sizes_follow_the_rules() -> None:
     sizing = size(100_000, 7, MEASURED, PRICES)
-    # 100,000/s x 2 (peak) x 500 µs at 60 % = 166.7 cores; 378 GB of hot window at half of 64 GB a machine.
+    # 100,000/s x 2 (peak) x 500 µs at 60 % = 166.7 cores, 15 a machine; 378 GB of hot window at half of 49 GB a heap.
     assert sizing.cores == 167
-    assert sizing.executors == 12
+    assert sizing.executors == 16
     assert sizing.partitions == 256
     assert sizing.hot_window_gb == pytest.approx(378)
     written = 100_000 * 2 * 200 * 3 / 1e6
@@ -149,8 +238,11 @@ def test_the_command_prints_sizes_bill_and_assumptions() -> None:
     app.command()(main)
     done = CliRunner().invoke(app, ["--rate", "1000", "--retention", "30"])
     assert done.exit_code == 0
-    for word in ("MSK brokers", "together", "partitions", "us-east-1", "Assumed"):
+    for word in ("MSK brokers", "together", "partitions", "us-east-1", "Assumed", "make deploy SIZE=production"):
         assert word in done.output
+    demo = CliRunner().invoke(app, ["--rate", "10", "--size", "demo"])
+    assert demo.exit_code == 0 and "MSK brokers" not in demo.output and "make deploy SIZE=demo" in demo.output
+    assert CliRunner().invoke(app, ["--rate", "100000", "--size", "demo"]).exit_code == 2
     assert CliRunner().invoke(app, ["--rate", "-1"]).exit_code == 2
 
 

@@ -122,6 +122,16 @@ def complete_moto() -> None:
     DBInstance.has_cfn_attr = classmethod(lambda _cls, name: name.startswith("MasterUserSecret") or known(name))
     DBInstance.get_cfn_attribute = with_secret
 
+    delete = parsing.ResourceMap.delete
+
+    def keeping(self: Any) -> None:
+        """What is retained but when its creation fails; moto knows only what is always retained."""
+        for value in self._resource_json_map.values():
+            if value.get("DeletionPolicy") == "RetainExceptOnCreate":
+                value["DeletionPolicy"] = "Retain"
+        delete(self)
+
+    parsing.ResourceMap.delete = keeping
     clean = parsing.clean_json
 
     def without_no_value(resource_json: Any, resources_map: Any) -> Any:
