@@ -63,6 +63,24 @@ def refuse_gaps(settings: Settings, topics: Iterable[str], wanted: Offsets) -> N
                 )
 
 
+def begin_late(settings: Settings, topics: Iterable[str], wanted: Offsets) -> list[str]:
+    """A sentence per partition that the lake has nothing of and the broker no longer has the beginning of.
+
+    Whether the records before were this shop's nobody can tell: it is said, and the stream goes on. Nothing is said for
+    a lake that has read nothing yet.
+    """
+    if not wanted:
+        return []
+    first, _ = bounds(settings, topics)
+    return [
+        f"{topic} partition {partition} begins at offset {offset}, and the lake has nothing of it: what was before is"
+        " not in the lake."
+        for topic, each in first.items()
+        for partition, offset in each.items()
+        if offset > 0 and partition not in wanted.get(topic, {})
+    ]
+
+
 def _consumer(settings: Settings) -> Any:
     try:
         return KafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False, **client_options(settings))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from lakehouse import offset_log, recovery
@@ -26,8 +26,14 @@ def open_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path
     for path in sorted(folder.glob("*/"), key=lambda path: path.stat().st_mtime, reverse=True):
         start = _read(path / _START_FILE)
         if start is not None and _is_current(book, start, path / "checkpoint", in_lake):
-            return start, path / "checkpoint"
+            return _looking_at(start, book, in_lake), path / "checkpoint"
     return _new_generation(book, in_lake, folder)
+
+
+def _looking_at(start: Start, book: recovery.Book, in_lake: recovery.Offsets) -> Start:
+    """A start that leaves out of bronze what is there and not in the book, whoever wrote it: a batch of this
+    generation that was cut off, or of a later one whose checkpoint is lost."""
+    return replace(start, starting_offsets=book.offsets, bronze_offsets={} if in_lake == book.offsets else in_lake)
 
 
 def _read(file: Path) -> Start | None:

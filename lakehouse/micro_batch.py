@@ -16,8 +16,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
-from lakehouse import batches, offset_log, recovery
+from lakehouse import batches, offset_log, recovery, writer
 from lakehouse import hours as clock
+from lakehouse.embedded import s3
 from lakehouse.hot_window import HotWindow
 from lakehouse.housekeeping import Housekeeping
 from lakehouse.lake import Lake, Transaction
@@ -56,9 +57,10 @@ class Summary:
 class MicroBatch:
     """Called by Structured Streaming with every micro-batch, in order, in one process."""
 
-    def __init__(self, settings: Settings, start: Start, checkpoint: Path) -> None:
-        """Keep what the process that runs the batches needs; sessions are made there."""
+    def __init__(self, settings: Settings, start: Start, checkpoint: Path, token: str) -> None:
+        """Keep what the process that runs the batches needs; sessions are made there. `token`: lakehouse/writer.py."""
         self._settings = settings
+        self._token = token
         self._start = start
         self._checkpoint = checkpoint
         self._is_ready = False
@@ -84,6 +86,7 @@ class MicroBatch:
             kept.unpersist()
 
     def _process(self, judged: DataFrame, summary: Summary, batch_id: int, now: datetime) -> None:
+        self._require_claim()
         ingested = bronze_events.ingested(judged, now)
         raw = [self._in_background(self._append_bronze, ingested, summary, batch_id)]
         if summary.refused:
@@ -99,6 +102,7 @@ class MicroBatch:
             written.result()
 
         self._gold.after_batch(summary.hours, summary.moments, now)
+        self._require_claim()
         self._append_book(judged, marks, batch_id, now)
         self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
 
@@ -108,10 +112,15 @@ class MicroBatch:
             lake = Lake(source.sparkSession, self._settings)
             self._lake, self._hot = lake, HotWindow(lake, now)
             self._gold, self._housekeeping = LiveGold(lake, self._hot, now), Housekeeping(lake)
+            self._s3 = s3.s3_client(self._settings)
             self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
             self._is_ready = True
         self._hot.advance(now)
         self._gold.advance()
+
+    def _require_claim(self) -> None:
+        """A stream that another has taken the lake from writes nothing more."""
+        writer.require(self._s3, self._settings.bucket, self._token)
 
     def _planned_once(self, kept: DataFrame) -> DataFrame:
         """The same rows by a name: whatever is asked of a view begins with its analysed plan. Without it Spark would

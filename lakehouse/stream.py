@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from lakehouse import broker, recovery, schema_changes, stream_control
 from lakehouse.catalog import TABLES
 from lakehouse.checkpoint import open_generation
+from lakehouse.embedded.lock import StreamLock
 from lakehouse.errors import ShoplakeError
 from lakehouse.kafka_security import spark_options
 from lakehouse.lake import Lake
@@ -24,6 +26,7 @@ from lakehouse.micro_batch import MicroBatch, Start
 from lakehouse.reports import write_report
 from lakehouse.session import connect
 from lakehouse.settings import Settings
+from lakehouse.writer import Writer
 from producer.topics import TOPICS
 
 _COLUMNS = ["topic", "partition", "offset", "timestamp", "key", "value"]
@@ -66,25 +69,30 @@ def _starting_offsets(settings: Settings, start: Start) -> str:
 
 
 def run(settings: Settings, say: Say) -> None:
-    """Run the stream until it is told to end (SIGTERM, SIGINT). Raises ShoplakeError when it cannot go on.
+    """Run the stream until it is told to end (SIGTERM, SIGINT). Raises ShoplakeError when it cannot go on, UsageError
+    beside another one.
 
     While `run/stream.desired` says "stopped" there is no query: the process waits, and starts one when told.
     """
-    report, ending = _Report(settings), threading.Event()
+    lock = StreamLock(settings)
+    lock.acquire()
+    report, ending, writer = _Report(settings), threading.Event(), Writer(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())
     while not ending.is_set():
         if stream_control.is_wanted(settings):
-            _stream(settings, say, report, ending)
+            _stream(settings, say, report, ending, writer)
         else:
             say("The stream is stopped, and waits to be started.")
             _wait_until_wanted(settings, report, ending)
     report.write("down")
+    lock.release()
 
 
-def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Event) -> None:
+def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Event, writer: Writer) -> None:
     """One life of the query."""
-    lake = Lake(connect(settings), settings)
+    session_id = str(uuid.uuid4())
+    lake, token = Lake(connect(settings, session_id), settings), writer.take(session_id)
     lake.create_tables(TABLES)
     for change in schema_changes.apply(lake, TABLES):
         say(f"Changed a table: {change}.")
@@ -93,16 +101,19 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     start, checkpoint = open_generation(book, in_lake, settings.checkpoints / "stream")
     report.offsets = book.offsets
     broker.refuse_gaps(settings, TOPICS, report.offsets)
+    for unread in broker.begin_late(settings, TOPICS, report.offsets):
+        say(unread)
     say(f"The stream starts; it is {broker.lag(settings, TOPICS, report.offsets):,} records behind the broker.")
     query = (
         source(lake.spark, settings, start)
         .writeStream.queryName("shoplake")
-        .foreachBatch(MicroBatch(settings, start, checkpoint))
+        .foreachBatch(MicroBatch(settings, start, checkpoint, token))
         .option("checkpointLocation", f"file://{checkpoint}")
         .trigger(processingTime=f"{int(settings.trigger_seconds * 1000)} milliseconds")
         .start()
     )
-    _Watch(query, report).until(lambda: ending.is_set() or not stream_control.is_wanted(settings))
+    _Watch(query, report, writer).until(lambda: ending.is_set() or not stream_control.is_wanted(settings))
+    writer.give_up()
     if not ending.is_set():
         lake.spark.stop()
 
@@ -132,16 +143,17 @@ class _Report:
 
 
 class _Watch:
-    """Follows a query: reports where it is, ends it when told."""
+    """Follows a query: reports where it is, keeps the lake claimed for it, ends it when told."""
 
-    def __init__(self, query: StreamingQuery, report: _Report) -> None:
-        self._query, self._report = query, report
+    def __init__(self, query: StreamingQuery, report: _Report, writer: Writer) -> None:
+        self._query, self._report, self._writer = query, report, writer
         self._last_batch = -1
 
     def until(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
             time.sleep(0.5)
             self._look()
+            self._writer.renew()
         self._query.stop()
 
     def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""One supervisor per data directory: a lock that the system releases when its holder dies."""
+"""One supervisor and one stream per data directory: locks that the system releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
 
-class LakeLock:
-    """Held from `up` to `down`. The file carries the holder's process id and vanishes with a clean end."""
+class Lock:
+    """A file that carries its holder's process id and vanishes with a clean end."""
 
-    def __init__(self, settings: Settings) -> None:
-        """The lock of this lake, not taken yet."""
-        self._path = lock_path(settings)
-        self._data_dir = settings.data_dir
+    def __init__(self, path: Path, refusal: str) -> None:
+        """Not taken yet; `refusal` is what the next one hears while somebody holds it."""
+        self._path, self._refusal = path, refusal
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Take the lock; raises UsageError when another supervisor holds it."""
+        """Take the lock; raises UsageError when another process holds it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             file = self._path.open("a+")
@@ -29,9 +28,7 @@ class LakeLock:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()
-                raise UsageError(
-                    f"The lake in {self._data_dir} is already up: `shoplake status` shows it, `shoplake down` ends it."
-                ) from None
+                raise UsageError(self._refusal) from None
             if _is_same_file(file, self._path):
                 break
             file.close()
@@ -46,6 +43,24 @@ class LakeLock:
             self._path.unlink(missing_ok=True)
             self._file.close()
             self._file = None
+
+
+class LakeLock(Lock):
+    """Held from `up` to `down`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """The lock of this lake, not taken yet."""
+        up = f"The lake in {settings.data_dir} is already up: `shoplake status` shows it, `shoplake down` ends it."
+        super().__init__(lock_path(settings), up)
+
+
+class StreamLock(Lock):
+    """Held by the stream's client, under a supervisor or in the foreground."""
+
+    def __init__(self, settings: Settings) -> None:
+        """The lock of this lake's stream, not taken yet."""
+        runs = f"The stream of the lake in {settings.data_dir} runs already: `shoplake status` shows it."
+        super().__init__(settings.run_dir / "stream.lock", runs)
 
 
 def lock_path(settings: Settings) -> Path:

@@ -102,6 +102,16 @@ def test_a_new_generation_knows_what_bronze_has_beyond_the_book(open_it: Open, b
     assert (start.starting_offsets, start.bronze_offsets) == (book.booked, book.bronze)
 
 
+def test_a_kept_checkpoint_knows_what_bronze_has_beyond_the_book(open_it: Open, book: Book) -> None:
+    """Another generation may have written it, whose checkpoint is lost: Delta does not skip what that wrote."""
+    start, checkpoint = open_it()
+    run_batches(book, start, checkpoint, count=3, booked=2)
+    book.booked, book.bronze = {"shop.clicks": {"0": 20}}, {"shop.clicks": {"0": 30}}
+    again, _ = open_it()
+    assert again.generation == start.generation
+    assert (again.starting_offsets, again.bronze_offsets) == (book.booked, book.bronze)
+
+
 def test_an_old_copy_that_is_behind_the_book_is_not_continued(open_it: Open, book: Book) -> None:
     start, checkpoint = open_it()
     run_batches(book, start, checkpoint, count=4)

@@ -1,0 +1,118 @@
+"""Who may write the lake: the newest stream of a data folder, and none beside a living one of another."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from moto import mock_aws
+
+from lakehouse import writer
+from lakehouse.embedded import s3
+from lakehouse.embedded.lock import StreamLock
+from lakehouse.embedded.testing import free_settings
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.settings import Settings
+from lakehouse.writer import Writer
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        made = free_settings(tmp_path / "here", s3_endpoint="", bucket="lake")
+        s3.ensure_bucket(made)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Sessions that a claim has ended; Spark itself is in the tests of crashes."""
+    found: list[str] = []
+    monkeypatch.setattr(writer, "end_session", lambda _settings, session_id: found.append(session_id))
+    return found
+
+
+def require(settings: Settings, token: str) -> None:
+    writer.require(s3.s3_client(settings), settings.bucket, token)
+
+
+def elsewhere(settings: Settings, tmp_path: Path) -> Settings:
+    return settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
+
+
+def test_the_next_stream_of_a_folder_takes_over_and_the_one_before_may_write_no_more(
+    settings: Settings, ended: list[str]
+) -> None:
+    first = Writer(settings).take("session-1")
+    require(settings, first)
+    second = Writer(settings).take("session-2")
+    assert ended == ["session-1"]
+    require(settings, second)
+    with pytest.raises(ShoplakeError, match="may write no more"):
+        require(settings, first)
+
+
+def test_a_living_stream_of_another_folder_is_refused_and_named(settings: Settings, tmp_path: Path) -> None:
+    token = Writer(settings).take("session-1")
+    with pytest.raises(ShoplakeError, match=f"written by the stream of {socket.gethostname()}:.*/here/lake; two would"):
+        Writer(elsewhere(settings, tmp_path)).take("session-2")
+    require(settings, token)
+
+
+def test_one_that_has_given_up_or_died_is_no_obstacle(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = Writer(settings), Writer(elsewhere(settings, tmp_path))
+    first.take("session-1")
+    first.give_up()
+    token = other.take("session-2")
+    first.give_up()
+    require(settings, token)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return datetime.now(UTC) + timedelta(seconds=writer.FRESH_SECONDS + 1)
+
+    monkeypatch.setattr(writer, "datetime", Later)
+    monkeypatch.setattr(writer, "parsedate_to_datetime", lambda _text: Later.now())
+    require(settings, Writer(settings).take("session-3"))
+
+
+def test_a_claim_is_renewed_until_another_has_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "RENEW_SECONDS", 0.0)
+    first = Writer(settings)
+    token = first.take("session-1")
+    first.renew()
+    require(settings, token)
+    Writer(settings).take("session-2")
+    with pytest.raises(ShoplakeError, match="may write no more"):
+        first.renew()
+
+
+def test_an_s3_that_does_not_answer_is_told_at_the_start_and_waited_for_later(settings: Settings) -> None:
+    token = Writer(settings).take("session-1")
+    away = free_settings(settings.data_dir, bucket="lake")
+    require(away, token)
+    with pytest.raises(ShoplakeError, match="does not say who writes the lake"):
+        Writer(away).take("session-2")
+
+
+def test_a_claim_that_cannot_be_read_is_nobodys(settings: Settings) -> None:
+    s3.s3_client(settings).put_object(Bucket=settings.bucket, Key=writer.KEY, Body=b"[]")
+    require(settings, Writer(settings).take("session-1"))
+
+
+def test_a_second_stream_of_a_folder_hears_one_sentence(settings: Settings) -> None:
+    first, second = StreamLock(settings), StreamLock(settings)
+    first.acquire()
+    with pytest.raises(UsageError, match="runs already: `shoplake status`"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()
