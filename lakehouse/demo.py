@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from lakehouse.embedded.lock import lock_holder
 from lakehouse.embedded.state import Snapshot, read_state
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.freshness import Freshness, FreshnessProbe
+from lakehouse.patience import patiently
 from lakehouse.progress import booked
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
@@ -59,30 +61,28 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         _compute_cohorts(settings, console)
         with demo_trust.running_beside(settings, began) as running:
             _wait_for_flags(settings, console)
-        if console.is_terminal:
-            trust = _look_at_trust(settings, running, console)
-            _stay_up(settings, plan, folder, console, trust)
-            return trust.is_right
         freshness = _live_for_a_while(settings, plan, folder, console)
         trust = _look_at_trust(settings, running, console)
+        dashboards = _start_superset(settings) if console.is_terminal else "make superset, then shoplake up --superset"
         with connect(settings) as reader:
-            measured = demo_view.freshness(freshness.p50, freshness.p99, freshness.samples)
-            rest = _panels(reader, settings, trust, "make superset, then shoplake up --superset")
-            console.print(demo_view.page([*_panels_of_now(reader, demo_view.LAYERS), measured, *rest]))
-            return _is_right(reader, trust, console)
+            console.print(patiently(lambda: _page(reader, settings, freshness, trust, dashboards)))
+            is_right = patiently(lambda: _is_right(reader, freshness, trust, console))
+        if console.is_terminal:
+            _stay_up(settings, plan, folder, console)
+        return is_right
 
 
 def _look_at_trust(settings: Settings, runs: demo_trust.Runs, console: Console) -> demo_trust.Trust:
     began = time.monotonic()
     with connect(settings) as reader, console.status("Asking the desk, the ledger and the gate"):
-        trust = demo_trust.gather(settings, reader, runs)
+        trust = patiently(lambda: demo_trust.gather(settings, reader, runs))
     console.print(f"[green]✓[/] desk, ledger and gate asked in {time.monotonic() - began:.1f} s")
     return trust
 
 
 def _compute_cohorts(settings: Settings, console: Console) -> None:
     with ApiClient(settings) as client:
-        run = run_to_end(client, "cohort_retention", {})
+        run = patiently(lambda: run_to_end(client, "cohort_retention", {}))
     if run["state"] != "succeeded":
         raise ShoplakeError(f"cohort_retention {run['state']}: {(run['error'] or {}).get('message', '')}")
     console.print(f"[green]✓[/] cohorts computed in {run['result']['duration_seconds']:.1f} s")
@@ -169,9 +169,9 @@ def _wait_until_read(settings: Settings, console: Console, seconds: float = 600)
     with connect(settings) as reader, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("Kafka → bronze → silver → gold", total=None)
         while True:
-            read_to = booked(reader)
+            read_to = patiently(lambda: booked(reader))
             read = sum(offset for each in read_to.values() for offset in each.values())
-            behind = broker.lag(settings, TOPICS, read_to)
+            behind = patiently(partial(broker.lag, settings, TOPICS, read_to))
             progress.update(task, total=read + behind, completed=read)
             if not behind:
                 break
@@ -191,7 +191,7 @@ def _wait_for_flags(settings: Settings, console: Console, seconds: float = 120) 
         before, found = -1, 0
         while time.monotonic() < end and (not found or found != before):
             time.sleep(4)
-            before, found = found, int(reader.query(query)[0]["flags"])
+            before, found = found, int(patiently(lambda: reader.query(query))[0]["flags"])
     console.print(f"[green]✓[/] {found} fraud flags so far")
 
 
@@ -225,8 +225,8 @@ def _live_options(plan: Plan, folder: Path, seconds: float | None) -> Simulation
     )
 
 
-def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console, trust: demo_trust.Trust) -> None:
-    """Everything shown once, then live traffic and the figures that move with it, until Ctrl-C."""
+def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console) -> None:
+    """Live traffic and what moves with it, until Ctrl-C: as many panels as the terminal is high."""
     options = _live_options(plan, folder, None)
     end = threading.Event()
     sender = threading.Thread(
@@ -235,11 +235,11 @@ def _stay_up(settings: Settings, plan: Plan, folder: Path, console: Console, tru
     sender.start()
     try:
         with connect(settings) as reader:
-            console.print(demo_view.page(_panels(reader, settings, trust, _start_superset(settings))))
             console.print(f"\n[bold]Live traffic at {plan.rate:.0f} events/s. Ctrl-C ends it.[/]\n")
-            with Live(console=console, auto_refresh=False) as live:
+            with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
                 while True:
-                    live.update(demo_view.page(_panels_of_now(reader, demo_view.BOOK)), refresh=True)
+                    page = patiently(lambda: demo_view.page(_moving(reader)))
+                    live.update(page, refresh=True)
                     time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
         console.print("Stopping the traffic …")
@@ -258,6 +258,24 @@ def _start_superset(settings: Settings) -> str:
             return f"Superset {error}"
         superset.wanted_file(settings).touch()
     return f"{settings.superset_url} (first start: two minutes); passwords: shoplake superset login"
+
+
+def _moving(reader: SqlReader) -> Iterator[RenderableType]:
+    """The panels that change with live traffic, the quickest first; the end of them may not fit on the terminal."""
+    yield from _panels_of_now(reader, demo_view.BOOK)
+    yield demo_view.flags(reader.query(demo_view.FLAGS), reader.query(demo_view.FLAG_COUNTS))
+    yield demo_view.hourly_figures(reader.query(demo_view.HOURLY_FIGURES))
+    yield demo_view.quarantine(reader.query(demo_view.QUARANTINE))
+    yield demo_view.hourly_products(reader.query(demo_view.HOURLY_PRODUCTS))
+
+
+def _page(
+    reader: SqlReader, settings: Settings, freshness: Freshness, trust: demo_trust.Trust, dashboards: str
+) -> RenderableType:
+    """Everything that the demo shows."""
+    measured = demo_view.freshness(freshness.p50, freshness.p99, freshness.samples)
+    rest = _panels(reader, settings, trust, dashboards)
+    return demo_view.page([*_panels_of_now(reader, demo_view.LAYERS), measured, *rest])
 
 
 def _panels_of_now(reader: SqlReader, records: str) -> Iterator[RenderableType]:
@@ -293,7 +311,7 @@ def _next_steps(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
-def _is_right(reader: SqlReader, trust: demo_trust.Trust, console: Console) -> bool:
+def _is_right(reader: SqlReader, freshness: Freshness, trust: demo_trust.Trust, console: Console) -> bool:
     """Whether everything shown has rows and the books balance; says what is wrong."""
     wanted = {
         "gold.top_products_last_hour": demo_view.LAST_HOUR,
@@ -305,6 +323,7 @@ def _is_right(reader: SqlReader, trust: demo_trust.Trust, console: Console) -> b
     }
     answers: dict[str, list[dict[str, Any]]] = {name: reader.query(sql) for name, sql in wanted.items()}
     empty = [name for name, rows in answers.items() if not rows]
+    empty += ["freshness"] if not freshness.samples else []
     balanced = demo_view.is_balanced(reader.query(demo_view.LAYERS))
     for name in empty:
         console.print(f"[red]✗[/] {name} is empty")
