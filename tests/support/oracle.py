@@ -44,7 +44,7 @@ class Oracle:
     """Expected contents of the lake for everything published so far."""
 
     def __init__(self) -> None:
-        self._known: dict[str | None, tuple[str | None, str | None]] = {}
+        self._known: dict[str | None, tuple[str | None, bytes | None, str | None]] = {}
         self._ledgers: list[Path] = []
 
     def sent(self, records: Iterable[Record], ledger: Path) -> None:
@@ -52,7 +52,7 @@ class Oracle:
         for record in records:
             digest = None if record.value is None else hashlib.sha256(record.value).hexdigest()
             value = None if record.value is None or record.reason else record.value.decode("utf-8")
-            self._known[digest] = (value, record.reason)
+            self._known[digest] = (value, record.key, record.reason)
         self._ledgers.append(ledger)
 
     def open(self) -> duckdb.DuckDBPyConnection:
@@ -60,16 +60,18 @@ class Oracle:
         database = duckdb.connect()
         database.execute("set timezone = 'UTC'")
         database.execute(
-            'create table records (topic varchar, "partition" int, "offset" bigint, value varchar, reason varchar)'
+            'create table records (topic varchar, "partition" int, "offset" bigint, value varchar, reason varchar,'
+            " key blob, digest varchar)"
         )
         rows: list[tuple[Any, ...]] = []
         for ledger in self._ledgers:
             for line in ledger.read_text().splitlines():
                 entry = json.loads(line)
-                value, reason = self._known[entry["sha256"]]
-                rows.append((entry["topic"], entry["partition"], entry["offset"], value, reason))
+                value, key, reason = self._known[entry["sha256"]]
+                place = (entry["topic"], entry["partition"], entry["offset"])
+                rows.append((*place, value, reason, key, entry["sha256"]))
         if rows:
-            names = ["topic", "partition", "offset", "value", "reason"]
+            names = ["topic", "partition", "offset", "value", "reason", "key", "digest"]
             sent = pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=names)
             database.register("sent", sent)
             database.execute("insert into records from sent")
