@@ -35,11 +35,14 @@ def produce(
     rate: Annotated[float | None, typer.Option(help="Live events per second (default 50).")] = None,
     duration: Annotated[str | None, typer.Option(help="End live traffic after this long: 30s, 5m.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="End after this many records.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, options and --end: same events, byte for byte.")] = 42,
+    seed: Annotated[int, typer.Option(help="Same seed, options and times: same events, byte for byte.")] = 42,
     start: Annotated[
         str | None, typer.Option(help="When simulated time begins (RFC 3339), instead of --history.")
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Where history ends and live begins (RFC 3339); default now.")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(help="Where history ends and live begins (RFC 3339); default now, with --to the last midnight."),
+    ] = None,
     history_events: Annotated[int, typer.Option(min=1, help="About how many events the history has.")] = 100_000,
     users: Annotated[int | None, typer.Option(min=1, help="Shoppers; live traffic adds some when it must.")] = None,
     duplicates: Annotated[float, typer.Option(help="Share of records sent once more.")] = 0.01,
@@ -57,7 +60,8 @@ def produce(
 ) -> None:
     """Publish the events of a simulated shop, live unless --history is given, or of a recorded file.
 
-    Events that come back byte for byte need the same --seed and --end. A file written with --to holds one event a
+    The same --seed, options and --end give the same events, byte for byte; a file (--to) without --end ends, or its
+    live traffic begins, at the last midnight (UTC), so that the files of a day are equal. It holds one event a
     line; records that are no plain event are wrapped: {"_topic": …, "_key": …, "_value_base64": …}.
 
     Examples: `shoplake produce --rate 200 --duration 1m` · `shoplake produce --history 60d --live` ·
@@ -73,7 +77,7 @@ def produce(
 
     from producer.simulator import SimulationOptions, simulate
 
-    now_ms = _moment_ms(end, "--end") if end else int(time.time() * 1000)
+    now_ms = _moment_ms(end, "--end") if end else _now_ms(to, duration)
     history_ms = _seconds(history, "--history") * 1000 if history else 0
     if start:
         if history:
@@ -104,6 +108,15 @@ def produce(
         raise UsageError("--to with live traffic needs --count or --duration, or the file would never end.")
     live_from = now_ms / 1000 if options.live else None
     _send(simulate(options), to, ledger, processes, live_from, _total(options))
+
+
+def _now_ms(to: Path | None, duration: str | None) -> int:
+    """The present; for a file the last midnight, UTC, after which its live traffic is over by now."""
+    now = int(time.time() * 1000)
+    if to is None:
+        return now
+    day = _UNITS["d"] * 1000
+    return (now - int(_seconds(duration, "--duration") * 1000 if duration else 0)) // day * day
 
 
 def _refuse_mixtures(

@@ -1,6 +1,7 @@
 """`shoplake produce` from the outside, without a broker."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_a_file_is_written_the_same_again(tmp_path: Path) -> None:
     assert one.read_bytes() == other.read_bytes()
     assert (tmp_path / "truth.jsonl").exists()
     assert all(from_line(line).topic for line in one.read_bytes().splitlines())
+
+
+def test_files_of_a_day_are_equal_and_hold_nothing_that_is_yet_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    midnight = datetime(2026, 9, 3, tzinfo=UTC)
+    files = []
+    for hour in (1, 23):
+        monkeypatch.setattr("time.time", lambda now=midnight + timedelta(hours=hour): now.timestamp())
+        for name, options in {"history": ("--history", "2d"), "live": ("--live", "--duration", "30s")}.items():
+            files.append(tmp_path / f"{name}-{hour}.jsonl")
+            run("--seed", "7", "--history-events", "300", *options, "--to", str(files[-1]))
+    assert files[0].read_bytes() == files[2].read_bytes() and files[1].read_bytes() == files[3].read_bytes()
+    monkeypatch.setattr("time.time", (midnight + timedelta(minutes=5)).timestamp)
+    long = tmp_path / "long.jsonl"
+    run("--seed", "7", "--live", "--rate", "0.01", "--duration", "10h", "--malformed", "0", "--to", str(long))
+    assert max(json.loads(line)["timestamp"] for line in long.read_bytes().splitlines()) < "2026-09-03T00:05"
 
 
 def test_the_shipped_sample_is_what_the_command_writes(tmp_path: Path) -> None:
