@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gold import top_products
+from lakehouse import batches
 from lakehouse.backup_store import Store, store_at
 from lakehouse.catalog import TABLES
 from lakehouse.delta_files import Snapshot, snapshot
@@ -29,6 +31,7 @@ from lakehouse.embedded.jars import fetch_jars
 from lakehouse.embedded.lock import LakeLock
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings
+from lakehouse.table import Table
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -77,7 +80,8 @@ def backups(settings: Settings, target: str) -> list[str]:
 def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
     """Bring a lake back from `source`, one backup's folder; returns its manifest.
 
-    The platform must be down, and the bucket without tables. The checkpoint and the published file of this lake go:
+    The platform must be down, and the bucket without records: tables that a start has made and nothing has come into
+    are replaced. The checkpoint and the published file of this lake go:
     they speak of a later state. Raises UsageError when that is not so or `source` is no backup.
     """
     store = store_at(settings, source)
@@ -88,7 +92,7 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
             manifest = _manifest(settings, store, source)
             s3.ensure_bucket(settings)
             client = s3.s3_client(settings)
-            _refuse_tables(client, settings)
+            _clear(client, settings)
             for name, table in manifest["tables"].items():
                 _copy(name, table["files"], lambda key: store.give(client, settings.bucket, key), report)
             _restore_registry(settings, store, manifest["registry"])
@@ -133,14 +137,25 @@ def _copy(name: str, keys: Iterable[str], copy: Callable[[str], None], report: R
         raise ShoplakeError(f"{name} cannot be copied ({error}): what was copied is not complete. Try again.") from None
 
 
-def _refuse_tables(client: Any, settings: Settings) -> None:
+def _clear(client: Any, settings: Settings) -> None:
+    """Delete tables that have never had a record. Raises UsageError when one has."""
     for table in TABLES:
-        log = f"{table.layer}/{table.name}/_delta_log/"
-        if client.list_objects_v2(Bucket=settings.bucket, Prefix=log, MaxKeys=1).get("KeyCount"):
+        found = None if _is_filled_without_records(table) else snapshot(client, settings.bucket, table)
+        if found is not None and found.live:
             raise UsageError(
-                f"The bucket {settings.bucket} has tables already ({table.full_name}): restore into an empty one "
+                f"The bucket {settings.bucket} has records already ({table.full_name}): restore into an empty one "
                 "(SHOPLAKE_BUCKET), or move what is there away first."
             )
+    pages = client.get_paginator("list_objects_v2")
+    for table in TABLES:
+        for page in pages.paginate(Bucket=settings.bucket, Prefix=f"{table.layer}/{table.name}/"):
+            if keys := [{"Key": one["Key"]} for one in page.get("Contents", ())]:
+                client.delete_objects(Bucket=settings.bucket, Delete={"Objects": keys, "Quiet": True})
+
+
+def _is_filled_without_records(table: Table) -> bool:
+    """Whether a platform that has read nothing yet writes into this table: jobs by schedule, the rolling hour."""
+    return (table.layer == "ops" and table is not batches.TABLE) or table is top_products.LAST_HOUR
 
 
 def _registry_file(settings: Settings) -> Path | None:
