@@ -12,6 +12,7 @@ READER_SECONDS = 900
 """Others than jobs hold a version while they answer one query: seconds, minutes at most."""
 KEEP_HOURS = (LONGEST_RUN_SECONDS + READER_SECONDS) / 3600
 """A table that keeps its files for less is refused when it is declared."""
-LOG_HOURS = 24.0
-"""For how long a version can be opened: its log is not cleaned up before. No file is kept for longer than that by
-default, and no reader needs it (the stream reads Kafka, not Delta)."""
+LOG_HOURS = KEEP_HOURS
+"""For how long a version can be opened: its log is not cleaned up before. No longer than somebody may need, because
+Delta lists the whole log with every look and every commit: a day of micro-batches is tens of thousands of objects,
+in requests of a thousand."""

@@ -10,8 +10,9 @@ from datetime import date, datetime
 
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, top_products
-from lakehouse import batches
+from lakehouse import batches, log_cleanup
 from lakehouse import hours as clock
+from lakehouse.embedded.s3 import s3_client
 from lakehouse.lake import Lake
 from silver import events as silver_events
 from silver import quarantine
@@ -27,7 +28,7 @@ class Housekeeping:
 
     def __init__(self, lake: Lake) -> None:
         """Keep `lake`; nothing starts yet."""
-        self._lake = lake
+        self._lake, self._s3 = lake, s3_client(lake.settings)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping")
         self._running: Future[None] | None = None
         self._count = 0
@@ -53,6 +54,7 @@ class Housekeeping:
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
                 for table in _OVERWRITTEN + _APPENDED:
                     self._lake.vacuum(table)
+                    log_cleanup.clean(self._s3, self._lake.settings.bucket, table)
                 self._vacuumed = time.monotonic()
         except Exception:  # the stream must not end because tidying up failed
             self._days |= days

@@ -19,8 +19,8 @@ from lakehouse.table import Table
 
 _MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")
 _PROPERTIES = {
-    "delta.checkpointInterval": "50",
-    "delta.logRetentionDuration": f"interval {LOG_HOURS / 24:g} day",
+    # Each idempotent append and each replacement reads the commits since the last checkpoint, a request or two each.
+    "delta.checkpointInterval": "10",
 }
 _Done = TypeVar("_Done")
 
@@ -157,9 +157,17 @@ class Lake:
 
 def properties_of(table: Table) -> dict[str, str]:
     """Delta's properties of a table, as it is declared."""
-    kept = {"delta.deletedFileRetentionDuration": f"interval {round(table.keep_hours * 60)} minutes"}
+    kept = {
+        "delta.deletedFileRetentionDuration": _minutes(table.keep_hours),
+        # Delta takes none that is shorter than that of the files; lakehouse/log_cleanup.py is what shortens the log.
+        "delta.logRetentionDuration": _minutes(max(LOG_HOURS, table.keep_hours)),
+    }
     statistics = {"delta.dataSkippingStatsColumns": ",".join(table.statistics)} if table.statistics else {}
     return _PROPERTIES | kept | table.properties | statistics
+
+
+def _minutes(hours: float) -> str:
+    return f"interval {round(hours * 60)} minutes"
 
 
 def _listed(properties: dict[str, str]) -> str:

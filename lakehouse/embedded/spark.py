@@ -157,6 +157,9 @@ def _delta_conf(settings: Settings) -> dict[str, str]:
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # The state of a table is in the memory of its one writer. A file of it per commit is two writes, a deletion and
+        # a handful of looks, and doubles the names in a log that is listed with every commit.
+        "spark.databricks.delta.writeChecksumFile.enabled": "false",
         # Every idempotent append and every replacement puts the table's log together anew, and each task of that
         # generates code for the widest rows there are, which costs more than the rows: one task where files are few.
         "spark.databricks.delta.snapshotPartitions": "1" if settings.spark_is_local else "8",
@@ -190,6 +193,9 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         "fs.s3a.endpoint.region": settings.s3_region,
         "fs.s3a.connection.maximum": "64",
         "fs.s3a.threads.max": "16",
+        # No looks for a folder or its parents before a file is written, and no markers of empty folders: half a dozen
+        # requests for each file. There is one writer, and every file has a name of its own.
+        "fs.s3a.performance.flags": "create,delete,mkdir",
         "fs.s3a.connection.establish.timeout": "15s",
         "fs.s3a.connection.timeout": "30s",
         "fs.s3a.attempts.maximum": "3",

@@ -13,11 +13,15 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
+from lakehouse import offset_log
 from lakehouse.embedded.state import status
+from lakehouse.progress import booked
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.sql import connect
 from producer.record import Record
-from tests.support.shop import Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
+from producer.simulator import SimulationOptions, simulate
+from tests.support.shop import DAY_MS, Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
 from tests.support.shop_runs import busy, ended, lived_legally, written_once
 
 pytestmark = pytest.mark.e2e
@@ -59,15 +63,42 @@ def wait_until_back(shop: Shop, name: str, killed: int | None) -> None:
     eventually(is_back, 120, f"{name} is back")
 
 
+def send_many(shop: Shop, events: int) -> None:
+    """Records of the last hour, as fast as they go: the next batch has most of them."""
+    options = SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=99, history_ms=DAY_MS // 24, history_events=events, duplicates=0.02
+    )
+    shop.send(list(simulate(options)))
+
+
+def has_begun_a_large_batch(shop: Shop) -> bool:
+    """Whether the newest plan in the checkpoint reads thousands of records that are not in the book yet."""
+    checkpoints = sorted(
+        (shop.settings.checkpoints / "stream").glob("*/checkpoint"), key=lambda one: one.stat().st_mtime
+    )
+    planned = offset_log.batches(checkpoints[-1])
+    planned_to = offset_log.planned_to(checkpoints[-1], planned[-1]) or {}
+    with connect(shop.settings) as reader:
+        read = booked(reader)
+    new = (
+        offset - read.get(topic, {}).get(partition, 0)
+        for topic, each in planned_to.items()
+        for partition, offset in each.items()
+    )
+    return sum(new) > 5_000
+
+
 def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) -> None:
-    """One after another while traffic goes on, the next when the last is back: the stream with its checkpoint deleted,
-    Spark with a run of a job in it. Alone and more often: nightly."""
+    """One after another while traffic goes on, the next when the last is back: the stream in the middle of a large
+    batch, with its checkpoint deleted, Spark with a run of a job in it. Alone and more often: nightly."""
     registry = RunRegistry.open(shop.settings)
     sending = live_load(shop, seed=100, seconds=75)
     for name in ("stream", "kafka", "batch worker", "s3", "spark"):
         time.sleep(5)
         run = busy(registry, "America/Lima") if name == "spark" else None
         if name == "stream":
+            send_many(shop, 10_000)
+            eventually(lambda: has_begun_a_large_batch(shop), 60, "a large batch has begun")
             shutil.rmtree(shop.settings.checkpoints)
         killed = None if name == "batch worker" else pid_of(shop, name)
         kill(shop, name)
