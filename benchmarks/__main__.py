@@ -23,6 +23,7 @@ from lakehouse import stream_control
 from lakehouse.embedded.state import status
 from lakehouse.embedded.stream import stream_state
 from lakehouse.embedded.testing import platform
+from lakehouse.errors import ShoplakeError
 from lakehouse.freshness import FreshnessProbe
 from lakehouse.progress import behind
 from lakehouse.settings import Settings
@@ -32,6 +33,7 @@ from producer.simulator import SimulationOptions, simulate
 
 FILE = RESULTS / "bulk.json"
 BULK_SEED, LIVE_SEED = 11, 12
+GOLD_SECONDS = 300.0
 GOLD_HAS_ALL = """
 select (select sum(page_views + clicks + carts + purchases + searches) from gold.kpis_hourly)
     = (select count(*) from silver.events
@@ -117,7 +119,10 @@ def _bulk(settings: Settings, reader: SqlReader, events: int, memory: _Memory) -
     publish(simulate(options), settings)
     stream_control.want(settings, "running")
     _wait_until_read(settings, reader, memory)
+    end = time.monotonic() + GOLD_SECONDS
     while not reader.query(GOLD_HAS_ALL)[0]["has_all"]:
+        if time.monotonic() > end:
+            raise ShoplakeError(f"Gold does not count all events {GOLD_SECONDS:.0f} s after they were read.")
         time.sleep(0.2)
     ended = time.time()
     (row,) = reader.query(f"select epoch(min(started_at)) as began from ops.batches where batch_id >= {first:d}")  # noqa: S608 - a number

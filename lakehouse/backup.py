@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,17 @@ def back_up(settings: Settings, target: str, report: Report) -> dict[str, Any]:
             raise UsageError(f"There is a backup of this second already in {store}: try again.")
         client = s3.s3_client(settings)
         registry = _copy_registry(settings, store)
-        tables = {table.full_name: snapshot(client, settings.bucket, table) for table in reversed(TABLES)}
-        found = {name: one for name, one in tables.items() if one is not None}
+        found: dict[str, Snapshot] = {}
+        take = partial(store.take, client, settings.bucket)
+        for table in reversed(TABLES):
+            if (one := snapshot(client, settings.bucket, table)) is not None:
+                found[table.full_name] = one
+                # At once: a log is cleaned up sooner than the files of a large table are copied.
+                _copy(f"{table.full_name}, its log", one.log, take, report)
         if not found:
             raise UsageError(f"The bucket {settings.bucket} has no tables yet: there is nothing to back up.")
         for name, one in found.items():
-            _copy(name, one.files, lambda key: store.take(client, settings.bucket, key), report)
+            _copy(name, one.data, take, report)
     manifest = {
         "format": FORMAT,
         "made_at": made_at.isoformat(timespec="seconds"),

@@ -33,15 +33,16 @@ class Housekeeping:
         self._running: Future[None] | None = None
         self._count = 0
         self._days: set[date] = set()
-        self._vacuumed = time.monotonic()
+        self._vacuumed = self._began = time.monotonic()
 
     def after_batch(self, event_days: Iterable[date], now: datetime) -> None:
         """Note the days a batch (or an idle tick: none) wrote to; start a round when due and none is running."""
         self._count += 1
         self._days |= set(event_days)
-        if self._count < COMPACT_EVERY or (self._running and not self._running.done()):
+        is_due = self._count >= COMPACT_EVERY or time.monotonic() - self._began >= VACUUM_SECONDS
+        if not is_due or (self._running and not self._running.done()):
             return
-        days, self._days, self._count = self._days, set(), 0
+        days, self._days, self._count, self._began = self._days, set(), 0, time.monotonic()
         self._running = self._pool.submit(self._round, days, now)
 
     def _round(self, days: set[date], now: datetime) -> None:

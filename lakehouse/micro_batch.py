@@ -6,6 +6,7 @@ already holds is recognised by its coordinates, gold is recomputed from silver, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
 _VIEW = "micro_batch"
+_IDLE_CLAIM_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,17 @@ class MicroBatch:
             lake = Lake(source.sparkSession, self._settings)
             self._lake, self._hot = lake, HotWindow(lake, now)
             self._gold, self._housekeeping = LiveGold(lake, self._hot, now), Housekeeping(lake)
-            self._s3 = s3.s3_client(self._settings)
+            self._s3, self._required = s3.s3_client(self._settings), 0.0
             self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
             self._is_ready = True
         self._hot.advance(now)
         self._gold.advance()
 
-    def _require_claim(self) -> None:
+    def _require_claim(self, at_most_every: float = 0.0) -> None:
         """A stream that another has taken the lake from writes nothing more."""
-        writer.require(self._s3, self._settings.bucket, self._token)
+        if time.monotonic() - self._required >= at_most_every:
+            writer.require(self._s3, self._settings.bucket, self._token)
+            self._required = time.monotonic()
 
     def _planned_once(self, kept: DataFrame) -> DataFrame:
         """The same rows by a name: whatever is asked of a view begins with its analysed plan. Without it Spark would
@@ -175,6 +179,7 @@ class MicroBatch:
         return coordinates.coalesce(1).localCheckpoint(eager=True)
 
     def _idle(self, now: datetime) -> None:
+        self._require_claim(at_most_every=_IDLE_CLAIM_SECONDS)
         self._housekeeping.after_batch((), now)
         self._gold.idle(now)
 

@@ -26,7 +26,7 @@ from lakehouse.micro_batch import MicroBatch, Start
 from lakehouse.reports import write_report
 from lakehouse.session import connect
 from lakehouse.settings import Settings
-from lakehouse.writer import Writer
+from lakehouse.writer import TakenOver, Writer
 from producer.topics import TOPICS
 
 _COLUMNS = ["topic", "partition", "offset", "timestamp", "key", "value"]
@@ -153,7 +153,11 @@ class _Watch:
         while not is_over():
             time.sleep(0.5)
             self._look()
-            self._writer.renew()
+            try:
+                self._writer.renew()
+            except TakenOver:
+                self._query.stop()
+                raise
         self._query.stop()
 
     def _look(self) -> None:

@@ -23,10 +23,15 @@ from lakehouse.settings import Settings
 
 KEY = "_shoplake/writer.json"
 RENEW_SECONDS = 30.0
+WATCH_SECONDS = 2.0
 FRESH_SECONDS = 120.0
 """A claim that was not renewed for so long is nobody's."""
 SETTLE_SECONDS = 2.0
 """What was interrupted in the middle of a commit is done with it by then, one way or the other."""
+
+
+class TakenOver(ShoplakeError):
+    """Another stream has the lake now."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +55,39 @@ class Writer:
     def take(self, session_id: str) -> str:
         """Claim the lake for the stream with this Spark session; the claim's token.
 
-        Raises ShoplakeError while a stream of another machine or data folder writes it.
+        A claim of another machine or data folder is watched until it is renewed or too old: ShoplakeError is raised
+        while a living stream has it, and a dead one is waited for.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
         owner = f"{socket.gethostname()}:{self._settings.data_dir}"
         try:
-            found, age = _read(self._client, self._settings.bucket)
+            found = self._let_go_by_others(owner)
         except (BotoCoreError, ClientError) as error:
             raise ShoplakeError(f"S3 does not say who writes the lake ({error}).") from error
-        if found is not None and found.owner != owner and age < FRESH_SECONDS:
-            raise ShoplakeError(
-                f"The lake in the bucket {self._settings.bucket} is written by the stream of {found.owner}; two would"
-                f" double its records. Stop that one; a dead one is forgotten after {FRESH_SECONDS:.0f} seconds."
-            )
-        self._claim = Claim(uuid.uuid4().hex, owner, session_id)
+        self._claim, self._renewed = Claim(uuid.uuid4().hex, owner, session_id), 0.0
         self._write(self._claim)
         if found is not None and end_session(self._settings, found.session_id):
             time.sleep(SETTLE_SECONDS)
         return self._claim.token
 
+    def _let_go_by_others(self, owner: str) -> Claim | None:
+        """The claim that is there once it is nobody else's."""
+        found, age = _read(self._client, self._settings.bucket)
+        before = age
+        while found is not None and found.owner != owner and age < FRESH_SECONDS:
+            if age < before:
+                raise ShoplakeError(
+                    f"The lake in the bucket {self._settings.bucket} is written by the stream of {found.owner}; two"
+                    " would double its records. Stop that one."
+                )
+            before = age
+            time.sleep(WATCH_SECONDS)
+            found, age = _read(self._client, self._settings.bucket)
+        return found
+
     def renew(self) -> None:
-        """Say that the stream lives, now and then. Raises ShoplakeError when another has taken the lake."""
+        """Say that the stream lives, now and then. Raises TakenOver when another has the lake."""
         if self._claim is None or time.monotonic() - self._renewed < RENEW_SECONDS:
             return
         require(self._client, self._settings.bucket, self._claim.token)
@@ -101,7 +117,7 @@ class Writer:
 
 
 def require(client: Any, bucket: str, token: str) -> None:
-    """Raise ShoplakeError when the claim is another's. An S3 that does not answer takes no writes either."""
+    """Raise TakenOver when the claim is another's. An S3 that does not answer takes no writes either."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -110,7 +126,7 @@ def require(client: Any, bucket: str, token: str) -> None:
         return
     if found is None or found.token != token:
         owner = found.owner if found else "nobody"
-        raise ShoplakeError(f"This stream may write no more: the lake in the bucket {bucket} is claimed by {owner}.")
+        raise TakenOver(f"This stream may write no more: the lake in the bucket {bucket} is claimed by {owner}.")
 
 
 def _read(client: Any, bucket: str) -> tuple[Claim | None, float]:

@@ -198,6 +198,8 @@ def _chosen(parameters: list[str] | None, size: Size | None) -> dict[str, str]:
     for name, equals, _ in pairs:
         if not (name and equals):
             raise UsageError(f"A parameter is written NAME=VALUE (got {name!r}); templates/main.yaml lists them.")
+        if name == "Size":
+            raise UsageError("The size is no parameter: --size, or `make deploy SIZE=…`.")
     return {**{name: value for name, _, value in pairs}, **({"Size": str(size)} if size else {})}
 
 
@@ -245,7 +247,8 @@ def _carry_out(installation: Installation, plan: Plan | None, yes: bool) -> None
         raise typer.Exit(1)
     began = datetime.now(UTC)
     try:
-        with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}", len(plan.changes)) as report:
+        total = 0 if plan.is_new else len(plan.changes)  # a new stack's nested ones are not counted yet
+        with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}", total) as report:
             installation.stacks.execute(plan, report)
     except ShoplakeError as error:
         words = installation.last_words(began)
@@ -259,8 +262,11 @@ def _question(plan: Plan) -> str:
     replaced = [change for change in plan.changes if change.action == "Remove" or change.replacement == "True"]
     if replaced:
         return f"{len(replaced)} are replaced or removed. Go on?"
-    if any(change.type == "AWS::EC2::LaunchTemplate" for change in plan.changes):
+    changed = {change.resource for change in plan.changes}
+    if "Compute/Template" in changed:
         return "The instance is replaced: some ten minutes without the platform, the same data disk. Go on?"
+    if "Compute" in changed:
+        return "The instance may be replaced: some ten minutes without the platform, the same data disk. Go on?"
     return ""
 
 

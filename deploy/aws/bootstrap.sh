@@ -21,7 +21,8 @@ export XDG_CACHE_HOME=$root/var/cache/shoplake TZ=UTC
 
 say() { echo "bootstrap: $*"; }
 fail() { say "$*" >&2; exit 1; }
-fact() { [ -f "$facts" ] && sed -n "s/^$1=//p" "$facts" || true; }
+# Of one that is there twice the last holds, as for systemd.
+fact() { [ -f "$facts" ] && sed -n "s/^$1=//p" "$facts" | tail -n1 || true; }
 has_systemd() { [ -d "$root/run/systemd/system" ] && command -v systemctl >/dev/null; }
 is_executor() { [ "$(fact SHOPLAKE_ROLE)" = executor ]; }
 current() { [ -L "$home/current" ] && basename "$(readlink "$home/current")" || true; }
@@ -67,7 +68,7 @@ disk() {
   mount /var/lib/shoplake
 }
 
-# The agent that sends logs to CloudWatch; before anything that may fail, so that it is heard of.
+# The agent that sends logs to CloudWatch; before the packages of the release, so that it is heard of when they fail.
 send_logs() {
   [ -z "$root" ] && command -v amazon-cloudwatch-agent-ctl >/dev/null || return 0
   install -d -m 755 /etc/shoplake

@@ -51,7 +51,7 @@ def main() -> None:
     from deploy.aws.start import environment
     from lakehouse.embedded.state import status
 
-    os.environ.update({**environment(os.environ, boto3.Session()), **os.environ})
+    os.environ.update(environment(os.environ, boto3.Session()))
     settings = load_settings()
     send(
         boto3.client("cloudwatch"),

@@ -89,24 +89,33 @@ class Stacks:
         """A change set for a stack that is there or not; None when there is nothing to change.
 
         `template` is {"TemplateBody": …} or {"TemplateURL": …}. Parameters without a value here keep the one they have.
+        Of a stack that is there the plan looks into nested ones, too, where CloudFormation can: what one of them gets
+        from another that changes as well is not known yet, and some templates cannot be planned then.
         """
         found = self.find(name)
         is_new = found is None or found["StackStatus"] == "REVIEW_IN_PROGRESS"
         declared = {one["ParameterKey"] for one in self._client.get_template_summary(**template)["Parameters"]}
         kept = set() if is_new else declared & set(self.parameters(name)) - set(values)
-        made = self._client.create_change_set(
-            StackName=name,
-            ChangeSetName=f"shoplake-{uuid.uuid4().hex[:12]}",
-            ChangeSetType="CREATE" if is_new else "UPDATE",
-            Parameters=[
+        wanted = {
+            "StackName": name,
+            "ChangeSetType": "CREATE" if is_new else "UPDATE",
+            "Parameters": [
                 *({"ParameterKey": key, "ParameterValue": value} for key, value in sorted(values.items())),
                 *({"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)),
             ],
-            Capabilities=["CAPABILITY_IAM"],
-            IncludeNestedStacks=True,
-            Tags=[{"Key": "shoplake", "Value": name}],
+            "Capabilities": ["CAPABILITY_IAM"],
+            "Tags": [{"Key": "shoplake", "Value": name}],
             **template,
-        )
+        }
+        if not is_new:
+            try:
+                return self._planned(name, is_new, {**wanted, "IncludeNestedStacks": True})
+            except ShoplakeError:
+                pass
+        return self._planned(name, is_new, wanted)
+
+    def _planned(self, name: str, is_new: bool, wanted: Mapping[str, Any]) -> Plan | None:
+        made = self._client.create_change_set(ChangeSetName=f"shoplake-{uuid.uuid4().hex[:12]}", **wanted)
         plan = Plan(name, made["Id"], is_new, ())
         described = self._wait_for_change_set(plan)
         if described is None:

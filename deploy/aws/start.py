@@ -29,7 +29,7 @@ CLUSTER_SECRET_FILE = Path("/run/shoplake/cluster.secret")
 def environment(facts: Mapping[str, str], session: Any) -> dict[str, str]:
     """The `SHOPLAKE_` settings that `facts` (/etc/shoplake/shoplake.env) do not name themselves: what they name holds.
 
-    Raises ShoplakeError for secret settings that are not one JSON object of SHOPLAKE_ names.
+    Secret settings hold before all. Raises ShoplakeError for those that are not one JSON object of SHOPLAKE_ names.
     """
     found = planned(facts, os.cpu_count() or 1)
     if arn := facts.get("SHOPLAKE_MSK_CLUSTER"):
@@ -44,6 +44,7 @@ def environment(facts: Mapping[str, str], session: Any) -> dict[str, str]:
             f"postgresql://{quote(login['username'], '')}:{quote(login['password'], '')}@{host}:5432/shoplake"
             "?sslmode=require"
         )
+    found = {name: value for name, value in found.items() if name not in facts}
     if arn := facts.get("SHOPLAKE_SECRET_SETTINGS"):
         given = _secret(session, arn)
         if wrong := sorted(name for name in given if not name.startswith("SHOPLAKE_")):
@@ -146,7 +147,7 @@ def main() -> None:
         command = [sys.executable, "-m", "lakehouse.embedded.cluster"]
     else:
         command = [shoplake, "up", *(["--superset"] if os.environ.get("SHOPLAKE_WITH_SUPERSET") == "true" else [])]
-    os.execve(command[0], command, {**settings, **os.environ})  # noqa: S606 - no shell is what is wanted
+    os.execve(command[0], command, {**os.environ, **settings})  # noqa: S606 - no shell is what is wanted
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.capacity import pages
-from deploy.capacity.bill import Kind, Line, alternatives, assumptions, bill, deploy_command
+from deploy.capacity.bill import Kind, Line, alternatives, assumptions, bill, deploy_command, for_kind
 from deploy.capacity.measured import measured
 from deploy.capacity.prices import load_prices
 from deploy.capacity.sizing import Sizing, size
@@ -38,10 +38,11 @@ def main(
     except UsageError as error:
         print(f"cost: {error}", file=sys.stderr)
         raise typer.Exit(UsageError.exit_code) from None
-    sizing, console = size(rate, retention, found, prices, interval), Console()
-    if kind is Kind.demo and sizing.executors:
-        print(f"cost: The size demo has one machine, and {rate:,.0f} events/s need more: --size team.", file=sys.stderr)
-        raise typer.Exit(UsageError.exit_code)
+    try:
+        sizing, console = for_kind(size(rate, retention, found, prices, interval), kind), Console()
+    except ValueError as error:
+        print(f"cost: {error}", file=sys.stderr)
+        raise typer.Exit(UsageError.exit_code) from None
     _show_sizing(console, sizing, kind)
     _show_bill(console, bill(sizing, prices, kind), alternatives(sizing, prices))
     for sentence in assumptions(sizing, found, prices):

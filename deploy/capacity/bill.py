@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from deploy.capacity.measured import Measured
 from deploy.capacity.prices import Prices
-from deploy.capacity.sizing import Sizing
+from deploy.capacity.sizing import EXECUTOR_CORES, LONG_RETENTION_HOURS, Sizing, records_per_batch
 
 CROSSING = 2 / 3
 """With three zones, two of three bytes go to a broker in another zone, and come from one."""
@@ -22,6 +22,10 @@ NAT_GB, DATABASE_GB = 10, 20
 """Packages at an installation and what AWS's services without an endpoint take; S3 and Kafka do not go through it."""
 JOB_VCPUS, JOB_HOURS_PER_DAY = 16, 1.0
 TOPICS = 4
+LEAST_KAFKA_HOURS = 24
+"""A night's outage must not cost records."""
+FRESHNESS_SECONDS, BATCHES_UNTIL_STALE = 300, 4
+"""The alarm's default, and so many micro-batches as are usual and no alarm."""
 
 
 class Kind(StrEnum):
@@ -169,17 +173,36 @@ def assumptions(sizing: Sizing, measured: Measured, prices: Prices) -> list[str]
     ]
 
 
-def deploy_command(sizing: Sizing, kind: Kind = Kind.production) -> str:
-    """The command that makes this deployment. Raises ValueError for one that its size cannot be."""
-    if sizing.executors and kind is Kind.demo:
-        raise ValueError("The size demo has one machine.")
-    ((machine, _),) = sizing.machines.items()
-    given = {"InstanceType": machine, "TriggerSeconds": sizing.interval_seconds}
+def for_kind(sizing: Sizing, kind: Kind) -> Sizing:
+    """The same as this kind can have it: a demo's broker keeps its records, once, on half of the data disk.
+
+    Raises ValueError for a deployment that the kind cannot be.
+    """
+    if kind is not Kind.demo:
+        return sizing
     if sizing.executors:
-        given["Executors"] = sizing.executors
+        raise ValueError(f"The size demo has one machine, and {sizing.rate:,.0f} events/s need more: --size team.")
+    an_hour = sizing.kafka_gb / 3 / sizing.kafka_hours
+    hours = min(sizing.kafka_hours, int(DATA_DISK_GB[kind] / 2 / an_hour))
+    if hours < LEAST_KAFKA_HOURS:
+        raise ValueError(
+            f"The disk of the size demo keeps {sizing.rate:,.0f} events/s in Kafka for {hours} hours only: --size team."
+        )
+    return replace(sizing, kafka_hours=hours, kafka_gb=an_hour * hours)
+
+
+def deploy_command(sizing: Sizing, kind: Kind = Kind.production) -> str:
+    """The command that makes this deployment, `for_kind`."""
+    ((machine, _),) = sizing.machines.items()
+    given: dict[str, object] = {"InstanceType": machine, "TriggerSeconds": sizing.interval_seconds}
+    if sizing.executors:
+        lag = 2 * records_per_batch(sizing.executors * EXECUTOR_CORES)
+        given |= {"Executors": sizing.executors, "LagRecords": lag}
     if kind is Kind.production:
         given |= {"BrokerType": sizing.broker, "Brokers": sizing.brokers, "BrokerGiB": sizing.broker_gib}
-    if sizing.kafka_hours != 168:
+    if sizing.interval_seconds > FRESHNESS_SECONDS / BATCHES_UNTIL_STALE:
+        given["FreshnessSeconds"] = sizing.interval_seconds * BATCHES_UNTIL_STALE
+    if sizing.kafka_hours != LONG_RETENTION_HOURS:
         given["Settings"] = f"SHOPLAKE_TOPIC_RETENTION_HOURS={sizing.kafka_hours}"
     parameters = " ".join(f"-p {name}={value}" for name, value in given.items())
     return f'make deploy SIZE={kind} PARAMETERS="{parameters}"'

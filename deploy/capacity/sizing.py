@@ -29,6 +29,8 @@ memory is bounded, whatever waits."""
 ONE_MACHINE_CORES = 16
 """Up to here one machine does all, without a network between driver and executors."""
 MOST_PARTITIONS = 512
+MOST_BROKERS = 30
+"""MSK's quota per cluster, and what the template takes."""
 SMALLEST_BROKER_GIB = 50
 SPARE_DISK = 0.5
 """Of what a broker keeps on average: the evening's records, and the segment that is written."""
@@ -142,7 +144,8 @@ def _brokers(rate: float, measured: Measured, partitions: int, prices: Prices) -
         by_disk = 1 + written_mb_s / (broker.disk_mb_s * ALLOWED_BUSY_DISK)
         return 3 * math.ceil(max(3.0, by_disk, replicas / broker.partitions) / 3)
 
-    allowed = {name: one for name, one in prices.brokers.items() if one.is_large or rate <= SMALL_BROKERS_UP_TO}
+    fit = {name: one for name, one in prices.brokers.items() if one.is_large or rate <= SMALL_BROKERS_UP_TO}
+    allowed = {name: one for name, one in fit.items() if needed(one) <= MOST_BROKERS} or fit
     cheapest = min(allowed, key=lambda name: needed(allowed[name]) * allowed[name].hour)
     return cheapest, needed(allowed[cheapest])
 

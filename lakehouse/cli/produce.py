@@ -77,7 +77,8 @@ def produce(
 
     from producer.simulator import SimulationOptions, simulate
 
-    now_ms = _moment_ms(end, "--end") if end else _now_ms(to, duration)
+    live_seconds = _seconds(duration, "--duration") if duration else (count or 0) / (rate or 50.0)
+    now_ms = _moment_ms(end, "--end") if end else _now_ms(to, live_seconds)
     history_ms = _seconds(history, "--history") * 1000 if history else 0
     if start:
         if history:
@@ -110,13 +111,13 @@ def produce(
     _send(simulate(options), to, ledger, processes, live_from, _total(options))
 
 
-def _now_ms(to: Path | None, duration: str | None) -> int:
+def _now_ms(to: Path | None, live_seconds: float) -> int:
     """The present; for a file the last midnight, UTC, after which its live traffic is over by now."""
     now = int(time.time() * 1000)
     if to is None:
         return now
     day = _UNITS["d"] * 1000
-    return (now - int(_seconds(duration, "--duration") * 1000 if duration else 0)) // day * day
+    return (now - int(live_seconds * 1000)) // day * day
 
 
 def _refuse_mixtures(

@@ -283,6 +283,39 @@ def test_a_size_with_other_brokers_is_refused(aws, next_release):
     assert "another NAME" in refused("diff", "--size", "production")
 
 
+def test_the_size_is_no_parameter(aws, next_release):
+    install(aws, "demo")
+    assert "--size" in refused("deploy", "-p", "Size=team", "--yes")
+
+
+class Unplanned:
+    """CloudFormation that cannot look into nested stacks, as when one gets what is not known yet from another."""
+
+    def __init__(self, client):
+        self._client, self.asked = client, []
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def create_change_set(self, **wanted):
+        self.asked.append(wanted.get("IncludeNestedStacks", False))
+        return self._client.create_change_set(**wanted)
+
+    def describe_change_set(self, **named):
+        if self.asked[-1]:
+            return {"Status": "FAILED", "StatusReason": "Fn::Select cannot select nonexistent value at index 2"}
+        return self._client.describe_change_set(**named)
+
+
+def test_what_cannot_be_planned_with_nested_stacks_is_planned_without(aws):
+    installation, _ = install(aws, "demo")
+    client = Unplanned(aws.client("cloudformation"))
+    installation.stacks = Stacks(client, 0)
+    plan = installation.plan("0.1.0-b", {})
+    assert client.asked == [True, False] and plan is not None
+    installation.stacks.discard(plan)
+
+
 def test_new_brokers_before_a_lake_that_others_filled_are_refused(aws, next_release):
     installation, _ = install(aws, "team")
     data = installation.stacks.outputs("lake-data")
@@ -362,9 +395,10 @@ def test_settings_are_pairs_without_anything_that_a_shell_would_run(text, is_all
 
 @pytest.mark.parametrize(("zone", "letter"), [("first", "a"), ("second", "b")])
 def test_an_installation_can_be_in_either_zone(aws, zone, letter):
-    installation, given = Installation("lake", aws, poll_seconds=0), {"Size": "demo", "Zone": zone}
-    installation.stacks.execute(installation.plan_data(given), lambda _event: None)
-    installation.stacks.execute(installation.plan("0.1.0-a", given), lambda _event: None)
+    """The instance goes where its disk is, whatever was said this time."""
+    installation = Installation("lake", aws, poll_seconds=0)
+    installation.stacks.execute(installation.plan_data({"Size": "demo", "Zone": zone}), lambda _event: None)
+    installation.stacks.execute(installation.plan("0.1.0-a", {"Size": "demo"}), lambda _event: None)
     (group,) = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     (subnet,) = aws.client("ec2").describe_subnets(SubnetIds=[group["VPCZoneIdentifier"]])["Subnets"]
     assert subnet["AvailabilityZone"].endswith(letter)
@@ -378,12 +412,19 @@ def test_a_machine_is_not_replaced_without_a_question():
     from deploy.aws.stacks import Change, Plan
 
     template = Change("Modify", "Compute/Template", "AWS::EC2::LaunchTemplate", "False")
+    executors = Change("Modify", "ExecutorMachines/Template", "AWS::EC2::LaunchTemplate", "False")
+    flat = Change("Modify", "Compute", NESTED, "False")
     alarm = Change("Modify", "Monitoring/PartDown", "AWS::CloudWatch::Alarm", "False")
     assert "ten minutes" in _question(Plan("lake", "set", False, (template,)))
     assert "1 are replaced" in _question(
         Plan("lake", "set", False, (template, Change("Remove", "x", "AWS::S3::Bucket", "")))
     )
-    assert _question(Plan("lake", "set", False, (alarm,))) == _question(Plan("lake", "set", True, (template,))) == ""
+    assert "may be replaced" in _question(Plan("lake", "set", False, (flat,)))
+    assert (
+        _question(Plan("lake", "set", False, (alarm, executors)))
+        == _question(Plan("lake", "set", True, (template,)))
+        == ""
+    )
 
 
 def test_destroy_with_its_data_leaves_nothing(aws):

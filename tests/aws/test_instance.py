@@ -38,6 +38,11 @@ def test_secret_settings_go_into_the_environment(aws):
     assert environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws) == {**PLANNED, "SHOPLAKE_API_TOKEN_MINUTES": "5"}
 
 
+def test_secret_settings_hold_before_all_others(aws):
+    facts = {"SHOPLAKE_SECRET_SETTINGS": secret(aws, '{"SHOPLAKE_TOP_N": 7}'), "SHOPLAKE_TOP_N": "20"}
+    assert environment(facts, aws)["SHOPLAKE_TOP_N"] == "7"
+
+
 def test_what_a_person_set_holds(aws, monkeypatch):
     became = {}
     monkeypatch.setattr(start.os, "execve", lambda _program, _command, environment: became.update(environment))

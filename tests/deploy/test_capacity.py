@@ -27,6 +27,7 @@ from deploy.capacity.bill import (
     assumptions,
     bill,
     deploy_command,
+    for_kind,
 )
 from deploy.capacity.measured import BULK, FOOTPRINT, Measured, measured
 from deploy.capacity.prices import load_prices
@@ -127,9 +128,9 @@ def test_a_calculated_deployment_can_be_made(kind: Kind, rate: int) -> None:
     sizing, parameters = size(rate, 30, MEASURED, PRICES), template("main")["Parameters"]
     if kind is Kind.demo and sizing.executors:
         with pytest.raises(ValueError, match="one machine"):
-            deploy_command(sizing, kind)
+            for_kind(sizing, kind)
         return
-    said = deploy_command(sizing, kind)
+    said = deploy_command(for_kind(sizing, kind), kind)
     assert said.startswith(f"make deploy SIZE={kind} ")
     given = dict(re.findall(r"-p (\w+)=([^\s\"]+)", said))
     assert given
@@ -139,6 +140,22 @@ def test_a_calculated_deployment_can_be_made(kind: Kind, rate: int) -> None:
         assert float(declared.get("MinValue", 0)) <= float(value if "MinValue" in declared else 0), name
         assert float(value if "MaxValue" in declared else 0) <= float(declared.get("MaxValue", 0)), name
         assert re.search(str(declared.get("AllowedPattern", "")), value), name
+
+
+def test_a_demos_disk_holds_its_brokers_records() -> None:
+    """50 GiB, half of them for Kafka: 25 GB are a week of 206 events/s with 200 bytes each."""
+    few, many = (for_kind(size(rate, 30, MEASURED, PRICES), Kind.demo) for rate in (200, 1_000))
+    assert few.kafka_hours == 168 and many.kafka_hours == int(25e9 / (1_000 * 3600 * 200)) == 34
+    assert "Settings=SHOPLAKE_TOPIC_RETENTION_HOURS=34" in deploy_command(many, Kind.demo)
+    with pytest.raises(ValueError, match="for 17 hours only"):
+        for_kind(size(2_000, 30, MEASURED, PRICES), Kind.demo)
+
+
+def test_alarms_of_a_deployment_leave_its_batches_their_time() -> None:
+    sizing = size(100_000, 30, MEASURED, PRICES, interval=120)
+    said = deploy_command(sizing)
+    assert f"LagRecords={2 * sizing.executors * EXECUTOR_CORES * 100_000}" in said and "FreshnessSeconds=480" in said
+    assert "FreshnessSeconds" not in deploy_command(size(10, 30, MEASURED, PRICES, interval=60))
 
 
 def test_a_smaller_kind_has_no_brokers_or_one_line_for_them() -> None:

@@ -57,11 +57,31 @@ def test_the_next_stream_of_a_folder_takes_over_and_the_one_before_may_write_no_
         require(settings, first)
 
 
-def test_a_living_stream_of_another_folder_is_refused_and_named(settings: Settings, tmp_path: Path) -> None:
-    token = Writer(settings).take("session-1")
+def test_a_living_stream_of_another_folder_is_refused_and_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ages = iter([20.0, 22.0, 1.0])
+    read = writer._read
+    monkeypatch.setattr(writer, "_read", lambda client, bucket: (read(client, bucket)[0], next(ages, 0.0)))
+    monkeypatch.setattr(writer, "WATCH_SECONDS", 0.0)
+    first = Writer(settings)
+    first.take("session-1")
+    assert first._claim is not None
+    token = first._claim.token
+    ages = iter([20.0, 22.0, 1.0])
     with pytest.raises(ShoplakeError, match=f"written by the stream of {socket.gethostname()}:.*/here/lake; two would"):
         Writer(elsewhere(settings, tmp_path)).take("session-2")
+    assert next(ages, None) is None, "it was looked at until it was renewed"
     require(settings, token)
+
+
+def test_a_dead_one_is_waited_for(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Writer(settings).take("session-1")
+    ages = iter([100.0, 110.0, writer.FRESH_SECONDS])
+    read = writer._read
+    monkeypatch.setattr(writer, "_read", lambda client, bucket: (read(client, bucket)[0], next(ages, 0.0)))
+    monkeypatch.setattr(writer, "WATCH_SECONDS", 0.0)
+    require(settings, Writer(elsewhere(settings, tmp_path)).take("session-2"))
 
 
 def test_one_that_has_given_up_or_died_is_no_obstacle(

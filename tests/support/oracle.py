@@ -44,15 +44,18 @@ class Oracle:
     """Expected contents of the lake for everything published so far."""
 
     def __init__(self) -> None:
-        self._known: dict[str | None, tuple[str | None, bytes | None, str | None]] = {}
+        self._known: dict[str | None, tuple[str | None, str | None]] = {}
+        self.keys: set[tuple[str | None, str | None]] = set()
+        """SHA-256 of value and key of every record; the same value may have come under several keys."""
         self._ledgers: list[Path] = []
 
     def sent(self, records: Iterable[Record], ledger: Path) -> None:
         """Take in records that were published with a ledger."""
         for record in records:
-            digest = None if record.value is None else hashlib.sha256(record.value).hexdigest()
+            digest, key = _sha256(record.value), _sha256(record.key)
             value = None if record.value is None or record.reason else record.value.decode("utf-8")
-            self._known[digest] = (value, record.key, record.reason)
+            self._known[digest] = (value, record.reason)
+            self.keys.add((digest, key))
         self._ledgers.append(ledger)
 
     def open(self) -> duckdb.DuckDBPyConnection:
@@ -61,23 +64,27 @@ class Oracle:
         database.execute("set timezone = 'UTC'")
         database.execute(
             'create table records (topic varchar, "partition" int, "offset" bigint, value varchar, reason varchar,'
-            " key blob, digest varchar)"
+            " digest varchar)"
         )
         rows: list[tuple[Any, ...]] = []
         for ledger in self._ledgers:
             for line in ledger.read_text().splitlines():
                 entry = json.loads(line)
-                value, key, reason = self._known[entry["sha256"]]
+                value, reason = self._known[entry["sha256"]]
                 place = (entry["topic"], entry["partition"], entry["offset"])
-                rows.append((*place, value, reason, key, entry["sha256"]))
+                rows.append((*place, value, reason, entry["sha256"]))
         if rows:
-            names = ["topic", "partition", "offset", "value", "reason", "key", "digest"]
+            names = ["topic", "partition", "offset", "value", "reason", "digest"]
             sent = pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=names)
             database.register("sent", sent)
             database.execute("insert into records from sent")
         database.execute(EVENTS)
         database.execute("create view accepted as select * from events where place = 1")
         return database
+
+
+def _sha256(text: bytes | None) -> str | None:
+    return None if text is None else hashlib.sha256(text).hexdigest()
 
 
 def counts(database: duckdb.DuckDBPyConnection) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,7 +39,10 @@ def test_documented_program_reads_delta(shop: Shop, block: str) -> None:
     here = shop.settings
     block = block.replace("127.0.0.1:9000", f"127.0.0.1:{here.s3_port}").replace("sc://127.0.0.1:15002", here.remote)
     block = block.replace("//shoplake/", f"//{here.bucket}/")
-    done = subprocess.run([sys.executable, "-c", block], env=os.environ, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", block]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    if done.returncode == -signal.SIGABRT:  # threads of deltalake that are not joined when Python ends, now and then
+        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "page_views" in done.stdout
 
