@@ -39,8 +39,10 @@ select (select sum(page_views + clicks + carts + purchases + searches) from gold
     = (select count(*) from silver.events
        where event_type in ('page_view', 'click', 'add_to_cart', 'purchase', 'search')) as has_all
 """
-WARM_UP_ROUNDS = 4
-"""Half a minute of live traffic each: what a JVM does in its first minutes says little about the hours after."""
+MOST_WARM_UP_ROUNDS = 14
+"""Half a minute of live traffic each, until batches get no quicker: what a JVM does in its first minutes, while it still
+compiles what it runs, says little about the hours after."""
+SETTLED = 0.95
 
 
 def main(
@@ -61,8 +63,7 @@ def main(
         memory = _Memory(settings)
         now.update("Warming up, then batches with little history")
         _send(settings, reader, bulk_events // history_factor, days=3, seed=1, memory=memory)
-        for _ in range(WARM_UP_ROUNDS):
-            _batch_seconds(settings, reader, rate / 4, memory)
+        _warm_up(settings, reader, rate / 4, memory)
         small = _batch_seconds(settings, reader, rate / 4, memory)
         now.update(f"Bulk: {bulk_events:,} events from Kafka to gold")
         figures.append(_bulk(settings, reader, bulk_events, memory))
@@ -104,6 +105,15 @@ def _send(settings: Settings, reader: SqlReader, events: int, days: int, seed: i
     )
     publish(simulate(options), settings)
     _wait_until_read(settings, reader, memory)
+
+
+def _warm_up(settings: Settings, reader: SqlReader, rate: float, memory: _Memory) -> None:
+    """Rounds until the last two bettered the best before them by less than a twentieth."""
+    took: list[float] = []
+    while len(took) < MOST_WARM_UP_ROUNDS:
+        took.append(_batch_seconds(settings, reader, rate, memory))
+        if len(took) > 4 and min(took[-2:]) > SETTLED * min(took[:-2]):
+            return
 
 
 def _bulk(settings: Settings, reader: SqlReader, events: int, memory: _Memory) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -110,12 +111,19 @@ def _wait_until_up(settings: Settings, process: subprocess.Popen[bytes], report:
 
 
 def _end_supervisor(pid: int) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         process.terminate()
-        process.wait(STOP_SECONDS)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(10)
+        if not _ends_within(process, STOP_SECONDS):
+            process.kill()
+            _ends_within(process, 10)
+
+
+def _ends_within(process: psutil.Process, seconds: float) -> bool:
+    """Whether it ends. One that its parent has not asked about has ended, too: psutil's `wait` would go on waiting."""
+    end = time.monotonic() + seconds
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

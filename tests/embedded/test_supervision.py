@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from lakehouse.embedded import logs, processes
+from lakehouse.embedded import detached, logs, processes
 from lakehouse.embedded.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
 from lakehouse.embedded.lock import LakeLock, lock_holder, lock_path
 from lakehouse.embedded.ports import busy_port_message, check_ports
@@ -40,6 +40,14 @@ def test_the_lock_dies_with_its_holder(tmp_path):
     lock = LakeLock(settings)
     lock.acquire()
     lock.release()
+
+
+def test_a_supervisor_that_its_parent_has_not_asked_about_has_ended(monkeypatch):
+    monkeypatch.setattr(detached, "STOP_SECONDS", 5)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    detached._end_supervisor(child.pid)
+    assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+    assert child.wait() == -15
 
 
 def test_a_busy_port_is_named():
