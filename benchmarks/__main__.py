@@ -40,8 +40,8 @@ select (select sum(page_views + clicks + carts + purchases + searches) from gold
        where event_type in ('page_view', 'click', 'add_to_cart', 'purchase', 'search')) as has_all
 """
 MOST_WARM_UP_ROUNDS = 14
-"""Half a minute of live traffic each, until batches get no quicker: what a JVM does in its first minutes, while it still
-compiles what it runs, says little about the hours after."""
+"""Half a minute of live traffic each, until batches get no quicker: what a JVM does in its first minutes, while it
+still compiles what it runs, says little about the hours after."""
 SETTLED = 0.95
 
 
