@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots dashboards-import dashboards-export cost docs audit
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots dashboards-import dashboards-export cost docs check-docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
@@ -59,15 +59,20 @@ cost: .venv/.installed ## Calculate sizes and the monthly bill on AWS: RATE=even
 audit: .venv-audit/.installed ## Look for unsafe code, licences and known vulnerabilities; write a bill of materials
 	@STRICT=$(STRICT) $(BIN)/python requirements/audit.py
 
-docs: .venv-docs/.installed ## Build the pages of docs/ into site/; fails on a broken link
+docs: .venv-docs/mermaid.min.js ## Build the pages of docs/ into site/; fails on a broken link
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet && echo "The pages are in site/index.html."
+
+check-docs: .venv-docs/.installed ## Look for broken links and anchors in the pages, without building diagrams
+	@DIAGRAMS=no NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir build/checked-pages
 
 .venv-audit/.installed: .venv/.installed requirements/audit.txt
 	@$(BIN)/python requirements/install.py tool .venv-audit requirements/audit.txt
 
-.venv-docs/.installed: .venv/.installed docs/site/requirements.txt docs/site/mermaid.py
+.venv-docs/.installed: .venv/.installed docs/site/requirements.txt
 	@$(BIN)/python requirements/install.py tool .venv-docs docs/site/requirements.txt
-	@$(BIN)/python docs/site/mermaid.py || { rm $@; exit 2; }
+
+.venv-docs/mermaid.min.js: .venv-docs/.installed docs/site/mermaid.py
+	@$(BIN)/python docs/site/mermaid.py && touch $@
 
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
 	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
