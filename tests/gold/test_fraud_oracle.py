@@ -75,7 +75,7 @@ def test_accepted_events_are_read_from_the_oracles_database() -> None:
     event = '{"event_id": "e1", "event_type": "purchase", "user_id": "u1", "timestamp": "2026-03-02T12:00:00Z",'
     event += ' "context": {"device_id": "d1", "country": "DE"}, "data": {"card_fingerprint": "c1"}}'
     database.execute("drop view accepted; drop table events")
-    database.execute("insert into records values ('shop.purchases', 0, 7, ?, null)", [event])
+    database.execute("insert into records values ('shop.purchases', 0, 7, ?, null, null)", [event])
     database.execute(EVENTS)
     database.execute("create view accepted as select * from events where place = 1")
     (found,) = fraud_oracle.accepted(database)
