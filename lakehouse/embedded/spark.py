@@ -193,8 +193,8 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         "fs.s3a.endpoint.region": settings.s3_region,
         "fs.s3a.connection.maximum": "64",
         "fs.s3a.threads.max": "16",
-        # No markers of empty folders, and no looks whether they are needed. Never `create`: it would drop the look whether
-        # a commit of that name is there.
+        # No markers of empty folders, and no looks whether they are needed. Never `create`: it would drop the look
+        # whether a commit of that name is there.
         "fs.s3a.performance.flags": "delete,mkdir",
         "fs.s3a.connection.establish.timeout": "15s",
         "fs.s3a.connection.timeout": "30s",
