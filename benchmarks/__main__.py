@@ -39,7 +39,7 @@ select (select sum(page_views + clicks + carts + purchases + searches) from gold
     = (select count(*) from silver.events
        where event_type in ('page_view', 'click', 'add_to_cart', 'purchase', 'search')) as has_all
 """
-MOST_WARM_UP_ROUNDS = 14
+MOST_WARM_UP_ROUNDS = 10
 """Half a minute of live traffic each, until batches get no quicker: what a JVM does in its first minutes, while it
 still compiles what it runs, says little about the hours after."""
 SETTLED = 0.95
