@@ -13,6 +13,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 BULK = RESULTS / "bulk.json"
 FOOTPRINT = RESULTS / "footprint.json"
 RECOVERY = RESULTS / "recovery.json"
+CLUSTER = RESULTS / "cluster.json"
 _BULK_FIGURE = "bulk, Kafka → bronze → gold"
 
 
@@ -62,6 +63,11 @@ def measured(bulk: Path = BULK, footprint: Path = FOOTPRINT) -> Measured:
 def recovery_seconds(file: Path = RECOVERY) -> dict[str, float]:
     """Per part: the longest time after kill -9 until it worked again. Raises UsageError as `measured` does."""
     return {name.rpartition(" ")[2]: value for name, value in _figures(file, _report(file)).items()}
+
+
+def cluster_figures(file: Path = CLUSTER) -> dict[str, float]:
+    """What `benchmarks.cluster` measured, by name. Raises UsageError as `measured` does."""
+    return _figures(file, _report(file))
 
 
 def _report(file: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deploy.capacity.bill import bill
-from deploy.capacity.measured import Measured, measured, recovery_seconds
+from deploy.capacity.measured import Measured, cluster_figures, measured, recovery_seconds
 from deploy.capacity.prices import MONTH_HOURS, Prices, load_prices
 from deploy.capacity.sizing import Sizing, size
 
@@ -62,6 +62,7 @@ def rendered(page: str) -> str:
         "sizes": _sizes_table(sizings),
         "bills": _bills_table(sizings, prices),
         "recovery": _recovery_table(),
+        "cluster": _cluster_table(),
     }
     for name, table in tables.items():
         begin, _, rest = page.partition(_BLOCK.format(name=name))
@@ -114,6 +115,24 @@ def _recovery_table() -> str:
     took = recovery_seconds()
     rows = [[f"`{part}`", f"{took[part]:,.0f} s", *ANSWERS[part]] for part in ANSWERS]
     return _table(["killed", "until it works again, measured", "what recovers it", "test"], rows)
+
+
+def _cluster_table() -> str:
+    """A row per cluster: how long until so much of its backlog was left, and how fast it was on the whole."""
+    curves: dict[str, dict[str, str]] = {}
+    efficiency = ""
+    for name, value in cluster_figures().items():
+        cluster, _, what = name.partition(": ")
+        if not what:
+            efficiency = f"{value:,.0f} %"
+        elif what == "speed":
+            curves[cluster]["events/s"] = f"{value:,.0f}"
+        else:
+            waiting, _, left = what.partition(" waiting, ")
+            curves.setdefault(cluster, {"records that wait": waiting})[left] = f"{value:,.0f} s"
+    header = ["", *next(iter(curves.values()))]
+    rows = [[cluster, *curve.values()] for cluster, curve in curves.items()]
+    return f"{_table(header, rows)}\nWeak scaling, of the ideal: **{efficiency}**.\n"
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:
