@@ -69,11 +69,16 @@ def _sizes(workers: int) -> dict[str, int]:
     }
 
 
-def _catch_up(settings: Settings, events: int, seed: int) -> list[tuple[float, int]]:
-    """Let records wait, then let the stream have them: seconds since then, and how many still waited."""
+def stop_stream(settings: Settings) -> None:
+    """Have no query run, so that records wait on the broker; returns when it has ended."""
     stream_control.want(settings, "stopped")
     while stream_state(settings).get("state") != "stopped":
         time.sleep(0.2)
+
+
+def _catch_up(settings: Settings, events: int, seed: int) -> list[tuple[float, int]]:
+    """Let records wait, then let the stream have them: seconds since then, and how many still waited."""
+    stop_stream(settings)
     options = SimulationOptions(
         now_ms=int(time.time() * 1000), seed=seed, history_ms=DAY_MS // 24, history_events=events
     )
