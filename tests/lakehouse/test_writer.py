@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,30 +56,28 @@ def test_the_next_stream_of_a_folder_takes_over_and_the_one_before_may_write_no_
         require(settings, first)
 
 
+def aged(monkeypatch: pytest.MonkeyPatch, *ages: float) -> Iterator[float]:
+    """Let claims look so old, one look after another; what was not looked at is left."""
+    left, read = iter(ages), writer._read
+    monkeypatch.setattr(writer, "_read", lambda client, bucket: (read(client, bucket)[0], next(left, 0.0)))
+    monkeypatch.setattr(writer, "WATCH_SECONDS", 0.0)
+    return left
+
+
 def test_a_living_stream_of_another_folder_is_refused_and_named(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ages = iter([20.0, 22.0, 1.0])
-    read = writer._read
-    monkeypatch.setattr(writer, "_read", lambda client, bucket: (read(client, bucket)[0], next(ages, 0.0)))
-    monkeypatch.setattr(writer, "WATCH_SECONDS", 0.0)
-    first = Writer(settings)
-    first.take("session-1")
-    assert first._claim is not None
-    token = first._claim.token
-    ages = iter([20.0, 22.0, 1.0])
+    token = Writer(settings).take("session-1")
+    left = aged(monkeypatch, 20.0, 22.0, 1.0)
     with pytest.raises(ShoplakeError, match=f"written by the stream of {socket.gethostname()}:.*/here/lake; two would"):
         Writer(elsewhere(settings, tmp_path)).take("session-2")
-    assert next(ages, None) is None, "it was looked at until it was renewed"
+    assert next(left, None) is None, "it was looked at until it was renewed"
     require(settings, token)
 
 
 def test_a_dead_one_is_waited_for(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Writer(settings).take("session-1")
-    ages = iter([100.0, 110.0, writer.FRESH_SECONDS])
-    read = writer._read
-    monkeypatch.setattr(writer, "_read", lambda client, bucket: (read(client, bucket)[0], next(ages, 0.0)))
-    monkeypatch.setattr(writer, "WATCH_SECONDS", 0.0)
+    aged(monkeypatch, 100.0, 110.0, writer.FRESH_SECONDS)
     require(settings, Writer(elsewhere(settings, tmp_path)).take("session-2"))
 
 
@@ -94,13 +91,7 @@ def test_one_that_has_given_up_or_died_is_no_obstacle(
     first.give_up()
     require(settings, token)
 
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-            return datetime.now(UTC) + timedelta(seconds=writer.FRESH_SECONDS + 1)
-
-    monkeypatch.setattr(writer, "datetime", Later)
-    monkeypatch.setattr(writer, "parsedate_to_datetime", lambda _text: Later.now())
+    aged(monkeypatch, writer.FRESH_SECONDS + 1)
     require(settings, Writer(settings).take("session-3"))
 
 
