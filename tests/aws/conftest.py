@@ -6,9 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.support.aws import complete_moto
-
-REGION = "eu-central-1"
+from tests.support.aws import REGION, complete_moto
 
 
 @pytest.fixture

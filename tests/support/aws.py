@@ -11,6 +11,8 @@ from moto.core.responses import ActionResult
 
 from lakehouse.settings import Settings, load_settings
 
+REGION = "eu-central-1"
+
 
 class _StandIn(CloudFormationModel):
     def __init__(self, name: str, arn: str) -> None:

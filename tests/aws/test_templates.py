@@ -1,0 +1,201 @@
+"""The templates, linted and deployed into an emulated AWS: what an installation has, and who may do what."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from cfnlint.api import lint_file
+
+from deploy.aws.installation import TEMPLATES, Installation
+from tests.support.aws import REGION, settings_of
+from tests.support.installation import all_user_data, facts_in, install, role_statements, user_data
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yaml")), ids=lambda path: path.name)
+def test_cfn_lint_finds_nothing(path):
+    assert [str(match) for match in lint_file(path)] == []
+
+
+def certificate(session) -> str:
+    return str(session.client("acm").request_certificate(DomainName="lake.example")["CertificateArn"])
+
+
+@pytest.mark.parametrize(("size", "msk", "database"), [("demo", 0, 0), ("team", 1, 0), ("production", 1, 1)])
+def test_a_size_brings_what_it_says(aws, size, msk, database):
+    installation, _ = install(aws, size, CertificateArn=certificate(aws))
+    data = installation.stacks.outputs("lake-data")
+    facts = facts_in(user_data(aws))
+    assert facts["SHOPLAKE_BUCKET"] == data["LakeBucket"] and facts["SHOPLAKE_DATA_DISK"] == data["DataDisk"]
+    assert facts["SHOPLAKE_S3_ENDPOINT"] == "" and facts["SHOPLAKE_S3_REGION"] == REGION
+    assert bool(facts["SHOPLAKE_MSK_CLUSTER"]) == bool(msk) and bool(facts["SHOPLAKE_DATABASE_HOST"]) == bool(database)
+    assert len(aws.client("rds").describe_db_instances()["DBInstances"]) == database
+    assert installation.outputs["ApiUrl"].startswith("https://") and installation.release == "0.1.0-a"
+    listeners = aws.client("elbv2")
+    balancer = listeners.describe_load_balancers()["LoadBalancers"][0]
+    assert balancer["Scheme"] == "internal"
+    found = listeners.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    assert {(one["Port"], one["Protocol"]) for one in found} == {(443, "HTTPS"), (8443, "HTTPS")}
+
+
+def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
+    install(aws, "demo")
+    settings = settings_of(facts_in(user_data(aws)))
+    assert not settings.s3_is_embedded and settings.endpoint == "" and settings.kafka_is_embedded
+    assert settings.api_host == "127.0.0.1", "without a certificate nothing listens to others"
+    assert settings.data_dir == Path("/var/lib/shoplake/lake")
+
+
+def open_doors(session) -> list[dict]:
+    """The rules that let something in, but for those of AWS's own default group."""
+    groups = session.client("ec2").describe_security_groups()["SecurityGroups"]
+    return [one for group in groups if group["GroupName"] != "default" for one in group["IpPermissions"]]
+
+
+def test_backups_may_go_to_the_named_bucket_and_none_may_be_deleted(aws):
+    install(aws, "demo", BackupBucket="elsewhere")
+    found = role_statements(aws)
+    assert found["Backups"]["Resource"] == "arn:aws:s3:::elsewhere/*"
+    assert "s3:DeleteObject" not in found["Backups"]["Action"]
+    assert found["BackupListing"]["Resource"] == "arn:aws:s3:::elsewhere"
+
+
+def test_alerts_of_the_platform_go_where_alarms_go_and_the_role_may_send_them(aws):
+    install(aws, "demo")
+    (topic,) = aws.client("sns").list_topics()["Topics"]
+    facts = facts_in(user_data(aws))
+    assert facts["SHOPLAKE_ALERT_SNS_TOPIC"] == topic["TopicArn"]
+    allowed = {sid: one["Resource"] for sid, one in role_statements(aws).items()}
+    assert "Backups" not in allowed
+    assert allowed["Alerts"] == topic["TopicArn"]
+    assert [sid for sid, resource in allowed.items() if resource == "*"] == ["Metrics"], "and that has a condition"
+
+
+def test_producers_get_in_by_address_and_role_and_may_only_send(aws):
+    def doors() -> list[tuple[int, str]]:
+        return [(one["FromPort"], name["CidrIp"]) for one in open_doors(aws) for name in one["IpRanges"]]
+
+    installation, _ = install(aws, "team", ProducerCidr="10.9.0.0/16")
+    assert doors() == [(9098, "10.9.0.0/16")]
+    iam, arn = aws.client("iam"), installation.outputs["ProducerPolicy"]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    actions = {action for one in document["Statement"] for action in one["Action"]}
+    assert "kafka-cluster:WriteData" in actions and "kafka-cluster:ReadData" not in actions
+    assert document["Statement"][0]["Resource"] == installation.outputs["KafkaCluster"]
+    assert document["Statement"][1]["Resource"].endswith("/shop.*")
+
+
+@pytest.mark.parametrize(("given", "usd"), [({}, "1500"), ({"MonthlyBudgetUsd": "700"}, "700")])
+def test_the_budget_is_what_is_usual_for_the_size_or_what_was_said(aws, given, usd):
+    install(aws, "team", **given)
+    stacks = aws.client("cloudformation").describe_stacks()["Stacks"]
+    parameters = [one for stack in stacks for one in stack.get("Parameters", ())]
+    asked = {one["ParameterValue"] for one in parameters if one["ParameterKey"] == "MonthlyBudgetUsd"}
+    assert usd in asked and asked <= {usd, "0"}
+
+
+def between_machines(session) -> list[dict]:
+    """The rule that lets a Spark cluster's machines reach one another."""
+    return [rule for rule in open_doors(session) if rule["FromPort"] == 1024]
+
+
+def test_executors_join_the_instance_and_may_do_less(aws):
+    installation, _ = install(aws, "team", Executors="2")
+    groups = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert sorted((one["MinSize"], one["MaxSize"]) for one in groups) == [(1, 1), (2, 2)]
+    assert installation.outputs["ExecutorGroup"] in [one["AutoScalingGroupName"] for one in groups]
+    driver, executor = sorted(all_user_data(aws), key=lambda text: "SHOPLAKE_ROLE=executor" in text)
+    theirs, its = facts_in(executor), facts_in(driver)
+    shared = ("CLUSTER_SECRET", "DRIVER_ADDRESS", "SPARK_EXECUTOR_CORES", "SPARK_EXECUTOR_MEMORY_MB", "BUCKET")
+    assert all(theirs[f"SHOPLAKE_{name}"] == its[f"SHOPLAKE_{name}"] != "" for name in shared)
+    assert its["SHOPLAKE_EXECUTORS"] == "2" and "SHOPLAKE_ROLE" not in its
+    assert aws.client("ssm").get_parameter(Name=its["SHOPLAKE_DRIVER_ADDRESS"])["Parameter"]["Value"] == "none yet"
+    assert len(between_machines(aws)) == 1
+    allowed = role_statements(aws, "shoplake-executor")
+    assert "s3:DeleteObject" not in allowed["Lake"]["Action"] and "kafka-cluster:WriteData" not in str(allowed)
+    assert [sid for sid, one in allowed.items() if one["Resource"] == "*"] == []
+
+
+def test_without_executors_no_machine_reaches_another(aws):
+    installation, _ = install(aws, "team")
+    assert "ExecutorGroup" not in installation.outputs
+    (data,) = all_user_data(aws)
+    assert facts_in(data)["SHOPLAKE_CLUSTER_SECRET"] == "" and facts_in(data)["SHOPLAKE_EXECUTORS"] == "0"
+    assert between_machines(aws) == []
+
+
+def test_without_a_certificate_there_is_no_way_in(aws):
+    installation, _ = install(aws, "demo")
+    assert aws.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    assert open_doors(aws) == [] and "SSM" in installation.outputs["ApiUrl"]
+
+
+def test_the_lake_is_private_versioned_and_encrypted(aws):
+    installation, _ = install(aws, "demo")
+    bucket, s3 = installation.stacks.outputs("lake-data")["LakeBucket"], aws.client("s3")
+    template = (TEMPLATES / "data.yaml").read_text()
+    assert template.count("RestrictPublicBuckets: true") == template.count("Type: AWS::S3::Bucket\n") == 2
+    assert template.count("VersioningConfiguration: {Status: Enabled}") == 2
+    assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+    # The emulation forgets how a volume is encrypted: what the template says has to do.
+    assert template.count("Type: AWS::EC2::Volume\n") == template.count("Encrypted: true") == 1
+    assert aws.client("ec2").describe_volumes(VolumeIds=[installation.stacks.outputs("lake-data")["DataDisk"]])
+
+
+def test_settings_and_machine_of_a_person_reach_the_instance(aws):
+    given = "SHOPLAKE_TOPIC_RETENTION_HOURS=24 SHOPLAKE_TOP_N=20"
+    install(aws, "demo", InstanceType="m7i.2xlarge", TriggerSeconds="5", Settings=given, LagRecords="7")
+    data = user_data(aws)
+    facts = facts_in(data)
+    assert (facts["SHOPLAKE_TRIGGER_SECONDS"], facts["SHOPLAKE_SPARK_MEMORY_MB"]) == ("5", "14336")
+    assert facts["SHOPLAKE_ALERT_LAG_RECORDS"] == "7"
+    (line,) = (line for line in data.splitlines() if line.startswith("tr "))
+    done = subprocess.run(["bash", "-c", line.partition(" >>")[0]], capture_output=True, check=True)
+    settings = settings_of({**facts, **facts_in(done.stdout.decode())})
+    assert (settings.topic_retention_hours, settings.top_n, settings.trigger_seconds) == (24, 20, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_allowed"),
+    [
+        ("", True),
+        ("SHOPLAKE_TOP_N=20", True),
+        ("SHOPLAKE_TOP_N=20 SHOPLAKE_BUCKET=a-b.c", True),
+        ("PATH=/tmp", False),
+        ("SHOPLAKE_TOP_N=$(id)", False),
+        ("SHOPLAKE_TOP_N=1;id", False),
+        ("SHOPLAKE_TOP_N", False),
+        ("SHOPLAKE_TOP_N=1  SHOPLAKE_BUCKET=b", False),
+    ],
+)
+def test_settings_are_pairs_without_anything_that_a_shell_would_run(text, is_allowed):
+    pattern = re.search(r'AllowedPattern: "(\^\(SHOPLAKE_.+)"', (TEMPLATES / "main.yaml").read_text())[1]
+    assert bool(re.fullmatch(pattern, text)) == is_allowed
+
+
+@pytest.mark.parametrize(("zone", "letter"), [("first", "a"), ("second", "b")])
+def test_an_installation_can_be_in_either_zone(aws, zone, letter):
+    """The instance goes where its disk is, whatever was said this time."""
+    installation = Installation("lake", aws, poll_seconds=0)
+    installation.stacks.execute(installation.plan_data({"Size": "demo", "Zone": zone}), lambda _event: None)
+    installation.stacks.execute(installation.plan("0.1.0-a", {"Size": "demo"}), lambda _event: None)
+    (group,) = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    (subnet,) = aws.client("ec2").describe_subnets(SubnetIds=[group["VPCZoneIdentifier"]])["Subnets"]
+    assert subnet["AvailabilityZone"].endswith(letter)
+    # The emulation looks for a volume's zone in another region, and forgets it.
+    chosen = '!If [IsFirst, !Select [0, !GetAZs ""], !Select [1, !GetAZs ""]]'
+    assert f"AvailabilityZone: {chosen}" in (TEMPLATES / "data.yaml").read_text()
+
+
+def test_the_dashboard_is_json():
+    text = (TEMPLATES / "monitoring.yaml").read_text().split("DashboardBody: !Sub |\n")[1].split("\n\n")[0]
+    assert json.loads(text)["widgets"]
+
+
+def test_every_alarm_stands_in_the_runbook():
+    alarms = re.findall(r'AlarmName: !Sub "\$\{Name\} (.+)"', (TEMPLATES / "monitoring.yaml").read_text())
+    told = (TEMPLATES.parents[2] / "docs" / "aws.md").read_text()
+    assert len(alarms) >= 6
+    assert [name for name in alarms if f"*{name}*" not in told] == []
