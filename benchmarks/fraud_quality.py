@@ -66,7 +66,7 @@ def main() -> None:
     spark = _session()
     total: dict[str, Score] = {}
     for name, events, truth in _data(arguments):
-        scores = _evaluate(_silver(spark, events), [json.loads(line) for line in truth.read_text().splitlines()])
+        scores = evaluate(silver_of(spark, events), [json.loads(line) for line in truth.read_text().splitlines()])
         _print(name, scores)
         for scenario, score in scores.items():
             whole = total.setdefault(scenario, Score())
@@ -118,7 +118,7 @@ def _session() -> SparkSession:
     )
 
 
-def _silver(spark: SparkSession, path: Path) -> DataFrame:
+def silver_of(spark: SparkSession, path: Path) -> DataFrame:
     """The valid events of a file of JSON lines, with the silver columns that rules use."""
     events = spark.read.schema(EVENT).json(str(path)).select("*", F.try_to_timestamp("timestamp").alias("event_time"))
     is_usable = F.col("event_id").isNotNull() & F.col("user_id").isNotNull() & F.col("event_time").isNotNull()
@@ -136,7 +136,8 @@ def _silver(spark: SparkSession, path: Path) -> DataFrame:
     )
 
 
-def _evaluate(events: DataFrame, truth: list[dict[str, Any]]) -> dict[str, Score]:
+def evaluate(events: DataFrame, truth: list[dict[str, Any]]) -> dict[str, Score]:
+    """The score of each rule on `events` (columns of silver that rules use), by the lines of the truth file."""
     first, last = (_moment(truth_time) for truth_time in (min(e["start"] for e in truth), max(e["end"] for e in truth)))
     flags = fraud.flags(events, first - CONTEXT, last + CONTEXT, datetime.now(UTC)).collect()
     episodes = [episode for episode in truth if not episode["innocent"]]

@@ -73,7 +73,7 @@ def _round(
         return made.coalesce(1)
 
     operations: dict[str, Callable[[int], object]] = {
-        "append under a name": lambda turn: lake.append(named, rows(turn), Transaction("bench", turn)),
+        "append under a name": lambda turn: lake.append_once(named, rows(turn), Transaction("bench", turn)),
         "append": lambda turn: lake.append(plain, rows(turn)),
         "replace a partition": lambda turn: lake.replace(replaced, rows(turn), "hour_date IN ('2026-01-01')"),
         "read a row": lambda _turn: lake.read(replaced).where("hour_date = '2026-01-01'").limit(1).collect(),

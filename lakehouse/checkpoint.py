@@ -31,9 +31,14 @@ def open_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path
 
 
 def _looking_at(start: Start, book: recovery.Book, in_lake: recovery.Offsets) -> Start:
-    """A start that leaves out of bronze what is there and not in the book, whoever wrote it: a batch of this
-    generation that was cut off, or of a later one whose checkpoint is lost."""
-    return replace(start, starting_offsets=book.offsets, bronze_offsets={} if in_lake == book.offsets else in_lake)
+    """A start that leaves out what the tables have and the book has not, whoever wrote it: a batch of this generation
+    that was cut off, or of a later one whose checkpoint is lost. What is in the book is not done again."""
+    return replace(
+        start,
+        starting_offsets=book.offsets,
+        bronze_offsets={} if in_lake == book.offsets else in_lake,
+        booked_through=book.last_of.get(start.generation, -1),
+    )
 
 
 def _read(file: Path) -> Start | None:
@@ -46,8 +51,7 @@ def _read(file: Path) -> Start | None:
 def _is_current(book: recovery.Book, start: Start, checkpoint: Path, in_lake: recovery.Offsets) -> bool:
     """Whether the checkpoint has planned every batch of its generation that the lake knows, and no later one exists.
 
-    Batches in the book are told by their number; one that was cut off before the book is told by its offsets: a
-    checkpoint that forgot it would plan other records under its number, and Delta would skip their writes.
+    Batches in the book are told by their number; one that was cut off before the book is told by its offsets.
     """
     of_generation = book.last_of.get(start.generation, -1)
     if book.last_batch != of_generation and book.last_batch >= start.first_batch_id:

@@ -102,6 +102,17 @@ class Lake:
             alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({_listed(changed)})"
             settled(lambda: self.spark.sql(alter).collect())
 
+    def fence(self, tables: Iterable[Table], token: str) -> None:
+        """Let every commit to the tables that is under way fail: Delta refuses one that began before a change of the
+        properties. What is in a table afterwards was there before, or began later."""
+
+        def change(table: Table) -> None:
+            alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ('shoplake.writer' = '{token}')"
+            settled(lambda: self.spark.sql(alter).collect())
+
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(change, tables))
+
     def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
         """Add columns to a table that is there; its old rows have NULL in them."""
         self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({_ddl(columns)})").collect()
@@ -110,9 +121,15 @@ class Lake:
         """The newest version of a table."""
         return self.spark.read.format("delta").load(self.path(table))
 
-    def append(self, table: Table, rows: DataFrame, transaction: Transaction | None = None) -> None:
-        """Add `rows`, once per transaction."""
-        settled(self._write, table, rows, "append", transaction)
+    def append(self, table: Table, rows: DataFrame, mark: str = "") -> None:
+        """Add `rows`; `mark` is what the table's history says of the commit."""
+        options = {"userMetadata": mark} if mark else {}
+        settled(lambda: self._write(table, rows, "append", **options))
+
+    def append_once(self, table: Table, rows: DataFrame, transaction: Transaction) -> None:
+        """Add `rows`, once per transaction. Delta puts the table's whole state together to know: four times as dear."""
+        name = {"txnAppId": transaction.application, "txnVersion": str(transaction.version)}
+        settled(lambda: self._write(table, rows, "append", **name))
 
     def append_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
         """Add a few rows, whose values stand in the declared order of the columns, as one file."""
@@ -120,15 +137,15 @@ class Lake:
 
     def overwrite(self, table: Table, rows: DataFrame) -> None:
         """Replace the whole table."""
-        self._write(table, rows, "overwrite", None)
+        self._write(table, rows, "overwrite")
 
     def overwrite_partitions(self, table: Table, rows: DataFrame) -> None:
         """Replace the partitions that occur in `rows`; others stay untouched."""
-        self._write(table, rows, "overwrite", None, partitionOverwriteMode="dynamic")
+        self._write(table, rows, "overwrite", partitionOverwriteMode="dynamic")
 
     def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
         """Replace the rows where the SQL `condition` over the table's columns holds by `rows`."""
-        self._write(table, rows, "overwrite", None, replaceWhere=condition)
+        self._write(table, rows, "overwrite", replaceWhere=condition)
 
     def compact(self, table: Table, condition: str | None = None) -> Compacted:
         """Merge small files, in the partitions where `condition` holds."""
@@ -148,11 +165,8 @@ class Lake:
         # Hours as an argument (RETAIN) are ignored by Delta: the property, set at creation, decides.
         self.spark.sql(f"VACUUM delta.`{self.path(table)}`").collect()
 
-    def _write(self, table: Table, rows: DataFrame, mode: str, transaction: Transaction | None, **options: str) -> None:
-        writer = rows.select(*table.columns).write.format("delta").mode(mode).options(**options)
-        if transaction is not None:
-            writer = writer.option("txnAppId", transaction.application).option("txnVersion", str(transaction.version))
-        writer.save(self.path(table))
+    def _write(self, table: Table, rows: DataFrame, mode: str, **options: str) -> None:
+        rows.select(*table.columns).write.format("delta").mode(mode).options(**options).save(self.path(table))
 
 
 def properties_of(table: Table) -> dict[str, str]:

@@ -62,7 +62,8 @@ class LiveGold:
     def after_batch(self, hours: set[int], moments: Iterable[datetime], now: datetime) -> None:
         """Live hours now; older hours together, a few seconds later, because each costs a look into silver.
 
-        `hours` are those of the batch's events, `moments` the starts of minutes with events in the hot window.
+        `hours` are those of the batch's events, `moments` the starts of minutes with events in the hot window. Only
+        the hot window must have the batch by now; `work_beside` is for when silver has it too.
         """
         untellable = {moment for moment in moments if moment < self._tellable_from()}
         self._scan_from |= set(moments) - untellable
@@ -72,12 +73,12 @@ class LiveGold:
     def idle(self, now: datetime) -> None:
         """No events: the rolling hour moves on all the same, hours close, late hours are restated."""
         self._scan_due = self._late_due = time.monotonic()
-        self._work_beside(now)
         if self._touched or self._closed_hour(now) > self._closed_through:
             self._refresh(set(), now)
         elif time.monotonic() - self._refreshed >= IDLE_REFRESH_SECONDS:
             self._gold.last_hour(self._hot.events(), now)
             self._refreshed = time.monotonic()
+        self.work_beside(now)
 
     def _refresh(self, hours: set[int], now: datetime) -> None:
         self._touched |= hours | set(range(self._closed_through + 1, self._closed_hour(now) + 1))
@@ -87,7 +88,6 @@ class LiveGold:
         self._gold.live(self._hot.events(), self._touched, now)
         self._unscanned |= self._touched
         self._touched, self._closed_through, self._refreshed = set(), self._closed_hour(now), time.monotonic()
-        self._work_beside(now)
 
     def _tellable_from(self) -> datetime:
         """From when on the hot window can tell flags: they depend on what came before them."""
@@ -103,7 +103,7 @@ class LiveGold:
             self._late_since = time.monotonic()
         self._late |= hours
 
-    def _work_beside(self, now: datetime) -> None:
+    def work_beside(self, now: datetime) -> None:
         """Older hours and flags are a few seconds behind the counts: one piece of such work at a time, beside the
         batches. One that failed ends the stream, and the restarted stream does it again."""
         if self._beside is not None:

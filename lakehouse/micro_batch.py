@@ -1,7 +1,7 @@
 """The way of one micro-batch: Kafka → bronze → silver → gold → the book. Read `__call__` top to bottom.
 
-Exactly once, whatever dies and whenever: every write names its batch (Delta skips it when repeated), what silver
-already holds is recognised by its coordinates, gold is recomputed from silver, and `ops.batches` is written last.
+Exactly once, whatever dies and whenever: a batch that is in the book is done; of one that was cut off, what the
+tables already hold is left out by its coordinates; gold is recomputed; and `ops.batches`, the book, is written last.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -22,15 +23,18 @@ from lakehouse import hours as clock
 from lakehouse.embedded import s3
 from lakehouse.hot_window import HotWindow
 from lakehouse.housekeeping import Housekeeping
-from lakehouse.lake import Lake, Transaction
+from lakehouse.lake import Lake
 from lakehouse.literals import varying
 from lakehouse.live_gold import LiveGold
 from lakehouse.settings import Settings
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
+APPENDED = (bronze_events.TABLE, quarantine.TABLE, silver_events.TABLE, batches.TABLE)
+"""What a batch adds to, and must not add to twice."""
 _VIEW = "micro_batch"
 _IDLE_CLAIM_SECONDS = 10.0
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Start:
     starting_offsets: dict[str, dict[str, int]] = field(default_factory=dict)
     bronze_offsets: dict[str, dict[str, int]] = field(default_factory=dict)
     """Next offset that bronze does not have, where it is ahead of `starting_offsets` (a batch that was cut off)."""
+    booked_through: int = -1
+    """The last batch of this generation that is in the book."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,10 @@ class MicroBatch:
 
     def __call__(self, source: DataFrame, spark_batch_id: int) -> None:
         """Bring one micro-batch into bronze, silver, gold and the book."""
-        now = datetime.now(UTC)
+        now, batch_id = datetime.now(UTC), self._start.first_batch_id + spark_batch_id
         self._prepare(source, now)
-        if offset_log.is_only_a_tick(self._checkpoint, spark_batch_id):
+        is_done = batch_id <= self._start.booked_through
+        if is_done or offset_log.is_only_a_tick(self._checkpoint, spark_batch_id):
             self._idle(now)
             return
         records = bronze_events.from_kafka(source.where(F.col("topic").isNotNull()))
@@ -81,7 +88,7 @@ class MicroBatch:
             judged = self._planned_once(kept)
             summary = self._summarise(judged)
             if summary.rows:
-                self._process(judged, summary, self._start.first_batch_id + spark_batch_id, now)
+                self._process(judged, summary, batch_id, now)
             else:
                 self._idle(now)
         finally:
@@ -90,22 +97,23 @@ class MicroBatch:
     def _process(self, judged: DataFrame, summary: Summary, batch_id: int, now: datetime) -> None:
         self._require_claim()
         ingested = bronze_events.ingested(judged, now)
-        raw = [self._in_background(self._append_bronze, ingested, summary, batch_id)]
+        written = [self._in_background(self._append_bronze, ingested, summary, batch_id)]
         if summary.refused:
-            raw.append(self._in_background(self._append_quarantine, ingested, summary, batch_id))
+            written.append(self._in_background(self._append_quarantine, ingested, summary, batch_id))
 
         marks = self._already_known(judged, summary)
         new_events = deduplicate.accepted(deduplicate.without(deduplicate.valid(ingested), marks))
-        remembered = self._in_background(self._hot.add, new_events)
-        self._lake.append(
-            silver_events.TABLE, new_events.coalesce(self._settings.files_per_batch), self._transaction(batch_id)
-        )
-        for written in (*raw, remembered):
-            written.result()
+        written.append(self._in_background(self._append_silver, new_events, batch_id))
+        self._hot.add(new_events)
 
+        # Live gold is told from memory, and needs no table.
+        counts = self._in_background(self._count, judged, marks)
         self._gold.after_batch(summary.hours, summary.moments, now)
+        for table in written:
+            table.result()
+        self._gold.work_beside(now)
         self._require_claim()
-        self._append_book(judged, marks, batch_id, now)
+        self._append_book(counts.result(), batch_id, now)
         self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
 
     def _prepare(self, source: DataFrame, now: datetime) -> None:
@@ -132,11 +140,12 @@ class MicroBatch:
         kept.createOrReplaceTempView(_VIEW)
         return self._lake.spark.table(_VIEW)
 
-    def _in_background(self, work: Callable[..., None], *args: object) -> Future[None]:
+    def _in_background(self, work: Callable[..., _Done], *args: object) -> Future[_Done]:
         return self._pool.submit(work, *args)
 
-    def _transaction(self, batch_id: int) -> Transaction:
-        return Transaction(f"stream:{self._start.generation}", batch_id)
+    def _mark(self, batch_id: int) -> str:
+        """What the history of a table says of a batch's commit."""
+        return f"stream:{self._start.generation}:{batch_id}"
 
     def _summarise(self, judged: DataFrame) -> Summary:
         """One pass over the batch, which also reads Kafka and fills the cache."""
@@ -157,13 +166,17 @@ class MicroBatch:
         if summary.overlaps:
             rows = recovery.not_in(self._lake, bronze_events.TABLE, rows, self._start)
         rows = rows.coalesce(self._settings.files_per_batch)
-        self._lake.append(bronze_events.TABLE, rows, self._transaction(batch_id))
+        self._lake.append(bronze_events.TABLE, rows, self._mark(batch_id))
+
+    def _append_silver(self, new_events: DataFrame, batch_id: int) -> None:
+        rows = new_events.coalesce(self._settings.files_per_batch)
+        self._lake.append(silver_events.TABLE, rows, self._mark(batch_id))
 
     def _append_quarantine(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
         rows = quarantine.refused(judged)
         if summary.overlaps:
             rows = recovery.not_in(self._lake, quarantine.TABLE, rows, self._start)
-        self._lake.append(quarantine.TABLE, rows.coalesce(1), self._transaction(batch_id))
+        self._lake.append(quarantine.TABLE, rows.coalesce(1), self._mark(batch_id))
 
     def _already_known(self, judged: DataFrame, summary: Summary) -> DataFrame:
         """Coordinates of records that must not enter silver: duplicates, and records it already holds."""
@@ -183,9 +196,12 @@ class MicroBatch:
         self._housekeeping.after_batch((), now)
         self._gold.idle(now)
 
-    def _append_book(self, judged: DataFrame, marks: DataFrame, batch_id: int, now: datetime) -> None:
+    def _count(self, judged: DataFrame, marks: DataFrame) -> DataFrame:
         duplicates = marks.where(~F.col("is_same_record"))
-        rows = batches.account(judged, duplicates).select(
+        return batches.account(judged, duplicates).coalesce(1).localCheckpoint(eager=True)
+
+    def _append_book(self, counts: DataFrame, batch_id: int, now: datetime) -> None:
+        rows = counts.select(
             "*",
             varying(batch_id, "topic").cast("bigint").alias("batch_id"),
             F.lit(self._start.generation).alias("generation"),
@@ -193,4 +209,4 @@ class MicroBatch:
             F.lit(self._gold.has_late_hours).alias("late_pending"),
             varying(datetime.now(UTC), "topic").alias("committed_at"),
         )
-        self._lake.append(batches.TABLE, rows.coalesce(1), self._transaction(batch_id))
+        self._lake.append(batches.TABLE, rows, self._mark(batch_id))

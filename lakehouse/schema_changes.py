@@ -94,4 +94,4 @@ def _log(lake: Lake, table: Table, change: str) -> None:
         F.lit(CONTRACT_VERSION).alias("contract_version"),
         F.lit(datetime.now(UTC)).alias("applied_at"),
     )
-    lake.append(TABLE, row, Transaction(f"migration:{table.full_name}:{change}", 1))
+    lake.append_once(TABLE, row, Transaction(f"migration:{table.full_name}:{change}", 1))

@@ -22,7 +22,7 @@ from lakehouse.embedded.lock import StreamLock
 from lakehouse.errors import ShoplakeError
 from lakehouse.kafka_security import spark_options
 from lakehouse.lake import Lake
-from lakehouse.micro_batch import MicroBatch, Start
+from lakehouse.micro_batch import APPENDED, MicroBatch, Start
 from lakehouse.reports import write_report
 from lakehouse.session import connect
 from lakehouse.settings import Settings
@@ -94,6 +94,8 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     session_id = str(uuid.uuid4())
     lake, token = Lake(connect(settings, session_id), settings), writer.take(session_id)
     lake.create_tables(TABLES)
+    if writer.took_over:
+        lake.fence(APPENDED, token)
     for change in schema_changes.apply(lake, TABLES):
         say(f"Changed a table: {change}.")
     book = recovery.read_book(lake)

@@ -26,8 +26,6 @@ RENEW_SECONDS = 30.0
 WATCH_SECONDS = 2.0
 FRESH_SECONDS = 120.0
 """A claim that was not renewed for so long is nobody's."""
-SETTLE_SECONDS = 2.0
-"""What was interrupted in the middle of a commit is done with it by then, one way or the other."""
 
 
 class TakenOver(ShoplakeError):
@@ -51,6 +49,8 @@ class Writer:
         self._settings, self._client = settings, s3.s3_client(settings)
         self._claim: Claim | None = None
         self._renewed = 0.0
+        self.took_over = False
+        """Whether the claim of another stream was still there, so that something of it may be under way."""
 
     def take(self, session_id: str) -> str:
         """Claim the lake for the stream with this Spark session; the claim's token.
@@ -67,8 +67,9 @@ class Writer:
             raise ShoplakeError(f"S3 does not say who writes the lake ({error}).") from error
         self._claim, self._renewed = Claim(uuid.uuid4().hex, owner, session_id), 0.0
         self._write(self._claim)
-        if found is not None and end_session(self._settings, found.session_id):
-            time.sleep(SETTLE_SECONDS)
+        self.took_over = found is not None
+        if found is not None:
+            end_session(self._settings, found.session_id)
         return self._claim.token
 
     def _let_go_by_others(self, owner: str) -> Claim | None:

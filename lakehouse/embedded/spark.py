@@ -160,8 +160,12 @@ def _delta_conf(settings: Settings) -> dict[str, str]:
         # The state of a table is in the memory of its one writer. A file of it per commit is two writes, a deletion and
         # a handful of looks, and doubles the names in a log that is listed with every commit.
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
-        # Every idempotent append and every replacement puts the table's log together anew, and each task of that
-        # generates code for the widest rows there are, which costs more than the rows: one task where files are few.
+        # Nor the names of all files for it, which an append would put the table's log together for.
+        "spark.databricks.delta.allFilesInCrc.enabled": "false",
+        # A commit whose answer was lost on the way is recognised, and not made again under the next version.
+        "spark.databricks.delta.commit.idempotencyCheck.enabled": "true",
+        # Every replacement puts the table's log together anew, and each task of that generates code for the widest rows
+        # there are, which costs more than the rows: one task where files are few.
         "spark.databricks.delta.snapshotPartitions": "1" if settings.spark_is_local else "8",
         # A file of the default 1 GB would hold a day or more: nothing of it could be passed over by a lookup, and each
         # merging of the running day's new files would write the day anew.

@@ -83,6 +83,7 @@ def gold(refresh: Refresh, monkeypatch: pytest.MonkeyPatch) -> LiveGold:
 
 def batch(gold: LiveGold, hour: int = OLD_HOUR) -> None:
     gold.after_batch({hour}, [], NOW)
+    gold.work_beside(NOW)
     settle(gold)
 
 

@@ -47,10 +47,12 @@ def elsewhere(settings: Settings, tmp_path: Path) -> Settings:
 def test_the_next_stream_of_a_folder_takes_over_and_the_one_before_may_write_no_more(
     settings: Settings, ended: list[str]
 ) -> None:
-    first = Writer(settings).take("session-1")
+    one, other = Writer(settings), Writer(settings)
+    first = one.take("session-1")
     require(settings, first)
-    second = Writer(settings).take("session-2")
+    second = other.take("session-2")
     assert ended == ["session-1"]
+    assert (one.took_over, other.took_over) == (False, True)
     require(settings, second)
     with pytest.raises(ShoplakeError, match="may write no more"):
         require(settings, first)
@@ -88,6 +90,7 @@ def test_one_that_has_given_up_or_died_is_no_obstacle(
     first.take("session-1")
     first.give_up()
     token = other.take("session-2")
+    assert not other.took_over
     first.give_up()
     require(settings, token)
 

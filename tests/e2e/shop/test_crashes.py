@@ -9,17 +9,26 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, StructType
 
-from lakehouse import offset_log
+from lakehouse import batches, offset_log, stream_control
 from lakehouse.embedded.state import status
+from lakehouse.lake import Lake
 from lakehouse.progress import booked
+from lakehouse.reports import read_report
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.session import connect as connect_spark
 from lakehouse.sql import connect
+from lakehouse.table import Table, column
 from producer.record import Record
 from producer.simulator import SimulationOptions, simulate
 from tests.support.shop import DAY_MS, Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
@@ -72,14 +81,17 @@ def send_many(shop: Shop, events: int) -> None:
     shop.send(list(simulate(options)))
 
 
+def newest_checkpoint(shop: Shop) -> Path:
+    """Where Spark notes the stream's batches."""
+    return max((shop.settings.checkpoints / "stream").glob("*/checkpoint"), key=lambda one: one.stat().st_mtime)
+
+
 def has_begun_a_large_batch(shop: Shop) -> bool:
     """Whether the newest plan in the checkpoint reads thousands of records that are not in the book yet; live traffic
     alone makes batches of less."""
-    checkpoints = sorted(
-        (shop.settings.checkpoints / "stream").glob("*/checkpoint"), key=lambda one: one.stat().st_mtime
-    )
-    planned = offset_log.batches(checkpoints[-1])
-    planned_to = offset_log.planned_to(checkpoints[-1], planned[-1]) or {}
+    checkpoint = newest_checkpoint(shop)
+    planned = offset_log.batches(checkpoint)
+    planned_to = offset_log.planned_to(checkpoint, planned[-1]) or {}
     with connect(shop.settings) as reader:
         read = booked(reader)
     new = (
@@ -114,6 +126,52 @@ def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) ->
     assert (done.state, done.attempt) == (State.succeeded, 2), done.error
     written_once(shop.settings, done)
     lived_legally(registry, run)
+
+
+@pytest.mark.parametrize("is_booked", [True, pytest.param(False, marks=pytest.mark.nightly)])
+def test_a_batch_that_is_repeated_writes_nothing_twice(shop: Shop, is_booked: bool) -> None:
+    """As if the stream had been killed after the book was written, or before, and Spark had not noted the batch."""
+    live_load(shop, seed=210 + is_booked, seconds=2).join()
+    shop.wait_until_read()
+    stream_control.want(shop.settings, "stopped")
+    eventually(lambda: read_report(shop.settings.run_dir / "stream.json")["state"] == "stopped", 60, "it has stopped")
+    checkpoint = newest_checkpoint(shop)
+    last = offset_log.batches(checkpoint)[-1]
+    while offset_log.is_only_a_tick(checkpoint, last):
+        forget(checkpoint, last)
+        last -= 1
+    forget(checkpoint, last, ("commits",))
+    if not is_booked:
+        lake = Lake(connect_spark(shop.settings), shop.settings)
+        newest = shop.ask("select max(batch_id) as id from ops.batches")[0]["id"]
+        lake.spark.sql(f"DELETE FROM delta.`{lake.path(batches.TABLE)}` WHERE batch_id = {newest}").collect()
+        lake.spark.stop()
+    stream_control.want(shop.settings, "running")
+    live_load(shop, seed=220 + is_booked, seconds=2).join()
+    assert_all_is_right(shop)
+
+
+def forget(checkpoint: Path, batch: int, folders: tuple[str, ...] = ("commits", "offsets")) -> None:
+    """Let a checkpoint know nothing of a batch, or not that it was done."""
+    for folder in folders:
+        for name in (str(batch), f".{batch}.crc"):
+            (checkpoint / folder / name).unlink(missing_ok=True)
+
+
+def test_what_is_under_way_when_the_lake_is_taken_over_does_not_come_in(shop: Shop) -> None:
+    lake = Lake(connect_spark(shop.settings), shop.settings)
+    table = Table("bench", "fenced", "a row", StructType([column("id", LongType(), "Any number")]), ("id",))
+    lake.create_tables([table])
+    rows = lake.spark.range(2_000_000_000).groupBy((F.col("id") % 3).alias("id")).count()  # seconds
+    with ThreadPoolExecutor() as pool:
+        under_way = pool.submit(rows.select("id").write.format("delta").mode("append").save, lake.path(table))
+        time.sleep(1)
+        lake.fence([table], "another")
+        assert not under_way.done()
+        with pytest.raises(PySparkException, match="DELTA_METADATA_CHANGED"):
+            under_way.result()
+    assert lake.read(table).isEmpty()
+    lake.spark.stop()
 
 
 @pytest.mark.nightly
