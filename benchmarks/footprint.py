@@ -1,7 +1,8 @@
 """What an event leaves behind, and what a micro-batch asks of S3: `python -m benchmarks.footprint`.
 
 Bytes per event in Kafka and in each layer, after compaction, and S3 requests per micro-batch by kind, on a platform of
-its own whose S3 server writes every request down. `deploy.capacity` reads the result.
+its own whose S3 server writes every request down; and what a micro-batch costs more when the hot window is full of
+events. `deploy.capacity` reads the result.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
 from rich.console import Console
 
@@ -25,6 +27,7 @@ from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from lakehouse.catalog import TABLES
 from lakehouse.embedded import s3
 from lakehouse.embedded.jars import fetch_jars
+from lakehouse.embedded.state import status
 from lakehouse.embedded.testing import free_settings, platform
 from lakehouse.lake import Lake
 from lakehouse.progress import behind
@@ -38,13 +41,15 @@ from producer.simulator import SimulationOptions, simulate
 FILE = RESULTS / "footprint.json"
 REQUEST = re.compile(r"\{(GET|HEAD|PUT|POST|DELETE)@\w+ (\S+)")
 LOG_REQUESTS = '<logger name="org.gaul.s3proxy.S3ProxyHandler" level="DEBUG"/>\n  <root'
-WARM_UP_SECONDS = 60
+WARM_UP_SECONDS = 120
+HOUR_MS = DAY_MS // 24
 
 
 def main(
     events: Annotated[int, typer.Option(help="Events of the history whose bytes are measured.")] = 60_000,
     rate: Annotated[float, typer.Option(help="Events per second while requests are counted.")] = 200.0,
     seconds: Annotated[int, typer.Option(help="How long requests are counted.")] = 120,
+    hot: Annotated[int, typer.Option(help="Events of the last hour, added to fill the hot window.")] = 600_000,
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/footprint.json."""
     console = Console()
@@ -57,14 +62,17 @@ def main(
         records = list(simulate(_history(events)))
         _send(settings, records)
         _send_live(settings, rate, WARM_UP_SECONDS)
-        begin, first = log.stat().st_size, _last_batch(settings) + 1
-        _send_live(settings, rate, seconds)
+        begin = log.stat().st_size
+        batches, small = _live_batches(settings, rate, seconds)
         requests = _requests(log, begin)
-        batches = _batch_seconds(settings, first)
+        _send(settings, simulate(_last_hour(hot)))
+        _, full = _live_batches(settings, rate, seconds)
         figures = [
             *_bytes(settings, records),
             *(Figure(f"S3 {kind}", count / len(batches), "requests/batch") for kind, count in sorted(requests.items())),
             Figure("small batch", statistics.median(batches), "s"),
+            Figure("small batch, processor", small, "core-s"),
+            Figure("more per million events in the hot window", (full - small) / hot * 1e6, "core-s/batch"),
         ]
     for figure in figures:
         console.print(f"{figure.name:<42} {figure.value:>10,.1f} {figure.unit}", highlight=False)
@@ -76,7 +84,12 @@ def _history(events: int) -> SimulationOptions:
     return SimulationOptions(now_ms=now_ms, seed=21, history_ms=3 * DAY_MS, history_events=events)
 
 
-def _send(settings: Settings, records: list[Record]) -> None:
+def _last_hour(events: int) -> SimulationOptions:
+    now_ms = int(time.time() * 1000)
+    return SimulationOptions(now_ms=now_ms, seed=23, history_ms=HOUR_MS, history_events=events, late=0.0)
+
+
+def _send(settings: Settings, records: Iterable[Record]) -> None:
     publish(records, settings)
     _wait(settings)
 
@@ -85,6 +98,17 @@ def _send_live(settings: Settings, rate: float, seconds: int) -> None:
     options = SimulationOptions(now_ms=int(time.time() * 1000), seed=22, live=True, rate=rate, duration_s=seconds)
     publish(simulate(options), settings, live_from=options.now_ms / 1000)
     _wait(settings)
+
+
+def _live_batches(settings: Settings, rate: float, seconds: int) -> tuple[list[float], float]:
+    """How long each micro-batch of so many seconds of live traffic took, and core-seconds of Spark per batch, with what
+    it does beside them."""
+    server, first = psutil.Process(status(settings)["spark"]["pid"]), _last_batch(settings) + 1
+    before = sum(server.cpu_times()[:2])
+    _send_live(settings, rate, seconds)
+    spent = sum(server.cpu_times()[:2]) - before
+    took = _batch_seconds(settings, first)
+    return took, spent / len(took)
 
 
 def _wait(settings: Settings) -> None:

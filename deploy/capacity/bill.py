@@ -163,7 +163,8 @@ def assumptions(sizing: Sizing, measured: Measured, prices: Prices) -> list[str]
         f"Prices: {prices.region}, {prices.as_of}. {prices.source}. {prices.note}",
         f"Measured: {measured.cpu_seconds * 1e6:,.0f} µs of a core per event ({measured.events_per_second:,.0f} "
         f"events/s in bulk on {measured.cores} cores; benchmarks/results/bulk.json), with broker and S3 server on "
-        "the same cores.",
+        f"the same cores; {measured.hot_cpu_seconds * 1e6:,.1f} s more per micro-batch and million events in the hot "
+        "window.",
         f"Measured: {measured.sent_bytes:,.0f} bytes per event as sent, {measured.broker_bytes:,.0f} on a broker's "
         f"disk, {measured.tables_bytes:,.0f} in all tables; {measured.puts_per_batch:,.0f} PUT and LIST and "
         f"{measured.gets_per_batch:,.0f} GET and HEAD per micro-batch (benchmarks/results/footprint.json).",

@@ -15,6 +15,7 @@ FOOTPRINT = RESULTS / "footprint.json"
 RECOVERY = RESULTS / "recovery.json"
 CLUSTER = RESULTS / "cluster.json"
 _BULK_FIGURE = "bulk, Kafka → bronze → gold"
+_HOT_FIGURE = "more per million events in the hot window"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Measured:
     """Figures of one event and of one micro-batch, from `bulk.json` and `footprint.json`.
 
     `cpu_seconds` is the time of a core per event from Kafka to gold, with everything else that ran on the measured
-    machine in it (broker, S3 server). Bytes are per event, after compression; `tables_bytes` is all
+    machine in it (broker, S3 server). `hot_cpu_seconds` is the time of a core per micro-batch and event in the hot
+    window. Bytes are per event, after compression; `tables_bytes` is all
     tables, compacted. Requests are S3's per micro-batch, by what they cost.
     """
 
@@ -34,6 +36,7 @@ class Measured:
     puts_per_batch: float
     gets_per_batch: float
     small_batch_seconds: float
+    hot_cpu_seconds: float
 
     @property
     def cpu_seconds(self) -> float:
@@ -55,6 +58,7 @@ def measured(bulk: Path = BULK, footprint: Path = FOOTPRINT) -> Measured:
             puts_per_batch=found["S3 PUT, LIST"],
             gets_per_batch=found["S3 GET, HEAD"],
             small_batch_seconds=found["small batch"],
+            hot_cpu_seconds=found[_HOT_FIGURE] / 1e6,
         )
     except KeyError as missing:
         raise UsageError(f"{bulk.name} and {footprint.name} have no figure {missing}: measure again.") from None

@@ -91,6 +91,11 @@ def _measured_table(found: Measured) -> str:
             ["S3 PUT and LIST per micro-batch", f"{found.puts_per_batch:,.0f}", footprint],
             ["S3 GET and HEAD per micro-batch", f"{found.gets_per_batch:,.0f}", footprint],
             ["a micro-batch of few events", f"{found.small_batch_seconds:,.1f} s", footprint],
+            [
+                "time of a core per micro-batch and million events in the hot window",
+                f"{found.hot_cpu_seconds * 1e6:,.1f} s",
+                footprint,
+            ],
         ],
     )
 

@@ -14,6 +14,7 @@ BUSY = 0.6
 """Share of the cores that the stream may use at the peak; the rest catches up after a fault, and runs jobs."""
 HOT_HOURS = 3.0
 """lakehouse/hot_window.py keeps the running hour and two full ones in Spark's memory."""
+HOT_SECONDS = HOT_HOURS * 3600
 HOT_ROW_BYTES = 350.0
 """Calculated: 18 columns of eight bytes and the text of the identifiers, as Spark lays out a row."""
 HEAP_MB = {"m7i.xlarge": 6_144, "m7i.2xlarge": 14_336, "m7i.4xlarge": 32_768}
@@ -76,8 +77,9 @@ class Sizing:
 
 def size(rate: float, retention_days: int, measured: Measured, prices: Prices, interval: int | None = None) -> Sizing:
     """The deployment for `rate` events per second; `interval` seconds between micro-batches, or what the rule says."""
-    cores = max(2, math.ceil(rate * PEAK * measured.cpu_seconds / BUSY))
-    hot_gb = rate * HOT_HOURS * 3600 * HOT_ROW_BYTES / 1e9
+    hot_gb = rate * HOT_SECONDS * HOT_ROW_BYTES / 1e9
+    seconds = interval or _interval(rate, hot_gb, measured, prices)
+    cores = _cores(rate, seconds, measured)
     machines, executors = _machines(cores, hot_gb, prices)
     kafka_hours = SHORT_RETENTION_HOURS if rate >= SHORT_RETENTION_FROM else LONG_RETENTION_HOURS
     (machine,) = machines
@@ -85,7 +87,6 @@ def size(rate: float, retention_days: int, measured: Measured, prices: Prices, i
     broker, brokers = _brokers(rate, measured, partitions, prices)
     kafka_gb = rate * 3600 * kafka_hours * measured.broker_bytes * 3 / 1e9
     per_day = rate * 86_400 * measured.tables_bytes / 1e9
-    seconds = interval or _interval(machines, measured, prices)
     files = max(1, math.ceil(rate * PEAK * seconds * measured.tables_bytes / FILE_BYTES))
     batches = prices.month_hours * 3600 / max(seconds, measured.small_batch_seconds)
     return Sizing(
@@ -110,6 +111,12 @@ def size(rate: float, retention_days: int, measured: Measured, prices: Prices, i
         gets_per_month=batches * (measured.gets_per_batch + files - 1),
         gb_per_month=rate * prices.month_hours * 3600 * measured.broker_bytes / 1e9,
     )
+
+
+def _cores(rate: float, seconds: int, measured: Measured) -> int:
+    """Cores for the events, and for looking through the hot window once per micro-batch."""
+    per_event = measured.cpu_seconds + HOT_SECONDS / seconds * measured.hot_cpu_seconds
+    return max(2, math.ceil(rate * PEAK * per_event / BUSY))
 
 
 def _machines(cores: int, hot_gb: float, prices: Prices) -> tuple[dict[str, int], int]:
@@ -155,12 +162,15 @@ def _broker_gib(kafka_gb: float, brokers: int) -> int:
     return max(SMALLEST_BROKER_GIB, 50 * math.ceil(kafka_gb / brokers * (1 + SPARE_DISK) * 1e9 / 2**30 / 50))
 
 
-def _interval(machines: dict[str, int], measured: Measured, prices: Prices) -> int:
-    """The shortest of INTERVALS that leaves a small batch half of its time, and whose S3 requests cost at most half of
-    what the machines cost: at low rates it is the requests, not the events, that are paid for."""
-    budget = sum(count * prices.instances[name].hour for name, count in machines.items()) / 2
+def _interval(rate: float, hot_gb: float, measured: Measured, prices: Prices) -> int:
+    """The shortest of INTERVALS that leaves a small batch half of its time, in which looking through the hot window
+    takes no more than the events themselves, and whose S3 requests cost at most half of what the machines cost: at low
+    rates it is the requests, not the events, that are paid for."""
+    shortest = max(2 * measured.small_batch_seconds, HOT_SECONDS * measured.hot_cpu_seconds / measured.cpu_seconds)
     for seconds in INTERVALS:
+        machines, _ = _machines(_cores(rate, seconds, measured), hot_gb, prices)
+        budget = sum(count * prices.instances[name].hour for name, count in machines.items()) / 2
         an_hour = 3600 / seconds * prices.requests(measured.puts_per_batch, measured.gets_per_batch)
-        if seconds >= 2 * measured.small_batch_seconds and an_hour <= budget:
+        if seconds >= shortest and an_hour <= budget:
             return seconds
     return INTERVALS[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,7 @@ MEASURED = Measured(
     puts_per_batch=40,
     gets_per_batch=60,
     small_batch_seconds=1.0,
+    hot_cpu_seconds=0.0,
 )
 
 
@@ -205,6 +207,15 @@ def test_an_interval_leaves_a_batch_its_time() -> None:
     slow = replace(MEASURED, small_batch_seconds=4.0)
     assert size(100_000, 30, slow, PRICES).interval_seconds == 10
     assert size(0.1, 1, MEASURED, PRICES).interval_seconds in INTERVALS
+
+
+def test_a_full_hot_window_is_looked_through_once_a_batch() -> None:
+    """10,800 events per event/s at 1 µs are 10.8 ms a batch: as much as 21.6 events of 500 µs, so every 30 s."""
+    dear = replace(MEASURED, hot_cpu_seconds=1e-6)
+    sizing = size(100_000, 30, dear, PRICES)
+    assert sizing.interval_seconds == 30
+    assert sizing.cores == math.ceil(100_000 * 2 * (500e-6 + 10_800 / 30 * 1e-6) / 0.6) == 287
+    assert size(100_000, 30, dear, PRICES, interval=60).cores < 287
 
 
 def test_steps_of_the_price_of_storage() -> None:
