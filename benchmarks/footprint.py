@@ -65,10 +65,11 @@ def main(
         begin = log.stat().st_size
         batches, small = _live_batches(settings, rate, seconds)
         requests = _requests(log, begin)
+        kept = _bytes(settings, records)
         _send(settings, simulate(_last_hour(hot)))
         _, full = _live_batches(settings, rate, seconds)
         figures = [
-            *_bytes(settings, records),
+            *kept,
             *(Figure(f"S3 {kind}", count / len(batches), "requests/batch") for kind, count in sorted(requests.items())),
             Figure("small batch", statistics.median(batches), "s"),
             Figure("small batch, processor", small, "core-s"),

@@ -49,6 +49,16 @@ class Score:
     right: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
 
+    def __add__(self, other: Score) -> Score:
+        """Both together."""
+        return Score(
+            self.episodes + other.episodes,
+            self.found + other.found,
+            self.flags + other.flags,
+            self.right + other.right,
+            self.wrong + other.wrong,
+        )
+
     @property
     def precision(self) -> float:
         """Right flags over flags."""
@@ -69,12 +79,7 @@ def main() -> None:
         scores = evaluate(silver_of(spark, events), [json.loads(line) for line in truth.read_text().splitlines()])
         _print(name, scores)
         for scenario, score in scores.items():
-            whole = total.setdefault(scenario, Score())
-            whole.episodes += score.episodes
-            whole.found += score.found
-            whole.flags += score.flags
-            whole.right += score.right
-            whole.wrong += score.wrong
+            total[scenario] = total.get(scenario, Score()) + score
     _print("all", total)
 
 

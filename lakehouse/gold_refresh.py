@@ -20,7 +20,7 @@ from gold.clock import moment_column
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
 from lakehouse.hot_window import COLUMNS
-from lakehouse.lake import ATTEMPTS, Lake, settled
+from lakehouse.lake import ATTEMPTS, Lake, materialized, settled
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 from silver import events as silver_events
@@ -97,16 +97,12 @@ class GoldRefresh:
         emits = [(first, last + CONTEXT) for first, last in clock.ranges_of(wanted)]
         reads = [(first - CONTEXT, last) for first, last in emits]
         silver = self._lake.read(silver_events.TABLE)
-        events = silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS).persist()
-        try:
-            for table, rows in tables:
-                # Computed before the table is taken, so that the stream's own hours need not wait for it.
-                fresh = self._fresh(rows, events, wanted, now).localCheckpoint(eager=True)
-                settled(self._hours, table, fresh, wanted)
-            if with_flags:
-                settled(self._flags, events, emits, now)
-        finally:
-            events.unpersist()
+        events = materialized(silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS))
+        for table, rows in tables:
+            # Computed before the table is taken, so that the stream's own hours need not wait for it.
+            settled(self._hours, table, materialized(self._fresh(rows, events, wanted, now)), wanted)
+        if with_flags:
+            settled(self._flags, events, emits, now)
 
     def restate_beside_stream(
         self,
@@ -163,7 +159,7 @@ class GoldRefresh:
         since = known.where(is_emitted).select(
             "flag_id", F.col("detected_at").alias("first_detected_at"), F.col("evidence").alias("known_evidence")
         )
-        merged = new.join(since, on="flag_id", how="full_outer").localCheckpoint(eager=True)
+        merged = materialized(new.join(since, on="flag_id", how="full_outer"))
         is_other = ~F.col("evidence").eqNullSafe(F.col("known_evidence"))
         is_change = F.col("rule_id").isNull() | F.col("first_detected_at").isNull() | is_other
         if merged.where(is_change).isEmpty():

@@ -1,19 +1,22 @@
 """The newest hours of silver, kept in Spark's memory so that live gold and deduplication touch no file.
 
 A cache and nothing more: it is filled from `silver.events` when the stream starts, and every accepted batch is
-added. Batches are merged in steps of eight (like a log-structured tree), so that there are always few pieces and
-each event is copied a few times only.
+added. A batch joins the first tier; a tier that eight have joined joins the next one (like a log-structured tree). So
+there are four frames at most, which each query that reads the window has to plan, and each event is copied some times
+only.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse import hours as clock
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, materialized
 from silver import events as silver_events
 
 COLUMNS = [
@@ -22,12 +25,20 @@ COLUMNS = [
     "topic", "partition", "offset", "processed_at",
 ]  # fmt: skip
 FULL_HOURS = 2
-_FAN_IN = 8
+_FAN_IN, _TIERS = 8, 4
 
 
 def frontier_at(now: datetime) -> datetime:
     """Start of the hot window: two full hours before the running one."""
     return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=FULL_HOURS)
+
+
+@dataclass(frozen=True)
+class _Tier:
+    """Some of the window's events, and how often others have joined them."""
+
+    merges: int = 0
+    events: DataFrame | None = None
 
 
 class HotWindow:
@@ -37,32 +48,33 @@ class HotWindow:
         """Read the window from `silver.events`."""
         self._lake = lake
         self.complete_from = frontier_at(now)
-        self._pieces: list[tuple[int, DataFrame]] = [(9, self._keep(lake.read(silver_events.TABLE)))]
+        self._tiers = self._all_in_the_last(lake.read(silver_events.TABLE))
 
     def events(self) -> DataFrame:
         """The window as one frame with COLUMNS, in as many partitions as Spark shuffles to."""
-        frame = self._pieces[0][1]
-        for _, piece in self._pieces[1:]:
-            frame = frame.union(piece)
+        frame = reduce(DataFrame.union, [tier.events for tier in self._tiers if tier.events is not None])
         return frame.where(F.col("event_time") >= F.lit(self.complete_from)).coalesce(
             self._lake.settings.spark_shuffle_partitions
         )
 
     def add(self, accepted: DataFrame) -> None:
         """Remember newly accepted events; those before `complete_from` are left out."""
-        self._pieces.append((0, self._keep(accepted)))
-        while len(self._pieces) > _FAN_IN and len({level for level, _ in self._pieces[-_FAN_IN:]}) == 1:
-            level = self._pieces[-1][0]
-            merged = self._pieces[-_FAN_IN][1]
-            for _, piece in self._pieces[-_FAN_IN + 1 :]:
-                merged = merged.union(piece)
-            self._pieces[-_FAN_IN:] = [(level + 1, self._keep(merged))]
+        for number, tier in enumerate(self._tiers):
+            accepted = accepted.select(*COLUMNS)
+            merged = accepted if tier.events is None else tier.events.union(accepted)
+            if tier.merges + 1 < _FAN_IN or number == len(self._tiers) - 1:
+                self._tiers[number] = _Tier(tier.merges + 1, self._keep(merged))
+                return
+            self._tiers[number], accepted = _Tier(), merged
 
     def advance(self, now: datetime) -> None:
         """Move the window's start; drops what fell out, once an hour."""
         if frontier_at(now) > self.complete_from:
             self.complete_from = frontier_at(now)
-            self._pieces = [(9, self._keep(self.events()))]
+            self._tiers = self._all_in_the_last(self.events())
+
+    def _all_in_the_last(self, events: DataFrame) -> list[_Tier]:
+        return [*(_Tier() for _ in range(_TIERS - 1)), _Tier(0, self._keep(events))]
 
     def before(self, hours: set[int]) -> set[int]:
         """Those of the clock hours that lie before the window."""
@@ -73,4 +85,4 @@ class HotWindow:
             F.col("event_time") >= F.lit(self.complete_from)
         )
         parts = self._lake.settings.spark_shuffle_partitions
-        return frame.where(is_inside).select(*COLUMNS).coalesce(parts).localCheckpoint(eager=True)
+        return materialized(frame.where(is_inside).select(*COLUMNS).coalesce(parts))

@@ -47,6 +47,15 @@ def settled(
     return work(*args)
 
 
+def materialized(frame: DataFrame) -> DataFrame:
+    """The rows of `frame` as they are now, computed once and kept by Spark while somebody has a name for them.
+
+    Not `persist`: with every write to a table Spark plans anew, and forgets, what is persisted of it, which the writer
+    waits for.
+    """
+    return frame.localCheckpoint(eager=True)
+
+
 @dataclass(frozen=True)
 class Transaction:
     """Names a write for ever: Delta skips a write whose application has committed this version or a later one."""

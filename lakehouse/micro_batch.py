@@ -23,7 +23,7 @@ from lakehouse import hours as clock
 from lakehouse.embedded import s3
 from lakehouse.hot_window import HotWindow
 from lakehouse.housekeeping import Housekeeping
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, materialized
 from lakehouse.literals import varying
 from lakehouse.live_gold import LiveGold
 from lakehouse.settings import Settings
@@ -189,7 +189,7 @@ class MicroBatch:
             older = self._lake.read(silver_events.TABLE).where(days & clock.within(late))
             found = found.unionByName(deduplicate.known_among(candidates.where(days), older))
         coordinates = found.groupBy(*deduplicate.COORDINATES).agg(F.bool_and("is_same_record").alias("is_same_record"))
-        return coordinates.coalesce(1).localCheckpoint(eager=True)
+        return materialized(coordinates.coalesce(1))
 
     def _idle(self, now: datetime) -> None:
         self._require_claim(at_most_every=_IDLE_CLAIM_SECONDS)
@@ -198,7 +198,7 @@ class MicroBatch:
 
     def _count(self, judged: DataFrame, marks: DataFrame) -> DataFrame:
         duplicates = marks.where(~F.col("is_same_record"))
-        return batches.account(judged, duplicates).coalesce(1).localCheckpoint(eager=True)
+        return materialized(batches.account(judged, duplicates).coalesce(1))
 
     def _append_book(self, counts: DataFrame, batch_id: int, now: datetime) -> None:
         rows = counts.select(

@@ -14,7 +14,7 @@ from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs import cohort_retention, quality, reconcile
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
-from lakehouse.lake import Lake, settled
+from lakehouse.lake import Lake, materialized, settled
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
@@ -36,14 +36,12 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     booked = recovery.is_before(recovery.read_book(lake).offsets)
     _forget_what_was_done(lake)
     say("Reading bronze and judging it again")
-    judged = _judged(lake, parameters, booked).persist()
-    try:
-        say("Replacing silver and quarantine")
-        settled(_replace_silver, lake, parameters, judged, booked)
-        settled(_replace_quarantine, lake, parameters, judged, booked)
-        rows_read = judged.count()
-    finally:
-        judged.unpersist()
+    judged = materialized(_judged(lake, parameters, booked))
+    say("Replacing silver and quarantine")
+    settled(_replace_silver, lake, parameters, judged, booked)
+    settled(_replace_quarantine, lake, parameters, judged, booked)
+    rows_read = judged.count()
+    del judged  # Spark keeps the rows for as long as somebody has a name for them
     say("Recomputing gold")
     GoldRefresh(lake).restate_beside_stream(hours_of(parameters))
     _forget_what_was_done(lake)

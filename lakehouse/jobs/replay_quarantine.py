@@ -23,7 +23,7 @@ from lakehouse import replays, stream_control
 from lakehouse.broker import Offsets
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, materialized
 from lakehouse.progress import booked
 from lakehouse.redrive import Again, Place, send_again
 from lakehouse.resolution import resolve, run_name
@@ -101,12 +101,10 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         )
     say("Judging the chosen records again")
     limits = checks.Limits(lake.settings.max_future_minutes, lake.settings.max_age_days)
-    judged = checks.judge(_fixed(lake, parameters), limits).persist()
-    try:
-        refused, accepted = _counted(judged)
-        records = _accepted(lake, judged, parameters.limit)
-    finally:
-        judged.unpersist()
+    judged = materialized(checks.judge(_fixed(lake, parameters), limits))
+    refused, accepted = _counted(judged)
+    records = _accepted(lake, judged, parameters.limit)
+    del judged  # Spark keeps the rows for as long as somebody has a name for them
     figures = {
         "chosen": accepted + sum(refused.values()),
         "acceptable": accepted,
