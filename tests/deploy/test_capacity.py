@@ -121,7 +121,7 @@ def template(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("rate", pages.RATES)
 def test_a_calculated_deployment_can_be_made(kind: Kind, rate: int) -> None:
     """The command that `make cost` prints names parameters of the template, with values that it allows."""
-    sizing, parameters = size(rate, 30, MEASURED, PRICES), template("main")["Parameters"]
+    sizing, parameters = size(rate, 30, measured(), PRICES), template("main")["Parameters"]
     if kind is Kind.demo and sizing.executors:
         with pytest.raises(ValueError, match="one machine"):
             for_kind(sizing, kind)
