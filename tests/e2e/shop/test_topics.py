@@ -1,4 +1,4 @@
-"""Topics that get more partitions while the stream reads them. Last, since they stay wider."""
+"""Topics that get more partitions while the stream reads them; they stay wider for the tests that come after."""
 
 from __future__ import annotations
 
