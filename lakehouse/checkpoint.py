@@ -73,12 +73,7 @@ def _covers(planned_to: recovery.Offsets, in_lake: recovery.Offsets) -> bool:
 
 
 def _new_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path) -> tuple[Start, Path]:
-    start = Start(
-        generation=uuid.uuid4().hex,
-        first_batch_id=book.last_batch + 1,
-        starting_offsets=book.offsets,
-        bronze_offsets={} if in_lake == book.offsets else in_lake,
-    )
+    start = _looking_at(Start(uuid.uuid4().hex, book.last_batch + 1), book, in_lake)
     path = folder / start.generation
     path.mkdir(parents=True)
     (path / _START_FILE).write_text(json.dumps(asdict(start), indent=1))

@@ -59,13 +59,14 @@ class HotWindow:
 
     def add(self, accepted: DataFrame) -> None:
         """Remember newly accepted events; those before `complete_from` are left out."""
+        joining = accepted.select(*COLUMNS)
         for number, tier in enumerate(self._tiers):
-            accepted = accepted.select(*COLUMNS)
-            merged = accepted if tier.events is None else tier.events.union(accepted)
+            if tier.events is not None:
+                joining = tier.events.union(joining)
             if tier.merges + 1 < _FAN_IN or number == len(self._tiers) - 1:
-                self._tiers[number] = _Tier(tier.merges + 1, self._keep(merged))
+                self._tiers[number] = _Tier(tier.merges + 1, self._keep(joining))
                 return
-            self._tiers[number], accepted = _Tier(), merged
+            self._tiers[number] = _Tier()
 
     def advance(self, now: datetime) -> None:
         """Move the window's start; drops what fell out, once an hour."""

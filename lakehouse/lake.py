@@ -108,19 +108,17 @@ class Lake:
         detail = self.spark.sql(f"DESCRIBE DETAIL delta.`{self.path(table)}`").collect()[0]
         changed = dict(properties_of(table).items() - detail["properties"].items())
         if changed:
-            alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({_listed(changed)})"
-            settled(lambda: self.spark.sql(alter).collect())
+            self._change_properties(table, changed)
 
     def fence(self, tables: Iterable[Table], token: str) -> None:
         """Let every commit to the tables that is under way fail: Delta refuses one that began before a change of the
         properties. What is in a table afterwards was there before, or began later."""
-
-        def change(table: Table) -> None:
-            alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ('shoplake.writer' = '{token}')"
-            settled(lambda: self.spark.sql(alter).collect())
-
         with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(change, tables))
+            list(pool.map(lambda table: self._change_properties(table, {"shoplake.writer": token}), tables))
+
+    def _change_properties(self, table: Table, properties: dict[str, str]) -> None:
+        alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({_listed(properties)})"
+        settled(lambda: self.spark.sql(alter).collect())
 
     def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
         """Add columns to a table that is there; its old rows have NULL in them."""

@@ -21,9 +21,9 @@ from pyspark.sql.types import LongType, StructType
 
 from lakehouse import batches, offset_log, stream_control
 from lakehouse.embedded.state import status
+from lakehouse.embedded.stream import stream_state
 from lakehouse.lake import Lake
 from lakehouse.progress import booked
-from lakehouse.reports import read_report
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.session import connect as connect_spark
@@ -134,7 +134,7 @@ def test_a_batch_that_is_repeated_writes_nothing_twice(shop: Shop, is_booked: bo
     live_load(shop, seed=210 + is_booked, seconds=2).join()
     shop.wait_until_read()
     stream_control.want(shop.settings, "stopped")
-    eventually(lambda: read_report(shop.settings.run_dir / "stream.json")["state"] == "stopped", 60, "it has stopped")
+    eventually(lambda: stream_state(shop.settings)["state"] == "stopped", 60, "it has stopped")
     checkpoint = newest_checkpoint(shop)
     last = offset_log.batches(checkpoint)[-1]
     while offset_log.is_only_a_tick(checkpoint, last):
