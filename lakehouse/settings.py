@@ -56,9 +56,10 @@ class Settings(BaseSettings):
     spark_port: Port = Field(15002, description="Port of the embedded Spark Connect server.")
     spark_master: str = Field(
         "local[*]",
-        pattern=r"^(local(\[[^\]]+\])?|here|spark://.+|yarn|k8s://.+)$",
+        pattern=r"^(local(\[[^\]]+\])?|here|spark://.+|yarn://[^/:]+(:\d+)?)$",
         description="Where the embedded Spark computes: local[*] is this machine, spark://host:port a cluster, here a "
-        "cluster whose master is started on this machine and whose workers join from others.",
+        "cluster whose master is started on this machine and whose workers join from others, yarn://host:port a YARN "
+        "cluster's resource manager, such as EMR's.",
     )
     spark_memory_mb: int = Field(2560, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     )
     spark_executor_memory_mb: int = Field(2048, ge=512, description="Heap of each executor in a cluster, in MB.")
     spark_executor_cores: int = Field(2, ge=1, description="Cores of each executor in a cluster.")
+    spark_executors: int = Field(2, ge=1, description="Executors that YARN is asked for.")
     files_per_batch: int = Field(
         1, ge=1, le=1000, description="Data files that a micro-batch writes per table; more for more than one core."
     )
@@ -170,6 +172,11 @@ class Settings(BaseSettings):
     def spark_is_local(self) -> bool:
         """Whether the embedded Spark Connect server computes in its own process."""
         return self.master.startswith("local")
+
+    @property
+    def spark_is_on_yarn(self) -> bool:
+        """Whether a YARN cluster gives the executors."""
+        return self.spark_master.startswith("yarn://")
 
     @property
     def master(self) -> str:

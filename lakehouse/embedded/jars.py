@@ -1,6 +1,6 @@
 """The JVM parts, fetched by coordinate and checked against the SHA-256 sums in `jars.lock`.
 
-One road for all three sets: every jar of the lock is fetched once into the user's cache folder, from where
+One road for all sets: every jar of the lock is fetched once into the user's cache folder, from where
 the class paths name it. `jars_lock.py` makes the lock.
 """
 
@@ -20,6 +20,8 @@ from lakehouse.errors import ShoplakeError
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
 SETS = ("spark", "kafka", "s3proxy")
+TEST_SETS = ("yarn",)
+"""What no platform runs: a cluster for the test of executors on YARN."""
 ATTEMPTS = 3
 PARALLEL_DOWNLOADS = 8
 
@@ -73,7 +75,7 @@ def _jar(name: str, coordinate: str, sha256: str, size: str) -> Jar:
 
 
 def jar_set(name: str) -> list[Jar]:
-    """The jars of one set (`spark`, `kafka` or `s3proxy`), in class path order."""
+    """The jars of one set, in class path order."""
     return [jar for jar in locked_jars() if jar.set == name]
 
 

@@ -1,7 +1,7 @@
-"""Makes `jars.lock` (`make lock`): resolves the three sets of JVM parts and writes their SHA-256 sums.
+"""Makes `jars.lock` (`make lock`): resolves the sets of JVM parts and writes their SHA-256 sums.
 
 Spark's set is resolved by the Ivy inside Spark, since jgo cannot read the AWS SDK's bill of materials;
-Kafka's and S3Proxy's by jgo. Jars that pyspark ships are left out: two versions on one class path is a lottery.
+the others by jgo. Jars that pyspark ships are left out: two versions on one class path is a lottery.
 """
 
 from __future__ import annotations
@@ -36,6 +36,12 @@ JGO_ROOTS = {
     "kafka": ("org.apache.kafka:kafka_2.13:4.2.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"),
     # S3Proxy's own jackson-annotations is too old for its jackson 3.
     "s3proxy": ("org.gaul:s3proxy:4.1.0", "com.fasterxml.jackson.core:jackson-annotations:2.21"),
+    # Hadoop's jar for tests, which leaves out the library that its resource manager encrypts with.
+    "yarn": (
+        "org.apache.hadoop:hadoop-client-minicluster:3.5.0",
+        "org.bouncycastle:bcprov-jdk18on:1.82",
+        "org.bouncycastle:bcpkix-jdk18on:1.82",
+    ),
 }
 HEADER = "# Made by `make lock`. set, group:artifact:version, SHA-256, bytes\n"
 IVY_SETTINGS = (
@@ -49,7 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = list(_lines("spark", _spark_jars(Path(folder))))
         for name, roots in JGO_ROOTS.items():
-            rows += _lines(name, _jgo_jars(roots, Path(folder) / name))
+            found = _jgo_jars(roots, Path(folder) / name)
+            rows += _lines(name, _beside_spark(found) if name == "yarn" else found)
     LOCK_FILE.write_text(HEADER + "".join(rows))
     print(f"{LOCK_FILE.name}: {len(rows)} jars")
 
@@ -71,9 +78,12 @@ def _spark_jars(folder: Path) -> list[tuple[str, Path]]:
     ).config("spark.jars.ivy", str(ivy)).config("spark.jars.packages", ",".join(SPARK_ROOTS)).config(
         "spark.jars.excludes", ",".join(SPARK_EXCLUDES)
     ).getOrCreate().stop()
+    return _beside_spark([(_ivy_coordinate(path, ivy / "cache"), path) for path in sorted((ivy / "jars").iterdir())])
+
+
+def _beside_spark(jars: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
     shipped = pyspark_artifacts()
-    named = [(_ivy_coordinate(path, ivy / "cache"), path) for path in sorted((ivy / "jars").iterdir())]
-    return [(coordinate, path) for coordinate, path in named if coordinate.split(":")[1] not in shipped]
+    return [(coordinate, path) for coordinate, path in jars if coordinate.split(":")[1] not in shipped]
 
 
 def _ivy_coordinate(jar: Path, ivy_cache: Path) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lakehouse.authorities import java_options, write_java_store
-from lakehouse.embedded import class_archive
+from lakehouse.embedded import class_archive, yarn
 from lakehouse.embedded.jars import class_path, jar_set
 from lakehouse.embedded.s3 import EMBEDDED_KEY
 from lakehouse.embedded.service import Service, answers, java_home, jit_options, write_private, write_text
@@ -100,21 +100,18 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
 
 def _where_conf(settings: Settings) -> dict[str, str]:
     """On one machine the driver is the executor, and jars on its class path need not be copied at each start. In a
-    cluster executors get them from the driver."""
-    jars = class_path("spark")
+    standalone cluster executors get them from the driver, on YARN from the bucket."""
     if settings.spark_is_local:
         return {
             "spark.master": settings.master,
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.extraClassPath": jars,
+            "spark.driver.extraClassPath": class_path("spark"),
         }
     return {
-        "spark.master": settings.master,
-        **secret_conf(settings),
         "spark.driver.host": settings.spark_driver_host,
         "spark.driver.bindAddress": settings.spark_driver_host,
-        "spark.jars": jars.replace(":", ","),
+        **(_yarn_conf(settings) if settings.spark_is_on_yarn else _standalone_conf(settings)),
         "spark.executor.memory": f"{settings.spark_executor_memory_mb}m",
         "spark.executor.cores": str(settings.spark_executor_cores),
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError",
@@ -123,6 +120,15 @@ def _where_conf(settings: Settings) -> dict[str, str]:
         "spark.network.timeoutInterval": "10s",
         "spark.executor.heartbeatInterval": "5s",
     }
+
+
+def _standalone_conf(settings: Settings) -> dict[str, str]:
+    jars = class_path("spark").replace(":", ",")
+    return {"spark.master": settings.master, **secret_conf(settings), "spark.jars": jars}
+
+
+def _yarn_conf(settings: Settings) -> dict[str, str]:
+    return {**yarn.conf(settings, spark_home() / "jars"), "spark.driver.extraClassPath": class_path("spark")}
 
 
 def secret_conf(settings: Settings) -> dict[str, str]:
@@ -242,9 +248,10 @@ def service(settings: Settings) -> Service:
             "SPARK_CONF_DIR": str(spark_home() / "conf"),
             "SPARK_LOCAL_IP": "127.0.0.1" if settings.spark_is_local else settings.spark_driver_host,
             "JAVA_HOME": str(java_home()),
+            **({"HADOOP_CONF_DIR": str(yarn.hadoop_conf(settings))} if settings.spark_is_on_yarn else {}),
         },
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
-        depends_on=("spark-master",),
+        depends_on=("spark-master", "s3") if settings.spark_is_on_yarn else ("spark-master",),
         is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
         prepare=lambda: _prepare(settings),
         memory_limit_mb=settings.spark_memory_mb + 1792,
@@ -272,6 +279,8 @@ def _prepare(settings: Settings) -> None:
     for folder in ("local", "warehouse", "derby", "s3a"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     write_java_store(settings)
+    if settings.spark_is_on_yarn:
+        yarn.prepare(settings, spark_home() / "jars")
     logging = write_text(_conf_file(settings).with_name("log4j2.properties"), LOG4J)
     conf = spark_conf(settings)
     conf["spark.driver.extraJavaOptions"] += f' "-Dlog4j2.configurationFile={logging}"{_class_archive(settings)}'

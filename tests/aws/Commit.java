@@ -17,7 +17,7 @@ public class Commit {
         URI lake = new URI(configuration.get("lake"));
         FileSystem first = FileSystem.newInstance(lake, configuration);
         FileSystem second = FileSystem.newInstance(lake, configuration);
-        Path version = new Path(lake.resolve("/table/_delta_log/00000000000000000001.json"));
+        Path version = new Path(lake.resolve("table/_delta_log/00000000000000000001.json"));
         FSDataOutputStream firstCommit = first.create(version, false);
         FSDataOutputStream secondCommit = second.create(version, false);
         firstCommit.write("first".getBytes(StandardCharsets.UTF_8));

@@ -124,6 +124,19 @@ def test_the_driver_tells_its_address_and_plans_for_its_executors(aws, secret_fi
     assert aws.client("ssm").get_parameter(Name=DRIVER)["Parameter"]["Value"] == "10.40.1.5"
 
 
+def test_with_executors_from_yarn_the_instance_is_the_driver_and_starts_no_cluster(aws, monkeypatch):
+    monkeypatch.setattr(start, "own_address", lambda: "10.40.1.5")
+    facts = {
+        "SHOPLAKE_EXECUTORS": "8",
+        "SHOPLAKE_YARN_MANAGER": "ip-10-40-1-30.ec2.internal",
+        "SHOPLAKE_SPARK_EXECUTOR_CORES": "4",
+    }
+    settings = settings_of(facts | environment(facts, aws))
+    assert settings.spark_is_on_yarn and not settings.starts_spark_master
+    assert (settings.spark_driver_host, settings.spark_shuffle_partitions) == ("10.40.1.5", 32)
+    assert settings.spark_executors == settings.files_per_batch == 8
+
+
 def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, secret_file, monkeypatch):
     client = aws.client("ssm")
     client.put_parameter(Name=DRIVER, Value="none yet", Type="String")

@@ -28,8 +28,15 @@ def settings(tmp_path_factory):
         yield made
 
 
-def test_two_drivers_overwrite_each_other(settings):
-    options = {**s3a_conf(settings), "fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem", "lake": "s3a://shoplake/"}
+@pytest.mark.parametrize("flags", ["delete,mkdir", "create,delete,mkdir"])
+def test_two_drivers_overwrite_each_other(settings, flags):
+    """With `create`, too, which S3A heeds as a condition only where a file is made by `createFile()`."""
+    options = {
+        **s3a_conf(settings),
+        "fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "fs.s3a.performance.flags": flags,
+        "lake": f"s3a://shoplake/{len(flags)}/",
+    }
     command = [java(), "-cp", f"{class_path('spark')}:{spark_home() / 'jars' / '*'}", str(SOURCE)]
     arguments = [f"{name}={value}" for name, value in options.items()]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)

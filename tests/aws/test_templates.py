@@ -118,6 +118,22 @@ def test_executors_join_the_instance_and_may_do_less(aws):
     assert [sid for sid, one in allowed.items() if one["Resource"] == "*"] == []
 
 
+def test_executors_may_come_from_emr_whose_machines_may_do_as_little(aws):
+    installation, _ = install(aws, "team", Executors="2", ExecutorsFrom="emr")
+    emr, facts = aws.client("emr"), facts_in(user_data(aws))
+    (cluster,) = emr.list_clusters()["Clusters"]
+    assert installation.outputs["EmrCluster"] == cluster["Id"] and "ExecutorGroup" not in installation.outputs
+    assert facts["SHOPLAKE_YARN_MANAGER"] == "ip-10-40-2-30.internal" and facts["SHOPLAKE_CLUSTER_SECRET"] == ""
+    assert facts["SHOPLAKE_EXECUTORS"] == "2"
+    places = emr.describe_cluster(ClusterId=cluster["Id"])["Cluster"]["Ec2InstanceAttributes"]
+    assert places["EmrManagedMasterSecurityGroup"] == places["EmrManagedSlaveSecurityGroup"]
+    assert places["AdditionalSlaveSecurityGroups"] == places["AdditionalMasterSecurityGroups"]
+    assert len(between_machines(aws)) == 1
+    theirs = role_statements(aws, "shoplake-emr-machine")
+    assert "s3:DeleteObject" not in theirs["Lake"]["Action"] and "kafka-cluster:WriteData" not in str(theirs)
+    assert [sid for sid, one in theirs.items() if one["Resource"] == "*"] == []
+
+
 def test_without_executors_no_machine_reaches_another(aws):
     installation, _ = install(aws, "team")
     assert "ExecutorGroup" not in installation.outputs

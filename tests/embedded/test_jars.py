@@ -15,10 +15,10 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def test_the_lock_is_whole():
-    assert {jar.set for jar in locked_jars()} == set(jars.SETS)
+    assert {jar.set for jar in locked_jars()} == {*jars.SETS, *jars.TEST_SETS}
     for jar in locked_jars():
         assert len(bytes.fromhex(jar.sha256)) == 32 and jar.size > 0
-    for name in jars.SETS:
+    for name in (*jars.SETS, *jars.TEST_SETS):
         artifacts = [(jar.group, jar.artifact) for jar in jar_set(name)]
         assert len(artifacts) == len(set(artifacts)), f"{name} has two versions of one artifact"
 
@@ -28,8 +28,9 @@ def test_the_lock_holds_what_is_declared(name, roots):
     assert set(roots) <= {jar.coordinate for jar in jar_set(name)}
 
 
-def test_spark_gets_no_second_copy_of_what_pyspark_ships():
-    assert not {jar.artifact for jar in jar_set("spark")} & pyspark_artifacts()
+@pytest.mark.parametrize("name", ["spark", "yarn"])
+def test_spark_gets_no_second_copy_of_what_pyspark_ships(name):
+    assert not {jar.artifact for jar in jar_set(name)} & pyspark_artifacts()
 
 
 def test_kafka_runs_with_its_own_clients():

@@ -78,6 +78,7 @@ def complete_moto() -> None:
     """Once per process: the missing resources, the missing action, and outputs after a change set."""
     from moto.cloudformation import models, parsing, responses, utils
     from moto.cloudformation.models import CloudFormationBackend, Stack
+    from moto.emr.models import Cluster
     from moto.rds.models import DBInstance
 
     parsing.get_model_map().update(dict(zip(KINDS, MODELS, strict=True)))
@@ -123,6 +124,10 @@ def complete_moto() -> None:
     known = DBInstance.has_cfn_attr
     DBInstance.has_cfn_attr = classmethod(lambda _cls, name: name.startswith("MasterUserSecret") or known(name))
     DBInstance.get_cfn_attribute = with_secret
+
+    # A cluster's address is an attribute that moto's clusters lack.
+    Cluster.get_cfn_attribute = lambda self, name: "ip-10-40-2-30.internal" if name == "MasterPublicDNS" else self.id
+    Cluster.has_cfn_attr = classmethod(lambda _cls, name: name in ("MasterPublicDNS", "Id"))
 
     delete = parsing.ResourceMap.delete
 
