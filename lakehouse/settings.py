@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         pattern=r"^(sqlite|postgresql(\+psycopg)?)://",
         description="Database of the run registry: unset is a SQLite file in the data folder; else postgresql://….",
     )
+    database_secret: str | None = Field(
+        None,
+        description="ARN of the secret (AWS Secrets Manager) with the database's user name and password, which is "
+        "asked again when a login fails: RDS makes a new password every week.",
+    )
     max_parallel_runs: int = Field(2, ge=1, le=64, description="Job runs at the same time; each has its process.")
     sql_memory_mb: int = Field(
         192, ge=64, description="Memory of SQL over the lake in each process of a service, in MB; more goes to disk."

@@ -108,7 +108,8 @@ def diff(
     for plan in found:
         _show(plan)
         installation.stacks.discard(plan)
-    if not found:
+    # Of nested stacks some are named whose own plan is empty.
+    if not any(plan.changes for plan in found):
         print("A deploy would change nothing.")
 
 

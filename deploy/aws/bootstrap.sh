@@ -15,7 +15,6 @@ releases=$home/releases
 facts=$root/etc/shoplake/shoplake.env
 data=$root/var/lib/shoplake
 units=$root/etc/systemd/system
-patience=${SHOPLAKE_PATIENCE:-420}
 kept=3
 export XDG_CACHE_HOME=$root/var/cache/shoplake TZ=UTC
 
@@ -25,6 +24,9 @@ fail() { say "$*" >&2; exit 1; }
 fact() { [ -f "$facts" ] && sed -n "s/^$1=//p" "$facts" | tail -n1 || true; }
 has_systemd() { [ -d "$root/run/systemd/system" ] && command -v systemctl >/dev/null; }
 is_executor() { [ "$(fact SHOPLAKE_ROLE)" = executor ]; }
+# Executors of the old instance try its address for eleven minutes before they ask for the new one.
+has_executors() { [ "$(fact SHOPLAKE_EXECUTORS)" -gt 0 ] 2>/dev/null; }
+patience=${SHOPLAKE_PATIENCE:-$(has_executors && echo 1200 || echo 420)}
 current() { [ -L "$home/current" ] && basename "$(readlink "$home/current")" || true; }
 
 packages() {
@@ -112,6 +114,9 @@ cd /opt/shoplake/current && exec runuser -u shoplake -- env HOME=/var/lib/shopla
   .venv/bin/python -m deploy.aws.start "$@"
 END
   chmod 755 "$root/usr/local/bin/shoplake"
+  # Where sudo looks on every distribution.
+  install -d -m 755 "$root/usr/bin"
+  ln -sfn /usr/local/bin/shoplake "$root/usr/bin/shoplake"
   [ -z "$root" ] || return 0
   install -d -m 750 -o shoplake -g shoplake /var/lib/shoplake/lake
   chown shoplake:shoplake /var/lib/shoplake

@@ -23,6 +23,7 @@ from lakehouse.errors import ShoplakeError
 
 LINK_LOCAL = ("169.254.169.254", 80)
 DRIVER_POLL_SECONDS = 10.0
+MASTER_PORT = 7077
 CLUSTER_SECRET_FILE = Path("/run/shoplake/cluster.secret")
 
 
@@ -84,7 +85,7 @@ def joining(facts: Mapping[str, str], session: Any) -> dict[str, str]:
     """The `SHOPLAKE_` settings of an executor, which waits until the instance has an address."""
     secret = write_private(CLUSTER_SECRET_FILE, _secret(session, facts["SHOPLAKE_CLUSTER_SECRET"])["secret"])
     return {
-        "SHOPLAKE_SPARK_MASTER": f"spark://{_driver_address(session, facts['SHOPLAKE_DRIVER_ADDRESS'])}:7077",
+        "SHOPLAKE_SPARK_MASTER": f"spark://{_driver_address(session, facts['SHOPLAKE_DRIVER_ADDRESS'])}:{MASTER_PORT}",
         "SHOPLAKE_SPARK_DRIVER_HOST": own_address(),
         "SHOPLAKE_SPARK_SECRET_FILE": str(secret),
     }
@@ -106,10 +107,19 @@ def _driver_address(session: Any, parameter: str) -> str:
     client = session.client("ssm")
     while True:
         address = str(client.get_parameter(Name=parameter)["Parameter"]["Value"])
-        if address[0].isdigit():
+        if address[0].isdigit() and _listens(address):
             return address
-        print(f"The instance has not written its address into {parameter} yet.", flush=True)
+        print(f"No cluster listens at the address in {parameter} yet ({address}).", flush=True)
         time.sleep(DRIVER_POLL_SECONDS)
+
+
+def _listens(address: str) -> bool:
+    """Whether a cluster's master is there: the address may still be that of an instance that is gone."""
+    try:
+        socket.create_connection((address, MASTER_PORT), timeout=3).close()
+    except OSError:
+        return False
+    return True
 
 
 def _secret(session: Any, arn: str) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def _database() -> Database:
     from lakehouse.runs.database import Database
     from lakehouse.settings import load_settings
 
-    database = Database(load_settings().registry_url)
+    settings = load_settings()
+    database = Database(settings.registry_url, settings.database_secret)
     database.migrate()
     return database
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import sqlite3
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import psycopg
-from sqlalchemy import Connection, CursorResult, Engine, Update, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, CursorResult, Dialect, Engine, Update, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -32,6 +33,35 @@ def rows_changed(session: Session, change: Update) -> int:
     return cast(CursorResult[Any], session.execute(change)).rowcount
 
 
+def _ask_again(engine: Engine, secret: str) -> None:
+    """A new connection that is refused is tried once more, with the password that the secret has now."""
+    newest: dict[str, str] = {}
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, _record: object, arguments: list[Any], named: dict[str, Any]) -> Any:
+        named |= newest
+        try:
+            return dialect.connect(*arguments, **named)
+        except psycopg.OperationalError:
+            newest.update(_login(secret))
+            if newest.items() <= named.items():
+                raise
+            return dialect.connect(*arguments, **{**named, **newest})
+
+
+def _login(secret: str) -> dict[str, str]:
+    """User and password as the secret has them now; nothing when it cannot be read."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        client = boto3.client("secretsmanager", region_name=secret.split(":")[3])
+        found = json.loads(client.get_secret_value(SecretId=secret)["SecretString"])
+        return {"user": found["username"], "password": found["password"]}
+    except (BotoCoreError, ClientError, ValueError, KeyError, IndexError):
+        return {}
+
+
 class RegistryAway(ShoplakeError):
     """The database does not answer; nothing was changed. Trying again is right."""
 
@@ -39,8 +69,9 @@ class RegistryAway(ShoplakeError):
 class Database:
     """Transactions of one process with the registry's database; safe for many threads."""
 
-    def __init__(self, url: str) -> None:
-        """No connection is opened yet; a SQLite file that is not there is created."""
+    def __init__(self, url: str, secret: str | None = None) -> None:
+        """No connection is opened yet; a SQLite file that is not there is created. `secret` is the ARN of what tells
+        PostgreSQL's password when that in `url` is refused."""
         self._turn: AbstractContextManager[None] = nullcontext()
         self._watch: _Watch | None = None
         if make_url(url).get_backend_name() == "sqlite":
@@ -50,6 +81,8 @@ class Database:
             self.engine = _sqlite(url, turn)
         else:
             self.engine = create_engine(url, pool_pre_ping=True, pool_size=8)
+            if secret:
+                _ask_again(self.engine, secret)
         self._writing = self.engine.execution_options(is_writing=True)
 
     @contextmanager

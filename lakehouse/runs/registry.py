@@ -43,7 +43,7 @@ class RunRegistry:
         """Connect on first use; the tables have to be there (see `open`)."""
         self.settings = settings
         self.jobs = jobs
-        self.database = Database(settings.registry_url)
+        self.database = Database(settings.registry_url, settings.database_secret)
         self.engine = self.database.engine
 
     @classmethod

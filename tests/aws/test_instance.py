@@ -143,14 +143,16 @@ def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, secret_file
     waited: list[float] = []
 
     def sleep(seconds: float) -> None:
+        """First the address of an instance that is gone, then that of the one that is there."""
         waited.append(seconds)
-        client.put_parameter(Name=DRIVER, Value="10.40.1.5", Type="String", Overwrite=True)
+        client.put_parameter(Name=DRIVER, Value=f"10.40.1.{3 + len(waited)}", Type="String", Overwrite=True)
 
+    monkeypatch.setattr(start, "_listens", lambda address: address == "10.40.1.5")
     monkeypatch.setattr(start, "own_address", lambda: "10.40.1.9")
     monkeypatch.setattr(start.time, "sleep", sleep)
     facts = {**facts_of_a_cluster(aws), "SHOPLAKE_ROLE": "executor"}
     settings = settings_of(facts | start.joining(facts, aws))
-    assert len(waited) == 1 and settings.spark_master == "spark://10.40.1.5:7077"
+    assert len(waited) == 2 and settings.spark_master == "spark://10.40.1.5:7077"
     assert (settings.spark_driver_host, settings.spark_executor_cores) == ("10.40.1.9", 15)
     assert settings.spark_secret_file == secret_file and secret_file.read_text() == "abc"
 

@@ -128,6 +128,11 @@ def test_executors_may_come_from_emr_whose_machines_may_do_as_little(aws):
     places = emr.describe_cluster(ClusterId=cluster["Id"])["Cluster"]["Ec2InstanceAttributes"]
     assert places["EmrManagedMasterSecurityGroup"] == places["EmrManagedSlaveSecurityGroup"]
     assert places["AdditionalSlaveSecurityGroups"] == places["AdditionalMasterSecurityGroups"]
+    ec2, tag = aws.client("ec2"), {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
+    named = [places["EmrManagedMasterSecurityGroup"], places["ServiceAccessSecurityGroup"]]
+    groups = ec2.describe_security_groups(GroupIds=named + places["AdditionalMasterSecurityGroups"])["SecurityGroups"]
+    subnets = ec2.describe_subnets(SubnetIds=[places["Ec2SubnetId"]])["Subnets"]
+    assert all(tag in each["Tags"] for each in (*groups, *subnets)), "or EMR's own policy lets nothing be made there"
     assert len(between_machines(aws)) == 1
     theirs = role_statements(aws, "shoplake-emr-machine")
     assert "s3:DeleteObject" not in theirs["Lake"]["Action"] and "kafka-cluster:WriteData" not in str(theirs)
