@@ -29,7 +29,7 @@ TABLE = Table(
     ),
     keys=("topic", "partition", "offset"),
     partition_by=("ingest_date",),
-    statistics=("topic", "partition", "offset", "ingested_at"),
+    statistics=("topic", "partition", "offset", "kafka_timestamp", "ingested_at"),
 )
 
 

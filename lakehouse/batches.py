@@ -26,7 +26,11 @@ TABLE = Table(
             column("quarantined_rows", LongType(), "Records refused"),
             column("generation", StringType(), "Checkpoint generation"),
             column("started_at", TimestampType(), "When the batch began, UTC; ingested_at of its bronze rows"),
-            column("late_pending", BooleanType(), "Whether gold of older hours still had to be restated"),
+            column(
+                "late_pending",
+                BooleanType(),
+                "Whether an older hour's gold had waited minutes to be restated",
+            ),
             column("committed_at", TimestampType(), "When the batch was done, UTC"),
         ]
     ),

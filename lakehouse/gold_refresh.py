@@ -19,6 +19,7 @@ from gold import fraud, fraud_coverage, kpis, top_products
 from gold.clock import moment_column
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
+from lakehouse import rebuilt
 from lakehouse.hot_window import COLUMNS
 from lakehouse.lake import ATTEMPTS, Lake, materialized, settled
 from lakehouse.settings import Settings
@@ -60,6 +61,10 @@ class GoldRefresh:
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="gold")
         self._turns = {table.name: threading.Lock() for table, _ in HOURLY_TABLES + FRAUD_HOURLY}
         """Live and older hours of one day are written by two threads; taking turns is cheaper than a conflict."""
+
+    def close(self) -> None:
+        """Nothing more is refreshed."""
+        self._pool.shutdown()
 
     def live(self, hot: DataFrame, touched: set[int], now: datetime) -> None:
         """Refresh the rolling hour and the touched hours from the hot window, side by side."""
@@ -111,9 +116,15 @@ class GoldRefresh:
         with_flags: bool = True,
     ) -> None:
         """`restate` for a job: the stream may accept events of the same hours meanwhile, and its newer gold must not
-        stay overwritten. Hours that grew since they were read are done again; where traffic never pauses the stream
-        writes them anew anyway, so that a few rounds are enough."""
-        left = set(hours)
+        stay overwritten. Hours that grew since they were read are done again, a few rounds at most: where traffic never
+        pauses, the stream is told to write those of the hot window anew."""
+        wanted = set(hours)
+        self._restate_what_grows(wanted, tables, with_flags)
+        rebuilt.tell(self._lake.settings, wanted)
+
+    def _restate_what_grows(
+        self, left: set[int], tables: tuple[tuple[Table, HourlyRows], ...], with_flags: bool
+    ) -> None:
         before = self._events_per_hour(left)
         for attempt in range(ATTEMPTS):
             self.restate(left, datetime.now(UTC), tables=tables, with_flags=with_flags)

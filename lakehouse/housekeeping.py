@@ -10,7 +10,7 @@ from datetime import date, datetime
 
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, top_products
-from lakehouse import batches, log_cleanup
+from lakehouse import batches, log_cleanup, rebuilt
 from lakehouse import hours as clock
 from lakehouse.embedded.s3 import s3_client
 from lakehouse.lake import Lake
@@ -20,6 +20,7 @@ from silver import quarantine
 COMPACT_EVERY = 60
 VACUUM_SECONDS = 600.0
 _OVERWRITTEN = (top_products.LAST_HOUR, top_products.HOURLY, kpis.TABLE, fraud_coverage.TABLE, fraud.TABLE)
+_REBUILT = (silver_events.TABLE, quarantine.TABLE)
 _APPENDED = (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE, batches.TABLE)
 
 
@@ -50,7 +51,8 @@ class Housekeeping:
         try:
             today = f"ingest_date >= DATE '{now.date()}'"
             conditions = {"event_date": clock.sql_on_days("event_date", days), "ingest_date": today}
-            for table in _APPENDED:
+            is_rebuilt = rebuilt.is_under_way(self._s3, self._lake.settings.bucket)
+            for table in (table for table in _APPENDED if not (is_rebuilt and table in _REBUILT)):
                 self._lake.compact(table, conditions.get(table.partition_by[0]) if table.partition_by else None)
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
                 for table in _OVERWRITTEN + _APPENDED:

@@ -128,10 +128,15 @@ class Lake:
         """The newest version of a table."""
         return self.spark.read.format("delta").load(self.path(table))
 
-    def append(self, table: Table, rows: DataFrame, mark: str = "") -> None:
-        """Add `rows`; `mark` is what the table's history says of the commit."""
+    def append(self, table: Table, rows: DataFrame, mark: str = "", before: Callable[[], None] = lambda: None) -> None:
+        """Add `rows`; `mark` is what the table's history says of the commit, `before` is called before each try."""
         options = {"userMetadata": mark} if mark else {}
-        settled(lambda: self._write(table, rows, "append", **options))
+
+        def write() -> None:
+            before()
+            self._write(table, rows, "append", **options)
+
+        settled(write)
 
     def append_once(self, table: Table, rows: DataFrame, transaction: Transaction) -> None:
         """Add `rows`, once per transaction. Delta puts the table's whole state together to know: four times as dear."""

@@ -25,6 +25,8 @@ SCAN_PAUSE, LATE_PAUSE = 2, 4
 """How long a scan, or a restatement, is followed by none of its kind, in multiples of the time that it took: the
 batches share the machine with them. When no events come there is no pause."""
 LONGEST_PAUSE_SECONDS = 60.0
+LONG_SECONDS = 240.0
+"""Less than `recovery.LOOK_BACK`, by more than a batch takes."""
 STRAGGLER_MINUTES = 10
 STRAGGLER_SECONDS = 60.0
 """Events this much older than now widen a fraud scan, which makes it dearer: they wait for the next wide one."""
@@ -40,7 +42,8 @@ class LiveGold:
         self._touched = {clock.number_of(hot.complete_from) + n for n in range(3)}
         self._late = recovery.late_hours(lake, self._tellable_from())
         self._restating: set[int] = set()
-        self._late_since = self._refreshed = time.monotonic()
+        self._overtaken: set[int] = set()
+        self._late_since = self._restating_since = self._refreshed = time.monotonic()
         self._closed_through = self._closed_hour(now)
         self._unscanned: set[int] = set()
         self._beside: Future[None] | None = None
@@ -49,9 +52,18 @@ class LiveGold:
         self._scan_from = {self._tellable_from()}
 
     @property
-    def has_late_hours(self) -> bool:
-        """Whether hours before the hot window still have to be restated from silver."""
-        return bool(self._late or self._restating)
+    def waits_for_long(self) -> bool:
+        """Whether an hour that has to be restated from silver has been waiting for longer than after a crash batches
+        are looked at in any case."""
+        waiting = ((self._late, self._late_since), (self._restating, self._restating_since))
+        return any(hours and time.monotonic() - since > LONG_SECONDS for hours, since in waiting)
+
+    def close(self) -> None:
+        """Wait for what is done beside the batches; another one goes on from the tables."""
+        self._worker.shutdown()
+        if self._beside is not None:
+            self._beside.result()
+        self._gold.close()
 
     def advance(self) -> None:
         """The hot window may have moved on: what it can no longer tell is restated from silver."""
@@ -110,9 +122,12 @@ class LiveGold:
             if not self._beside.done():
                 return
             self._beside.result()
-            self._beside, self._restating = None, set()
+            # Batches may have written these hours from the window while they were restated from an older silver.
+            self._touched |= self._overtaken
+            self._beside, self._restating, self._overtaken = None, set(), set()
         if self._late_is_due():
-            self._restating, self._late = self._late, set()
+            self._restating, self._restating_since, self._late = self._late, self._late_since, set()
+            self._overtaken = self._restating - self._hot.before(self._restating)
             self._beside = self._worker.submit(self._restate, self._restating, now)
         elif self._scan_is_due():
             emit_from, hours = self._next_scan(now), self._unscanned

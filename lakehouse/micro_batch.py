@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
-from lakehouse import batches, offset_log, recovery, writer
+from lakehouse import batches, offset_log, rebuilt, recovery, writer
 from lakehouse import hours as clock
 from lakehouse.embedded import s3
 from lakehouse.hot_window import HotWindow
@@ -27,6 +27,7 @@ from lakehouse.lake import Lake, materialized
 from lakehouse.literals import varying
 from lakehouse.live_gold import LiveGold
 from lakehouse.settings import Settings
+from lakehouse.table import Table
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
@@ -112,21 +113,29 @@ class MicroBatch:
         for table in written:
             table.result()
         self._gold.work_beside(now)
-        self._require_claim()
         self._append_book(counts.result(), batch_id, now)
         self._housekeeping.after_batch(clock.dates_of(summary.hours), now)
 
     def _prepare(self, source: DataFrame, now: datetime) -> None:
-        """Before the first batch: load the hot window, and find what an earlier process left undone."""
+        """Before the first batch, and after a job has replaced rows of the hot window: load it, and find what an
+        earlier process left undone."""
         if not self._is_ready:
-            lake = Lake(source.sparkSession, self._settings)
-            self._lake, self._hot = lake, HotWindow(lake, now)
-            self._gold, self._housekeeping = LiveGold(lake, self._hot, now), Housekeeping(lake)
+            self._lake = Lake(source.sparkSession, self._settings)
+            self._housekeeping = Housekeeping(self._lake)
             self._s3, self._required = s3.s3_client(self._settings), 0.0
             self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="write")
+            self._load(rebuilt.note(self._s3, self._settings.bucket), now)
             self._is_ready = True
+        elif (note := rebuilt.note(self._s3, self._settings.bucket, self._rebuilt)) != self._rebuilt:
+            self._gold.close()
+            self._load(note, now)
         self._hot.advance(now)
         self._gold.advance()
+
+    def _load(self, note: str | None, now: datetime) -> None:
+        """What is kept in memory, from the tables; `note` is of before they are read."""
+        self._rebuilt, self._hot = note, HotWindow(self._lake, now)
+        self._gold = LiveGold(self._lake, self._hot, now)
 
     def _require_claim(self, at_most_every: float = 0.0) -> None:
         """A stream that another has taken the lake from writes nothing more."""
@@ -143,9 +152,10 @@ class MicroBatch:
     def _in_background(self, work: Callable[..., _Done], *args: object) -> Future[_Done]:
         return self._pool.submit(work, *args)
 
-    def _mark(self, batch_id: int) -> str:
-        """What the history of a table says of a batch's commit."""
-        return f"stream:{self._start.generation}:{batch_id}"
+    def _append(self, table: Table, rows: DataFrame, batch_id: int) -> None:
+        """Each try asks for the claim anew: a commit that the next stream has fenced off must not be made behind it.
+        The history of the table says which batch it was."""
+        self._lake.append(table, rows, f"stream:{self._start.generation}:{batch_id}", self._require_claim)
 
     def _summarise(self, judged: DataFrame) -> Summary:
         """One pass over the batch, which also reads Kafka and fills the cache."""
@@ -166,17 +176,17 @@ class MicroBatch:
         if summary.overlaps:
             rows = recovery.not_in(self._lake, bronze_events.TABLE, rows, self._start)
         rows = rows.coalesce(self._settings.files_per_batch)
-        self._lake.append(bronze_events.TABLE, rows, self._mark(batch_id))
+        self._append(bronze_events.TABLE, rows, batch_id)
 
     def _append_silver(self, new_events: DataFrame, batch_id: int) -> None:
         rows = new_events.coalesce(self._settings.files_per_batch)
-        self._lake.append(silver_events.TABLE, rows, self._mark(batch_id))
+        self._append(silver_events.TABLE, rows, batch_id)
 
     def _append_quarantine(self, judged: DataFrame, summary: Summary, batch_id: int) -> None:
         rows = quarantine.refused(judged)
         if summary.overlaps:
             rows = recovery.not_in(self._lake, quarantine.TABLE, rows, self._start)
-        self._lake.append(quarantine.TABLE, rows.coalesce(1), self._mark(batch_id))
+        self._append(quarantine.TABLE, rows.coalesce(1), batch_id)
 
     def _already_known(self, judged: DataFrame, summary: Summary) -> DataFrame:
         """Coordinates of records that must not enter silver: duplicates, and records it already holds."""
@@ -206,7 +216,7 @@ class MicroBatch:
             varying(batch_id, "topic").cast("bigint").alias("batch_id"),
             F.lit(self._start.generation).alias("generation"),
             varying(now, "topic").alias("started_at"),
-            F.lit(self._gold.has_late_hours).alias("late_pending"),
+            F.lit(self._gold.waits_for_long).alias("late_pending"),
             varying(datetime.now(UTC), "topic").alias("committed_at"),
         )
-        self._lake.append(batches.TABLE, rows, self._mark(batch_id))
+        self._append(batches.TABLE, rows, batch_id)

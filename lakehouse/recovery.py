@@ -96,14 +96,13 @@ def not_in(lake: Lake, table: Table, rows: DataFrame, start: Start) -> DataFrame
 def late_hours(lake: Lake, before: datetime) -> set[int]:
     """Hours before `before` whose gold may be older than silver, or that never became final.
 
-    The book says which batches still had late hours to restate when they were written. Batches of the last minutes
-    are looked at again in any case: what was being done beside them when the process ended is not in the book.
+    The book says when no hour had been waiting for long: then all was done that came LOOK_BACK before. With late
+    events in every batch some hour always waits, but none for long.
     """
     book = lake.read(batches.TABLE)
-    newest = book.agg(F.max("committed_at").alias("newest"))
-    is_settled = ~F.col("late_pending") & (F.col("committed_at") < F.col("newest") - F.expr(LOOK_BACK))
-    settled = book.join(F.broadcast(newest), how="cross").where(is_settled).agg(F.max("batch_id").alias("settled"))
-    done = book.join(F.broadcast(settled), how="cross").where(F.col("batch_id") <= F.col("settled"))
+    settled = book.where(~F.col("late_pending")).agg(F.max("committed_at").alias("settled"))
+    is_done = F.col("committed_at") < F.col("settled") - F.expr(LOOK_BACK)
+    done = book.join(F.broadcast(settled), how="cross").where(is_done)
     is_open = ~is_before(_next_offsets(done, F.max("to_offset"))) & (F.col("event_time") < F.lit(before))
     late = lake.read(silver_events.TABLE).where(is_open).select(clock.hour_number().alias("hour"))
     is_provisional = (F.col("status") == "provisional") & (F.col("hour_start") < F.lit(before))

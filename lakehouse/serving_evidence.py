@@ -2,7 +2,8 @@
 that a person can see what happened.
 
 Each publish looks up the events of the newest flags that have none yet, a day of them at a time: silver is read for
-that day and between those moments only.
+that day and between those moments only. A flag is raised seconds after its events: it is looked up once more when half
+an hour has passed, for what the user did then.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ _OF_EVENT = [name for name, _, _ in COLUMNS[4:]]
 _FORGET = f"""
 DELETE FROM gold.flag_events WHERE flag_id NOT IN (
     SELECT flag_id FROM gold.fraud_flags WHERE event_time >= now()::TIMESTAMP - INTERVAL {KEPT_DAYS} DAY)
+    OR flag_id IN (SELECT unnest(?))
+"""  # noqa: S608 - the number is declared above
+_EARLY_BEFORE = f"""
+SELECT flag_id FROM gold.fraud_flags WHERE window_end >= now()::TIMESTAMP - INTERVAL {2 * AROUND_MINUTES} MINUTE
 """  # noqa: S608 - the number is declared above
 _WANTED = f"""
 WITH missing AS (
@@ -74,27 +79,51 @@ QUALIFY row_number() OVER (PARTITION BY flag.flag_id ORDER BY abs(epoch(events.e
 
 
 class Evidence:
-    """Looks up the events of flags, each flag once."""
+    """Looks up the events of flags."""
 
     def __init__(self, reader: SqlReader) -> None:
         """Nothing was looked up."""
         self._reader = reader
-        self._tried: set[str] = set()
+        self._lost: set[str] = set()
+        """Flags whose events silver does not have."""
+        self._early: dict[str, datetime] | None = None
+        """Flags that were looked up before their half hour had passed, and when it will have; UTC."""
 
     def update(self, target: duckdb.DuckDBPyConnection) -> datetime | None:
         """Add what is missing for one day's flags, and forget what belongs to no flag of late."""
-        gone = target.execute(_FORGET).fetchall()[0][0]
-        wanted = target.execute(_WANTED, [sorted(self._tried) or [""]]).to_arrow_table()
+        now = datetime.now(UTC)
+        gone = target.execute(_FORGET, [self._due(target, now) or [""]]).fetchall()[0][0]
+        wanted = target.execute(_WANTED, [sorted(self._lost) or [""]]).to_arrow_table()
         if not wanted.num_rows:
-            return datetime.now(UTC) if gone else None
+            return now if gone else None
         events = self._reader.arrow(self._query(wanted))
-        self._tried.update(wanted.column("flag_id").to_pylist())
         target.register("wanted", wanted)
         target.register("events", events)
         target.execute(_ADD)
+        lost = target.execute("SELECT flag_id FROM wanted WHERE flag_id NOT IN (SELECT flag_id FROM gold.flag_events)")
+        self._lost.update(flag for (flag,) in lost.fetchall())
         target.unregister("events")
         target.unregister("wanted")
-        return datetime.now(UTC)
+        self._remember_early(wanted, now)
+        return now
+
+    def _due(self, target: duckdb.DuckDBPyConnection, now: datetime) -> list[str]:
+        """Flags to look up once more; after a start all that may have been looked up early."""
+        if self._early is None:
+            self._early = {}
+            return [flag for (flag,) in target.execute(_EARLY_BEFORE).fetchall()]
+        due = [flag for flag, moment in self._early.items() if moment <= now]
+        for flag in due:
+            del self._early[flag]
+        return due
+
+    def _remember_early(self, wanted: pa.Table, now: datetime) -> None:
+        for flag, end in zip(
+            wanted.column("flag_id").to_pylist(), wanted.column("window_end").to_pylist(), strict=True
+        ):
+            moment = end.replace(tzinfo=UTC) + timedelta(minutes=AROUND_MINUTES + 1)
+            if self._early is not None and moment > now:
+                self._early[flag] = moment
 
     def _query(self, wanted: pa.Table) -> str:
         """What silver is asked for: the events of the evidence, and those of the same users around it."""

@@ -24,6 +24,7 @@ from lakehouse.settings import Settings
 KEY = "_shoplake/writer.json"
 RENEW_SECONDS = 30.0
 WATCH_SECONDS = 2.0
+NOBODY = "nobody"
 FRESH_SECONDS = 120.0
 """A claim that was not renewed for so long is nobody's."""
 
@@ -50,7 +51,7 @@ class Writer:
         self._claim: Claim | None = None
         self._renewed = 0.0
         self.took_over = False
-        """Whether the claim of another stream was still there, so that something of it may be under way."""
+        """Whether a stream wrote the lake before, so that something of it may be under way."""
 
     def take(self, session_id: str) -> str:
         """Claim the lake for the stream with this Spark session; the claim's token.
@@ -76,7 +77,7 @@ class Writer:
         """The claim that is there once it is nobody else's."""
         found, age = _read(self._client, self._settings.bucket)
         before = age
-        while found is not None and found.owner != owner and age < FRESH_SECONDS:
+        while found is not None and found.owner not in (owner, NOBODY) and age < FRESH_SECONDS:
             if age < before:
                 raise ShoplakeError(
                     f"The lake in the bucket {self._settings.bucket} is written by the stream of {found.owner}; two"
@@ -95,13 +96,14 @@ class Writer:
         self._write(self._claim)
 
     def give_up(self) -> None:
-        """Leave the lake to whoever comes next; nothing when another has it already."""
+        """Leave the lake to whoever comes next; nothing when another has it already. The session stays named: what the
+        stopped query has begun may end after it, and whoever comes next sees to that."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             found, _ = _read(self._client, self._settings.bucket)
             if self._claim is not None and found == self._claim:
-                self._client.delete_object(Bucket=self._settings.bucket, Key=KEY)
+                self._write(Claim(uuid.uuid4().hex, NOBODY, self._claim.session_id))
         except (BotoCoreError, ClientError):
             pass  # an old claim is nobody's
 

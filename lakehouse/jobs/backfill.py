@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
-from lakehouse import marks, recovery
+from lakehouse import marks, rebuilt, recovery
 from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs import cohort_retention, quality, reconcile
 from lakehouse.jobs.parameters import DayRange, Say
@@ -38,8 +38,10 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     say("Reading bronze and judging it again")
     judged = materialized(_judged(lake, parameters, booked))
     say("Replacing silver and quarantine")
-    settled(_replace_silver, lake, parameters, judged, booked)
-    settled(_replace_quarantine, lake, parameters, judged, booked)
+    with rebuilt.under_way(lake.settings):
+        settled(_replace_silver, lake, parameters, judged, booked)
+        rebuilt.tell(lake.settings, hours_of(parameters))
+        settled(_replace_quarantine, lake, parameters, judged, booked)
     rows_read = judged.count()
     del judged  # Spark keeps the rows for as long as somebody has a name for them
     say("Recomputing gold")
@@ -61,10 +63,12 @@ def _forget_what_was_done(lake: Lake) -> None:
 
 
 def _judged(lake: Lake, days: DayRange, booked: Column) -> DataFrame:
-    """Bronze that can hold events of the range: nothing arrives more than the allowed minutes before its time."""
+    """Bronze that can hold events of the range, or was read in it: no event is more than the allowed minutes ahead of
+    its record, whose time may be ahead of when it was read."""
     settings = lake.settings
-    earliest = days.from_date - timedelta(days=1)
-    records = lake.read(bronze_events.TABLE).where((F.col("ingest_date") >= F.lit(earliest)) & booked)
+    earliest = F.lit(days.from_date - timedelta(days=1))
+    is_near = (F.col("ingest_date") >= earliest) | (F.col("kafka_timestamp") >= earliest)
+    records = lake.read(bronze_events.TABLE).where(is_near & booked)
     return checks.judge(records, checks.Limits(settings.max_future_minutes, settings.max_age_days))
 
 

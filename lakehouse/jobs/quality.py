@@ -25,6 +25,8 @@ NAME = "quality"
 FULL_FROM = time(2, 40)
 """From when on a day's run in full is due, UTC: after the cohorts of the day before are there."""
 _FULL = "full"
+_SAFETY = timedelta(minutes=10)
+"""Days that got something shortly before the mark are judged again: a batch may have been on its way."""
 _TABLES = tuple(dict.fromkeys(suite.table for suite in SUITES))
 _CHANGED = """
 SELECT DISTINCT event_date AS day FROM silver.events WHERE processed_at > TIMESTAMPTZ '{mark}'
@@ -114,7 +116,7 @@ def _changed_days(lake: Lake, reader: SqlReader) -> list[date] | None:
     mark = marks.current(lake, NAME, "")
     if mark is None:
         return None
-    return [row["day"] for row in reader.query(_CHANGED.format(mark=utc_text(mark)))]
+    return [row["day"] for row in reader.query(_CHANGED.format(mark=utc_text(mark - _SAFETY)))]
 
 
 def _move_marks(lake: Lake, now: datetime, is_blocked: bool, *, is_full: bool, is_whole: bool) -> None:

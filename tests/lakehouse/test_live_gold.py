@@ -33,13 +33,15 @@ class Refresh:
 
     def __init__(self, time: Time) -> None:
         self.restated: list[set[int]] = []
+        self.live_hours: list[set[int]] = []
         self._time = time
 
     def restate(self, hours: set[int], _now: datetime) -> None:
         self.restated.append(set(hours))
         self._time.now += self._time.work_seconds
 
-    def live(self, *_: Any) -> None: ...
+    def live(self, _hot: None, touched: set[int], _now: datetime) -> None:
+        self.live_hours.append(set(touched))
 
     def last_hour(self, *_: Any) -> None: ...
 
@@ -95,12 +97,40 @@ def settle(gold: LiveGold) -> None:
 def test_late_hours_wait_for_each_other(gold: LiveGold, refresh: Refresh, moving: Time) -> None:
     batch(gold)
     batch(gold, OLD_HOUR + 1)
-    assert gold.has_late_hours and refresh.restated == []
+    assert refresh.restated == []
     moving.now += LATE_REFRESH_SECONDS
     batch(gold, OLD_HOUR + 2)
     assert refresh.restated == [{OLD_HOUR, OLD_HOUR + 1, OLD_HOUR + 2}]
-    batch(gold, clock.number_of(NOW))
-    assert not gold.has_late_hours
+
+
+def test_hours_wait_for_long_only_when_none_of_them_gets_its_turn(gold: LiveGold, moving: Time) -> None:
+    """With late events in every batch some hour always waits: the book must not say so for ever."""
+    for minute in range(20):
+        batch(gold, OLD_HOUR + minute)
+        moving.now += 60.0
+        assert (gold._late or gold._restating) and not gold.waits_for_long
+    gold.after_batch({OLD_HOUR}, [], NOW)
+    moving.now += live_gold.LONG_SECONDS + 1
+    assert gold.waits_for_long
+    for _ in range(2):
+        batch(gold, clock.number_of(NOW))
+    assert not gold.waits_for_long
+
+
+def test_a_hot_hour_that_was_restated_is_written_from_memory_again(
+    gold: LiveGold, refresh: Refresh, moving: Time
+) -> None:
+    """The restatement read silver before the newest batch came: it must not stay."""
+    hot_hour = clock.number_of(Window.complete_from)
+    gold.after_batch({hot_hour}, [Window.complete_from + timedelta(minutes=10)], NOW)
+    moving.now += LATE_REFRESH_SECONDS
+    gold.work_beside(NOW)
+    settle(gold)
+    assert refresh.restated == [{hot_hour}]
+    running = clock.number_of(NOW)
+    for _ in range(2):  # the first one sees that it is done
+        batch(gold, running)
+    assert refresh.live_hours[-1] == {running, hot_hour}
 
 
 def test_batches_get_the_machine_for_a_while_after_a_long_restatement(

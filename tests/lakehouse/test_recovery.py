@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from bronze import events as bronze_events
 from lakehouse import batches, recovery
+from lakehouse import hours as clock
 from lakehouse.table import Table
 from silver import events as silver_events
 from silver import quarantine
+
+NOON = datetime(2026, 5, 2, 12, tzinfo=UTC)
 
 
 class SmallLake:
@@ -35,6 +39,15 @@ def booked(generation: str, batch: int, topic: str, partition: int, to_offset: i
         "partition": partition,
         "to_offset": to_offset,
     }
+
+
+def written(minute: int, to_offset: int, *, late_pending: bool) -> dict[str, Any]:
+    at = NOON + timedelta(minutes=minute)
+    return {**booked("a", minute, "shop.clicks", 0, to_offset), "committed_at": at, "late_pending": late_pending}
+
+
+def event(offset: int, hour: int) -> dict[str, Any]:
+    return {**held("shop.clicks", 0, offset), "event_time": NOON - timedelta(days=1) + timedelta(hours=hour)}
 
 
 def held(topic: str, partition: int, offset: int) -> dict[str, Any]:
@@ -73,3 +86,29 @@ def test_what_a_batch_wrote_before_it_was_cut_off_is_found_in_whichever_table(sp
     lake: Any = SmallLake(spark, rows)
     in_lake = recovery.offsets_in_lake(lake, {"shop.clicks": {"0": 30}})
     assert in_lake == {"shop.clicks": {"0": 32, "1": 5}, "shop.searches": {"0": 4}}
+
+
+@pytest.mark.spark
+def test_late_hours_are_those_that_came_shortly_before_the_book_was_last_settled_and_later(spark: SparkSession) -> None:
+    rows = {
+        batches.TABLE.full_name: [
+            written(0, 10, late_pending=False),
+            written(20, 20, late_pending=False),
+            written(26, 30, late_pending=False),
+            written(30, 40, late_pending=True),
+        ],
+        silver_events.TABLE.full_name: [event(5, 0), event(15, 1), event(25, 2), event(35, 3), event(45, 30)],
+    }
+    lake: Any = SmallLake(spark, rows)
+    first = clock.number_of(NOON - timedelta(days=1))
+    assert recovery.late_hours(lake, NOON) == {first + 2, first + 3}
+
+
+@pytest.mark.spark
+def test_without_a_settled_batch_every_hour_may_be_late(spark: SparkSession) -> None:
+    rows = {
+        batches.TABLE.full_name: [written(0, 10, late_pending=True)],
+        silver_events.TABLE.full_name: [event(5, 0)],
+    }
+    lake: Any = SmallLake(spark, rows)
+    assert len(recovery.late_hours(lake, NOON)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -98,6 +99,30 @@ def test_what_the_user_did_around_the_evidence_is_shown_with_it(
     assert Evidence(lake.reader).update(target) is not None
     shown = target.execute("SELECT event_id, is_evidence FROM gold.flag_events ORDER BY event_time").fetchall()
     assert shown == [("near", False), ("e1", True), ("after", False)]
+
+
+def test_a_flag_is_looked_up_again_when_its_half_hour_has_passed(
+    lake: Lake, silver: FolderTable, target: duckdb.DuckDBPyConnection
+) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    raised, later = str(now - timedelta(minutes=5)), str(now - timedelta(minutes=1))
+    add_event(silver, "e1", raised, "u1")
+    add_flag(target, "f", ["e1"], raised, raised)
+    evidence = Evidence(lake.reader)
+
+    def seen() -> list[str]:
+        return [event for (event,) in target.execute("SELECT event_id FROM gold.flag_events ORDER BY 1").fetchall()]
+
+    evidence.update(target)
+    add_event(silver, "e2", later, "u1")
+    assert evidence.update(target) is None and seen() == ["e1"]
+    assert evidence._early is not None
+    evidence._early["f"] = datetime.now(UTC)
+    evidence.update(target)
+    assert seen() == ["e1", "e2"]
+    add_event(silver, "e3", later, "u1")
+    Evidence(lake.reader).update(target)
+    assert seen() == ["e1", "e2", "e3"], "what another process looked up early is not known"
 
 
 def test_a_file_with_another_shape_of_an_extra_table_is_made_anew(lake: Lake) -> None:

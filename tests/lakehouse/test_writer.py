@@ -84,13 +84,15 @@ def test_a_dead_one_is_waited_for(settings: Settings, tmp_path: Path, monkeypatc
 
 
 def test_one_that_has_given_up_or_died_is_no_obstacle(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: list[str]
 ) -> None:
     first, other = Writer(settings), Writer(elsewhere(settings, tmp_path))
-    first.take("session-1")
+    mine = first.take("session-1")
     first.give_up()
+    with pytest.raises(ShoplakeError, match="claimed by nobody"):
+        require(settings, mine)
     token = other.take("session-2")
-    assert not other.took_over
+    assert ended == ["session-1"] and other.took_over, "what the stopped query had begun may still be under way"
     first.give_up()
     require(settings, token)
 
