@@ -56,7 +56,7 @@ dashboards-export: .venv/.installed ## Write what was changed in Superset into s
 cost: .venv/.installed ## Calculate sizes and the monthly bill on AWS: RATE=events/s RETENTION=days SIZE=…
 	@$(BIN)/python -m deploy.capacity --rate $(or $(RATE),1000) --retention $(or $(RETENTION),30) $(if $(SIZE),--size $(SIZE))
 
-audit: .venv-audit/.installed ## Look for unsafe code, licences and known vulnerabilities; write a bill of materials
+audit: .venv-audit/.installed .venv-superset/.installed ## Look for unsafe code, licences and known vulnerabilities; write a bill of materials
 	@STRICT=$(STRICT) $(BIN)/python requirements/audit.py
 
 docs: .venv-docs/mermaid.min.js ## Build the pages of docs/ into site/; fails on a broken link

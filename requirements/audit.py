@@ -23,17 +23,24 @@ TOOLS = VENV / "bin"
 OUTPUT = ROOT / "artifacts"
 CODE = ("api", "bronze", "deploy", "gold", "lakehouse", "producer", "quality", "silver", "superset")
 GUESSES = ("HexHighEntropyString", "Base64HighEntropyString", "KeywordDetector")
+ENVIRONMENTS = {"shoplake": sys.executable, "superset": str(ROOT / ".venv-superset" / "bin" / "python")}
+"""What runs, by name; the environments of the documents and of this audit stay on the developer's machine."""
 LOCKS = ("requirements/dev.txt", "superset/requirements.txt", "docs/site/requirements.txt", "requirements/audit.txt")
 IS_STRICT = os.environ.get("STRICT") == "yes"
 """Whether a question that stays open is a failure: `make audit STRICT=yes`, where the service can be reached."""
 NOT_ACCEPTED = ("AGPL", "Affero", "GPLv3", "SSPL", "Commons Clause")
 """Words of licences that would bind a shop that runs this; a dual licence with a free choice is accepted."""
+LIBRARY = "Lesser"
+"""The word of those that bind who changes the library, not who uses it."""
 
 
 def main() -> int:
     """Look at everything; 1 when something is found."""
     OUTPUT.mkdir(exist_ok=True)
-    found = [secrets(), unsafe_code(), licences(), bill_of_materials(), vulnerabilities()]
+    found = [secrets(), unsafe_code()]
+    for name, python in ENVIRONMENTS.items():
+        found += [licences(name, python), bill_of_materials(name, python)]
+    found.append(vulnerabilities())
     return 1 if any(found) else 0
 
 
@@ -60,24 +67,39 @@ def unsafe_code() -> bool:
     return bool(new)
 
 
-def licences() -> bool:
-    """Whether a package has a licence that is not accepted; all of them are listed in artifacts/licences.json."""
-    done = run("pip-licenses", "--python", sys.executable, "--format", "json", "--with-urls")
+def licences(name: str, python: str) -> bool:
+    """Whether a package of an environment has a licence that is not accepted; all of them are listed in artifacts/."""
+    done = run("pip-licenses", "--python", python, "--format", "json", "--with-urls", check=True)
     packages = json.loads(done.stdout)
-    (OUTPUT / "licences.json").write_text(done.stdout)
-    bad = [one for one in packages if any(word in one["License"] for word in NOT_ACCEPTED)]
+    file = OUTPUT / f"licences-{name}.json"
+    file.write_text(done.stdout)
+    bad = [one for one in packages if LIBRARY not in one["License"] and _binds(one["License"])]
     for one in bad:
         say(f"{one['Name']} {one['Version']}: {one['License']}")
-    say(f"Licences: {len(packages)} packages, {len(bad)} not accepted; artifacts/licences.json.")
+    say(f"Licences of {name}: {len(packages)} packages, {len(bad)} not accepted; artifacts/{file.name}.")
     return bool(bad)
 
 
-def bill_of_materials() -> bool:
-    """Write artifacts/sbom.json (CycloneDX): the Python packages as installed, the JVM parts as locked."""
-    file = OUTPUT / "sbom.json"
-    run("cyclonedx-py", "environment", sys.executable, "--output-reproducible", "-o", str(file), check=True)
+def _binds(licence: str) -> bool:
+    return any(word in licence for word in NOT_ACCEPTED)
+
+
+def bill_of_materials(name: str, python: str) -> bool:
+    """Write an environment's bill (CycloneDX) into artifacts/: its Python packages as installed, and with Shoplake's
+    own the JVM parts as locked."""
+    file = OUTPUT / f"sbom-{name}.json"
+    run("cyclonedx-py", "environment", python, "--output-reproducible", "-o", str(file), check=True)
     bill: dict[str, Any] = json.loads(file.read_text())
-    jars = [
+    jars = _jars() if name == "shoplake" else []
+    bill["components"] = [*bill.get("components", []), *jars]
+    file.write_text(json.dumps(bill, indent=1) + "\n")
+    for_java = f", {len(jars)} of them for the JVM" if jars else ""
+    say(f"Bill of materials of {name}: {len(bill['components'])} parts{for_java}; artifacts/{file.name}.")
+    return False
+
+
+def _jars() -> list[dict[str, Any]]:
+    return [
         {
             "type": "library",
             "bom-ref": f"pkg:maven/{jar.group}/{jar.artifact}@{jar.version}",
@@ -89,10 +111,6 @@ def bill_of_materials() -> bool:
         }
         for jar in {jar.coordinate: jar for jar in locked_jars()}.values()
     ]
-    bill["components"] = [*bill.get("components", []), *jars]
-    file.write_text(json.dumps(bill, indent=1) + "\n")
-    say(f"Bill of materials: {len(bill['components'])} parts, {len(jars)} of them for the JVM; artifacts/sbom.json.")
-    return False
 
 
 def vulnerabilities() -> bool:
