@@ -26,7 +26,7 @@ SCAN_PAUSE, LATE_PAUSE = 2, 4
 batches share the machine with them. When no events come there is no pause."""
 LONGEST_PAUSE_SECONDS = 60.0
 LONG_SECONDS = 240.0
-"""Less than `recovery.LOOK_BACK`, by more than a batch takes."""
+"""Less than `recovery.LOOK_BACK`, so that hours which the book does not tell of are of batches that are looked at."""
 STRAGGLER_MINUTES = 10
 STRAGGLER_SECONDS = 60.0
 """Events this much older than now widen a fraud scan, which makes it dearer: they wait for the next wide one."""
@@ -53,8 +53,7 @@ class LiveGold:
 
     @property
     def waits_for_long(self) -> bool:
-        """Whether an hour that has to be restated from silver has been waiting for longer than after a crash batches
-        are looked at in any case."""
+        """Whether an hour that has to be restated from silver has been waiting for minutes."""
         waiting = ((self._late, self._late_since), (self._restating, self._restating_since))
         return any(hours and time.monotonic() - since > LONG_SECONDS for hours, since in waiting)
 
