@@ -53,6 +53,10 @@ def materialized(frame: DataFrame) -> DataFrame:
     Not `persist`: with every write to a table Spark plans anew, and forgets, what is persisted of it, which the writer
     waits for.
     """
+    # pyspark gives the result to the thread's active session, which in a new thread is the process's newest one.
+    active = getattr(type(frame.sparkSession), "_active_session", None)
+    if active is not None:
+        active.session = frame.sparkSession
     return frame.localCheckpoint(eager=True)
 
 
