@@ -49,9 +49,7 @@ DELETE FROM gold.flag_events WHERE flag_id NOT IN (
     SELECT flag_id FROM gold.fraud_flags WHERE event_time >= now()::TIMESTAMP - INTERVAL {KEPT_DAYS} DAY)
     OR flag_id IN (SELECT unnest(?))
 """  # noqa: S608 - the number is declared above
-_EARLY_BEFORE = f"""
-SELECT flag_id FROM gold.fraud_flags WHERE window_end >= now()::TIMESTAMP - INTERVAL {2 * AROUND_MINUTES} MINUTE
-"""  # noqa: S608 - the number is declared above
+_ENDED_SINCE = "SELECT flag_id FROM gold.fraud_flags WHERE window_end >= ?"
 _WANTED = f"""
 WITH missing AS (
     SELECT flag_id, rule_id, severity, user_id, unnest(evidence) AS event_id, window_start, window_end, event_date
@@ -86,7 +84,8 @@ class Evidence:
         self._reader = reader
         self._lost: set[str] = set()
         """Flags whose events silver does not have."""
-        self._early: dict[str, datetime] | None = None
+        self._is_first = True
+        self._early: dict[str, datetime] = {}
         """Flags that were looked up before their half hour had passed, and when it will have; UTC."""
 
     def update(self, target: duckdb.DuckDBPyConnection) -> datetime | None:
@@ -109,9 +108,10 @@ class Evidence:
 
     def _due(self, target: duckdb.DuckDBPyConnection, now: datetime) -> list[str]:
         """Flags to look up once more; after a start all that may have been looked up early."""
-        if self._early is None:
-            self._early = {}
-            return [flag for (flag,) in target.execute(_EARLY_BEFORE).fetchall()]
+        if self._is_first:
+            self._is_first = False
+            since = now.replace(tzinfo=None) - timedelta(minutes=2 * AROUND_MINUTES)
+            return [flag for (flag,) in target.execute(_ENDED_SINCE, [since]).fetchall()]
         due = [flag for flag, moment in self._early.items() if moment <= now]
         for flag in due:
             del self._early[flag]
@@ -122,7 +122,7 @@ class Evidence:
             wanted.column("flag_id").to_pylist(), wanted.column("window_end").to_pylist(), strict=True
         ):
             moment = end.replace(tzinfo=UTC) + timedelta(minutes=AROUND_MINUTES + 1)
-            if self._early is not None and moment > now:
+            if moment > now:
                 self._early[flag] = moment
 
     def _query(self, wanted: pa.Table) -> str:

@@ -70,8 +70,8 @@ def _write_hadoop_conf(settings: Settings) -> None:
         # The default is a quarter of an hour, in which a server without YARN would neither work nor end.
         "yarn.resourcemanager.connect.max-wait.ms": str(MANAGER_PATIENCE_MS),
     }
-    write_text(folder / "yarn-site.xml", _xml(yarn))
-    write_text(folder / "core-site.xml", _xml({"fs.defaultFS": f"s3a://{settings.bucket}"}))
+    write_text(folder / "yarn-site.xml", hadoop_xml(yarn))
+    write_text(folder / "core-site.xml", hadoop_xml({"fs.defaultFS": f"s3a://{settings.bucket}"}))
 
 
 def _manager(settings: Settings) -> tuple[str, int]:
@@ -127,7 +127,8 @@ def _archive_name(spark_jars: Path) -> str:
     return f"jars-{hashlib.sha256(names.encode()).hexdigest()[:12]}.tar"
 
 
-def _xml(values: dict[str, str]) -> str:
+def hadoop_xml(values: dict[str, str]) -> str:
+    """A configuration file as Hadoop reads it."""
     line = "<property><name>{}</name><value>{}</value></property>\n"
     lines = (line.format(escape(name), escape(value)) for name, value in values.items())
     return f"<configuration>\n{''.join(lines)}</configuration>\n"

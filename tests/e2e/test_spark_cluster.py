@@ -19,10 +19,15 @@ from lakehouse.embedded.service import child_environment
 from lakehouse.embedded.state import status
 from lakehouse.embedded.testing import free_settings
 from lakehouse.settings import Settings
-from producer.simulator.engine import simulate
-from producer.simulator.options import SimulationOptions
 from tests.support import pages
-from tests.support.shop import DAY_MS, Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
+from tests.support.shop import (
+    Shop,
+    assert_books_balance,
+    assert_gold_is_right,
+    eventually,
+    live_load,
+    shop_with_history,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 UP, JOIN = pages.marked(__file__)
@@ -66,14 +71,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     try:
         settings.data_dir.mkdir(parents=True)
         pages.run(UP.text, {**child_environment(settings), **pages.programs(folder / "bin")}, settings.data_dir)
-        made = Shop(settings, folder)
-        history = SimulationOptions(
-            now_ms=int(time.time() * 1000), seed=71, history_ms=3 * DAY_MS, history_events=6_000, duplicates=0.03,
-            late=0.01, malformed=0.03, fraud=0.05, truth=folder / "truth.jsonl",
-        )  # fmt: skip
-        made.send(list(simulate(history)))
-        made.wait_until_read(900)
-        yield made
+        yield shop_with_history(settings, folder, seed=71)
     except BaseException as error:
         error.add_note(f"The platform's logs are in {settings.logs}")
         raise

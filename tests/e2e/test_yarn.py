@@ -11,13 +11,17 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from lakehouse.embedded.detached import start_detached, stop
 from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings
-from producer.simulator.engine import simulate
-from producer.simulator.options import SimulationOptions
+from lakehouse.embedded.testing import free_settings, running
 from tests.support import yarn
-from tests.support.shop import DAY_MS, Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
+from tests.support.shop import (
+    Shop,
+    assert_books_balance,
+    assert_gold_is_right,
+    eventually,
+    live_load,
+    shop_with_history,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 EXECUTORS = 2
@@ -35,22 +39,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         spark_executor_memory_mb=1024,
         spark_memory_mb=1536,
     )
-    with yarn.cluster(folder / "yarn", settings):
-        try:
-            start_detached(settings, lambda _snapshot: None)
-            made = Shop(settings, folder)
-            history = SimulationOptions(
-                now_ms=int(time.time() * 1000), seed=91, history_ms=3 * DAY_MS, history_events=6_000, duplicates=0.03,
-                late=0.01, malformed=0.03, fraud=0.05, truth=folder / "truth.jsonl",
-            )  # fmt: skip
-            made.send(list(simulate(history)))
-            made.wait_until_read(900)
-            yield made
-        except BaseException as error:
-            error.add_note(f"The platform's logs are in {settings.logs}")
-            raise
-        finally:
-            stop(settings)
+    with yarn.cluster(folder / "yarn", settings), running(settings, stream=True):
+        yield shop_with_history(settings, folder, seed=91)
 
 
 def application() -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from lakehouse.embedded import s3, yarn
 from lakehouse.embedded.services import services
 from lakehouse.embedded.spark import spark_conf
 from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
+from tests.support.moto_lake import moto_lake
 
 
 @pytest.fixture
@@ -25,14 +25,9 @@ def manager():
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch, manager):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     monkeypatch.setattr(yarn, "jar_set", lambda _name: [])
-    with mock_aws():
-        made = free_settings(
-            tmp_path, s3_endpoint="", bucket="lake", spark_master=f"yarn://{manager}", spark_driver_host="10.0.1.10"
-        )
-        s3.ensure_bucket(made)
+    on_yarn = {"spark_master": f"yarn://{manager}", "spark_driver_host": "10.0.1.10"}
+    with moto_lake(tmp_path, monkeypatch, **on_yarn) as made:
         yield made
 
 

@@ -5,22 +5,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from moto import mock_aws
 
 from lakehouse import hours as clock
 from lakehouse import rebuilt
 from lakehouse.embedded import s3
 from lakehouse.embedded.testing import free_settings
 from lakehouse.settings import Settings
+from tests.support.moto_lake import moto_lake
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
-        made = free_settings(tmp_path, s3_endpoint="", bucket="lake")
-        s3.ensure_bucket(made)
+    with moto_lake(tmp_path, monkeypatch) as made:
         yield made
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto import mock_aws
 
 from lakehouse import writer
 from lakehouse.embedded import s3
@@ -16,15 +15,12 @@ from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings
 from lakehouse.writer import Writer
+from tests.support.moto_lake import moto_lake
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
-        made = free_settings(tmp_path / "here", s3_endpoint="", bucket="lake")
-        s3.ensure_bucket(made)
+    with moto_lake(tmp_path / "here", monkeypatch) as made:
         yield made
 
 

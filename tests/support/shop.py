@@ -61,6 +61,18 @@ class Shop:
         eventually(is_read, seconds, "the stream has read everything")
 
 
+def shop_with_history(settings: Settings, folder: Path, seed: int) -> Shop:
+    """A shop of a running platform, which has read three days of traffic with all that may be wrong in it."""
+    made = Shop(settings, folder)
+    history = SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=seed, history_ms=3 * DAY_MS, history_events=6_000, duplicates=0.03,
+        late=0.01, malformed=0.03, fraud=0.05, truth=folder / "truth.jsonl",
+    )  # fmt: skip
+    made.send(list(simulate(history)))
+    made.wait_until_read(900)
+    return made
+
+
 def live_load(shop: Shop, seed: int, seconds: float, rate: float = 150) -> threading.Thread:
     """Live traffic in the background, `rate` events per second."""
     options = SimulationOptions(

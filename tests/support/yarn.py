@@ -9,11 +9,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from lakehouse.embedded.jars import class_path, fetch_jars
 from lakehouse.embedded.service import java, java_home
 from lakehouse.embedded.spark import s3a_conf, spark_home
+from lakehouse.embedded.yarn import hadoop_xml
 from lakehouse.settings import Settings
 from tests.support.shop import eventually
 
@@ -84,7 +84,4 @@ def _daemon(name: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _write(file: Path, values: dict[str, str]) -> None:
-    lines = (
-        f"<property><name>{name}</name><value>{escape(value)}</value></property>" for name, value in values.items()
-    )
-    file.write_text(f"<configuration>{''.join(lines)}</configuration>")
+    file.write_text(hadoop_xml(values))
