@@ -55,6 +55,7 @@ TABLE = Table(
         ]
     ),
     keys=("flag_id",),
+    writer="delta-rs",
     partition_by=("event_date",),
     statistics=("event_time", "detected_at"),
     keep_hours=KEEP_HOURS,

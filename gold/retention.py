@@ -43,6 +43,7 @@ TABLE = Table(
         ]
     ),
     keys=("granularity", "cohort_start", "period_index", "definition", "activity", "timezone"),
+    writer="delta-rs",
 )
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
+import pyarrow as pa
+from deltalake import Schema
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField
 
 from lakehouse.embedded.s3 import s3_client
 from lakehouse.file_ages import LOG_HOURS
+from lakehouse.session import commit_mark, marked_run
 from lakehouse.settings import Settings
+from lakehouse.small_tables import SmallTables
 from lakehouse.table import Table
 
+_PAGE, _LARGEST_PAGE = 20, 2_000
 _MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")
 _PROPERTIES = {
     # A checkpoint costs a second of a core; what it saves is the reading of some small files with each commit.
@@ -60,12 +66,12 @@ def materialized(frame: DataFrame) -> DataFrame:
     return frame.localCheckpoint(eager=True)
 
 
-@dataclass(frozen=True)
-class Transaction:
-    """Names a write for ever: Delta skips a write whose application has committed this version or a later one."""
+class Commit(NamedTuple):
+    """A version of a table: its number, what its writer said of it, and the rows that it wrote."""
 
-    application: str
     version: int
+    mark: str
+    rows: int
 
 
 class Compacted(NamedTuple):
@@ -82,6 +88,7 @@ class Lake:
         """Keep `spark` and the bucket of `settings`; nothing is started."""
         self.spark = spark
         self.settings = settings
+        self.small = SmallTables(settings)
 
     def path(self, table: Table) -> str:
         """Address of a table as Spark spells it."""
@@ -100,6 +107,9 @@ class Lake:
         return bool(found.get("KeyCount"))
 
     def _create(self, table: Table) -> None:
+        if table.is_small:
+            self.small.create(table, properties_of(table))
+            return
         columns = _ddl(table.schema.fields)
         partitions = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
         self.spark.sql(
@@ -109,6 +119,9 @@ class Lake:
 
     def set_properties(self, table: Table) -> None:
         """Bring a table that is there to the properties that are declared; nothing is written when it has them."""
+        if table.is_small:
+            self._change_properties(table, properties_of(table))
+            return
         detail = self.spark.sql(f"DESCRIBE DETAIL delta.`{self.path(table)}`").collect()[0]
         changed = dict(properties_of(table).items() - detail["properties"].items())
         if changed:
@@ -121,11 +134,17 @@ class Lake:
             list(pool.map(lambda table: self._change_properties(table, {"shoplake.writer": token}), tables))
 
     def _change_properties(self, table: Table, properties: dict[str, str]) -> None:
+        if table.is_small:
+            self.small.set_properties(table, properties)
+            return
         alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({_listed(properties)})"
         settled(lambda: self.spark.sql(alter).collect())
 
     def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
         """Add columns to a table that is there; its old rows have NULL in them."""
+        if table.is_small:
+            self.small.add_columns(table, [field.name for field in columns])
+            return
         self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({_ddl(columns)})").collect()
 
     def read(self, table: Table) -> DataFrame:
@@ -134,6 +153,9 @@ class Lake:
 
     def append(self, table: Table, rows: DataFrame, mark: str = "", before: Callable[[], None] = lambda: None) -> None:
         """Add `rows`; `mark` is what the table's history says of the commit, `before` is called before each try."""
+        if table.is_small:
+            self.small.append(table, rows.select(*table.columns).toArrow(), mark or self._mark)
+            return
         options = {"userMetadata": mark} if mark else {}
 
         def write() -> None:
@@ -142,29 +164,64 @@ class Lake:
 
         settled(write)
 
-    def append_once(self, table: Table, rows: DataFrame, transaction: Transaction) -> None:
-        """Add `rows`, once per transaction. Delta puts the table's whole state together to know: four times as dear."""
-        name = {"txnAppId": transaction.application, "txnVersion": str(transaction.version)}
-        settled(lambda: self._write(table, rows, "append", **name))
-
     def append_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
-        """Add a few rows, whose values stand in the declared order of the columns, as one file."""
-        self.append(table, self.spark.createDataFrame(rows, table.schema).coalesce(1))
+        """Add a few rows to a small table, whose values stand in the declared order of the columns."""
+        self.small.append(table, arrow_rows(table, rows), self._mark)
 
     def overwrite(self, table: Table, rows: DataFrame) -> None:
         """Replace the whole table."""
+        if table.is_small:
+            self.small.overwrite(table, rows.select(*table.columns).toArrow(), self._mark)
+            return
         self._write(table, rows, "overwrite")
 
-    def overwrite_partitions(self, table: Table, rows: DataFrame) -> None:
-        """Replace the partitions that occur in `rows`; others stay untouched."""
-        self._write(table, rows, "overwrite", partitionOverwriteMode="dynamic")
-
     def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
-        """Replace the rows where the SQL `condition` over the table's columns holds by `rows`."""
+        """Replace the rows where the SQL `condition` over the table's columns holds by `rows`; in a small table it
+        names whole partitions."""
+        if table.is_small:
+            self.small.replace(table, rows.select(*table.columns).toArrow(), condition, self._mark)
+            return
         self._write(table, rows, "overwrite", replaceWhere=condition)
 
+    @cached_property
+    def _mark(self) -> str:
+        """What histories say of commits through this lake: the run whose session it has."""
+        run = marked_run(self.spark)
+        return commit_mark(run) if run else ""
+
+    def history(self, table: Table, since: datetime) -> list[Commit]:
+        """The newest commits, at least as many as reach back to `since`: the stream may have made many meanwhile."""
+        page = _PAGE
+        while True:
+            rows = self._small_history(table, page) if table.is_small else self._history(table, page)
+            reaches_back = len(rows) < page or rows[-1][0] < since.timestamp()
+            if reaches_back or page >= _LARGEST_PAGE:
+                return [commit for _, commit in rows]
+            page *= 10
+
+    def _history(self, table: Table, page: int) -> list[tuple[float, Commit]]:
+        history = self.spark.sql(f"DESCRIBE HISTORY delta.`{self.path(table)}` LIMIT {page}")
+        return [
+            (
+                row["timestamp"].timestamp(),
+                Commit(
+                    row["version"], row["userMetadata"], int((row["operationMetrics"] or {}).get("numOutputRows", 0))
+                ),
+            )
+            for row in history.select("version", "timestamp", "userMetadata", "operationMetrics").collect()
+        ]
+
+    def _small_history(self, table: Table, page: int) -> list[tuple[float, Commit]]:
+        commits = []
+        for row in self.small.history(table, page):
+            written = int(row.get("operationMetrics", {}).get("num_added_rows", 0))
+            commits.append((row["timestamp"] / 1000, Commit(row["version"], row.get("userMetadata", ""), written)))
+        return commits
+
     def compact(self, table: Table, condition: str | None = None) -> Compacted:
-        """Merge small files, in the partitions where `condition` holds."""
+        """Merge small files; of a large table in the partitions where `condition` holds."""
+        if table.is_small:
+            return Compacted(*self.small.compact(table))
         return settled(self._optimize, table, f" WHERE {condition}" if condition else "")
 
     def cluster(self, table: Table, condition: str) -> Compacted:
@@ -178,11 +235,24 @@ class Lake:
 
     def vacuum(self, table: Table) -> None:
         """Delete files that no version of the table's last `keep_hours` needs."""
+        if table.is_small:
+            self.small.vacuum(table)
+            return
         # Hours as an argument (RETAIN) are ignored by Delta: the property, set at creation, decides.
         self.spark.sql(f"VACUUM delta.`{self.path(table)}`").collect()
 
     def _write(self, table: Table, rows: DataFrame, mode: str, **options: str) -> None:
         rows.select(*table.columns).write.format("delta").mode(mode).options(**options).save(self.path(table))
+
+
+def arrow_rows(table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Rows, whose values stand in the declared order of the columns, as Arrow."""
+    return pa.Table.from_pylist([dict(zip(table.columns, row, strict=True)) for row in rows], arrow_schema(table))
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The declared columns as Arrow has them; timestamps are UTC."""
+    return pa.schema(Schema.from_json(table.schema.json()).to_arrow())
 
 
 def properties_of(table: Table) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructType, TimestampType
 
 from lakehouse.lake import Lake
@@ -27,37 +26,32 @@ TABLE = Table(
         ]
     ),
     keys=("job", "scope", "moved_at"),
+    writer="delta-rs",
 )
 
 
 def current(lake: Lake, job: str, scope: str) -> datetime | None:
-    """The mark of a job, or None when it has to start from the beginning."""
-    moves = lake.read(TABLE).where((F.col("job") == job) & (F.col("scope") == scope))
-    newest = moves.agg(F.max_by(F.struct("mark"), "moved_at").alias("newest")).collect()[0]["newest"]
-    return None if newest is None else newest["mark"]
+    """The mark of a job, UTC, or None when it has to start from the beginning."""
+    return _newest(lake, job).get(scope)
 
 
 def of_job(lake: Lake, job: str) -> dict[str, datetime]:
-    """The marks of a job by scope, aware, of the scopes that have one."""
-    moves = lake.read(TABLE).where(F.col("job") == job)
-    newest = moves.groupBy("scope").agg(F.max_by(F.struct("mark"), "moved_at").alias("newest"))
-    found = newest.select("scope", "newest.mark").where(F.col("mark").isNotNull()).collect()
-    # Sessions are in UTC (`lakehouse.session`), and Spark hands out plain timestamps.
-    return {row["scope"]: row["mark"].replace(tzinfo=UTC) for row in found}
+    """The marks of a job by scope, UTC, of the scopes that have one."""
+    return {scope: mark for scope, mark in _newest(lake, job).items() if mark is not None}
+
+
+def _newest(lake: Lake, job: str) -> dict[str, datetime | None]:
+    moves = [row for row in lake.small.read(TABLE).to_pylist() if row["job"] == job]
+    return {row["scope"]: row["mark"] for row in sorted(moves, key=lambda row: row["moved_at"])}
 
 
 def move(lake: Lake, job: str, scope: str, mark: datetime | None) -> None:
-    """Set the mark of a job."""
-    row = lake.spark.range(1).select(
-        F.lit(job).alias("job"),
-        F.lit(scope).alias("scope"),
-        F.lit(mark).cast("timestamp").alias("mark"),
-        F.lit(datetime.now(UTC)).alias("moved_at"),
-    )
-    lake.append(TABLE, row)
+    """Set the mark of a job; a moment without a zone is UTC."""
+    at = mark.replace(tzinfo=mark.tzinfo or UTC) if mark else None
+    lake.append_rows(TABLE, [(job, scope, at, datetime.now(UTC))])
 
 
 def forget(lake: Lake, job: str) -> None:
     """Let every scope of a job start from the beginning at its next run."""
-    for row in lake.read(TABLE).where(F.col("job") == job).select("scope").distinct().collect():
-        move(lake, job, row["scope"], None)
+    for scope in of_job(lake, job):
+        move(lake, job, scope, None)

@@ -27,4 +27,5 @@ TABLE = Table(
         ]
     ),
     keys=("run_id", "topic", "partition", "offset"),
+    writer="delta-rs",
 )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from pyspark.sql import Row
-from pyspark.sql import functions as F
 
 from lakehouse import hours as clock
 from lakehouse import replays
@@ -35,10 +34,10 @@ def resolve(lake: Lake, fates: Sequence[tuple[Row, str, Place | None]], fix: str
          *(place or (None, None, None)), now)
         for row, outcome, place in fates
     ]  # fmt: skip
-    found = lake.spark.createDataFrame(rows, replays.TABLE.schema)
     # An earlier try of this run may have written some of them and died before it marked them as resolved.
-    written = lake.read(replays.TABLE).where(F.col("run_id") == run).select(*replays.TABLE.keys)
-    lake.append(replays.TABLE, found.join(written, on=list(replays.TABLE.keys), how="left_anti").coalesce(1))
+    written = {tuple(row[key] for key in replays.TABLE.keys) for row in lake.small.read(replays.TABLE).to_pylist()}
+    if left := [row for row in rows if (row[0], *row[1:4]) not in written]:
+        lake.append_rows(replays.TABLE, left)
     _mark_resolved(lake, [row for row, _, _ in fates], run)
 
 

@@ -6,18 +6,19 @@ again finds nothing to do. How the contract grows: docs/decisions/schema-change.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import structlog
+from deltalake.exceptions import CommitFailedError
 from pyspark.errors import PySparkException
-from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType, TimestampType
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.lake import Lake, Transaction
+from lakehouse.lake import Lake, arrow_rows
 from lakehouse.table import Table, column
 from producer.contract import CONTRACT_VERSION
 
@@ -34,6 +35,7 @@ TABLE = Table(
         ]
     ),
     keys=("table_name", "change"),
+    writer="delta-rs",
 )
 ATTEMPTS = 5
 log = structlog.get_logger()
@@ -88,10 +90,6 @@ def _change(field: StructField) -> str:
 def _log(lake: Lake, table: Table, change: str) -> None:
     """Written before the change is made, once for ever: whoever dies in between, the next one makes the change."""
     log.info("migration", table=table.full_name, change=change)
-    row = lake.spark.range(1).select(
-        F.lit(table.full_name).alias("table_name"),
-        F.lit(change).alias("change"),
-        F.lit(CONTRACT_VERSION).alias("contract_version"),
-        F.lit(datetime.now(UTC)).alias("applied_at"),
-    )
-    lake.append_once(TABLE, row, Transaction(f"migration:{table.full_name}:{change}", 1))
+    row = (table.full_name, change, CONTRACT_VERSION, datetime.now(UTC))
+    with contextlib.suppress(CommitFailedError):  # somebody else has written it
+        lake.small.append(TABLE, arrow_rows(TABLE, [row]), transaction=(f"migration:{table.full_name}:{change}", 1))

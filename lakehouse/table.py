@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pyspark.sql.types import DataType, StructField, StructType
 
@@ -28,6 +29,8 @@ class Table:
     """Rows of a past day that have like values here lie together: for columns that lookups name. Needs a partition by
     day, and the columns among `statistics`, since a file is passed over by its least and greatest values."""
     properties: dict[str, str] = field(default_factory=dict)
+    writer: Literal["spark", "delta-rs"] = "spark"
+    """The one library that writes it, for ever: delta-rs for small tables (`lakehouse.small_tables` says why)."""
     keep_hours: float = 24.0
     """For how long files are kept that the newest version does not need."""
 
@@ -37,6 +40,11 @@ class Table:
             raise ValueError(f"files of the last {KEEP_HOURS} hours may still be needed, not only of {self.keep_hours}")
         if self.cluster_by and not (len(self.partition_by) == 1 and set(self.cluster_by) <= set(self.statistics)):
             raise ValueError(f"{self.full_name} is clustered, so it needs one partition column, and statistics of each")
+
+    @property
+    def is_small(self) -> bool:
+        """Whether delta-rs writes it."""
+        return self.writer == "delta-rs"
 
     @property
     def full_name(self) -> str:

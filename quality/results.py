@@ -25,6 +25,7 @@ TABLE = Table(
         ]
     ),
     keys=("run_id", "expectation"),
+    writer="delta-rs",
 )
 
 OVERRIDES = Table(
@@ -41,6 +42,7 @@ OVERRIDES = Table(
         ]
     ),
     keys=("expectation", "decided_at"),
+    writer="delta-rs",
 )
 
 LEDGER = Table(
@@ -65,4 +67,5 @@ LEDGER = Table(
         ]
     ),
     keys=("run_id",),
+    writer="delta-rs",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -29,6 +29,7 @@ TABLE = Table(
         ]
     ),
     keys=("topic", "event_type", "path"),
+    writer="delta-rs",
 )
 MARK = "unknown_fields"
 _MAP = "map<string,variant>"
@@ -63,6 +64,7 @@ def update(lake: Lake) -> int:
     newest = silver.agg(F.max("processed_at").alias("newest")).collect()[0]["newest"]
     if newest is None:
         return 0
+    newest = newest.replace(tzinfo=UTC)  # sessions are in UTC, and Spark hands out plain timestamps
     known = lake.read(TABLE)
     if mark is None or newest > mark:
         since = _counted_until(known, mark)
@@ -76,7 +78,7 @@ def update(lake: Lake) -> int:
 def _counted_until(known: DataFrame, mark: datetime | None) -> datetime | None:
     """Until when events are counted: further than the mark, when a run died between the table and its mark."""
     last_seen: datetime | None = known.agg(F.max("last_seen").alias("last")).collect()[0]["last"]
-    return max(filter(None, (mark, last_seen)), default=None)
+    return max(filter(None, (mark, last_seen and last_seen.replace(tzinfo=UTC))), default=None)
 
 
 def _since(mark: datetime | None) -> Column:

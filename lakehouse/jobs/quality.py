@@ -97,10 +97,10 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
 
 
 def full_is_due(last: datetime | None, now: datetime) -> bool:
-    """Whether FULL_FROM has passed since the last run that judged everything began; UTC, `last` as a mark is."""
+    """Whether FULL_FROM has passed since the last run that judged everything began; UTC, `last` too."""
     passed = datetime.combine(now.date(), FULL_FROM, UTC)
     due = passed if passed <= now else passed - timedelta(days=1)
-    return last is None or last.replace(tzinfo=UTC) < due
+    return last is None or last < due
 
 
 def measured(reader: SqlReader, sql: str) -> pd.DataFrame:

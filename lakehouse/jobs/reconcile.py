@@ -32,8 +32,7 @@ class Parameters(BaseModel):
 
 def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     """Reconcile what is new since the mark. Raises ShoplakeError that names the first place that does not balance."""
-    mark = None if parameters.full else marks.current(lake, NAME, "")
-    since = None if mark is None else mark.replace(tzinfo=UTC)
+    since = None if parameters.full else marks.current(lake, NAME, "")
     reach = timedelta(hours=lake.settings.topic_retention_hours, days=1)
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Comparing Kafka, bronze, silver, quarantine and gold")

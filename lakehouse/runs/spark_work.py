@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 
 from lakehouse.lake import Lake
 from lakehouse.runs.news import News
@@ -16,8 +16,6 @@ from lakehouse.table import Table
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.shell.progress import ProgressHandler
-
-_PAGE, _LARGEST_PAGE = 20, 2_000
 
 
 def open_session(settings: Settings, session_id: str, run_id: str, news: News) -> SparkSession:
@@ -49,20 +47,8 @@ def written(lake: Lake, tables: Iterable[Table], run_id: str, since: datetime) -
     """Per table that the run has committed to since then: its Delta versions, oldest first, and rows written."""
     found = {}
     for table in tables:
-        commits = [row for row in _history(lake, table, since) if row["userMetadata"] == commit_mark(run_id)]
+        commits = [commit for commit in lake.history(table, since) if commit.mark == commit_mark(run_id)]
         if commits:
-            rows = sum(int((row["operationMetrics"] or {}).get("numOutputRows", 0)) for row in commits)
-            found[table.full_name] = {"versions": sorted(row["version"] for row in commits), "rows": rows}
+            versions = sorted(commit.version for commit in commits)
+            found[table.full_name] = {"versions": versions, "rows": sum(commit.rows for commit in commits)}
     return found
-
-
-def _history(lake: Lake, table: Table, since: datetime) -> list[Row]:
-    """The newest commits, as many as reach back to `since`: the stream may have made many meanwhile."""
-    page = _PAGE
-    while True:
-        history = lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.path(table)}` LIMIT {page}")
-        rows = history.select("version", "timestamp", "userMetadata", "operationMetrics").collect()
-        reaches_back = len(rows) < page or rows[-1]["timestamp"].timestamp() < since.timestamp()
-        if reaches_back or page >= _LARGEST_PAGE:
-            return rows
-        page *= 10

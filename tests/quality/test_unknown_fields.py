@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from pyspark.sql import SparkSession
@@ -40,6 +40,7 @@ def test_fields_are_found_counted_and_sampled(spark: SparkSession) -> None:
 
 def test_a_run_that_died_before_its_mark_moved_is_not_counted_again(spark: SparkSession) -> None:
     known = spark.createDataFrame([(MOMENTS[2],), (MOMENTS[1],)], "last_seen timestamp")
-    assert _counted_until(known, MOMENTS[0]) == _counted_until(known, None) == MOMENTS[2]
-    assert _counted_until(known, MOMENTS[3]) == MOMENTS[3]
+    marks = [moment.replace(tzinfo=UTC) for moment in MOMENTS]
+    assert _counted_until(known, marks[0]) == _counted_until(known, None) == marks[2]
+    assert _counted_until(known, marks[3]) == marks[3]
     assert _counted_until(known.limit(0), None) is None

@@ -59,11 +59,11 @@ def test_a_scheduled_run_has_the_parameters_of_its_schedule(registry: RunRegistr
 
 
 def test_everything_is_judged_once_a_day() -> None:
-    in_full = datetime(2027, 3, 1, 2, 41)
+    in_full = datetime(2027, 3, 1, 2, 41, tzinfo=UTC)
     assert full_is_due(None, NOON)
     assert not full_is_due(in_full, NOON) and not full_is_due(in_full, NOON + hours(14))
     assert full_is_due(in_full, datetime(2027, 3, 2, 2, 40, tzinfo=UTC))
-    assert full_is_due(datetime(2027, 3, 1, 2, 39), NOON)
+    assert full_is_due(datetime(2027, 3, 1, 2, 39, tzinfo=UTC), NOON)
 
 
 def test_a_due_time_makes_one_run(registry: RunRegistry) -> None:

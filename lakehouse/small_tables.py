@@ -1,0 +1,245 @@
+"""The tables that delta-rs writes: small ones, for which Spark would plan longer than it writes.
+
+Several processes may write them at once: a commit is S3's conditional PUT, and of two that replace the same rows the
+later one reads and writes again. A table is written by Spark or by delta-rs, for ever, and its declaration says which:
+Spark looks whether a version is there and then writes it, and would write over one of delta-rs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import date
+from math import ceil, inf
+from typing import Any
+
+import pyarrow as pa
+import tenacity
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from lakehouse import authorities
+from lakehouse.embedded.s3 import EMBEDDED_KEY, s3_client
+from lakehouse.errors import UsageError
+from lakehouse.settings import Settings
+from lakehouse.table import Table
+
+ATTEMPTS = 10
+FRESH_SECONDS = 60.0
+"""A table that was appended to so recently is so again without a look. Far below LOG_HOURS: of a version whose log
+was cleaned up no commit can be made."""
+PROBE = "_shoplake/conditional-put"
+_MADE_BEFORE = "Concurrent transaction"
+"""So delta-rs says it."""
+Change = Callable[[pa.Table], pa.Table]
+
+
+def storage_options(settings: Settings) -> dict[str, str]:
+    """How delta-rs reaches the lake's S3: its own AWS chain, or the embedded server's key."""
+    authorities.duckdb_statements(settings)  # delta-rs goes by the same environment as DuckDB's Delta reader
+    options = {"AWS_REGION": settings.s3_region, "aws_conditional_put": "etag"}
+    if settings.endpoint:
+        options |= {"AWS_ENDPOINT_URL": settings.endpoint, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false"}
+        options["AWS_ALLOW_HTTP"] = str(settings.endpoint.startswith("http://")).lower()
+    if settings.s3_is_embedded:
+        options |= {"AWS_ACCESS_KEY_ID": EMBEDDED_KEY, "AWS_SECRET_ACCESS_KEY": EMBEDDED_KEY}
+    return options
+
+
+def require_conditional_put(settings: Settings) -> None:
+    """Raise UsageError when the S3 server writes over an object that must not be there: commits would be lost."""
+    from botocore.exceptions import ClientError
+
+    client = s3_client(settings)
+    try:
+        for _ in range(2):
+            client.put_object(Bucket=settings.bucket, Key=PROBE, Body=b"", IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
+            return
+        raise
+    raise UsageError(
+        f"The S3 server at {settings.endpoint} knows no conditional PUT (If-None-Match), by which writers keep out of"
+        " each other's way: use AWS, or a server that has it."
+    )
+
+
+class SmallTables:
+    """The small tables of one bucket; may be shared by threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep where the bucket is; a table is opened when it is named."""
+        self._settings, self._options = settings, storage_options(settings)
+        self._tables: dict[str, DeltaTable] = {}
+        self._appended: dict[str, float] = {}
+        """When a table was appended to that was not looked at since."""
+        self._turns: dict[str, threading.RLock] = {}
+        self._guard = threading.Lock()
+
+    def create(self, table: Table, properties: dict[str, str]) -> None:
+        """Create the table; nothing when it is there."""
+        DeltaTable.create(
+            self._address(table),
+            Schema.from_json(table.schema.json()),
+            mode="ignore",
+            partition_by=list(table.partition_by),
+            configuration=properties,
+            storage_options=self._options,
+        )
+
+    def read(self, table: Table, days: Iterable[date | str] | None = None) -> pa.Table:
+        """The newest version, columns as declared; of `days` only, in a table that is partitioned by day."""
+        with self._turn(table):
+            return self._rows(self._newest(table), table, days)
+
+    def append(
+        self,
+        table: Table,
+        rows: pa.Table,
+        mark: str = "",
+        *,
+        before: Callable[[], None] = lambda: None,
+        transaction: tuple[str, int] | None = None,
+    ) -> None:
+        """Add `rows`; `mark` is what the history says of it, `before` is called before each try. Of two with the name
+        and version of a `transaction` the later one fails with CommitFailedError."""
+        options = {"commit_properties": _marked(mark, [Transaction(*transaction)] if transaction else None)}
+
+        def attempt(opened: DeltaTable) -> None:
+            before()
+            if transaction:
+                _require_newer(opened, *transaction)
+            _put(opened, table, rows, "append", None, **options)
+
+        self._settled(table, attempt, is_new=transaction is not None)
+
+    def overwrite(self, table: Table, rows: pa.Table, mark: str = "") -> None:
+        """Replace all rows."""
+        options = {"commit_properties": _marked(mark)}
+        self._settled(table, lambda opened: _put(opened, table, rows, "overwrite", None, **options))
+
+    def replace_days(self, table: Table, days: Iterable[date], change: Change, mark: str = "") -> None:
+        """Make the rows of some days what `change` makes of them; again, when others wrote meanwhile."""
+        column, wanted = table.partition_by[0], sorted(days)
+        listed = ", ".join(f"'{day}'" for day in wanted)
+
+        def attempt(opened: DeltaTable) -> None:
+            rows = change(self._rows(opened, table, wanted))
+            _put(opened, table, rows, "overwrite", f"{column} IN ({listed})", commit_properties=_marked(mark))
+
+        if wanted:
+            self._settled(table, attempt)
+
+    def replace(self, table: Table, rows: pa.Table, predicate: str, mark: str = "") -> None:
+        """Replace the rows of whole partitions, which the SQL `predicate` names."""
+        options = {"commit_properties": _marked(mark)}
+        self._settled(table, lambda opened: _put(opened, table, rows, "overwrite", predicate, **options))
+
+    def add_columns(self, table: Table, names: Iterable[str]) -> None:
+        """Add declared columns to a table that is there; its old rows have NULL in them."""
+        declared = {field.name: field for field in Schema.from_json(table.schema.json()).fields}
+        self._settled(table, lambda opened: opened.alter.add_columns([declared[name] for name in names]))
+
+    def set_properties(self, table: Table, properties: dict[str, str]) -> None:
+        """Bring the table to these properties; nothing is written when it has them."""
+
+        def attempt(opened: DeltaTable) -> None:
+            changed = dict(properties.items() - opened.metadata().configuration.items())
+            if changed:
+                opened.alter.set_table_properties(changed, raise_if_not_exists=False)
+
+        self._settled(table, attempt)
+
+    def compact(self, table: Table) -> tuple[int, int]:
+        """Merge small files; how many became how many."""
+        found: dict[str, Any] = {}
+        self._settled(table, lambda opened: found.update(opened.optimize.compact()))
+        return int(found["numFilesRemoved"]), int(found["numFilesAdded"])
+
+    def vacuum(self, table: Table) -> None:
+        """Delete files that no version of the table's last `keep_hours` needs."""
+        with self._turn(table):
+            self._newest(table).vacuum(ceil(table.keep_hours), dry_run=False, enforce_retention_duration=False)
+
+    def history(self, table: Table, most: int) -> list[dict[str, Any]]:
+        """The newest commits, the newest first, as the log tells of them."""
+        with self._turn(table):
+            return list(self._newest(table).history(most))
+
+    def _settled(self, table: Table, work: Callable[[DeltaTable], None], *, is_new: bool = True) -> None:
+        """Do `work` on the newest version, again when others changed what it read."""
+        for attempt in tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random(0.01, 0.2),
+            retry=tenacity.retry_if_exception(_may_pass),
+            reraise=True,
+        ):
+            with attempt, self._turn(table):
+                # An append needs no newest version: it is made after whatever others have added.
+                is_known = not is_new and attempt.retry_state.attempt_number == 1 and self._is_fresh(table)
+                work(self._tables[table.full_name] if is_known else self._newest(table))
+                if not is_new:
+                    self._appended[table.full_name] = time.monotonic()
+
+    def _turn(self, table: Table) -> threading.RLock:
+        with self._guard:
+            return self._turns.setdefault(table.full_name, threading.RLock())
+
+    def _is_fresh(self, table: Table) -> bool:
+        return time.monotonic() - self._appended.get(table.full_name, -inf) < FRESH_SECONDS
+
+    def _newest(self, table: Table) -> DeltaTable:
+        self._appended.pop(table.full_name, None)
+        if known := self._tables.get(table.full_name):
+            try:
+                known.update_incremental()
+                return known
+            except (DeltaError, TableNotFoundError):
+                pass  # its log was cleaned up to a version after the known one: it is opened anew
+        opened = DeltaTable(self._address(table), storage_options=self._options)
+        self._tables[table.full_name] = opened
+        return opened
+
+    def _address(self, table: Table) -> str:
+        return f"s3://{self._settings.bucket}/{table.layer}/{table.name}"
+
+    def _rows(self, opened: DeltaTable, table: Table, days: Iterable[date | str] | None) -> pa.Table:
+        wanted = None if days is None else [day if isinstance(day, date) else date.fromisoformat(day) for day in days]
+        chosen = None if wanted is None else [(table.partition_by[0], "in", wanted)]
+        rows = opened.to_pyarrow_table(filters=chosen)
+        return _as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another try can succeed; of two with one transaction the later one must not."""
+    return isinstance(error, CommitFailedError) and _MADE_BEFORE not in str(error)
+
+
+def _require_newer(opened: DeltaTable, name: str, version: int) -> None:
+    known = opened.transaction_version(name)
+    if known is not None and known >= version:
+        raise CommitFailedError(f"{_MADE_BEFORE}: {name} {version}, the table has {known}")
+
+
+def _put(opened: DeltaTable, table: Table, rows: pa.Table, mode: Any, predicate: str | None, **options: Any) -> None:
+    shaped = _as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
+    write_deltalake(opened, shaped, mode=mode, predicate=predicate, **options)
+
+
+def _as_declared(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
+    """`rows` with the table's columns and types; NULL in a column that they lack."""
+    fields = [schema.field(name) for name in table.columns if name in schema.names]
+    columns = [
+        rows.column(field.name).cast(field.type)
+        if field.name in rows.column_names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in fields
+    ]
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _marked(mark: str, transactions: list[Transaction] | None = None) -> CommitProperties:
+    return CommitProperties(
+        custom_metadata={"userMetadata": mark} if mark else None, app_transactions=transactions or []
+    )
