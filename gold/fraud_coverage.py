@@ -7,8 +7,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, LongType, StringType, StructType, TimestampType
 
 from gold.clock import hour_date, hour_start
-from gold.fraud_measures import considered, is_evaluable
-from gold.fraud_rules import RULES
+from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, considered, is_evaluable, is_evaluable_sql
+from gold.fraud_rules import RULES, Rule
+from gold.live import Kept, Live
 from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.table import Table, column
 
@@ -30,6 +31,7 @@ TABLE = Table(
         ]
     ),
     keys=("hour_start", "rule_id"),
+    writer="delta-rs",
     partition_by=("hour_date",),
     statistics=("hour_start",),
     keep_hours=KEEP_HOURS,
@@ -60,3 +62,31 @@ def _status() -> Column:
     has_none = F.col("events_evaluable") == 0
     has_all = F.col("events_evaluable") == F.col("events_considered")
     return F.when(has_none, "not evaluable").when(has_all, "evaluable").otherwise("partly evaluable")
+
+
+def _counted_sql(rule: Rule) -> str:
+    considers = CONSIDERED_SQL[rule.considers]
+    evaluable = f"({considers}) AND {is_evaluable_sql(rule)}"
+    return (
+        f"{{'rule_id': '{rule.rule_id}', 'events_considered': count_if({considers})::BIGINT,"
+        f" 'events_evaluable': count_if({evaluable})::BIGINT}}"
+    )
+
+
+LIVE = Live(
+    TABLE,
+    """
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, rule_id, events_considered, events_evaluable,
+        CASE WHEN events_evaluable = 0 THEN 'not evaluable' WHEN events_evaluable = events_considered THEN 'evaluable'
+            ELSE 'partly evaluable' END AS status
+    FROM {coverage_hours}""",
+    {
+        "coverage_hours": Kept(
+            f"SELECT hour AS age, unnest([{', '.join(map(_counted_sql, RULES))}], recursive := true)"
+            f" FROM (SELECT *, {CIRCLE_SQL} AS circle FROM new_events) GROUP BY hour",
+            """SELECT age, rule_id, sum(events_considered)::BIGINT AS events_considered,
+                sum(events_evaluable)::BIGINT AS events_evaluable
+            FROM {kept} WHERE {where} GROUP BY ALL""",
+        )
+    },
+)

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, DoubleType, LongType, StructType, TimestampType
 
 from gold.clock import hour_date, hour_start
+from gold.live import IS_PAID, IS_VIEW, Kept, Live
 from gold.shop import is_paid_purchase, is_product_view
 from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.table import Table, column
@@ -32,6 +33,7 @@ TABLE = Table(
         ]
     ),
     keys=("hour_start",),
+    writer="delta-rs",
     partition_by=("hour_date",),
     statistics=("hour_start",),
     keep_hours=KEEP_HOURS,
@@ -99,3 +101,45 @@ def _sum_in_order(amounts: str) -> Column:
     """The sum of doubles from small to large, so that it does not depend on the order of the rows."""
     in_order = F.sort_array(F.collect_list(amounts))
     return F.aggregate(in_order, F.lit(0.0), lambda total, amount: total + amount)
+
+
+_COUNTED = {
+    "page_views": "event_type = 'page_view'",
+    "product_views": IS_VIEW,
+    "clicks": "event_type = 'click'",
+    "carts": "event_type = 'add_to_cart'",
+    "purchases": "event_type = 'purchase'",
+    "searches": "event_type = 'search'",
+}
+_EXACT = f"""CASE WHEN amount < 0.00005 THEN 0
+    WHEN amount < 1e13 THEN CAST(amount::VARCHAR AS DECIMAL(18, 4))
+    WHEN amount < {HUGE_AMOUNT} THEN CAST(amount::VARCHAR AS DECIMAL(28, 4)) END"""
+"""An amount rounded by its digits, as Spark does: DuckDB would multiply the double. It reads few digits much faster,
+and would round up what is tiny."""
+_OF_BATCH = f"""
+    SELECT hour AS age, {", ".join(f"count_if({sql})::BIGINT AS {name}" for name, sql in _COUNTED.items())},
+        coalesce(sum({_EXACT}) FILTER ({IS_PAID}), 0) AS revenue,
+        coalesce(list(amount) FILTER ({IS_PAID} AND amount >= {HUGE_AMOUNT}), []) AS huge
+    FROM new_events GROUP BY hour"""
+_MERGED = f"""
+    SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in _COUNTED)},
+        sum(revenue) AS revenue, flatten(list(huge)) AS huge
+    FROM {{kept}} WHERE {{where}} GROUP BY age"""
+_ROWS = f"""
+    WITH people AS (SELECT age, count(*) AS unique_users FROM kpis_users WHERE age IN ({{hours}}) GROUP BY age),
+    bought AS (SELECT age, count(*) AS buyers FROM kpis_buyers WHERE age IN ({{hours}}) GROUP BY age)
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, {", ".join(_COUNTED)},
+        CAST(revenue::VARCHAR AS DOUBLE) + coalesce(list_sum(list_sort(huge)), 0) AS revenue, unique_users,
+        coalesce(buyers, 0) / unique_users AS conversion_rate
+    FROM {{kpis_hours}} JOIN people USING (age) LEFT JOIN bought USING (age)"""
+LIVE = Live(
+    TABLE,
+    _ROWS,
+    {
+        "kpis_hours": Kept(_OF_BATCH, _MERGED),
+        "kpis_users": Kept("SELECT DISTINCT hour AS age, user_id AS key FROM new_events", is_set=True),
+        "kpis_buyers": Kept(
+            f"SELECT DISTINCT hour AS age, user_id AS key FROM new_events WHERE {IS_PAID}", is_set=True
+        ),
+    },
+)

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructType, TimestampType
 
 from gold.clock import hour_date, hour_start, moment_column
+from gold.live import IS_VIEW, Kept, Live
 from gold.shop import is_product_view
 from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.table import Table, column
@@ -35,6 +36,7 @@ HOURLY = Table(
         ]
     ),
     keys=("hour_start", "rank"),
+    writer="delta-rs",
     partition_by=("hour_date",),
     statistics=("hour_start", "rank"),
     keep_hours=KEEP_HOURS,
@@ -52,6 +54,7 @@ LAST_HOUR = Table(
         ]
     ),
     keys=("as_of", "rank"),
+    writer="delta-rs",
     keep_hours=KEEP_HOURS,
 )
 
@@ -122,3 +125,64 @@ def _ranked(views: DataFrame, period: Column, top_n: int) -> DataFrame:
 def _recency() -> Column:
     """Orders views that carry a name, the latest last; null for the others, which `max_by` passes over."""
     return F.when(F.col("product_name").isNotNull(), F.struct("event_time", "event_id"))
+
+
+_SECOND = "(moment + 999999) // 1000000"
+"""The second at whose end, included, an event was in: the edges of the rolling hour are whole seconds."""
+_VIEWS = f"""
+    SELECT {{age}} AS age, product_id, count(*) AS views,
+        max({{{{'moment': moment, 'event_id': event_id, 'name': product_name}}}})
+            FILTER (product_name IS NOT NULL) AS named
+    FROM new_events WHERE {IS_VIEW} GROUP BY ALL"""
+_VIEWER = "hash(product_id, user_id)"
+"""64 bits: with two million pairs in an hour, two of them are alike in one hour of ten million."""
+HOURLY_LIVE = Live(
+    HOURLY,
+    """
+    WITH top AS (
+        SELECT *, row_number() OVER (PARTITION BY age ORDER BY views DESC, product_id)::INT AS rank
+        FROM {top_hours} QUALIFY rank <= {top_n}),
+    viewers AS (
+        SELECT age, product_id, count(*) AS unique_viewers FROM top_viewers
+        WHERE age IN ({hours}) AND product_id IN (SELECT product_id FROM top) GROUP BY ALL)
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, rank, product_id, named.name AS product_name, views,
+        unique_viewers, CASE WHEN age <= {closed} THEN 'final' ELSE 'provisional' END AS status
+    FROM top JOIN viewers USING (age, product_id)""",
+    {
+        "top_hours": Kept(
+            _VIEWS.format(age="hour"),
+            """SELECT age, product_id, sum(views)::BIGINT AS views, max(named) AS named
+            FROM {kept} WHERE {where} GROUP BY ALL""",
+        ),
+        "top_viewers": Kept(
+            f"SELECT hour AS age, {_VIEWER} AS key, any_value(product_id) AS product_id"
+            f" FROM new_events WHERE {IS_VIEW} GROUP BY ALL",
+            is_set=True,
+        ),
+    },
+)
+LAST_HOUR_LIVE = Live(
+    LAST_HOUR,
+    """
+    WITH top AS (
+        SELECT product_id, sum(views)::BIGINT AS views,
+            row_number() OVER (ORDER BY sum(views) DESC, product_id)::INT AS rank
+        FROM top_seconds WHERE age > {as_of} - 3600 AND age <= {as_of} GROUP BY product_id QUALIFY rank <= {top_n}),
+    names AS (
+        SELECT product_id, max(named).name AS product_name FROM top_seconds
+        WHERE age > {as_of} - 3600 AND age <= {as_of} AND product_id IN (SELECT product_id FROM top)
+        GROUP BY product_id),
+    viewers AS (
+        SELECT product, count(DISTINCT u) AS unique_viewers FROM top_views
+        WHERE age > {as_of} - 3600 AND age <= {as_of} AND product IN (SELECT hash(product_id) FROM top)
+        GROUP BY product)
+    SELECT make_timestamptz({as_of} * 1000000) AS as_of, make_timestamptz(({as_of} - 3600) * 1000000) AS window_start,
+        rank, product_id, product_name, views, unique_viewers
+    FROM top JOIN names USING (product_id) JOIN viewers ON product = hash(product_id)""",
+    {
+        "top_seconds": Kept(_VIEWS.format(age=_SECOND), per_second=True),
+        "top_views": Kept(
+            f"SELECT {_SECOND} AS age, hash(product_id) AS product, u FROM new_events WHERE {IS_VIEW}", per_second=True
+        ),
+    },
+)

@@ -1,0 +1,209 @@
+"""The rows that DuckDB tells while events come equal those that Spark tells of all of them, in every live table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from gold import fraud_coverage, kpis, top_products
+from gold.live import Live
+from lakehouse import hours as clock
+from lakehouse.fold import Fold, frontier_at
+from tests.gold.conftest import NOON, Events
+from tests.support.folding import Row, empty_fold, facts, in_order, record, rows_of
+
+pytestmark = pytest.mark.spark
+NOW = NOON + timedelta(hours=2, minutes=30)
+"""The window begins at noon, and the hour from 15:00 lies ahead."""
+CLOSED = clock.number_of(NOON)
+TOP_N = 4
+HOURLY = (kpis.LIVE, top_products.HOURLY_LIVE, fraud_coverage.LIVE)
+SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
+AS_OF = [
+    NOON + timedelta(minutes=60),
+    NOON + timedelta(minutes=61, seconds=1),
+    NOW - SECOND,
+    NOW,
+    NOW + SECOND,
+    NOW + timedelta(minutes=59, seconds=59),
+    NOW + timedelta(hours=9),
+]
+TYPES = ["page_view", "product_view", "click", "add_to_cart", "purchase", "search", "other"]
+CENTS = [None, 0.0, 0.1, 0.2, 19.99, 1e-4, 5e-5, 4.9e-5, 1.5e-4, 2.5e-4, 1.00005, 1.00015, 3e-9]
+LARGE = [92049385543849.78, 123456789012345.67, 1e22, 7.67157629147962e19, 9.99999999999999e23, 1e24, 3.3e24, 1.7e29]
+AMOUNTS = {12: CENTS, 13: CENTS + LARGE, 14: [1.5e308, 3.0], 15: [1.5e308, 1.5e308, 1e30, 0.1]}
+"""By hour: where one amount is absurd, no other counts."""
+
+
+def odd_rows(chance: random.Random, count: int = 1200) -> list[Row]:
+    """Few products and users, names and fields left out, ties in every hour, whatever is awkward to compare."""
+    rows = []
+    for number in range(count):
+        moment = NOON + timedelta(microseconds=chance.choice([1, 1_000_000]) * chance.randrange(4 * 3600))
+        moment += timedelta(hours=chance.choice([0, 0, 1, 2, 3])) * chance.choice([0, 1])
+        moment = min(moment, NOON + timedelta(hours=4) - MICROSECOND)
+        rows.append(
+            {
+                "event_id": f"{chance.choice(['a', 'Z', 'é', '~', '💡', '￮'])}{number}",
+                "event_time": moment,
+                "event_type": chance.choice(
+                    ["page_view", "product_view", "click", "add_to_cart", "purchase", "search", "other"]
+                ),
+                "user_id": chance.choice(["u1", "u2", "ü", "u3", "u3 "]),
+                "product_id": chance.choice([None, "", "p", "P", "pé", "p💡", "p￮", "p1", "p10", "p2", " p"]),
+                "product_name": chance.choice([None, None, "", " ", "red", "Rot"]),
+                "amount": chance.choice(AMOUNTS[moment.hour]),
+                "payment_status": chance.choice([None, "approved", "declined", "pending"]),
+                "country": chance.choice([None, "", "DE", "de", "XX", "DE,FR", "US"]),
+                "device_id": chance.choice([None, "d"]),
+                "ip": chance.choice([None, "i"]),
+                "card_fingerprint": chance.choice([None, "c"]),
+            }
+        )
+    return rows
+
+
+def edge_rows() -> list[Row]:
+    """A product of its own for each edge of each rolling hour, and of the window."""
+    edges = [*AS_OF[:-1], *(moment - timedelta(hours=1) for moment in AS_OF[:-1]), NOON, NOON + timedelta(hours=1)]
+    moments = [edge + step for edge in edges for step in (-MICROSECOND, 0 * SECOND, MICROSECOND)]
+    return [
+        {"event_id": f"edge{number}", "event_time": moment, "event_type": "product_view", "product_id": f"edge{number}"}
+        for number, moment in enumerate(moments)
+    ]
+
+
+@pytest.fixture(scope="module")
+def rows(random_rows: list[Row]) -> list[Row]:
+    return [*random_rows, *odd_rows(random.Random(20261129)), *edge_rows()]
+
+
+@pytest.fixture(scope="module")
+def history(events: Events, rows: list[Row]) -> DataFrame:
+    return events(rows).cache()
+
+
+def one_batch(rows: list[Row]) -> list[list[Row]]:
+    return [rows]
+
+
+def some_batches(rows: list[Row]) -> list[list[Row]]:
+    chance = random.Random(7)
+    mixed = chance.sample(rows, len(rows))
+    cuts = sorted(chance.sample(range(len(rows)), 8))
+    return [mixed[begin:end] for begin, end in pairwise([0, *cuts, len(rows)])]
+
+
+def by_time_and_back(rows: list[Row]) -> list[list[Row]]:
+    """Ten small batches, then the newest first."""
+    ordered = sorted(rows, key=lambda row: row["event_time"])
+    return [*([row] for row in ordered[:10]), *(ordered[10:][::-1][start::4] for start in range(4))]
+
+
+@pytest.fixture(scope="module", params=[one_batch, some_batches, by_time_and_back])
+def fold(request: pytest.FixtureRequest, rows: list[Row]) -> Fold:
+    cut: Callable[[list[Row]], list[list[Row]]] = request.param
+    made, offset = empty_fold(NOW), 0
+    for batch in cut(rows):
+        taken = made.take(facts(record(offset=offset + at, **row) for at, row in enumerate(batch)), None, NOW)
+        assert taken.duplicates.num_rows == 0
+        made.commit("taken", NOW)
+        offset += len(batch)
+    return made
+
+
+def told(frame: DataFrame, live: Live) -> list[Row]:
+    """Rows of Spark, less what the writer of a live table adds."""
+    found = [
+        {name: in_utc(value) for name, value in row.asDict().items() if name not in ("updated_at", "hour_date")}
+        for row in frame.collect()
+    ]
+    return sorted(found, key=lambda row: [row[key] for key in live.table.keys])
+
+
+def in_utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def in_window(history: DataFrame) -> DataFrame:
+    return history.where(F.col("event_time") >= F.lit(frontier_at(NOW)))
+
+
+@pytest.fixture(scope="module")
+def by_spark(history: DataFrame) -> dict[str, list[Row]]:
+    """What Spark says of every live table."""
+    window = in_window(history)
+    ranks = top_products.with_status(top_products.hourly(window, TOP_N), clock.start_of(CLOSED + 1), NOW)
+    last_hours = [top_products.last_hour(history, as_of, 30) for as_of in AS_OF]
+    frames = [
+        (kpis.LIVE, kpis.hourly(window)),
+        (top_products.HOURLY_LIVE, ranks),
+        (fraud_coverage.LIVE, fraud_coverage.hourly(window)),
+        (top_products.LAST_HOUR_LIVE, reduce(DataFrame.unionByName, last_hours)),
+    ]
+    return {live.table.name: told(frame, live) for live, frame in frames}
+
+
+@pytest.mark.parametrize("live", HOURLY, ids=lambda live: live.table.name)
+def test_hours_equal_those_of_spark(fold: Fold, by_spark: dict[str, list[Row]], live: Live) -> None:
+    found = rows_of(fold, live, NOW, CLOSED, TOP_N)
+    assert found == by_spark[live.table.name]
+    assert {row["hour_start"] for row in found} == {NOON + timedelta(hours=number) for number in range(4)}
+
+
+def test_one_hour_is_told_alone(fold: Fold, by_spark: dict[str, list[Row]]) -> None:
+    for live in HOURLY:
+        wanted = [row for row in by_spark[live.table.name] if row["hour_start"] == NOON]
+        assert fold.rows(live, [CLOSED], NOW, CLOSED, TOP_N).num_rows == len(wanted)
+        assert fold.rows(live, [], NOW, CLOSED, TOP_N).num_rows == 0
+
+
+def test_the_rolling_hour_equals_that_of_spark(fold: Fold, by_spark: dict[str, list[Row]]) -> None:
+    """Asked within a second, it is as of the second."""
+    live = top_products.LAST_HOUR_LIVE
+    for asked in [*AS_OF, AS_OF[1] + SECOND - MICROSECOND]:
+        as_of = asked.replace(microsecond=0)
+        expected = [row for row in by_spark[live.table.name] if row["as_of"] == as_of]
+        assert rows_of(fold, live, asked, top_n=30) == expected
+        assert expected or as_of == AS_OF[-1]
+
+
+def amount(chance: random.Random) -> float:
+    """Halves of what revenue keeps, and any size; few digits of large ones, which Java 17 would not spell right."""
+    return chance.choice(
+        [
+            chance.randrange(10**6) / 100,
+            (chance.randrange(10**8) * 2 + 1) * 5 / 10**5,
+            float(f"{chance.randrange(10**15)}e{chance.randrange(-24, -3)}"),
+            chance.randrange(10**8) * 1e8,
+        ]
+    )
+
+
+def test_revenue_is_that_of_spark_to_the_last_digit(events: Events) -> None:
+    """An hour for each case, far more than the window has."""
+    chance, hours = random.Random(28), range(CLOSED - 500, CLOSED)
+    rows = [
+        {
+            "event_type": "purchase",
+            "event_id": f"{hour}-{number}",
+            "amount": amount(chance),
+            "event_time": clock.start_of(hour),
+        }
+        for hour in hours
+        for number in range(chance.choice([1, 1, 2, 5]))
+    ]
+    fold = empty_fold(NOW)
+    fold.first_hour = hours[0]
+    for number in range(3):
+        fold.take(facts(record(offset=at, **row) for at, row in list(enumerate(rows))[number::3]), None, NOW)
+        fold.commit("taken", NOW)
+    assert in_order(fold.rows(kpis.LIVE, hours, NOW, 0, 0), kpis.LIVE) == told(kpis.hourly(events(rows)), kpis.LIVE)
