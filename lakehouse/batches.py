@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow as pa
 from pyspark.sql.types import BooleanType, IntegerType, LongType, StringType, StructType, TimestampType
 
 from lakehouse.table import Table, column
-from silver.deduplicate import COORDINATES
 
 TABLE = Table(
     layer="ops",
@@ -35,26 +33,13 @@ TABLE = Table(
         ]
     ),
     keys=("batch_id", "topic", "partition"),
+    writer="delta-rs",
 )
 
-_COUNTS = ["bronze_rows", "silver_rows", "duplicate_rows", "quarantined_rows"]
 
-
-def account(judged: DataFrame, duplicates: DataFrame) -> DataFrame:
-    """Counts per topic-partition of one batch; bronze = silver + duplicates + quarantined by construction of
-    three separate counts (`duplicates` holds the coordinates of the duplicate records)."""
-    marked = judged.join(
-        F.broadcast(duplicates.select(*COORDINATES).withColumn("is_duplicate", F.lit(True))),
-        on=COORDINATES,
-        how="left",
-    )
-    is_refused = F.col("reason_code").isNotNull()
-    is_duplicate = F.coalesce("is_duplicate", F.lit(False))
-    return marked.groupBy("topic", "partition").agg(
-        F.min("offset").alias("from_offset"),
-        (F.max("offset") + 1).alias("to_offset"),
-        F.count("*").alias("bronze_rows"),
-        F.count_if(~is_refused & ~is_duplicate).alias("silver_rows"),
-        F.count_if(~is_refused & is_duplicate).alias("duplicate_rows"),
-        F.count_if(is_refused).alias("quarantined_rows"),
-    )
+def next_offsets(rows: pa.Table, before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Next offset per topic and partition (as text) after a batch with these rows of the book."""
+    found = {topic: dict(partitions) for topic, partitions in before.items()}
+    for row in rows.select(["topic", "partition", "to_offset"]).to_pylist():
+        found.setdefault(row["topic"], {})[str(row["partition"])] = row["to_offset"]
+    return found

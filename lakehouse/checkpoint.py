@@ -38,6 +38,8 @@ def _looking_at(start: Start, book: recovery.Book, in_lake: recovery.Offsets) ->
         starting_offsets=book.offsets,
         bronze_offsets={} if in_lake == book.offsets else in_lake,
         booked_through=book.last_of.get(start.generation, -1),
+        booked=book.newest,
+        began_at=book.began_at.isoformat() if book.began_at else "",
     )
 
 

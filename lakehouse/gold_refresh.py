@@ -1,17 +1,17 @@
-"""Keeps gold true to silver: recomputes exactly the hours and flags that new events touch.
+"""Recomputes gold of clock hours from `silver.events`, in Spark: old hours that late events touch, hours that have
+closed, and whatever a job asks for. Doing so twice changes nothing.
 
-The functions in `gold/` say what a table holds; this module decides which rows to compute again, from the hot
-window or, for older hours, from `silver.events`, and replaces them. Doing so twice changes nothing.
+The functions in `gold/` say what a table holds; this module decides which rows are replaced by which.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import duckdb
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -20,14 +20,19 @@ from gold.clock import moment_column
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
 from lakehouse import rebuilt
-from lakehouse.hot_window import COLUMNS
-from lakehouse.lake import ATTEMPTS, Lake, materialized, settled
+from lakehouse.lake import ATTEMPTS, Lake, materialized
 from lakehouse.settings import Settings
+from lakehouse.small_tables import SmallTables
 from lakehouse.table import Table
 from silver import events as silver_events
 
 HourlyRows = Callable[[DataFrame, datetime, Settings], DataFrame]
 Range = tuple[datetime, datetime]
+COLUMNS = [
+    "event_id", "event_type", "event_time", "event_date", "user_id", "device_id", "ip", "country", "product_id",
+    "product_name", "amount", "payment_status", "card_fingerprint",
+]  # fmt: skip
+"""Of silver.events, what the tables below read."""
 
 
 def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
@@ -46,78 +51,55 @@ def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame
 HOURLY_TABLES: tuple[tuple[Table, HourlyRows], ...] = (
     (top_products.HOURLY, _top_products),
     (kpis.TABLE, _kpis),
+    (fraud_coverage.TABLE, _coverage),
 )
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
-FRAUD_HOURLY: tuple[tuple[Table, HourlyRows], ...] = ((fraud_coverage.TABLE, _coverage),)
-"""The same, refreshed together with the flags."""
 
 
 class GoldRefresh:
     """Writes gold through one Lake. Its methods are safe to repeat."""
 
     def __init__(self, lake: Lake) -> None:
-        """Keep `lake`; writes of one refresh to different tables run side by side."""
+        """Keep `lake`."""
         self._lake = lake
-        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="gold")
-        self._turns = {table.name: threading.Lock() for table, _ in HOURLY_TABLES + FRAUD_HOURLY}
-        """Live and older hours of one day are written by two threads; taking turns is cheaper than a conflict."""
-
-    def close(self) -> None:
-        """Nothing more is refreshed."""
-        self._pool.shutdown()
-
-    def live(self, hot: DataFrame, touched: set[int], now: datetime) -> None:
-        """Refresh the rolling hour and the touched hours from the hot window, side by side."""
-        jobs = [self._pool.submit(settled, self._last_hour, hot, now)]
-        if touched:
-            jobs += [
-                self._pool.submit(settled, self._hours, table, self._fresh(rows, hot, touched, now), touched)
-                for table, rows in HOURLY_TABLES
-            ]
-        for job in jobs:
-            job.result()
-
-    def fraud(self, hot: DataFrame, emit_from: datetime, touched: set[int], now: datetime) -> None:
-        """Refresh the flags raised by events from `emit_from` on, and what could be judged in the touched hours."""
-        emit = (emit_from, now + timedelta(minutes=self._lake.settings.max_future_minutes + 1))
-        settled(self._flags, hot, [emit], now)
-        for table, rows in FRAUD_HOURLY if touched else ():
-            settled(self._hours, table, self._fresh(rows, hot, touched, now), touched)
-
-    def last_hour(self, hot: DataFrame, now: datetime) -> None:
-        """Refresh only the rolling hour: products fall out of it even when nothing happens."""
-        self._last_hour(hot, now)
 
     def restate(
         self,
         hours: Iterable[int],
         now: datetime,
-        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES + FRAUD_HOURLY,
+        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
         with_flags: bool = True,
-    ) -> None:
-        """Recompute old hours, and the flags that their events can touch, from `silver.events`."""
+    ) -> list[str]:
+        """Recompute hours, and the flags that their events can touch, from `silver.events`.
+
+        Returns what was not so before, a sentence per table and hour.
+        """
         wanted = set(hours)
         if not wanted:
-            return
+            return []
         emits = [(first, last + CONTEXT) for first, last in clock.ranges_of(wanted)]
         reads = [(first - CONTEXT, last) for first, last in emits]
         silver = self._lake.read(silver_events.TABLE)
         events = materialized(silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS))
+        different: list[str] = []
         for table, rows in tables:
-            # Computed before the table is taken, so that the stream's own hours need not wait for it.
-            settled(self._hours, table, materialized(self._fresh(rows, events, wanted, now)), wanted)
+            fresh = rows(events.where(clock.is_in(wanted)), now, self._lake.settings)
+            different += replace_hours(self._lake.small, table, fresh.toArrow(), wanted)
         if with_flags:
-            settled(self._flags, events, emits, now)
+            first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
+            flags = fraud.flags(events, first, last, now).where(clock.within(emits))
+            replace_flags(self._lake.small, flags.toArrow(), emits)
+        return different
 
     def restate_beside_stream(
         self,
         hours: Iterable[int],
-        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES + FRAUD_HOURLY,
+        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
         with_flags: bool = True,
     ) -> None:
         """`restate` for a job: the stream may accept events of the same hours meanwhile, and its newer gold must not
         stay overwritten. Hours that grew since they were read are done again, a few rounds at most: where traffic never
-        pauses, the stream is told to write those of the hot window anew."""
+        pauses, the stream is told to write those of its window anew."""
         wanted = set(hours)
         self._restate_what_grows(wanted, tables, with_flags)
         rebuilt.tell(self._lake.settings, wanted)
@@ -141,42 +123,72 @@ class GoldRefresh:
         counts = events.groupBy(clock.hour_number().alias("hour")).agg(F.count("*").alias("events")).collect()
         return {row["hour"]: row["events"] for row in counts}
 
-    def _last_hour(self, hot: DataFrame, now: datetime) -> None:
-        as_of = now.replace(microsecond=0)
-        self._lake.overwrite(
-            top_products.LAST_HOUR, top_products.last_hour(hot, as_of, self._lake.settings.top_n).coalesce(1)
-        )
 
-    def _fresh(self, rows: HourlyRows, events: DataFrame, wanted: set[int], now: datetime) -> DataFrame:
-        return rows(events.where(clock.is_in(wanted)), now, self._lake.settings)
+def replace_hours(small: SmallTables, table: Table, fresh: pa.Table, wanted: set[int]) -> list[str]:
+    """Make `fresh` the rows of the `wanted` hours; the days' other hours stay. Returns a sentence for each hour that is
+    another now, but for when it was written and whether it is final."""
+    different: list[str] = []
+    listed = ", ".join(map(str, sorted(wanted)))
+    compared = ", ".join(name for name in table.columns if name not in ("updated_at", "status", "hour_date"))
+    is_wanted = f"epoch_us(hour_start) // 3600000000 IN ({listed})"
 
-    def _hours(self, table: Table, fresh: DataFrame, wanted: set[int]) -> None:
-        """Make `fresh` the rows of the `wanted` hours; the days' other hours are carried over unchanged."""
-        dates = clock.dates_of(wanted)
-        is_other = F.col("hour_date").isin(dates) & ~clock.is_in(wanted, "hour_start")
-        with self._turns[table.name]:
-            others = self._lake.read(table).where(is_other)
-            merged = fresh.select(*table.columns).unionByName(others.select(*table.columns))
-            self._lake.replace(table, merged.coalesce(1), clock.sql_on_days("hour_date", dates))
+    def changed(known: pa.Table) -> pa.Table:
+        with _duckdb(known=known, fresh=fresh) as connection:
+            hours = connection.execute(
+                f"""SELECT DISTINCT strftime(hour_start, '%Y-%m-%d %H:00') FROM (
+                    (SELECT {compared} FROM known WHERE {is_wanted} EXCEPT SELECT {compared} FROM fresh)
+                    UNION ALL (SELECT {compared} FROM fresh EXCEPT SELECT {compared} FROM known)) ORDER BY ALL"""
+            ).fetchall()
+            different[:] = [f"{table.full_name} {hour[0]}" for hour in hours]
+            return connection.execute(
+                f"SELECT {', '.join(table.columns)} FROM known WHERE NOT {is_wanted}"
+                f" UNION ALL BY NAME SELECT {', '.join(fresh.column_names)} FROM fresh"
+            ).to_arrow_table()
 
-    def _flags(self, events: DataFrame, emits: list[Range], now: datetime) -> None:
-        """Make the flags whose first crossing lies in `emits` what the events say; write only when they differ."""
-        first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
-        is_emitted = clock.within(emits)
-        new = fraud.flags(events, first, last, now)
-        new = new.where(is_emitted) if len(emits) > 1 else new
-        on_days = clock.on_dates(emits)
-        known = self._lake.read(fraud.TABLE).where(on_days)
-        since = known.where(is_emitted).select(
-            "flag_id", F.col("detected_at").alias("first_detected_at"), F.col("evidence").alias("known_evidence")
+    small.replace_days(table, clock.dates_of(wanted), changed)
+    return different
+
+
+def replace_flags(small: SmallTables, found: pa.Table, emits: list[Range]) -> int:
+    """Make the flags whose first crossing lies in `emits` those that were `found`; they keep when they were first
+    detected. Nothing is written when they are the same. Returns how many are new."""
+    is_emitted = " OR ".join(
+        f"(event_time >= TIMESTAMPTZ '{first.isoformat()}' AND event_time < TIMESTAMPTZ '{last.isoformat()}')"
+        for first, last in emits
+    )
+    days = clock.days_of(emits)
+    names = ", ".join(f"f.{name}" for name in fraud.TABLE.columns if name != "detected_at")
+    state = {"new": 0}
+
+    def changed(known: pa.Table) -> pa.Table:
+        with _duckdb(known=known, found=found) as connection:
+            state["new"] = _one(connection, "SELECT count(*) FROM found ANTI JOIN known USING (flag_id)")
+            return connection.execute(
+                f"""SELECT * FROM known WHERE NOT ({is_emitted})
+                UNION ALL BY NAME SELECT {names}, coalesce(k.detected_at, f.detected_at) AS detected_at
+                FROM found f LEFT JOIN known k USING (flag_id)"""
+            ).to_arrow_table()
+
+    with _duckdb(known=small.read(fraud.TABLE, days), found=found) as connection:
+        evidence = "flag_id, evidence"
+        is_same = not _one(
+            connection,
+            f"""SELECT count(*) FROM (
+                (SELECT {evidence} FROM known WHERE {is_emitted} EXCEPT SELECT {evidence} FROM found)
+                UNION ALL (SELECT {evidence} FROM found EXCEPT SELECT {evidence} FROM known))""",
         )
-        merged = materialized(new.join(since, on="flag_id", how="full_outer"))
-        is_other = ~F.col("evidence").eqNullSafe(F.col("known_evidence"))
-        is_change = F.col("rule_id").isNull() | F.col("first_detected_at").isNull() | is_other
-        if merged.where(is_change).isEmpty():
-            return
-        current = merged.where(F.col("rule_id").isNotNull()).withColumn(
-            "detected_at", F.coalesce("first_detected_at", "detected_at")
-        )
-        rows = current.select(*fraud.TABLE.columns).unionByName(known.where(~is_emitted).select(*fraud.TABLE.columns))
-        self._lake.replace(fraud.TABLE, rows.coalesce(1), clock.sql_on_days("event_date", clock.days_of(emits)))
+    if not is_same:
+        small.replace_days(fraud.TABLE, days, changed)
+    return state["new"]
+
+
+def _duckdb(**tables: pa.Table) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"python_enable_replacements": False})
+    connection.execute("SET TimeZone = 'UTC'")
+    for name, table in tables.items():
+        connection.register(name, table)
+    return connection
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    return int(connection.execute(sql).fetchall()[0][0])

@@ -16,7 +16,7 @@ from typing import Any
 
 from lakehouse import hours as clock
 from lakehouse.embedded import s3
-from lakehouse.hot_window import frontier_at
+from lakehouse.fold import frontier_at
 from lakehouse.settings import Settings
 
 KEY, UNDER_WAY = "_shoplake/rebuilt", "_shoplake/rebuilding"

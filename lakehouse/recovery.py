@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,19 @@ from bronze import events as bronze_events
 from gold import top_products
 from lakehouse import batches
 from lakehouse import hours as clock
+from lakehouse.delta_files import snapshot
+from lakehouse.embedded.s3 import s3_client
+from lakehouse.fold import OF_EVENT, frontier_at
 from lakehouse.lake import Lake
+from lakehouse.sql import SqlReader, quoted_text
 from lakehouse.table import Table
 from silver import events as silver_events
 from silver import quarantine
 from silver.deduplicate import COORDINATES
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lakehouse.micro_batch import Start
 
 LOOK_BACK = "INTERVAL 5 MINUTES"
@@ -35,6 +41,13 @@ class Book:
 
     offsets: Offsets
     last_of: dict[str, int]
+    began_at: datetime | None = None
+    """When the first batch began, UTC."""
+
+    @property
+    def newest(self) -> str:
+        """Generation and number of the last batch, as the fold is tagged; empty when there is none."""
+        return next((f"{name}:{last}" for name, last in self.last_of.items() if last == self.last_batch), "")
 
     @property
     def last_batch(self) -> int:
@@ -45,11 +58,14 @@ class Book:
 def read_book(lake: Lake) -> Book:
     """The book, read once."""
     groups = lake.read(batches.TABLE).groupBy("generation", "topic", "partition")
-    rows = groups.agg(F.max("to_offset").alias("next_offset"), F.max("batch_id").alias("last")).collect()
+    rows = groups.agg(
+        F.max("to_offset").alias("next_offset"), F.max("batch_id").alias("last"), F.min("started_at").alias("began")
+    ).collect()
     last_of: dict[str, int] = {}
     for row in rows:
         last_of[row["generation"]] = max(row["last"], last_of.get(row["generation"], -1))
-    return Book(_highest(rows), last_of)
+    began_at = min((row["began"].replace(tzinfo=UTC) for row in rows), default=None)
+    return Book(_highest(rows), last_of, began_at)
 
 
 def offsets_in_lake(lake: Lake, booked: Offsets) -> Offsets:
@@ -91,6 +107,45 @@ def not_in(lake: Lake, table: Table, rows: DataFrame, start: Start) -> DataFrame
     """`rows` less those whose coordinates `table` has, looking only at what a cut-off batch can have written."""
     held = lake.read(table).where(~is_before(start.starting_offsets)).select(*COORDINATES)
     return rows.join(F.broadcast(held), on=COORDINATES, how="left_anti")
+
+
+def written_beyond(lake: Lake, booked: Offsets) -> pa.Table:
+    """Ids, times and coordinates of events that silver has of a batch that was cut off before the book."""
+    silver = lake.read(silver_events.TABLE).where(~is_before(booked))
+    return silver.select("event_id", "event_time", "processed_at", *COORDINATES).toArrow()
+
+
+def accepted_since(lake: Lake, reader: SqlReader, booked: Offsets, now: datetime) -> pa.RecordBatchReader | None:
+    """Events of silver before these offsets that the fold is made of: those of its window, and those whose ids are
+    looked up. None when there are none.
+
+    Files are chosen by their day and by when they were written, so that a long history costs nothing.
+    """
+    since = now - timedelta(hours=lake.settings.dedupe_hours)
+    frontier = min(frontier_at(now), since)
+    found = snapshot(s3_client(lake.settings), lake.settings.bucket, silver_events.TABLE)
+    files = [
+        path
+        for path, file in (found.live if found else {}).items()
+        if file.written_at >= since or (file.partition[0] or "") >= str(frontier.date())
+    ]
+    if not files or not booked:
+        return None
+    listed = ", ".join(quoted_text(reader.address(silver_events.TABLE.full_name, file)) for file in files)
+    is_booked = " OR ".join(
+        f'(topic = {quoted_text(topic)} AND "partition" = {partition} AND "offset" < {offset})'
+        for topic, partitions in booked.items()
+        for partition, offset in partitions.items()
+    )
+    is_new = f"event_time >= {_moment(frontier)} OR processed_at >= {_moment(since)}"
+    return reader.batches(
+        f"SELECT {', '.join(OF_EVENT)}, processed_at FROM read_parquet([{listed}], union_by_name = true)"  # noqa: S608 - names of this project
+        f" WHERE ({is_new}) AND ({is_booked})"
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return f"TIMESTAMPTZ '{moment.isoformat()}'"
 
 
 def late_hours(lake: Lake, before: datetime) -> set[int]:

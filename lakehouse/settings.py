@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, exclude=True, description="API key that commands use; unset is this lake's operator key."
     )
-    publish_seconds: float = Field(5, ge=0.1, description="Shortest time between two publishes of the serving file.")
+    publish_seconds: float = Field(1, ge=0.1, description="Shortest time between two publishes of the serving file.")
     superset_port: Port = Field(8088, description="Port of Superset.")
     superset_host: str = Field("127.0.0.1", description="Address that Superset listens on; others need TLS before it.")
     superset_memory_mb: int = Field(1024, ge=512, description="Most memory of Superset, in MB; free before it starts.")
@@ -155,6 +155,16 @@ class Settings(BaseSettings):
     max_offsets_per_batch: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
     max_future_minutes: int = Field(5, ge=0, description="How far an event may be ahead of its Kafka record.")
     max_age_days: int = Field(400, ge=1, description="How far an event may be behind its Kafka record.")
+    dedupe_hours: float = Field(
+        3,
+        gt=0,
+        le=24,
+        description="How long after an event's first record another of its id is a duplicate, whatever"
+        " time it carries; with the same time it always is.",
+    )
+    fold_memory_mb: int = Field(
+        1024, ge=128, description="Memory of what the stream keeps of the newest hours, in MB; more goes to disk."
+    )
     lateness_minutes: int = Field(15, ge=0, description="How long after its end an hour stays provisional.")
     top_n: int = Field(10, ge=1, le=1000, description="Ranks kept in the top-products tables.")
 
@@ -261,6 +271,16 @@ class Settings(BaseSettings):
     def run_dir(self) -> Path:
         """Folder of the lock, process records and the stream's state."""
         return self.data_dir / "run"
+
+    @property
+    def gold_report(self) -> Path:
+        """Written anew whenever the stream has written gold, so that the publisher need not ask S3."""
+        return self.run_dir / "gold.json"
+
+    @property
+    def fold_file(self) -> Path:
+        """What the stream keeps of the newest hours, a cache on a local disk."""
+        return self.data_dir / "stream" / "fold.duckdb"
 
     @property
     def checkpoints(self) -> Path:

@@ -104,6 +104,15 @@ class SqlReader:
         with self._plain_errors([]):
             return cursor.execute(sql).to_arrow_table()
 
+    def batches(self, sql: str, rows: int = 100_000) -> pa.RecordBatchReader:
+        """`arrow`, in batches as they are read."""
+        _probe(self.settings)
+        with self._lock:
+            self._refresh_secret()
+            cursor = self._connection.cursor()
+        with self._plain_errors([]):
+            return cursor.execute(sql).to_arrow_reader(rows)
+
     def address(self, full_name: str, file: str = "") -> str:
         """Where a table, or a file of it, is in S3."""
         layer, table = full_name.split(".", 1)

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
+from bronze import events as bronze_events
 from lakehouse import broker, recovery, schema_changes, stream_control
 from lakehouse.catalog import TABLES
 from lakehouse.checkpoint import open_generation
@@ -26,8 +27,10 @@ from lakehouse.micro_batch import APPENDED, MicroBatch, Start
 from lakehouse.reports import write_report
 from lakehouse.session import connect
 from lakehouse.settings import Settings
+from lakehouse.small_tables import require_conditional_put
 from lakehouse.writer import TakenOver, Writer
 from producer.topics import TOPICS
+from silver import checks
 
 _COLUMNS = ["topic", "partition", "offset", "timestamp", "key", "value"]
 _HEARTBEAT_SECONDS = 5.0
@@ -93,6 +96,7 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     """One life of the query."""
     session_id = str(uuid.uuid4())
     lake, token = Lake(connect(settings, session_id), settings), writer.take(session_id)
+    require_conditional_put(settings)
     lake.create_tables(TABLES)
     if writer.took_over:
         lake.fence(APPENDED, token)
@@ -106,8 +110,11 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
     for unread in broker.begin_late(settings, TOPICS, report.offsets):
         say(unread)
     say(f"The stream starts; it is {broker.lag(settings, TOPICS, report.offsets):,} records behind the broker.")
+    records = bronze_events.from_kafka(source(lake.spark, settings, start)).coalesce(settings.spark_shuffle_partitions)
+    limits = checks.Limits(settings.max_future_minutes, settings.max_age_days)
     query = (
-        source(lake.spark, settings, start)
+        # Judged here, the checks are planned once and not with every batch.
+        checks.judge(records, limits)
         .writeStream.queryName("shoplake")
         .foreachBatch(MicroBatch(settings, start, checkpoint, token))
         .option("checkpointLocation", f"file://{checkpoint}")

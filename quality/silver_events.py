@@ -17,7 +17,7 @@ SUITES = (
     Suite(
         TABLE,
         f"""
-        SELECT count(*) - count(DISTINCT (event_id, event_date)) AS repeated_events,
+        SELECT count(*) - count(DISTINCT (event_id, event_time)) AS repeated_events,
             count(*) - count(DISTINCT (topic, "partition", "offset")) AS repeated_records,
             count(*) FILTER (event_id IS NULL OR event_type IS NULL OR user_id IS NULL OR event_time IS NULL
                 OR topic IS NULL OR "partition" IS NULL OR "offset" IS NULL) AS incomplete,
@@ -31,7 +31,7 @@ SUITES = (
         FROM silver.events WHERE {{days}}
         """,  # noqa: S608 - the names are declared in this project
         (
-            none("each_event_once", "repeated_events", "No event_id comes twice on a day."),
+            none("each_event_once", "repeated_events", "No event_id comes twice with the same time."),
             none("each_record_once", "repeated_records", "No Kafka record was accepted twice."),
             none("is_complete", "incomplete", "Identity, type, user, time and coordinates are there."),
             none("has_its_data", "without_their_data", "What the contract requires of a type is there."),

@@ -1,22 +1,26 @@
-"""Which records carry an event that silver already has, or has twice in one batch.
+"""Which records carry an event that was accepted before. The first accepted record of an event_id wins; a later one is
+a duplicate when it arrives within some hours of the first, whatever time it carries, or carries the same time, at any
+age (docs/decisions/exactly-once.md). A record arrives when its micro-batch begins.
 
-A duplicate is a record with the event_id of an accepted record of the same UTC day. A re-sent record has the
-same event time, so its own day is the only place to look, however late it comes.
+The stream looks among the ids of the last hours (`lakehouse.fold`), and in silver for older events; `backfill` looks
+through all of bronze at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import timedelta
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from silver.events import TABLE
 
-IDENTITY = ["event_id", "event_date"]
+IDENTITY = ["event_id", "event_time"]
 COORDINATES = ["topic", "partition", "offset"]
 ARRIVAL = ["kafka_timestamp", "topic", "partition", "offset"]
 """Order of acceptance inside a micro-batch; an earlier micro-batch (`ingested_at`) comes first."""
+_PLACE = "struct<topic:string,partition:int,offset:bigint>"
+_STATE = f"struct<kept:array<struct<arrived:timestamp,event_time:timestamp>>,repeated:array<{_PLACE}>>"
 
 
 def valid(judged: DataFrame) -> DataFrame:
@@ -24,16 +28,37 @@ def valid(judged: DataFrame) -> DataFrame:
     return judged.where(F.col("reason_code").isNull())
 
 
-def repeated_within(candidates: DataFrame, arrival: Sequence[str] = tuple(ARRIVAL)) -> DataFrame:
-    """Coordinates of the candidates that are not the first of their event id in this very set."""
-    first_come = Window.partitionBy(*IDENTITY).orderBy(*arrival)
-    ranked = candidates.select(*IDENTITY, *COORDINATES, F.row_number().over(first_come).alias("place"))
-    return ranked.where(F.col("place") > 1).select(*COORDINATES)
+def repeated(candidates: DataFrame, within: timedelta) -> DataFrame:
+    """Coordinates of the candidates (with `ingested_at`) that are duplicates of others among them."""
+    several = candidates.groupBy("event_id").count().where(F.col("count") > 1).select("event_id")
+    record = F.struct("ingested_at", *ARRIVAL, "event_time")
+    records = (
+        candidates.join(several, "event_id", "left_semi")
+        .groupBy("event_id")
+        .agg(F.sort_array(F.collect_list(record)).alias("records"))
+    )
+    start = F.struct(F.array().alias("kept"), F.array().alias("repeated")).cast(_STATE)
+    walked = F.aggregate("records", start, lambda state, each: _walked(state, each, within))
+    return records.select(F.explode(walked["repeated"]).alias("place")).select("place.*")
+
+
+def _walked(state: Column, each: Column, within: timedelta) -> Column:
+    """The state after one more record, in the order of arrival: accepted ones so far, and places of duplicates."""
+    earliest = F.timestamp_micros(F.unix_micros(each["ingested_at"]) - within // timedelta(microseconds=1))
+    is_repeated = F.exists(
+        state["kept"],
+        lambda known: (known["event_time"] == each["event_time"]) | (known["arrived"] >= earliest),
+    )
+    one = F.struct(each["ingested_at"].alias("arrived"), each["event_time"].alias("event_time"))
+    place = F.struct(*(each[name].alias(name) for name in COORDINATES))
+    kept = F.when(is_repeated, state["kept"]).otherwise(F.array_append(state["kept"], one))
+    repeats = F.when(is_repeated, F.array_append(state["repeated"], place)).otherwise(state["repeated"])
+    return F.struct(kept.alias("kept"), repeats.alias("repeated")).cast(_STATE)
 
 
 def known_among(candidates: DataFrame, known: DataFrame) -> DataFrame:
-    """Coordinates of the candidates whose event id `known` (silver rows) has, with `is_same_record`:
-    true when silver holds this very record, as after a crash between two writes; else it is a duplicate."""
+    """Coordinates of the candidates whose event `known` (silver rows) has with the same time, under other coordinates:
+    under the same it is this very record, which a batch wrote that was cut off."""
     holders = known.select(*IDENTITY, *(F.col(name).alias(f"known_{name}") for name in COORDINATES))
     is_same_record = (
         (F.col("topic") == F.col("known_topic"))
@@ -41,7 +66,7 @@ def known_among(candidates: DataFrame, known: DataFrame) -> DataFrame:
         & (F.col("offset") == F.col("known_offset"))
     )
     matched = holders.join(F.broadcast(candidates.select(*IDENTITY, *COORDINATES)), on=IDENTITY, how="inner")
-    return matched.select(*COORDINATES, is_same_record.alias("is_same_record"))
+    return matched.where(~is_same_record).select(*COORDINATES)
 
 
 def without(frame: DataFrame, coordinates: DataFrame) -> DataFrame:

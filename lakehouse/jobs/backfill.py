@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from lakehouse import marks, rebuilt, recovery
-from lakehouse.gold_refresh import FRAUD_HOURLY, HOURLY_TABLES, GoldRefresh
+from lakehouse.gold_refresh import HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs import cohort_retention, quality, reconcile
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
@@ -22,7 +22,7 @@ Parameters = DayRange
 WRITES = (
     silver_events.TABLE,
     quarantine.TABLE,
-    *(table for table, _ in HOURLY_TABLES + FRAUD_HOURLY),
+    *(table for table, _ in HOURLY_TABLES),
     *FRAUD_WRITES,
     marks.TABLE,
 )
@@ -74,9 +74,9 @@ def _judged(lake: Lake, days: DayRange, booked: Column) -> DataFrame:
 
 def _replace_silver(lake: Lake, days: DayRange, judged: DataFrame, booked: Column) -> None:
     in_range = _on_days("event_date", days)
-    candidates = deduplicate.valid(judged).where(in_range)
-    arrival = ["ingested_at", *deduplicate.ARRIVAL]
-    first = deduplicate.without(candidates, deduplicate.repeated_within(candidates, arrival))
+    candidates = deduplicate.valid(judged)
+    repeated = deduplicate.repeated(candidates, timedelta(hours=lake.settings.dedupe_hours))
+    first = deduplicate.without(candidates.where(in_range), repeated)
     on_their_way = lake.read(silver_events.TABLE).where(in_range & ~booked)
     rows = deduplicate.accepted(first).unionByName(on_their_way.select(*silver_events.TABLE.columns))
     lake.replace(silver_events.TABLE, rows.repartition("event_date"), _condition("event_date", days))

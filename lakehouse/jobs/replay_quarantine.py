@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import UTC, date
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
@@ -181,21 +181,34 @@ def _counted(judged: DataFrame) -> tuple[dict[str, int], int]:
 
 def _accepted(lake: Lake, judged: DataFrame, limit: int) -> list[Row]:
     """Accepted records, the first that came first, with whether silver has their event already."""
-    wanted = [*RECORD_COLUMNS, *_ORIGIN, *IDENTITY]
+    wanted = [*RECORD_COLUMNS, *_ORIGIN, *IDENTITY, "event_date"]
     rows = judged.where(F.col("reason_code").isNull()).select(*wanted)
     found = rows.orderBy("kafka_timestamp", "topic", "partition", "offset").limit(limit).collect()
     if not found:
         return []
-    holders = _holders(lake, {row["event_id"] for row in found}, {row["event_date"] for row in found})
-    return [Row(**row.asDict(), is_known=(row["event_id"], row["event_date"]) in holders) for row in found]
+    holders, since = _holders(lake, found), datetime.now(UTC) - timedelta(hours=lake.settings.dedupe_hours)
+    return [Row(**row.asDict(), is_known=_is_known(row, holders, since)) for row in found]
 
 
-def _holders(lake: Lake, event_ids: set[str], days: set[date]) -> dict[tuple[str, date], Place]:
-    """Where the records stand that silver has accepted of these events."""
-    wanted = lake.spark.createDataFrame([(each,) for each in sorted(event_ids)], "event_id string")
-    silver = lake.read(silver_events.TABLE).where(F.col("event_date").isin(sorted(days)))
-    found = silver.select(*IDENTITY, *COORDINATES).join(F.broadcast(wanted), "event_id", "left_semi").collect()
-    return {(row["event_id"], row["event_date"]): Place(row["topic"], row["partition"], row["offset"]) for row in found}
+def _is_known(row: Row, holders: list[Row], since: datetime) -> bool:
+    """Whether the stream would call the record a duplicate (`silver.deduplicate`)."""
+    return any(
+        holder["event_id"] == row["event_id"]
+        and (holder["event_time"] == row["event_time"] or holder["processed_at"].replace(tzinfo=UTC) >= since)
+        for holder in holders
+    )
+
+
+def _holders(lake: Lake, rows: list[Row]) -> list[Row]:
+    """Rows of silver with the event ids of `rows`: on their days, and those that arrived of late."""
+    wanted = lake.spark.createDataFrame(
+        [(each,) for each in sorted({row["event_id"] for row in rows})], "event_id string"
+    )
+    is_new = F.col("processed_at") >= F.lit(datetime.now(UTC) - timedelta(hours=lake.settings.dedupe_hours))
+    on_days = F.col("event_date").isin(sorted({row["event_date"] for row in rows}))
+    silver = lake.read(silver_events.TABLE).where(on_days | is_new)
+    columns = [*IDENTITY, *COORDINATES, "processed_at"]
+    return silver.select(*columns).join(F.broadcast(wanted), "event_id", "left_semi").collect()
 
 
 def _brought_home(lake: Lake, records: list[Row], say: Say) -> list[Fate]:
@@ -216,13 +229,15 @@ def _brought_home(lake: Lake, records: list[Row], say: Say) -> list[Fate]:
     ]
     places = send_again(lake.settings, again)
     _wait_until_read(lake, places, say)
-    holders = _holders(lake, {row["event_id"] for row in missing}, {row["event_date"] for row in missing})
-    fates = known
-    for row, place in zip(missing, places, strict=True):
-        holder = holders.get((row["event_id"], row["event_date"]))
-        if holder is not None:
-            fates.append(Fate(row, "accepted" if holder == place else "duplicate", place))
-    return fates
+    holders = _holders(lake, missing)
+    ids = {holder["event_id"] for holder in holders}
+    accepted = {Place(holder["topic"], holder["partition"], holder["offset"]) for holder in holders}
+    fates = [
+        Fate(row, "accepted" if place in accepted else "duplicate", place)
+        for row, place in zip(missing, places, strict=True)
+        if row["event_id"] in ids
+    ]
+    return known + fates
 
 
 def _wait_until_read(lake: Lake, places: list[Place], say: Say) -> None:

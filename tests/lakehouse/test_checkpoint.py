@@ -60,7 +60,8 @@ def test_an_empty_lake_begins_at_the_beginning(open_it: Open) -> None:
 
 def goes_on(first: tuple[Start, Path], again: tuple[Start, Path], booked_through: int) -> bool:
     """Whether it is the same generation, which knows how far it is in the book."""
-    return again == (replace(first[0], booked_through=booked_through), first[1])
+    booked = f"{first[0].generation}:{booked_through}" if booked_through >= 0 else ""
+    return again == (replace(first[0], booked_through=booked_through, booked=booked), first[1])
 
 
 def test_a_current_checkpoint_goes_on(open_it: Open, book: Book) -> None:

@@ -38,6 +38,7 @@ def booked(generation: str, batch: int, topic: str, partition: int, to_offset: i
         "topic": topic,
         "partition": partition,
         "to_offset": to_offset,
+        "started_at": NOON + timedelta(minutes=batch),
     }
 
 
@@ -65,7 +66,8 @@ def test_the_book_of_two_generations(spark: SparkSession) -> None:
     lake: Any = SmallLake(spark, {batches.TABLE.full_name: rows})
     book = recovery.read_book(lake)
     assert book.offsets == {"shop.clicks": {"0": 26, "1": 5}}
-    assert (book.last_of, book.last_batch) == ({"a": 1, "b": 2}, 2)
+    assert (book.last_of, book.last_batch, book.newest) == ({"a": 1, "b": 2}, 2, "b:2")
+    assert book.began_at == NOON
 
 
 @pytest.mark.spark

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -13,159 +13,206 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
+from lakehouse import hours as clock
+from lakehouse.fold import Fold
 from silver import deduplicate
-from silver.deduplicate import ARRIVAL, COORDINATES
+from silver.deduplicate import ARRIVAL
 from silver.events import TABLE
+from tests.support.folding import DEDUPE, NOON, WRITTEN, empty_fold, facts, place_of, places, record
 
 pytestmark = pytest.mark.spark
 
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-JUDGED = "event_id string, event_time timestamp, topic string, partition int, offset bigint, kafka_timestamp timestamp"
 Record = dict[str, Any]
 Place = tuple[str, int, int]
+Batch = tuple[datetime, list[Record]]
+"""When it began, and its records."""
+JUDGED = (
+    "event_id string, event_time timestamp, topic string, partition int, offset bigint, kafka_timestamp timestamp, "
+    "reason_code string, ingested_at timestamp"
+)
+HOUR, SECOND, MICROSECOND = timedelta(hours=1), timedelta(seconds=1), timedelta(microseconds=1)
 
 
-def record(event_id: str, offset: int, partition: int = 0, arrival: int = 0, day: int = 0) -> Record:
-    return {
-        "event_id": event_id,
-        "event_time": NOON + timedelta(days=day),
-        "topic": "shop.clicks",
-        "partition": partition,
-        "offset": offset,
-        "kafka_timestamp": NOON + timedelta(days=1, seconds=arrival),
-    }
-
-
-def judged(spark: SparkSession, records: list[Record], refused: str = "refused") -> DataFrame:
-    """Records as `checks.judge` leaves them; those whose id begins with `refused` have a reason."""
+def judged(spark: SparkSession, *batches: Batch) -> DataFrame:
+    """Records as `checks.judge` leaves them and bronze keeps them."""
     names = [part.split()[0] for part in JUDGED.split(", ")]
-    frame = spark.createDataFrame([tuple(each[name] for name in names) for each in records], JUDGED)
-    return frame.select(
-        "*",
-        F.to_date("event_time").alias("event_date"),
-        F.when(F.col("event_id").startswith(refused), "not_json").alias("reason_code"),
-    )
+    rows = [tuple({**each, "ingested_at": at}.get(name) for name in names) for at, batch in batches for each in batch]
+    return spark.createDataFrame(rows, JUDGED)
 
 
-def place(each: Any) -> Place:
-    return each["topic"], each["partition"], each["offset"]
+def found(frame: DataFrame) -> set[Place]:
+    rows = [place_of(row) for row in frame.collect()]
+    assert len(rows) == len(set(rows))
+    return set(rows)
 
 
-def places(frame: DataFrame) -> set[Place]:
-    return {place(row) for row in frame.collect()}
+def of(*records: Record) -> set[Place]:
+    return {place_of(each) for each in records}
 
 
-def known(spark: SparkSession, candidates: list[Record], held: list[Record]) -> dict[Place, bool]:
-    found = deduplicate.known_among(judged(spark, candidates), judged(spark, held)).collect()
-    return {place(row): row["is_same_record"] for row in found}
+# --- the rule in plain Python ---------------------------------------------------------------------------------------
 
 
-def test_the_first_to_arrive_wins_within_a_batch(spark: SparkSession) -> None:
-    by_time = [record("a", 7, arrival=5), record("a", 9, arrival=4), record("a", 8, arrival=6)]
-    by_partition = [record("b", 3, partition=1), record("b", 9, partition=0)]
-    by_offset = [record("c", 2), record("c", 1)]
-    other_day = [record("d", 20), record("d", 21, day=1)]
-    repeated = deduplicate.repeated_within(judged(spark, by_time + by_partition + by_offset + other_day))
-    lost = [by_time[0], by_time[2], by_partition[0], by_offset[0]]
-    assert places(repeated) == {place(each) for each in lost}
+class Oracle:
+    """What the contract says of an event id's records, one after the other."""
 
+    def __init__(self) -> None:
+        self.accepted: dict[str, list[tuple[datetime, Record]]] = {}
 
-def test_what_silver_has_is_a_duplicate_or_the_very_record(spark: SparkSession) -> None:
-    held = [record("a", 1), record("b", 2), record("c", 3)]
-    candidates = [record("a", 1), record("b", 50), record("c", 51, day=1), record("new", 52)]
-    found = known(spark, candidates, held)
-    assert found == {place(candidates[0]): True, place(candidates[1]): False}
+    def take(self, at: datetime, batch: list[Record]) -> set[Place]:
+        """The duplicates of a batch."""
+        duplicates = set()
+        for each in sorted(batch, key=lambda each: [each[name] for name in ARRIVAL]):
+            if each["reason_code"]:
+                continue
+            firsts = self.accepted.setdefault(each["event_id"], [])
+            if any(at - first <= DEDUPE or known["event_time"] == each["event_time"] for first, known in firsts):
+                duplicates.add(place_of(each))
+            else:
+                firsts.append((at, each))
+        return duplicates
 
-
-def test_accepted_rows_are_those_of_the_table(spark: SparkSession) -> None:
-    frame = judged(spark, [record("a", 1)])
-    missing = [field for field in TABLE.schema.fields if field.name not in [*frame.columns, "processed_at"]]
-    full = frame.select("*", *(F.lit(None).cast(field.dataType).alias(field.name) for field in missing))
-    rows = deduplicate.accepted(bronze_events.ingested(full, NOON))
-    assert rows.columns == TABLE.columns
-    assert rows.first()["processed_at"].replace(tzinfo=UTC) == NOON
+    def in_silver(self, at: datetime, batch: list[Record], hours: set[int]) -> list[Record]:
+        """Records of a batch, of some hours, whose event was accepted with this time before the dedupe hours."""
+        return [
+            each
+            for each in batch
+            if not each["reason_code"] and clock.number_of(each["event_time"]) in hours
+            and any(
+                first < at - DEDUPE and known["event_time"] == each["event_time"]
+                for first, known in self.accepted.get(each["event_id"], [])
+            )
+        ]  # fmt: skip
 
 
 # --- chance: any sequence, cut anywhere -----------------------------------------------------------------------------
 
+PAUSES = st.lists(
+    st.sampled_from([SECOND, HOUR, DEDUPE - SECOND, DEDUPE, DEDUPE + MICROSECOND, 2 * DEDUPE, timedelta(days=3)]),
+    min_size=3,
+    max_size=6,
+)
 RECORDS = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b", "c", "d", "refused"]), st.integers(0, 1), st.integers(0, 3), st.integers(0, 1)
+    st.fixed_dictionaries(
+        {
+            "batch": st.integers(0, 5),
+            "event_id": st.sampled_from([*"abcdefgh", "refused"]),
+            "event_time": st.sampled_from([-48, 0, 1, 3.25, 7, 48]).map(lambda hours: NOON + timedelta(hours=hours)),
+            "partition": st.integers(0, 1),
+            "kafka_timestamp": st.integers(0, 3).map(lambda seconds: NOON + seconds * SECOND),
+        }
     ),
-    min_size=4,
-    max_size=30,
+    min_size=30,
+    max_size=120,
 )
 
 
-def as_records(drawn: list[tuple[str, int, int, int]]) -> list[Record]:
-    next_offset = [0, 0]
-    records = []
-    for event_id, partition, arrival, day in drawn:
-        records.append(record(event_id, next_offset[partition], partition, arrival, day))
-        next_offset[partition] += 1
-    return records
+def as_batches(pauses: list[timedelta], drawn: list[dict[str, Any]]) -> list[Batch]:
+    """Offsets rise with the batches."""
+    at, batches, offset = NOON, [], 0
+    for number, pause in enumerate(pauses):
+        at += pause
+        rows = [each for each in drawn if each["batch"] % len(pauses) == number]
+        reasons = ["not_json" if each["event_id"] == "refused" else None for each in rows]
+        numbered = enumerate(zip(rows, reasons, strict=True), start=offset)
+        batches.append((at, [record(offset=offset, reason_code=reason, **row) for offset, (row, reason) in numbered]))
+        offset += len(rows)
+    return batches
 
 
-def plainly(batches: list[list[Record]]) -> set[Place]:
-    """The first of each event id and day, batch after batch, each in the order of arrival."""
-    seen, first = set(), set()
-    for batch in batches:
-        for each in sorted(batch, key=lambda each: [each[name] for name in ARRIVAL]):
-            identity = (each["event_id"], each["event_time"])
-            if not each["event_id"].startswith("refused") and identity not in seen:
-                seen.add(identity)
-                first.add(place(each))
-    return first
-
-
-def one_batch(spark: SparkSession, batch: list[Record], silver: list[Record]) -> tuple[list[Record], int]:
-    """What `MicroBatch` does with a batch: the records that enter silver, and the number of duplicates."""
-    candidates = deduplicate.valid(judged(spark, batch))
-    repeated = deduplicate.repeated_within(candidates).withColumn("is_same_record", F.lit(False))
-    found = repeated.unionByName(deduplicate.known_among(candidates, judged(spark, silver)))
-    marks = found.groupBy(*COORDINATES).agg(F.bool_and("is_same_record").alias("is_same_record"))
-    marked = {place(row): row["is_same_record"] for row in marks.collect()}
-    entering = places(
-        deduplicate.without(
-            candidates, spark.createDataFrame(list(marked), "topic string, partition int, offset bigint")
-        )
+def taken(fold: Fold, at: datetime, batch: list[Record], oracle: Oracle) -> set[Place]:
+    """The duplicates that the stream finds in a batch, not yet kept."""
+    fold.advance(at)
+    hours = fold.hours_before(facts(batch), at - DEDUPE)
+    result = fold.take(facts(batch), places(oracle.in_silver(at, batch, hours)), at)
+    duplicates = {place_of(row) for row in result.duplicates.to_pylist()}
+    assert len(duplicates) == result.duplicates.num_rows
+    counted = result.book.to_pylist()
+    assert sum(row["duplicate_rows"] for row in counted) == len(duplicates)
+    assert sum(row["quarantined_rows"] for row in counted) == sum(bool(each["reason_code"]) for each in batch)
+    assert all(
+        row["bronze_rows"] == row["silver_rows"] + row["duplicate_rows"] + row["quarantined_rows"] for row in counted
     )
-    return [each for each in batch if place(each) in entering], list(marked.values()).count(False)
+    return duplicates
+
+
+def cut_off(fold: Fold, at: datetime, batch: list[Record], duplicates: set[Place]) -> None:
+    """Silver was written, the book was not: the same batch comes again."""
+    fold._connection.execute("ROLLBACK")
+    entered = [each for each in batch if not each["reason_code"] and place_of(each) not in duplicates]
+    fold.hold(pa.Table.from_pylist([{**each, "processed_at": at} for each in entered], WRITTEN))
 
 
 @settings(
-    max_examples=4,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(drawn=RECORDS, cuts=st.sets(st.integers(0, 30), max_size=2), cut_off=st.integers(0, 2))
-def test_any_batches_give_what_one_pass_gives(
-    spark: SparkSession, drawn: list[tuple[str, int, int, int]], cuts: set[int], cut_off: int
+@given(pauses=PAUSES, drawn=RECORDS, broken=st.integers(0, 5))
+def test_the_stream_and_backfill_accept_what_the_contract_says(
+    spark: SparkSession, pauses: list[timedelta], drawn: list[dict[str, Any]], broken: int
 ) -> None:
-    records = as_records(drawn)
-    edges = sorted({0, len(records), *(cut for cut in cuts if cut < len(records))})
-    batches = [records[start:end] for start, end in itertools.pairwise(edges)]
-    silver: list[Record] = []
-    for number, batch in enumerate(batches):
-        entering, duplicates = one_batch(spark, batch, silver)
-        silver += entering
-        if number == cut_off:  # silver was written, the book was not: the same batch comes again
-            assert one_batch(spark, batch, silver) == ([], duplicates)
-        refused = sum(each["event_id"] == "refused" for each in batch)
-        assert len(entering) + duplicates + refused == len(batch)
-    expected = plainly(batches)
-    assert {place(each) for each in silver} == expected
-    again = [each | {"batch": number} for number, batch in enumerate(batches) for each in batch]
-    assert places(one_pass(spark, again)) == expected
+    batches, oracle, lost = as_batches(pauses, drawn), Oracle(), set()
+    fold = empty_fold(NOON)
+    for number, (at, batch) in enumerate(batches):
+        by_stream = taken(fold, at, batch, oracle)
+        if number == broken:
+            cut_off(fold, at, batch, by_stream)
+            assert taken(fold, at, batch, oracle) == by_stream
+        fold.commit(f"batch {number}", at)
+        expected = oracle.take(at, batch)
+        assert by_stream == expected
+        lost |= expected
+    assert found(deduplicate.repeated(deduplicate.valid(judged(spark, *batches)), DEDUPE)) == lost
 
 
-def one_pass(spark: SparkSession, records: list[Record]) -> DataFrame:
-    """What `backfill` does with all of bronze."""
-    batch_of = spark.createDataFrame(
-        [(*place(each), each["batch"]) for each in records], "topic string, partition int, offset bigint, batch int"
+# --- each step by itself --------------------------------------------------------------------------------------------
+
+
+def test_the_first_to_arrive_wins(spark: SparkSession) -> None:
+    """Batch by batch, then by Kafka's time and place."""
+    by_batch = [record("a", 9, kafka_timestamp=NOON + SECOND), record("a", 1, kafka_timestamp=NOON)]
+    by_time = [record("b", 7, kafka_timestamp=NOON + SECOND), record("b", 8)]
+    by_topic = [record("c", 1, topic="shop.searches"), record("c", 2)]
+    by_place = [record("d", 1, partition=1), record("d", 4), record("d", 3, event_time=NOON - HOUR)]
+    batches = (
+        (NOON, [by_batch[0], *by_time, *by_topic, *by_place]),
+        (NOON + SECOND, [by_batch[1], record("e", 5)]),
     )
-    candidates = deduplicate.valid(judged(spark, records)).join(batch_of, COORDINATES)
-    arrival = ["ingested_at", *ARRIVAL]
-    ordered = candidates.withColumnRenamed("batch", "ingested_at")
-    return deduplicate.without(ordered, deduplicate.repeated_within(ordered, arrival))
+    repeated = deduplicate.repeated(judged(spark, *batches), DEDUPE)
+    assert found(repeated) == of(by_batch[1], by_time[0], by_topic[0], by_place[0], by_place[1])
+
+
+def test_a_later_one_counts_anew_after_the_dedupe_hours_with_another_time(spark: SparkSession) -> None:
+    """From the first on, which a duplicate between them does not prolong."""
+    rows = [record("a", offset, event_time=NOON + offset * HOUR) for offset in range(5)]
+    again = record("a", 9)
+    moments = (NOON, NOON + 2 * HOUR, NOON + DEDUPE, NOON + DEDUPE + MICROSECOND, NOON + 4 * HOUR)
+    batches = [*((at, [row]) for at, row in zip(moments, rows, strict=True)), (NOON + timedelta(days=90), [again])]
+    repeated = deduplicate.repeated(judged(spark, *batches), DEDUPE)
+    assert found(repeated) == of(rows[1], rows[2], rows[4], again)
+
+
+def test_what_silver_has_under_another_place_is_known(spark: SparkSession) -> None:
+    held = [record("a", 1), record("b", 2), record("c", 3), record("d", 4)]
+    very_record, other_time, new = record("a", 1), record("c", 51, event_time=NOON + HOUR), record("new", 52)
+    elsewhere = [record("b", 50), record("d", 4, partition=1), record("a", 1, topic="shop.searches")]
+    candidates = judged(spark, (NOON, [very_record, other_time, new, *elsewhere]))
+    assert found(deduplicate.known_among(candidates, judged(spark, (NOON, held)))) == of(*elsewhere)
+
+
+def test_records_at_some_places_are_left_out(spark: SparkSession) -> None:
+    kept, lost = [record("a", 1), record("a", 2, partition=1)], [record("a", 2), record("b", 3)]
+    rest = deduplicate.without(judged(spark, (NOON, kept + lost)), judged(spark, (NOON, lost)))
+    assert found(rest) == of(*kept)
+
+
+def test_accepted_rows_are_those_of_the_table(spark: SparkSession) -> None:
+    frame = judged(spark, (NOON, [record("a", 1)])).drop("ingested_at")
+    frame = frame.withColumn("event_date", F.to_date("event_time"))
+    missing = [field for field in TABLE.schema.fields if field.name not in [*frame.columns, "processed_at"]]
+    full = frame.select("*", *(F.lit(None).cast(field.dataType).alias(field.name) for field in missing))
+    rows = deduplicate.accepted(bronze_events.ingested(full, NOON + SECOND))
+    assert rows.columns == TABLE.columns
+    assert rows.first()["processed_at"].replace(tzinfo=UTC) == NOON + SECOND

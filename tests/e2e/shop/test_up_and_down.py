@@ -156,7 +156,7 @@ def test_down_after_a_killed_supervisor_leaves_nothing(lake):
     assert {part["state"] for part in status(lake).values()} == {"down"}
     # What stays is no lock and no process: the operator's key, what parts last said about themselves, and what
     # somebody wants of the stream.
-    kept = {lake.operator_key_file.name, "publisher.json", "stream.json", "worker.json", "stream.desired"}
+    kept = {lake.operator_key_file.name, "publisher.json", "gold.json", "stream.json", "worker.json", "stream.desired"}
     assert {path.name for path in lake.run_dir.iterdir()} <= kept
     again = shoplake(lake, "down")
     assert again.returncode == 0 and "Nothing was running" in again.stderr

@@ -1,0 +1,288 @@
+"""What the stream keeps of the newest hours of silver, in DuckDB on a local disk: a micro-batch is folded into it, and
+live gold follows from it. The cost of both goes with the batch, not with the hours that are kept.
+
+It is a function of silver, and a cache: the file says which micro-batch it is of (its tag), and what is not of the last
+batch in the book is made anew from silver. One transaction spans a micro-batch, from `take` to `commit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from gold import fraud_live
+from gold.clock import micros
+from gold.live import Live
+from lakehouse.hours import HOUR, number_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OF_EVENT = {
+    **dict.fromkeys(("event_id", "event_type", "user_id", "device_id", "ip", "country", "product_id"), "VARCHAR"),
+    **dict.fromkeys(("product_name", "payment_status", "card_fingerprint"), "VARCHAR"),
+    "event_time": "TIMESTAMPTZ",
+    "amount": "DOUBLE",
+}
+"""Columns of silver.events that live gold and the fraud rules read."""
+FULL_HOURS = 2
+SWEEP_SECONDS = 60
+CHECKPOINT_MB = 256
+"""So much is written to the log before the file takes it in, which a batch waits for."""
+MICROS_OF_HOUR = HOUR // timedelta(microseconds=1)
+_EVENT = f"""
+    epoch_us(event_time) AS moment, epoch_us(event_time) // {MICROS_OF_HOUR} AS hour,
+    hash(user_id) AS u, {", ".join(name for name in OF_EVENT if name != "event_time")}
+"""
+_ARRIVAL = 'kafka_timestamp, topic, "partition", "offset"'
+_COORDINATES = 'topic, "partition", "offset"'
+_TABLES = """
+CREATE TABLE tag(text VARCHAR);
+CREATE TABLE ids(arrived BIGINT, moment BIGINT, low UBIGINT, high UBIGINT);
+"""
+_FACTS = "SELECT * EXCLUDE (product_id, product_name, amount) FROM new_events"
+"""What the fraud rules look back at."""
+_ID = "hash(event_id) AS low, hash(event_id, 'high') AS high"
+_VALID = "reason_code IS NULL"
+
+
+def frontier_at(now: datetime) -> datetime:
+    """Start of the window of live gold: two full hours before the running one."""
+    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=FULL_HOURS)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a micro-batch came to: coordinates of its duplicates, the window's hours that changed, older hours, how far
+    back its events in the window go (microseconds), and its rows of the book."""
+
+    duplicates: pa.Table
+    touched: set[int]
+    late: set[int]
+    oldest: int | None
+    book: pa.Table
+
+
+class Fold:
+    """The state of one stream; used by one thread, but for `snapshot`."""
+
+    def __init__(self, path: Path, tables: Sequence[Live], dedupe: timedelta, memory_mb: int) -> None:
+        """Open `path`, or make it anew when it is in use or broken; the state is whatever the file holds."""
+        self._dedupe = dedupe // timedelta(microseconds=1)
+        self._kept = {name: kept for table in tables for name, kept in table.kept.items()}
+        declared = repr((_TABLES, _FACTS, _ID, fraud_live.TABLES, sorted(self._kept.items()), duckdb.__version__))
+        self._version = sha256(declared.encode()).hexdigest()[:16]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._memory = path, f"{memory_mb}MB"
+        try:
+            self._connection = self._open()
+        except duckdb.Error:
+            self._remove()
+            self._connection = self._open()
+        self._swept = 0.0
+        self.first_hour = 0
+        """The window's first clock hour."""
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(str(self._path), config={"memory_limit": self._memory})
+        connection.execute(
+            "SET TimeZone = 'UTC'; SET checkpoint_threshold = '256MB'; SET preserve_insertion_order = false"
+        )
+        return connection
+
+    def _remove(self) -> None:
+        """A process that still has the file keeps its own."""
+        for file in (self._path, self._path.with_name(self._path.name + ".wal")):
+            file.unlink(missing_ok=True)
+
+    def tag(self) -> str | None:
+        """What the file is of; None when it was never whole, or was kept by another version of the code."""
+        try:
+            found = self._connection.execute("SELECT text FROM tag").fetchall()
+        except duckdb.Error:
+            return None
+        version, _, tag = str(found[0][0] if found else "").partition(" ")
+        return tag if version == self._version else None
+
+    def advance(self, now: datetime) -> None:
+        """The window moves on with time: what came before it is no longer told from here."""
+        self.first_hour = number_of(frontier_at(now))
+
+    def load(self, accepted: pa.RecordBatchReader | None, tag: str, now: datetime) -> None:
+        """Forget everything and read OF_EVENT and `processed_at` of all events of silver that the window, or the
+        looking up of duplicates, needs. The state is of `tag` then."""
+        self._connection.close()
+        self._remove()
+        self._connection = self._open()
+        c = self._connection
+        self.advance(now)
+        c.execute(
+            f"CREATE TEMP TABLE source(processed_at TIMESTAMPTZ, {', '.join(f'{n} {t}' for n, t in OF_EVENT.items())})"
+        )
+        if accepted is not None:
+            c.register("accepted", accepted)
+            c.execute("INSERT INTO source BY NAME FROM accepted")
+            c.unregister("accepted")
+        c.execute("BEGIN")
+        c.execute(f"CREATE TEMP VIEW candidates AS SELECT {_EVENT}, processed_at FROM source")
+        self._see()
+        self._make_tables()
+        c.execute(f"INSERT INTO ids SELECT epoch_us(processed_at), moment, {_ID} FROM candidates")
+        self._add()
+        c.execute("DROP VIEW candidates; DROP TABLE source")
+        self.commit(tag, now)
+
+    def _make_tables(self) -> None:
+        self._connection.execute(_TABLES)
+        self._connection.execute(f"CREATE TABLE facts AS {_FACTS} WITH NO DATA")
+        self._connection.execute('CREATE VIEW fraud_events AS SELECT moment AS "at", * FROM facts')
+        self._connection.execute(fraud_live.TABLES)
+        for name, kept in (self._kept).items():
+            self._connection.execute(f"CREATE TABLE {name} AS {kept.of_batch} WITH NO DATA")
+
+    def _see(self) -> None:
+        """`new_events`: those of the candidates that lie in the window."""
+        names = ", ".join(name for name in OF_EVENT if name != "event_time")
+        self._connection.execute(
+            "CREATE OR REPLACE TEMP VIEW new_events AS"
+            f" SELECT moment, hour, u, {names} FROM candidates WHERE hour >= {self.first_hour}"
+        )
+
+    def hold(self, written: pa.Table | None) -> None:
+        """Remember events that silver has of a batch that was cut off: the very records are accepted again, others with
+        their ids are not. `written` has event_id, event_time, processed_at and coordinates."""
+        c = self._connection
+        c.execute('CREATE OR REPLACE TEMP TABLE held(topic VARCHAR, "partition" INT, "offset" BIGINT)')
+        if written is not None:
+            c.register("written", written)
+            c.execute(f"INSERT INTO held SELECT {_COORDINATES} FROM written")
+            c.execute(f"INSERT INTO ids SELECT epoch_us(processed_at), epoch_us(event_time), {_ID} FROM written")
+            c.unregister("written")
+
+    def hours_before(self, facts: pa.Table, moment: datetime) -> set[int]:
+        """Hours of the valid events of a batch that happened before `moment`."""
+        self._connection.register("arrived_facts", facts)
+        found = self._connection.execute(
+            f"SELECT DISTINCT epoch_us(event_time) // {MICROS_OF_HOUR} FROM arrived_facts WHERE {_VALID}"
+            f" AND epoch_us(event_time) < {micros(moment)}"
+        ).fetchall()
+        return {int(row[0]) for row in found}
+
+    def take(self, facts: pa.Table, known: pa.Table | None, arrived: datetime) -> Taken:
+        """Fold a micro-batch in, whose records `facts` has (refused ones too); `known` are coordinates of duplicates
+        that the ids need not tell."""
+        c, at = self._connection, micros(arrived)
+        c.execute("BEGIN")
+        c.register("arrived_facts", facts)
+        places = facts.select(["topic", "partition", "offset"])
+        c.register("known_before", places.slice(0, 0) if known is None else known)
+        c.execute(
+            f"""CREATE OR REPLACE TEMP TABLE candidates AS
+            SELECT {_EVENT}, {_ID}, {_COORDINATES}, kafka_timestamp, ({_COORDINATES}) IN (FROM held) AS is_held
+            FROM arrived_facts WHERE {_VALID}"""
+        )
+        # Half of an id tells nearly all, and costs half as much to look through; the rest is looked at where it hits.
+        c.execute(
+            "CREATE OR REPLACE TEMP TABLE hits AS SELECT c.*, i.rowid AS row FROM candidates c JOIN ids i USING (low)"
+        )
+        c.execute(
+            f"""CREATE OR REPLACE TEMP TABLE duplicates AS
+            SELECT {_COORDINATES} FROM hits JOIN ids i ON i.rowid = hits.row WHERE NOT is_held
+                AND i.high = hits.high AND (i.arrived >= {at - self._dedupe} OR i.moment = hits.moment)
+            UNION SELECT {_COORDINATES} FROM candidates SEMI JOIN known_before USING ({_COORDINATES})"""
+        )
+        # The first of an id in this batch is the first that is none of those.
+        c.execute(
+            f"""INSERT INTO duplicates
+            SELECT {_COORDINATES} FROM candidates ANTI JOIN duplicates USING ({_COORDINATES})
+            QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY is_held DESC, {_ARRIVAL}) > 1"""
+        )
+        duplicates = c.execute("FROM duplicates").to_arrow_table()
+        if duplicates.num_rows:
+            c.execute(f"DELETE FROM candidates WHERE ({_COORDINATES}) IN (FROM duplicates)")
+        c.execute(f"INSERT INTO ids SELECT {at}, moment, low, high FROM candidates WHERE NOT is_held")
+        self._see()
+        self._add()
+        return self._taken(duplicates)
+
+    def _add(self) -> None:
+        """Fold `new_events` in."""
+        c = self._connection
+        c.execute(f"INSERT INTO facts {_FACTS}")
+        c.execute('CREATE OR REPLACE TEMP VIEW fraud_batch AS SELECT moment AS "at", * FROM new_events')
+        fraud_live.note(c, "fraud_batch", "fraud_events")
+        hours = [str(row[0]) for row in c.execute("SELECT DISTINCT hour FROM new_events").fetchall()]
+        for name, kept in self._kept.items():
+            # Hours as constants: DuckDB passes over the blocks of all others.
+            known = f"SELECT age, key FROM {name} WHERE age IN ({', '.join(hours) or 'NULL'})"
+            is_new = f" AS fresh ANTI JOIN ({known}) AS known USING (age, key)" if kept.is_set else ""
+            c.execute(f"INSERT INTO {name} SELECT * FROM ({kept.of_batch}){is_new}")
+
+    def _taken(self, duplicates: pa.Table) -> Taken:
+        c = self._connection
+        hours = c.execute("SELECT hour, min(moment) FROM candidates GROUP BY hour").fetchall()
+        book = c.execute(
+            f"""SELECT topic, "partition", min("offset") AS from_offset, max("offset") + 1 AS to_offset,
+                count(*) AS bronze_rows, count_if({_VALID} AND d.topic IS NULL)::BIGINT AS silver_rows,
+                count_if({_VALID} AND d.topic IS NOT NULL)::BIGINT AS duplicate_rows,
+                count_if(NOT {_VALID})::BIGINT AS quarantined_rows
+            FROM arrived_facts LEFT JOIN (FROM duplicates) AS d USING ({_COORDINATES})
+            GROUP BY topic, "partition" ORDER BY ALL"""
+        ).to_arrow_table()
+        in_window = [(hour, at) for hour, at in hours if hour >= self.first_hour]
+        return Taken(
+            duplicates,
+            touched={hour for hour, _ in in_window},
+            late={hour for hour, _ in hours if hour < self.first_hour},
+            oldest=min((at for _, at in in_window), default=None),
+            book=book,
+        )
+
+    def rows(self, table: Live, hours: Iterable[int], now: datetime, closed: int, top_n: int) -> pa.Table:
+        """The live rows of a gold table for some hours of the window; `closed` is the newest hour that is final."""
+        listed = ", ".join(map(str, sorted(hours))) or "NULL"
+        merged = {
+            name: f"({kept.merged.format(kept=name, where=f'age IN ({listed})')})"
+            for name, kept in table.kept.items()
+            if kept.merged
+        }
+        as_of = f"{int(now.timestamp())}::BIGINT"
+        sql = table.rows.format(hours=listed, as_of=as_of, closed=closed, top_n=top_n, **merged)
+        return self._connection.execute(sql).to_arrow_table()
+
+    def commit(self, tag: str, now: datetime) -> None:
+        """What was taken stays: the file is of `tag` now. Once a minute what is old goes."""
+        if now.timestamp() - self._swept >= SWEEP_SECONDS:
+            self._swept = now.timestamp()
+            self._sweep(now)
+        self._connection.execute("DELETE FROM tag")
+        self._connection.execute("INSERT INTO tag VALUES (?)", [f"{self._version} {tag}"])
+        self._connection.execute("COMMIT")
+
+    def _sweep(self, now: datetime) -> None:
+        c, first, second = self._connection, self.first_hour, int(now.timestamp()) - 3600
+        oldest = micros(now) - self._dedupe
+        c.execute(f"DELETE FROM ids WHERE arrived < {oldest} AND moment < {oldest}")
+        c.execute(f"DELETE FROM facts WHERE hour < {first}")
+        fraud_live.forget(c, first * MICROS_OF_HOUR)
+        for name, kept in self._kept.items():
+            c.execute(f"DELETE FROM {name} WHERE age < {second if kept.per_second else first}")
+            if kept.merged:
+                merged = kept.merged.format(kept=name, where="true")
+                c.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged}; DELETE FROM {name}")
+                c.execute(f"INSERT INTO {name} FROM merged")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for another thread, which sees what is committed now, and nothing of what comes."""
+        with self._connection.cursor() as cursor:
+            cursor.begin()
+            yield cursor
+            cursor.rollback()
