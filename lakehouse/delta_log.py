@@ -20,6 +20,8 @@ class Changes:
     """What differs between two versions: nothing, added files only, or the rows where `condition` holds (all if "")."""
 
     condition: str = ""
+    partitions: tuple[str, ...] = ()
+    """The values of the first partition column that `condition` names."""
     files: tuple[str, ...] = ()
     is_nothing: bool = False
 
@@ -81,7 +83,7 @@ class DeltaLog:
         # A remove may name no partition; then it cannot be told where rows went.
         if any(file.get("partitionValues") is None for file in (*added, *removed)):
             return Changes.unknown()
-        return Changes(condition=_in_partitions(table, (*added, *removed)))
+        return _in_partitions(table, (*added, *removed))
 
     def _forget(self, table: Table, old: int) -> None:
         """Commits are kept while somebody asks for what changed since: those of a table that is held back are asked
@@ -111,12 +113,13 @@ def _commit(prefix: str, version: int) -> str:
     return f"{prefix}{version:020}.json"
 
 
-def _in_partitions(table: Table, files: tuple[dict[str, Any], ...]) -> str:
-    """The SQL condition for the partitions of these files; of several partition columns the first suffices."""
+def _in_partitions(table: Table, files: tuple[dict[str, Any], ...]) -> Changes:
+    """The partitions of these files; of several partition columns the first suffices."""
     column = table.partition_by[0]
     values = {file["partitionValues"].get(column) for file in files}
-    listed = ", ".join(quoted_text(value) for value in sorted(value for value in values if value is not None))
+    known = sorted(value for value in values if value is not None)
+    listed = ", ".join(map(quoted_text, known))
     parts = [f"{quoted_name(column)} IN ({listed})"] if listed else []
     if None in values:
         parts.append(f"{quoted_name(column)} IS NULL")
-    return f"({' OR '.join(parts)})"
+    return Changes(f"({' OR '.join(parts)})", () if None in values else tuple(known))

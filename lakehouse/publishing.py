@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.reports import write_report
-from lakehouse.settings import load_settings
+from lakehouse.settings import Settings, load_settings
 from lakehouse.sql import connect
 from lakehouse.sql_guard import one_sentence
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REST = 3
-"""A publish that takes long is followed by a rest three times as long: the stream needs the cores more."""
+REST = 2
+"""A publish that takes long is followed by a rest twice as long: the stream needs the cores more."""
+NAP_SECONDS = 0.1
+LOOK_SECONDS = 5.0
+"""How often all tables are looked at. In between gold is, when the stream says that it has written."""
 
 
 def main() -> None:
@@ -36,9 +39,16 @@ def main() -> None:
     settings = load_settings()
     with connect(settings, settings.sql_memory_mb) as reader:
         publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
+        looked, written_at = -LOOK_SECONDS, 0.0
         while True:
             begin = time.monotonic()
-            message = _publish(publisher)
+            is_look = begin - looked >= LOOK_SECONDS
+            if not is_look and gold_written_at(settings) == written_at:
+                time.sleep(NAP_SECONDS)
+                continue
+            written_at = gold_written_at(settings)
+            looked = begin if is_look else looked
+            message = _publish(publisher, only_gold=not is_look)
             seconds, audit = round(time.monotonic() - begin, 3), round(publisher.audit_seconds, 3)
             report = settings.run_dir / "publisher.json"
             write_report(report, seconds=seconds, audit_seconds=audit, message=message)
@@ -46,7 +56,15 @@ def main() -> None:
             time.sleep(max(settings.publish_seconds - took, took * REST))
 
 
-def _publish(publisher: Publisher) -> str:
+def gold_written_at(settings: Settings) -> float:
+    """When the stream last wrote gold, as the report of a stream on this machine says; 0 where there is none."""
+    try:
+        return settings.gold_report.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _publish(publisher: Publisher, *, only_gold: bool = False) -> str:
     """Publish once; what went wrong, in one sentence, or nothing. It is tried again after the interval."""
     import duckdb
     from botocore.exceptions import BotoCoreError, ClientError

@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from lakehouse.delta_log import Changes, DeltaLog
 from lakehouse.serving_extras import EXTRAS, Extra, Extras, create
 from lakehouse.serving_file import PUBLISHED, as_text, open_serving, rows_of
 from lakehouse.serving_minutes import BATCH_DAYS
 from lakehouse.settings import Settings
+from lakehouse.small_tables import SmallTables
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
 from lakehouse.table import Table
 from quality import results
@@ -134,21 +136,26 @@ class Publisher:
         """`rule` says what keeps a table from being published (quality/gate.py); without `extras` those are empty."""
         self._settings, self._reader, self._log, self._rule = settings, reader, log, rule
         self._path, self._extras = settings.serving_file, extras
+        self._small = SmallTables(settings)
         self._sources = sources()
         self.audit_seconds = 0.0
         """What the gate took in the last publish."""
 
-    def publish(self) -> list[str]:
+    def publish(self, *, only_gold: bool = False) -> list[str]:
         """Publish what changed since the last publish; names of the tables that changed, or of which the gate says
-        something new. A table that must not be published keeps its rows.
+        something new. A table that must not be published keeps its rows. With `only_gold` the books of operation are
+        not looked at, which change with every batch, too, and are read less eagerly.
 
         The first one makes a table for everything, empty where the lake has nothing yet.
         """
         self.audit_seconds = 0.0
         known = self._known()
-        heads = {source.name: self._log.version(source.delta) for source in self._sources}
+        only_gold = only_gold and bool(known)
+        looked_at = [source for source in self._sources if source.delta.layer == "gold" or not only_gold]
+        heads = {source.name: self._log.version(source.delta) for source in looked_at}
         due = self._due(known, heads)
-        if not due and not self._has_new_extras(known):
+        extras = () if only_gold else EXTRAS
+        if not due and not (extras and self._has_new_extras(known)):
             return []
         aside = self._path.with_suffix(".aside")
         self._begin(aside, is_new=not known)
@@ -161,7 +168,7 @@ class Publisher:
                 for source in due
                 if self._publish_one(target, source, known.get(source.name), heads[source.name])
             ]
-            changed += [extra.name for extra in EXTRAS if self._publish_extra(target, extra, known)]
+            changed += [extra.name for extra in extras if self._publish_extra(target, extra, known)]
             target.execute("CHECKPOINT")
         # Readers of the old file keep it; whoever opens from now on gets this one.
         if changed:
@@ -176,14 +183,13 @@ class Publisher:
     def _due(self, known: dict[str, _Published], heads: dict[str, int | None]) -> list[Source]:
         """Whatever can differ from the last publish. When there are new results or overrides, the gate may say
         something else about every table of gold."""
-        changed = {
-            source.name for source in self._sources if known.get(source.name, _NEVER).version != heads[source.name]
-        }
-        changed |= {source.name for source in self._sources if source.name not in known}
+        looked_at = [source for source in self._sources if source.name in heads]
+        changed = {source.name for source in looked_at if known.get(source.name, _NEVER).version != heads[source.name]}
+        changed |= {source.name for source in looked_at if source.name not in known}
         is_ruled_anew = bool(changed & _GATE_TABLES)
         return [
             source
-            for source in self._sources
+            for source in looked_at
             if source.name in changed
             or not known[source.name].is_at_rest
             or (is_ruled_anew and source.delta.layer == "gold")
@@ -288,22 +294,30 @@ class Publisher:
             return
         conditions = [condition for condition in (changes.condition, source.keep) if condition]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        gone = f" WHERE {changes.condition}" if changes.condition else ""
+        if source.delta.layer == "gold" and source.delta.is_small:
+            target.execute(f"DELETE FROM {source.name}{gone}")  # noqa: S608 - the names are declared in this project
+            self._insert(target, source, self._small.read(source.delta, changes.partitions or None))
+            return
         if changes.only_added:
             files = ", ".join(quoted_text(self._reader.address(source.delta.full_name, file)) for file in changes.files)
             scan = f"(SELECT * FROM read_parquet([{files}], union_by_name = true){where})"  # noqa: S608 - the names are declared in this project
         else:
             address = quoted_text(self._reader.address(source.delta.full_name))
             scan = f"(SELECT * FROM delta_scan({address}, version => {new}){where})"  # noqa: S608 - the names are declared in this project
-            target.execute(f"DELETE FROM {source.name}" + (f" WHERE {changes.condition}" if changes.condition else ""))  # noqa: S608 - the names are declared in this project
-        rows = self._reader.arrow(source.select.format(scan=scan))
+            target.execute(f"DELETE FROM {source.name}{gone}")  # noqa: S608 - the names are declared in this project
+        self._insert(target, source, self._reader.arrow(source.select.format(scan=scan)))
+        if source.keep:
+            target.execute(f"DELETE FROM {source.name} WHERE NOT ({source.keep})")  # noqa: S608 - the names are declared in this project
+
+    @staticmethod
+    def _insert(target: duckdb.DuckDBPyConnection, source: Source, rows: pa.Table) -> None:
         names = [name for name, _, _ in source.columns if name in rows.column_names]
         if rows.num_rows:
             listed = ", ".join(map(quoted_name, names))
             target.register("incoming", rows)
             target.execute(f"INSERT INTO {source.name} BY NAME SELECT {listed} FROM incoming")  # noqa: S608 - the names are declared in this project
             target.unregister("incoming")
-        if source.keep:
-            target.execute(f"DELETE FROM {source.name} WHERE NOT ({source.keep})")  # noqa: S608 - the names are declared in this project
 
 
 _NEVER = _Published()

@@ -96,16 +96,16 @@ def test_a_crash_in_the_middle_leaves_the_old_file(lake: Lake, monkeypatch: pyte
     lake.publisher.publish()
     lake.add_hour("2026-09-02 10:00:00", 2)
     lake.replace_top(2)
-    arrow, calls = lake.reader.arrow, []
+    insert, calls = Publisher._insert, []
 
-    def breaks(sql: str) -> object:
-        calls.append(sql)
+    def breaks(*given: object) -> None:
+        calls.append(given)
         if len(calls) == 2:
             raise MemoryError
-        return arrow(sql)
+        insert(*given)
 
-    monkeypatch.setattr(lake.reader, "arrow", breaks)
-    with pytest.raises(MemoryError):
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(Publisher, "_insert", staticmethod(breaks))
         lake.publisher.publish()
     assert lake.query("SELECT count(*) FROM gold.kpis_hourly") == [(1,)]
     assert len(lake.publisher.publish()) == 2
