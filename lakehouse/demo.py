@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,6 +33,7 @@ from lakehouse.patience import patiently
 from lakehouse.progress import booked
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
+from producer.contract import TOPIC_OF_TYPE
 from producer.publish import Counts, publish
 from producer.record import Record
 from producer.simulator.engine import simulate
@@ -40,6 +42,7 @@ from producer.topics import TOPICS
 
 DAY_MS = 86_400_000
 REFRESH_SECONDS = 2.0
+CARDS = 6
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,8 @@ def _wait_for_flags(settings: Settings, console: Console, seconds: float = 120) 
 def _live_for_a_while(settings: Settings, plan: Plan, folder: Path, console: Console) -> Freshness:
     """Live traffic for some seconds, with its freshness measured."""
     options = _live_options(plan, folder, plan.live_seconds)
-    records: list[Record] = list(simulate(options))
+    thief = f"demo-thief-{options.now_ms}"
+    records = sorted([*simulate(options), *_tried_cards(thief, options.now_ms)], key=lambda record: record.due)
     ledger = folder / "live-ledger.jsonl"
     probe = FreshnessProbe(settings)
     probe.start()
@@ -208,7 +212,40 @@ def _live_for_a_while(settings: Settings, plan: Plan, folder: Path, console: Con
     _wait_until_read(settings, console)
     time.sleep(1)
     probe.stop()
+    _show_flag(settings, thief, console)
     return probe.result(records, ledger)
+
+
+def _tried_cards(user_id: str, now_ms: int) -> Iterator[Record]:
+    """Somebody tries stolen cards within the demo's few seconds; the simulator's fraud takes minutes."""
+    for number in range(CARDS):
+        at_ms = now_ms + 3000 + number * 1500
+        moment = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+        event_id = f"{user_id}-{number}"
+        paid = {"order_id": event_id, "total_amount": 1, "currency": "EUR", "payment_status": "declined"}
+        event = {
+            "event_id": event_id,
+            "event_type": "purchase",
+            "user_id": user_id,
+            "timestamp": moment,
+            "data": {**paid, "card_fingerprint": f"{user_id}-card-{number}"},
+        }
+        yield Record(TOPIC_OF_TYPE["purchase"], user_id.encode(), orjson.dumps(event), at_ms / 1000, event_id)
+
+
+def _show_flag(settings: Settings, user_id: str, console: Console, seconds: float = 30) -> None:
+    """Wait for the flag of the stolen cards. Raises ShoplakeError when it is not raised."""
+    query = (
+        "select epoch(detected_at) - epoch(event_time) as seconds, reason from gold.fraud_flags"  # noqa: S608 - ours
+        f" where user_id = '{user_id}' and rule_id = 'card_testing'"
+    )
+    end = time.monotonic() + seconds
+    with connect(settings) as reader:
+        while not (flags := patiently(lambda: reader.query(query))):
+            if time.monotonic() > end:
+                raise ShoplakeError(f"Trying {CARDS} cards has raised no flag; see {settings.logs / 'stream.log'}.")
+            time.sleep(0.5)
+    console.print(f"[green]✓[/] flagged {flags[0]['seconds']:.1f} s after it was seen: {flags[0]['reason']}")
 
 
 def _live_options(plan: Plan, folder: Path, seconds: float | None) -> SimulationOptions:

@@ -255,7 +255,7 @@ def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableT
     return table
 
 
-def freshness(p50: float | None, p99: float | None, samples: int, target: tuple[float, float] = (3.0, 6.0)) -> Text:
+def freshness(p50: float | None, p99: float | None, samples: int, target: tuple[float, float] = (2.0, 5.0)) -> Text:
     """Seconds from produced to visible in gold by SQL, against the target."""
     text = Text("Freshness, produced → visible in gold by SQL: ", style="bold")
     if p50 is None or p99 is None or not samples:
