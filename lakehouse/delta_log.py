@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +17,8 @@ MOST_COMMITS = 200
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between two versions: nothing, added files only, or the rows where `condition` holds (all if "")."""
+    """What differs between two versions: nothing, or the rows where `condition` holds (all if ""), of which `files` are
+    all that is new, where nothing but files was added."""
 
     condition: str = ""
     partitions: tuple[str, ...] = ()
@@ -83,7 +84,9 @@ class DeltaLog:
         # A remove may name no partition; then it cannot be told where rows went.
         if any(file.get("partitionValues") is None for file in (*added, *removed)):
             return Changes.unknown()
-        return _in_partitions(table, (*added, *removed))
+        found = _in_partitions(table, (*added, *removed))
+        is_plain = not removed and not any(file.get("deletionVector") for file in added)
+        return replace(found, files=tuple(unquote(file["path"]) for file in added)) if is_plain else found
 
     def _forget(self, table: Table, old: int) -> None:
         """Commits are kept while somebody asks for what changed since: those of a table that is held back are asked

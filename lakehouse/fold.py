@@ -111,6 +111,10 @@ class Fold:
         version, _, tag = str(found[0][0] if found else "").partition(" ")
         return tag if version == self._version else None
 
+    def close(self) -> None:
+        """Let go of the file; what was taken and not committed is forgotten."""
+        self._connection.close()
+
     def advance(self, now: datetime) -> None:
         """The window moves on with time: what came before it is no longer told from here."""
         self.first_hour = number_of(frontier_at(now))
@@ -259,12 +263,15 @@ class Fold:
 
     def commit(self, tag: str, now: datetime) -> None:
         """What was taken stays: the file is of `tag` now. Once a minute what is old goes."""
-        if now.timestamp() - self._swept >= SWEEP_SECONDS:
-            self._swept = now.timestamp()
-            self._sweep(now)
         self._connection.execute("DELETE FROM tag")
         self._connection.execute("INSERT INTO tag VALUES (?)", [f"{self._version} {tag}"])
         self._connection.execute("COMMIT")
+        if now.timestamp() - self._swept >= SWEEP_SECONDS:
+            self._swept = now.timestamp()
+            # Not in the transaction of a batch: DuckDB crashes when many new rows are deleted before they are committed.
+            self._connection.execute("BEGIN")
+            self._sweep(now)
+            self._connection.execute("COMMIT")
 
     def _sweep(self, now: datetime) -> None:
         c, first, second = self._connection, self.first_hour, int(now.timestamp()) - 3600

@@ -39,6 +39,7 @@ class Freshness:
     p50: float | None
     p99: float | None
     samples: int
+    p95: float | None = None
 
 
 class FreshnessProbe:
@@ -72,7 +73,8 @@ class FreshnessProbe:
         waits.sort()
         if not waits:
             return Freshness(None, None, 0)
-        return Freshness(waits[len(waits) // 2], waits[int(len(waits) * 0.99)], len(waits))
+        p50, p95, p99 = (waits[int(len(waits) * share)] for share in (0.5, 0.95, 0.99))
+        return Freshness(p50, p99, len(waits), p95)
 
     def _waits(self, hour: int, base: int, times: list[float]) -> list[float]:
         waits: list[float] = []

@@ -47,7 +47,8 @@ _NEWEST = (
 class Source:
     """A table of the serving file and how it comes from its Delta table.
 
-    `select` has the place {scan}; `keep` is a condition on the rows that stay.
+    `select` has the place {scan}; `keep` is a condition on the rows that stay; `merged` makes one of the rows that
+    files which were added have brought beside others of their group.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Source:
     comment: str
     select: str = "SELECT * FROM {scan}"
     keep: str = ""
+    merged: str = ""
 
     @property
     def newest(self) -> str | None:
@@ -101,7 +103,12 @@ def _quarantine() -> Source:
         "SELECT ingest_date, date_trunc('hour', quarantined_at) AS hour_start, topic, reason_code, status,"
         " count(*) AS records, min(reason_detail) AS example, max(quarantined_at) AS newest_at FROM {scan} GROUP BY ALL"
     )
-    return Source("ops.quarantine_hourly", quarantine.TABLE, columns, "refused records of an hour by reason", select)
+    merged = (
+        "SELECT ingest_date, hour_start, topic, reason_code, status, sum(records)::BIGINT AS records,"
+        " min(example) AS example, max(newest_at) AS newest_at FROM ops.quarantine_hourly GROUP BY ALL"
+    )
+    what = "refused records of an hour by reason"
+    return Source("ops.quarantine_hourly", quarantine.TABLE, columns, what, select, merged=merged)
 
 
 def _type(spark_type: str) -> str:
@@ -301,7 +308,8 @@ class Publisher:
             return
         if changes.only_added:
             files = ", ".join(quoted_text(self._reader.address(source.delta.full_name, file)) for file in changes.files)
-            scan = f"(SELECT * FROM read_parquet([{files}], union_by_name = true){where})"  # noqa: S608 - the names are declared in this project
+            options = f"union_by_name = true, hive_partitioning = {bool(source.delta.partition_by)}"
+            scan = f"(SELECT * FROM read_parquet([{files}], {options}){where})"  # noqa: S608 - the names are declared in this project
         else:
             address = quoted_text(self._reader.address(source.delta.full_name))
             scan = f"(SELECT * FROM delta_scan({address}, version => {new}){where})"  # noqa: S608 - the names are declared in this project
@@ -309,6 +317,9 @@ class Publisher:
         self._insert(target, source, self._reader.arrow(source.select.format(scan=scan)))
         if source.keep:
             target.execute(f"DELETE FROM {source.name} WHERE NOT ({source.keep})")  # noqa: S608 - the names are declared in this project
+        if source.merged and changes.only_added:
+            target.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {source.merged}; DELETE FROM {source.name}")  # noqa: S608 - the names are declared in this project
+            target.execute(f"INSERT INTO {source.name} BY NAME FROM merged")
 
     @staticmethod
     def _insert(target: duckdb.DuckDBPyConnection, source: Source, rows: pa.Table) -> None:

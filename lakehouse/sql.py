@@ -111,7 +111,7 @@ class SqlReader:
             self._refresh_secret()
             cursor = self._connection.cursor()
         with self._plain_errors([]):
-            return cursor.execute(sql).to_arrow_reader(rows)
+            return lasting(cursor, cursor.execute(sql).to_arrow_reader(rows))
 
     def address(self, full_name: str, file: str = "") -> str:
         """Where a table, or a file of it, is in S3."""
@@ -224,6 +224,17 @@ class SqlReader:
 
 class _SchemaChangedError(ShoplakeError):
     """A table's columns changed since its view was made."""
+
+
+def lasting(cursor: duckdb.DuckDBPyConnection, found: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """The answer of a cursor that lives until it is read: DuckDB would crash, asked for more by a closed one."""
+    import pyarrow as pa
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from found
+        cursor.close()
+
+    return pa.RecordBatchReader.from_batches(found.schema, batches())
 
 
 def connect(settings: Settings, memory_mb: int = MEMORY_MB) -> SqlReader:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -57,7 +58,7 @@ def test_without_a_change_the_file_stays(lake: Lake) -> None:
 def test_only_changed_partitions_are_read_again(lake: Lake) -> None:
     lake.publisher.publish()
     # Whoever read the old day again would fail.
-    for path in lake.tables["gold.kpis_hourly"].folder.glob("*.parquet"):
+    for path in lake.tables["gold.kpis_hourly"].folder.rglob("*.parquet"):
         path.unlink()
     lake.add_hour("2026-09-02 10:00:00", 2)
     assert lake.publisher.publish() == ["gold.kpis_hourly"]
@@ -73,11 +74,26 @@ def test_a_changed_partition_is_replaced(lake: Lake) -> None:
 
 def test_rows_that_were_only_added_are_only_added(lake: Lake) -> None:
     lake.publisher.publish()
-    for path in lake.tables["ops.batches"].folder.glob("*.parquet"):
+    for path in lake.tables["ops.batches"].folder.rglob("*.parquet"):
         path.unlink()
     lake.add_batch(2)
     lake.publisher.publish()
     assert lake.query("SELECT batch_id FROM ops.recent_batches ORDER BY 1") == [(1,), (2,)]
+
+
+def test_refused_records_that_were_added_join_those_of_their_hour(lake: Lake) -> None:
+    summary = "SELECT records, example, newest_at FROM ops.quarantine_hourly"
+    lake.add_refused(1, "data.order_id is missing")
+    lake.publisher.publish()
+    for path in lake.tables["silver.quarantine"].folder.rglob("*.parquet"):
+        path.unlink()
+    lake.add_refused(2, "data.total_amount is missing")
+    lake.add_refused(3, "user_id is missing")
+    assert lake.publisher.publish() == ["ops.quarantine_hourly"]
+    assert lake.query(summary) == [(3, "data.order_id is missing", datetime(2026, 9, 1, 10, 0, 3))]
+    lake.resolve_refused(4)
+    lake.publisher.publish()
+    assert lake.query(summary) == [(1, "data.order_id is missing", datetime(2026, 9, 1, 10, 0, 4))]
 
 
 def test_an_overwritten_table_is_replaced(lake: Lake) -> None:

@@ -26,7 +26,9 @@ class FolderTable:
         self._log([self._metadata()])
 
     def commit(self, select: str, partition: dict[str, str] | None = None) -> None:
-        name = f"part-{self.version:05}.parquet"
+        folders = "".join(f"{column}={value}/" for column, value in (partition or {}).items())
+        name = f"{folders}part-{self.version:05}.parquet"
+        (self.folder / folders).mkdir(parents=True, exist_ok=True)
         with duckdb.connect() as connection:
             connection.execute(f"COPY ({select}) TO '{self.folder / name}' (FORMAT parquet)")
         size = (self.folder / name).stat().st_size

@@ -15,9 +15,12 @@ from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.table import Table
 from quality import results
+from silver import quarantine
 from tests.support.folder_s3 import FolderS3, FolderTable
 
-TABLES = (kpis.TABLE, top_products.LAST_HOUR, batches.TABLE, results.TABLE, results.OVERRIDES)
+TABLES = (
+    kpis.TABLE, top_products.LAST_HOUR, batches.TABLE, results.TABLE, results.OVERRIDES, quarantine.TABLE,
+)  # fmt: skip
 
 
 class Lake:
@@ -61,12 +64,12 @@ class Lake:
         """As an overwrite does: the old files are removed in the same commit."""
         self._replace(top_products.LAST_HOUR, lambda: self.add_top(views))
 
-    def _replace(self, table_: Table, add: Callable[[], None], day: str = "") -> None:
+    def _replace(self, table_: Table, add: Callable[[], None], day: str = "", column: str = "hour_date") -> None:
         table = self.tables[table_.full_name]
         commits = sorted((table.folder / "_delta_log").glob("*.json"))
         actions = [json.loads(line) for commit in commits for line in commit.read_text().splitlines()]
         gone = {action["remove"]["path"] for action in actions if "remove" in action}
-        values = {"hour_date": day} if day else {}
+        values = {column: day} if day else {}
         old = [
             action["add"]["path"]
             for action in actions
@@ -82,6 +85,18 @@ class Lake:
 
     def add_batch(self, number: int) -> None:
         self._add(batches.TABLE, {"batch_id": str(number), "committed_at": "now()"})
+
+    def add_refused(self, offset: int, detail: str = "data.order_id is missing") -> None:
+        """A refused record of the morning of 2026-09-01."""
+        texts = {"topic": "shop.purchases", "reason_code": "missing_field", "reason_detail": detail, "status": "open"}
+        values = {name: f"'{value}'" for name, value in texts.items()}
+        at = {"offset": str(offset), "quarantined_at": f"TIMESTAMPTZ '2026-09-01 10:00:0{offset}+00'"}
+        self._add(quarantine.TABLE, values | at, {"ingest_date": "2026-09-01"})
+
+    def resolve_refused(self, offset: int) -> None:
+        """The day is written anew, with nothing but this record."""
+        day = ("2026-09-01", "ingest_date")
+        self._replace(quarantine.TABLE, lambda: self.add_refused(offset), *day)
 
     def result(self, table: str, expectation: str, *, success: bool, at: str) -> None:
         """A verdict of the job `quality` about a `block` expectation; `at` is an SQL moment."""

@@ -1,0 +1,182 @@
+"""How fresh gold is while the window of three hours is full: `python -m benchmarks.live`.
+
+Per rate: the fold gets three hours of that rate's events, back-dated, and then live traffic is sent and measured. The
+events of the window are made in DuckDB and handed to the fold, as a restart hands it those of silver: to send 21
+million records first would take an hour.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import duckdb
+import psutil
+import pyarrow as pa
+import typer
+from rich.console import Console
+
+from benchmarks.cluster import stop_stream
+from benchmarks.figures import RESULTS, Figure, write_figures
+from lakehouse import stream_control
+from lakehouse.embedded.state import status
+from lakehouse.embedded.testing import platform
+from lakehouse.fold import Fold
+from lakehouse.freshness import FreshnessProbe
+from lakehouse.live_gold import LIVE
+from lakehouse.progress import behind
+from lakehouse.settings import Settings
+from lakehouse.sql import connect, lasting
+from producer.publish import publish
+from producer.simulator import SimulationOptions, simulate
+
+FILE = RESULTS / "live.json"
+WINDOW = timedelta(hours=3)
+USERS, PRODUCTS = 90_000, 1_000
+_FILLED = """
+SELECT uuid()::VARCHAR AS event_id, 'u' || (hash(i) % {users}) AS user_id, 'd' || (hash(i) % {users}) AS device_id,
+    '10.0.0.' || (hash(i) % 250) AS ip, 'DE' AS country,
+    CASE WHEN i % 100 < 40 THEN 'product_view' WHEN i % 100 < 60 THEN 'page_view' WHEN i % 100 < 95 THEN 'click'
+        ELSE 'purchase' END AS event_type,
+    CASE WHEN i % 100 < 40 THEN 'p' || (pow(hash(i * 7) % 10000 / 10000, 3) * {products})::INT END AS product_id,
+    CASE WHEN i % 100 < 40 THEN 'A product' END AS product_name,
+    CASE WHEN i % 100 >= 95 THEN 19.99::DOUBLE END AS amount,
+    CASE WHEN i % 100 >= 95 THEN 'approved' END AS payment_status,
+    CASE WHEN i % 100 >= 95 THEN 'c' || (hash(i) % {users}) END AS card_fingerprint,
+    make_timestamptz({start} + (i * {step})::BIGINT) AS event_time, event_time AS processed_at
+FROM range({events}) made(i)
+"""
+
+
+def main(
+    rates: Annotated[str, typer.Option(help="Events per second, separated by commas.")] = "200,2000,5000",
+    seconds: Annotated[int, typer.Option(help="How long each rate is measured.")] = 600,
+    warm_up: Annotated[int, typer.Option(help="Seconds of traffic before a rate is measured.")] = 120,
+) -> None:
+    """Measure, print, and write the figures into benchmarks/results/live.json."""
+    console, figures = Console(), []
+    with (
+        tempfile.TemporaryDirectory(prefix="shoplake-live-") as folder,
+        console.status("Starting the platform"),
+        platform(Path(folder), stream=True) as settings,
+    ):
+        _send(settings, 100, 10)
+        with connect(settings) as reader:
+            while behind(settings, reader):
+                time.sleep(0.5)
+        for rate in map(float, rates.split(",")):
+            fill_window(settings, rate)
+            _send(settings, rate, warm_up)
+            figures += _measured(settings, rate, seconds, Path(folder))
+            for figure in figures[-8:]:
+                console.print(f"{figure.name:<52} {figure.value:>8,.2f} {figure.unit}", highlight=False)
+    write_figures(FILE, f"python -m benchmarks.live --seconds {seconds} --warm-up {warm_up}", figures)
+
+
+def fill_window(settings: Settings, rate: float) -> None:
+    """Make the fold one whose window is full of this rate's events; the stream goes on with it."""
+    stop_stream(settings)
+    now, events = datetime.now(UTC), int(rate * WINDOW.total_seconds())
+    fold = _opened(settings)
+    tag = fold.tag()
+    if tag is None:
+        raise SystemExit("The stream has left no fold: has it run?")
+    fold.load(_made(now - WINDOW, events), tag, now)
+    fold.close()
+    stream_control.want(settings, "running")
+
+
+def _opened(settings: Settings) -> Fold:
+    """The fold, once the process of the query that was stopped has let go of it."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            duckdb.connect(str(settings.fold_file)).close()
+            break
+        except duckdb.IOException:
+            time.sleep(0.5)
+    return Fold(settings.fold_file, LIVE, timedelta(hours=settings.dedupe_hours), settings.fold_memory_mb)
+
+
+def _made(start: datetime, events: int) -> pa.RecordBatchReader:
+    step = WINDOW.total_seconds() * 1e6 / events
+    begin = int(start.timestamp() * 1e6)
+    made = duckdb.connect()
+    made.execute("SET TimeZone = 'UTC'")
+    sql = _FILLED.format(users=USERS, products=PRODUCTS, start=begin, step=step, events=events)
+    return lasting(made, made.execute(sql).to_arrow_reader(100_000))
+
+
+def _options(rate: float, seconds: int) -> SimulationOptions:
+    return SimulationOptions(
+        now_ms=int(time.time() * 1000), seed=int(rate), live=True, rate=rate, duration_s=seconds, late=0.0
+    )
+
+
+def _send(settings: Settings, rate: float, seconds: int) -> None:
+    options = _options(rate, seconds)
+    publish(simulate(options), settings, live_from=options.now_ms / 1000)
+
+
+def _measured(settings: Settings, rate: float, seconds: int, folder: Path) -> list[Figure]:
+    options, ledger = _options(rate, seconds), folder / f"ledger-{rate:.0f}.jsonl"
+    records, probe, first = list(simulate(options)), FreshnessProbe(settings), _last_batch(settings) + 1
+    probe.start()
+    before = _processor(settings)
+    publish(records, settings, ledger=ledger, live_from=options.now_ms / 1000)
+    spent = {name: seconds_ - before.get(name, 0) for name, seconds_ in _processor(settings).items()}
+    memory = _memory_gb(settings)
+    with connect(settings) as reader:
+        while behind(settings, reader):
+            time.sleep(0.5)
+    time.sleep(1)
+    probe.stop()
+    found, took = probe.result(records, ledger), _batch_seconds(settings, first)
+    nothing = float("nan")
+    at = f"at {rate:,.0f}/s, window full"
+    return [
+        Figure(f"freshness p50 {at}", found.p50 or nothing, "s", "1"),
+        Figure(f"freshness p95 {at}", found.p95 or nothing, "s"),
+        Figure(f"freshness p99 {at}", found.p99 or nothing, "s", "3"),
+        Figure(f"micro-batch, median {at}", statistics.median(took), "s", "1"),
+        Figure(f"Spark and the fold per batch {at}", spent["spark"] / len(took), "core-s", "2"),
+        Figure(f"all parts {at}", sum(spent.values()) / seconds, "cores"),
+        Figure(f"Spark and the fold per million events {at}", spent["spark"] / len(records) * 1e6, "core-s"),
+        Figure(f"memory, all parts {at}", memory, "GB", "8"),
+    ]
+
+
+def _parts(settings: Settings) -> dict[str, list[psutil.Process]]:
+    found = {}
+    for name, part in status(settings).items():
+        if part.get("pid"):
+            process = psutil.Process(part["pid"])
+            found[name] = [process, *process.children(recursive=True)]
+    return found
+
+
+def _processor(settings: Settings) -> dict[str, float]:
+    return {name: sum(sum(one.cpu_times()[:2]) for one in each) for name, each in _parts(settings).items()}
+
+
+def _memory_gb(settings: Settings) -> float:
+    return sum(one.memory_info().rss for each in _parts(settings).values() for one in each) / 2**30
+
+
+def _last_batch(settings: Settings) -> int:
+    with connect(settings) as reader:
+        return int(reader.query("select coalesce(max(batch_id), -1) as last from ops.batches")[0]["last"])
+
+
+def _batch_seconds(settings: Settings, first: int) -> list[float]:
+    with connect(settings) as reader:
+        rows = reader.query("select distinct batch_id, epoch(committed_at - started_at) as seconds from ops.batches")
+    return [float(row["seconds"]) for row in rows if row["batch_id"] > first]
+
+
+if __name__ == "__main__":
+    typer.run(main)
