@@ -268,7 +268,7 @@ class Fold:
         self._connection.execute("COMMIT")
         if now.timestamp() - self._swept >= SWEEP_SECONDS:
             self._swept = now.timestamp()
-            # Not in the transaction of a batch: DuckDB crashes when many new rows are deleted before they are committed.
+            # Apart: DuckDB crashes when many rows are deleted in the transaction that has inserted them.
             self._connection.execute("BEGIN")
             self._sweep(now)
             self._connection.execute("COMMIT")
