@@ -103,7 +103,7 @@ def test_a_table_that_is_held_back_is_explained(lake: Lake) -> None:
 
 def test_a_version_that_the_lake_has_let_go_of_is_told(lake: Lake) -> None:
     lake.publisher.publish()
-    for path in lake.tables["gold.kpis_hourly"].folder.glob("*.parquet"):
+    for path in lake.tables["gold.kpis_hourly"].folder.rglob("*.parquet"):
         path.unlink()
     lake.replace_hour(HOUR, 4)
     assert (
