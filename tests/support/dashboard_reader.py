@@ -34,11 +34,11 @@ def is_whole(path: Path, seen: dict[str, datetime]) -> tuple[bool, float]:
 
 
 def main(path: Path, stop: Path) -> None:
-    """Read until `stop` is there."""
+    """Read until `stop` is there, and once at least."""
     queries = chart_queries()
     seen: dict[str, datetime] = {}
     asked, broken, milliseconds, staleness, errors = 0, 0, [], [], []
-    while not stop.exists():
+    while not asked or not stop.exists():
         for name, query in queries.items():
             began = time.perf_counter()
             try:

@@ -49,7 +49,8 @@ def lived_legally(registry: RunRegistry, run: Run) -> None:
 def busy(registry: RunRegistry, zone: str) -> Run:
     """A run of a real job, with all the work of a new time zone before it, that works in Spark now."""
     run = submit(registry, JOBS["cohort_retention"], timezone=zone)
-    return wait_for(registry, run, lambda now: now.progress and now.progress.get("tasks"))
+    # Spark tells of its tasks every two seconds, and the second step, the first in Spark, may be over by then.
+    return wait_for(registry, run, lambda now: now.progress and int(now.progress.get("step", 0)) >= 2)
 
 
 def written_once(settings: Settings, done: Run) -> None:
