@@ -78,6 +78,8 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.master.rest.enabled": "false",
         "spark.connect.grpc.binding.address": "127.0.0.1",
+        # Runs show their tasks; most of their queries are over within the default of two seconds.
+        "spark.connect.progress.reportInterval": "250ms",
         "spark.connect.grpc.binding.port": str(settings.spark_port),
         "spark.pyspark.python": sys.executable,
         "spark.pyspark.driver.python": sys.executable,
