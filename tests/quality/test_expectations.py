@@ -69,7 +69,7 @@ INSERT INTO gold.user_days BY NAME
 """
 AGAIN = "INSERT INTO {0} SELECT * FROM {0} LIMIT 1"
 PLANTED = {
-    "silver.events.each_event_once": "INSERT INTO silver.events SELECT * REPLACE (9 AS \"offset\") FROM silver.events"
+    "silver.events.each_event_once": 'INSERT INTO silver.events SELECT * REPLACE (9 AS "offset") FROM silver.events'
     " WHERE event_id = 'e2'",
     "silver.events.each_record_once": 'UPDATE silver.events SET "offset" = 1 WHERE "offset" = 4',
     "silver.events.is_complete": "UPDATE silver.events SET user_id = NULL WHERE event_id = 'e5'",
