@@ -32,7 +32,7 @@ SCAN_SECONDS = 2.0
 RECENT = timedelta(minutes=10)
 STRAGGLER_SECONDS = 60.0
 """Events older than RECENT widen a scan, which makes it dearer: they wait for the next wide one."""
-LATE_SECONDS, LATE_PAUSE, LONGEST_PAUSE = 15.0, 4, 60.0
+LATE_SECONDS, LATE_PAUSE, LONGEST_PAUSE = 15.0, 9, 600.0
 """How long an older hour waits for more of its kind; and after a restatement, for so many times as long as it took."""
 LONG_SECONDS = 240.0
 """Must stay below `recovery.LOOK_BACK`: hours that waited longer are booked as late_pending; recovery looks at the

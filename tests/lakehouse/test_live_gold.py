@@ -183,7 +183,7 @@ def test_an_hour_that_grew_while_it_was_restated_is_written_again(
 def test_batches_get_the_machine_for_a_while_after_a_long_restatement(
     gold: LiveGold, written: Written, moving: Time
 ) -> None:
-    moving.work_seconds = 30.0
+    moving.work_seconds = LONGEST_PAUSE
     batch(gold)
     moving.now += LATE_SECONDS
     batch(gold)
