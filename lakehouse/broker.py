@@ -1,10 +1,12 @@
-"""What the broker has: partitions, first and last offsets. The stream's true lag is told from these."""
+"""What the broker has: partitions, first and last offsets, all as a reader of committed records sees them. The stream's
+true lag is told from these."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -14,6 +16,19 @@ from lakehouse.kafka_security import client_options
 from lakehouse.settings import Settings
 
 Offsets = dict[str, dict[str, int]]
+ISOLATION = "read_committed"
+"""Records of a transaction that was aborted, or is still open, are not there for us; Kafka's clients show them unless
+they are told."""
+_PATIENCE_SECONDS = 10.0
+
+
+class Span(NamedTuple):
+    """Offsets of a partition from `first` to before `end`."""
+
+    topic: str
+    partition: int
+    first: int
+    end: int
 
 
 def partitions(settings: Settings, topics: Iterable[str]) -> dict[str, list[int]]:
@@ -27,7 +42,7 @@ def partitions(settings: Settings, topics: Iterable[str]) -> dict[str, list[int]
 
 
 def bounds(settings: Settings, topics: Iterable[str]) -> tuple[Offsets, Offsets]:
-    """First offsets that the broker still has, and next offsets that it will give, per topic-partition."""
+    """First offsets that the broker still has, and the ends of what is committed, per topic-partition."""
     numbers = partitions(settings, topics)
     with closing(_consumer(settings)) as consumer:
         listed = [TopicPartition(topic, number) for topic, each in numbers.items() for number in each]
@@ -81,9 +96,36 @@ def begin_late(settings: Settings, topics: Iterable[str], wanted: Offsets) -> li
     ]
 
 
-def _consumer(settings: Settings) -> Any:
+def first_held(settings: Settings, spans: Iterable[Span]) -> dict[Span, int | None]:
+    """Offset of the first record that the broker holds in each span; None where it holds none (marks of transactions,
+    aborted records, compaction). Spans that begin before the broker's beginning are left out: nobody can tell."""
+    found: dict[Span, int | None] = {}
+    with closing(_consumer(settings, max_partition_fetch_bytes=64 * 1024)) as consumer:
+        for span in spans:
+            place = TopicPartition(span.topic, span.partition)
+            consumer.assign([place])
+            if consumer.beginning_offsets([place])[place] > span.first:
+                continue
+            consumer.seek(place, span.first)
+            until = time.monotonic() + _PATIENCE_SECONDS
+            while span not in found and time.monotonic() < until:
+                records = consumer.poll(timeout_ms=500, max_records=1).get(place)
+                if records:
+                    found[span] = records[0].offset if records[0].offset < span.end else None
+                elif consumer.position(place) >= span.end:
+                    found[span] = None
+    return found
+
+
+def _consumer(settings: Settings, **options: Any) -> Any:
     try:
-        return KafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False, **client_options(settings))
+        return KafkaConsumer(
+            bootstrap_servers=settings.bootstrap,
+            enable_auto_commit=False,
+            isolation_level=ISOLATION,
+            **options,
+            **client_options(settings),
+        )
     except KafkaError as error:
         raise ShoplakeError(f"The Kafka broker at {settings.bootstrap} does not answer ({error}).") from error
 

@@ -27,6 +27,7 @@ from lakehouse.fold import OF_EVENT, Fold, Taken
 from lakehouse.housekeeping import Housekeeping
 from lakehouse.lake import Lake
 from lakehouse.live_gold import LIVE, LiveGold
+from lakehouse.offset_log import Plan
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.table import Table
@@ -74,29 +75,31 @@ class MicroBatch:
         now, batch_id = datetime.now(UTC), self._start.first_batch_id + spark_batch_id
         self._prepare(judged, now)
         is_done = batch_id <= self._start.booked_through
-        if is_done or offset_log.is_only_a_tick(self._checkpoint, spark_batch_id):
+        plan = offset_log.plan_of(self._checkpoint, spark_batch_id)
+        if is_done or (plan is not None and plan.begin == plan.end):
             self._idle(now)
             return
         kept = judged.where(F.col("topic").isNotNull()).persist()
         try:
             facts = kept.select(*FACTS).toArrow()
-            if facts.num_rows:
-                self._process(kept, facts, batch_id, now)
+            if facts.num_rows or plan is not None:
+                self._process(kept, facts, plan, batch_id, now)
             else:
                 self._idle(now)
         finally:
             kept.unpersist()
 
-    def _process(self, judged: DataFrame, facts: pa.Table, batch_id: int, now: datetime) -> None:
+    def _process(self, judged: DataFrame, facts: pa.Table, plan: Plan | None, batch_id: int, now: datetime) -> None:
         self._require_claim()
         taken = self._fold.take(facts, self._known_of_old(judged, facts, now), now)
         self._gold.after_batch(taken, now)
         written = self._append_all(bronze_events.ingested(judged, now), taken, batch_id)
         for table in written:
             table.result()
-        self._append_book(taken.book, batch_id, now)
+        book = batches.planned(taken.book, plan)
+        self._append_book(book, batch_id, now)
         self._booked = f"{self._start.generation}:{batch_id}"
-        self._offsets = batches.next_offsets(taken.book, self._offsets)
+        self._offsets = batches.next_offsets(book, self._offsets)
         self._fold.commit(self._tag(), now)
         self._gold.work_beside(now)
         self._housekeeping.after_batch(clock.dates_of(taken.touched | taken.late), now)
@@ -155,7 +158,7 @@ class MicroBatch:
 
     def _append_all(self, ingested: DataFrame, taken: Taken, batch_id: int) -> list[Future[None]]:
         """Add the batch to bronze, silver and quarantine, side by side."""
-        rows = [(bronze_events.TABLE, ingested)]
+        rows = [(bronze_events.TABLE, ingested)] if taken.book.num_rows else []
         if sum(taken.book.column("silver_rows").to_pylist()):
             accepted = deduplicate.accepted(self._without(ingested, taken.duplicates))
             rows.append((silver_events.TABLE, accepted))

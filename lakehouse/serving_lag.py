@@ -20,7 +20,7 @@ COLUMNS = (
     ("topic", "VARCHAR", "Kafka topic"),
     ("partition", "INTEGER", "Kafka partition"),
     ("read_to", "BIGINT", "Next offset that the stream will read"),
-    ("end_offset", "BIGINT", "Next offset that the broker will give"),
+    ("end_offset", "BIGINT", "End of what is committed on the broker"),
     ("waiting", "BIGINT", "Records that the stream has not read yet"),
     ("looked_at", "TIMESTAMP", "When this was so, UTC"),
 )

@@ -46,6 +46,7 @@ def source(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.bootstrap)
         .options(**spark_options(settings))
+        .option("kafka.isolation.level", broker.ISOLATION)
         .option("subscribe", ",".join(TOPICS))
         .option("startingOffsets", _starting_offsets(settings, start))
         .option("maxOffsetsPerTrigger", settings.max_offsets_per_batch)

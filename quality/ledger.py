@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from lakehouse.broker import Offsets
+from lakehouse.broker import Offsets, Span
 from lakehouse.hours import sql_on_days
 from lakehouse.sql import SqlReader, utc_text
 
@@ -24,6 +24,9 @@ KINDS = ("bronze", "silver", "duplicates", "quarantined")
 GOLD_ATTEMPTS = 8
 GOLD_PAUSE_SECONDS = 5.0
 """Gold of older hours follows some seconds after silver."""
+MOST_GAPS = 1_000
+"""So many gaps between records of bronze are looked up in Kafka, the newest first: a look takes milliseconds."""
+Held = Callable[[list[Span]], dict[Span, int | None]]
 _REACH = timedelta(days=8)
 _FIRST_DAY = date(1970, 1, 1)
 
@@ -106,6 +109,13 @@ SELECT topic, "partition", hour, count(*) AS records, min("offset") AS first FRO
 USING (event_id) GROUP BY ALL ORDER BY topic, "partition", first
 """
 _LOST = _RECORDS + _REST
+_BETWEEN = """,
+edges AS (SELECT topic, "partition", "offset" FROM kept
+    UNION ALL SELECT topic, "partition", unnest([first - 1, "end"]) FROM places)
+SELECT topic, "partition", "offset" + 1 AS first, lead("offset") OVER (PARTITION BY topic, "partition"
+    ORDER BY "offset") AS "end" FROM edges QUALIFY "end" > first ORDER BY first DESC LIMIT {most}
+"""
+_GAPS = _RECORDS + _BETWEEN
 TOTALS = """
 SELECT hour_start AS hour, unnest(['shop.page_views', 'shop.clicks', 'shop.purchases', 'shop.searches']) AS topic,
     unnest([page_views + product_views, clicks + carts, purchases, searches]) AS counted, updated_at
@@ -133,11 +143,17 @@ _SAID = {
 
 
 def reconcile(
-    reader: SqlReader, bounds: Callable[[], tuple[Offsets, Offsets]], since: datetime | None, reach: timedelta = _REACH
+    reader: SqlReader,
+    bounds: Callable[[], tuple[Offsets, Offsets]],
+    since: datetime | None,
+    reach: timedelta = _REACH,
+    held: Held = lambda _: {},
 ) -> Ledger:
     """Compare the layers from the first batch after `since` (None: from the beginning) to the newest in the book.
 
-    `bounds` asks the broker for the first offsets that it has and the next that it will give.
+    `bounds` asks the broker for the first offsets that it has and the next that it will give, `held` for the first
+    record that it holds in some spans (`lakehouse.broker.first_held`): offsets without a record in the lake are no loss
+    where Kafka holds none either.
     A batch that was cut off may have written its records `reach` before it was done again, at most: as long as Kafka
     keeps them.
     """
@@ -147,10 +163,11 @@ def reconcile(
     ledger.partitions = len(ranges)
     ledger.through = max((row["newest"] for row in ranges), default=None)
     begin, end = bounds()
-    ledger.faults += _offset_faults(reader, ranges, begin, end)
+    ledger.faults += _offset_faults(reader, ranges, begin, end, held)
     if ranges:
         first = min(row["oldest"] for row in ranges).date() - reach if since else date.min
         _compare_records(reader, ledger, ranges, max(first, _FIRST_DAY))
+        ledger.faults += _unread(reader, ranges, max(first, _FIRST_DAY), held)
     ledger.faults.sort(key=lambda fault: fault.at)  # each look found its own; the first of all is to be named
     if ranges:
         ledger.days = [row["day"] for row in reader.query(_DAYS.format(since=mark))]
@@ -158,20 +175,26 @@ def reconcile(
     return ledger
 
 
-def _offset_faults(reader: SqlReader, ranges: list[dict[str, Any]], begin: Offsets, end: Offsets) -> Iterator[Fault]:
+def _offset_faults(
+    reader: SqlReader, ranges: list[dict[str, Any]], begin: Offsets, end: Offsets, held: Held
+) -> Iterator[Fault]:
     """Batches that do not follow each other, begin behind the broker's beginning, or reach beyond its end.
 
-    Where a batch ends the next begins, also over offsets without a record: a hole is a batch that is not in the book.
+    Where a batch ends the next begins, also over offsets without a record: a hole is a batch that is not in the book,
+    unless Kafka holds no record there (until 0.1.0 a batch ended with its last record).
     """
     for row in reader.query(_BEGINNINGS):
         oldest = begin.get(row["topic"], {}).get(str(row["partition"]))
         if oldest is not None and row["first"] > oldest:
             yield _fault(row, oldest, f"the book begins at offset {row['first']}, Kafka at {oldest}")
-    for row in reader.query(_BATCHES):
+    uneven = reader.query(_BATCHES)
+    holes = [Span(row["topic"], row["partition"], row["before"], row["from_offset"]) for row in uneven]
+    first_in = held([hole for hole in holes if hole.first < hole.end]) if holes else {}
+    for row, hole in zip(uneven, holes, strict=True):
         begins, before = row["from_offset"], row["before"]
         if begins < before:
             yield _fault(row, begins, f"offsets from {begins} on were read twice, up to {before}")
-        else:
+        elif first_in.get(hole, before) is not None:
             yield _fault(row, before, f"offsets from {before} to {begins - 1} are in no batch")
     for row in ranges:
         known = end.get(row["topic"], {}).get(str(row["partition"]))
@@ -208,6 +231,19 @@ def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, A
         lost = f"{row['records']} records from offset {row['first']} on"
         said = f"{lost} are in neither silver nor quarantine, and no duplicates"
         ledger.faults.append(_fault(row, row["first"], said))
+
+
+def _unread(reader: SqlReader, ranges: list[dict[str, Any]], first_day: date, held: Held) -> Iterator[Fault]:
+    """Records that Kafka holds at offsets which the book has, but bronze has nothing of. Looked for only where
+    there are more offsets than records."""
+    wide = [row for row in ranges if row["end"] - row["first"] != row["bronze_rows"]]
+    if not wide:
+        return
+    listed = ", ".join(f"('{row['topic']}', {row['partition']}, {row['first']}, {row['end']})" for row in wide)
+    gaps = [Span(**row) for row in reader.query(_GAPS.format(ranges=listed, day=first_day, most=MOST_GAPS))]
+    for gap, offset in held(gaps).items():
+        if offset is not None:
+            yield _fault(gap._asdict(), offset, f"Kafka holds a record at offset {offset}, which bronze does not have")
 
 
 def _other_fates(row: dict[str, Any], found: dict[str, int]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,7 +37,8 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     reach = timedelta(hours=lake.settings.topic_retention_hours, days=1)
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Comparing Kafka, bronze, silver, quarantine and gold")
-        found = ledger.reconcile(reader, lambda: broker.bounds(lake.settings, TOPICS), since, reach)
+        bounds, held = partial(broker.bounds, lake.settings, TOPICS), partial(broker.first_held, lake.settings)
+        found = ledger.reconcile(reader, bounds, since, reach, held)
         say("Comparing gold and the serving file")
         now = datetime.now(UTC)
         # Gold may have changed since the mark without a new batch: a job, a hand.

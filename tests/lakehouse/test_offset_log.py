@@ -24,24 +24,35 @@ def plan(checkpoint: Path, batch: int, clicks: int | None) -> Path:
     return file
 
 
-def test_a_batch_that_ends_where_the_last_one_ended_is_only_a_tick(checkpoint: Path) -> None:
+def test_a_batch_begins_where_the_last_one_ended(checkpoint: Path) -> None:
     plan(checkpoint, 8, 10)
     plan(checkpoint, 9, 10)
     plan(checkpoint, 10, 11)
-    assert offset_log.is_only_a_tick(checkpoint, 9)
-    assert not offset_log.is_only_a_tick(checkpoint, 10)
+    tick, read = offset_log.plan_of(checkpoint, 9), offset_log.plan_of(checkpoint, 10)
+    assert tick is not None and tick.begin == tick.end
+    assert read == ({"shop.clicks": {"0": 10, "1": 7}}, {"shop.clicks": {"0": 11, "1": 7}})
     assert offset_log.batches(checkpoint) == [8, 9, 10]
 
 
-def test_what_cannot_be_told_is_looked_at(checkpoint: Path) -> None:
-    assert not offset_log.is_only_a_tick(checkpoint, 0)
+def test_the_first_batch_begins_where_the_source_says(checkpoint: Path) -> None:
     plan(checkpoint, 0, 10)
-    assert not offset_log.is_only_a_tick(checkpoint, 0), "the first batch has none before it"
+    assert offset_log.plan_of(checkpoint, 0) is None
+    for number, text in enumerate(("v1\n123", '\x00v1\n{"shop.clicks":{"1":3,"0":0}}')):
+        file = checkpoint / "sources" / str(number) / "0"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    first = offset_log.plan_of(checkpoint, 0)
+    assert first is not None and first.begin == {"shop.clicks": {"0": 0, "1": 3}}
+
+
+def test_what_cannot_be_told_is_looked_at(checkpoint: Path) -> None:
+    assert offset_log.plan_of(checkpoint, 0) is None
+    plan(checkpoint, 0, 10)
     plan(checkpoint, 1, 10).write_text("v1\n{}\n{cut")
-    assert not offset_log.is_only_a_tick(checkpoint, 1)
+    assert offset_log.plan_of(checkpoint, 1) is None
     plan(checkpoint, 2, None)
     plan(checkpoint, 3, None)
-    assert not offset_log.is_only_a_tick(checkpoint, 3)
+    assert offset_log.plan_of(checkpoint, 3) is None
 
 
 def test_the_offsets_after_a_batch(checkpoint: Path) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import duckdb
 import pytest
 
+from lakehouse.broker import Span
 from quality import ledger
 from quality.ledger import reconcile
 from tests.quality.conftest import Reader
@@ -34,11 +35,13 @@ INSERT INTO ops.batches BY NAME
         duplicate_rows, CASE "partition" WHEN 0 THEN 0 ELSE 5 END AS quarantined_rows,
         TIMESTAMPTZ '2026-09-03 12:00:00+00' + to_hours(half) AS committed_at, committed_at AS started_at
     FROM (SELECT DISTINCT topic, "partition" FROM bronze.events), (VALUES (0), (1)) AS given(half);
-INSERT INTO gold.kpis_hourly BY NAME
+"""
+GOLD_OF_SOUND = """
     SELECT date_trunc('hour', event_time) AS hour_start, count(*) FILTER (event_type = 'page_view') AS page_views,
         0 AS product_views, count(*) FILTER (event_type = 'click') AS clicks, 0 AS carts, 0 AS purchases, 0 AS searches,
         event_date AS hour_date FROM silver.events GROUP BY ALL;
 """
+SOUND += "INSERT INTO gold.kpis_hourly BY NAME" + GOLD_OF_SOUND
 CLICK = 'topic = \'shop.clicks\' AND "partition" = 0 AND "offset" = 3'
 FAULTS = {
     f"DELETE FROM silver.events WHERE {CLICK}": "shop.clicks partition 0 2026-09-03 10:00: 1 records from offset 3 on"
@@ -184,3 +187,44 @@ def test_only_what_is_new_is_looked_at(lake: Reader) -> None:
     later = reconcile(lake, lambda: (BEGIN, ENDS), middle["at"], timedelta(days=1))
     assert later.rows["bronze"] == 200
     assert not [fault for fault in later.faults if "offset 3" in str(fault)]
+
+
+def test_offsets_without_a_record_are_no_loss_where_kafka_holds_none(lake: Reader) -> None:
+    """A book of 0.1.0's first days ends each batch with its last record; bronze has nothing of 50 to 52 and of 60."""
+    on = "topic = 'shop.clicks' AND \"partition\" = 1"
+    lake.connection.execute(
+        f"UPDATE ops.batches SET from_offset = 53, bronze_rows = 46 WHERE {on} AND from_offset = 50"
+    )
+    for table in ("bronze.events", "silver.events"):
+        lake.connection.execute(f'DELETE FROM {table} WHERE {on} AND "offset" IN (50, 51, 52, 60)')
+    lake.connection.execute("DELETE FROM gold.kpis_hourly; INSERT INTO gold.kpis_hourly BY NAME" + GOLD_OF_SOUND)
+    asked: list[Span] = []
+
+    def nothing(spans: list[Span]) -> dict[Span, int | None]:
+        asked.extend(spans)
+        return dict.fromkeys(spans)
+
+    found = reconcile(lake, lambda: (BEGIN, ENDS), None, held=nothing)
+    assert (found.faults, found.notes[:1]) == (
+        [], ["shop.clicks partition 1: 1 offsets hold no record (transactions, compaction)"],
+    )  # fmt: skip
+    hole, at_60 = Span("shop.clicks", 1, 50, 53), Span("shop.clicks", 1, 60, 61)
+    assert asked == [hole, at_60, hole]
+
+    found = reconcile(lake, lambda: (BEGIN, ENDS), None, held=lambda _: {hole: 51, at_60: 60})
+    assert [str(fault) for fault in found.faults] == [
+        "shop.clicks partition 1: offsets from 50 to 52 are in no batch",
+        "shop.clicks partition 1: Kafka holds a record at offset 51, which bronze does not have",
+        "shop.clicks partition 1: Kafka holds a record at offset 60, which bronze does not have",
+    ]
+    cannot_tell = reconcile(lake, lambda: (BEGIN, ENDS), None, held=lambda _: {})
+    assert [str(fault) for fault in cannot_tell.faults] == [
+        "shop.clicks partition 1: offsets from 50 to 52 are in no batch"
+    ]
+
+
+def test_where_every_offset_has_a_record_kafka_is_not_asked(lake: Reader) -> None:
+    def never(spans: list[Span]) -> dict[Span, int | None]:
+        raise AssertionError(spans)
+
+    assert reconcile(lake, lambda: (BEGIN, ENDS), None, held=never).faults == []
