@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -20,7 +20,7 @@ TABLE = Table(
             column("topic", StringType(), "Kafka topic"),
             column("partition", IntegerType(), "Kafka partition"),
             column("offset", LongType(), "Kafka offset"),
-            column("kafka_timestamp", TimestampType(), "The record's Kafka time, UTC"),
+            column("kafka_timestamp", TimestampType(), "The record's Kafka time, UTC; null outside 1900 to 2199"),
             column("key", BinaryType(), "Raw key, null when there was none"),
             column("value", BinaryType(), "Raw value, null for a tombstone"),
             column("ingested_at", TimestampType(), "When the micro-batch began, UTC; the same for all its records"),
@@ -33,12 +33,17 @@ TABLE = Table(
 )
 
 
+_FIRST, _AFTER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Kafka takes any number for a record's time. What reads the tables (Parquet, pandas, Python) fails far outside."""
 RECORD_COLUMNS = ["topic", "partition", "offset", "kafka_timestamp", "key", "value"]
 
 
 def from_kafka(source: DataFrame) -> DataFrame:
-    """The records of a Kafka source with RECORD_COLUMNS, one row each."""
-    return source.select("topic", "partition", "offset", F.col("timestamp").alias("kafka_timestamp"), "key", "value")
+    """The records of a Kafka source with RECORD_COLUMNS, one row each. A time that no table can keep becomes null, and
+    the record is refused for it."""
+    is_kept = (F.col("timestamp") >= F.lit(_FIRST)) & (F.col("timestamp") < F.lit(_AFTER))
+    kept = F.when(is_kept, F.col("timestamp")).alias("kafka_timestamp")
+    return source.select("topic", "partition", "offset", kept, "key", "value")
 
 
 def ingested(records: DataFrame, at: datetime) -> DataFrame:

@@ -178,6 +178,8 @@ REASONS = {
     "wrong_topic": "The event type belongs on another topic. Publish it there.",
     "unknown_version": "This schema_version is not supported. Send a supported one.",
     "bad_timestamp": "The timestamp is not RFC 3339 with an offset, or no such moment exists. Correct it.",
+    "bad_kafka_time": "The record's Kafka time is no time at which a record can have been sent: before 2011, or after"
+    " 2099. Let the producer set milliseconds, or nothing.",
     "timestamp_in_future": "The timestamp is too far ahead of the record's Kafka time. Set the sender's clock.",
     "timestamp_too_old": "The timestamp is too far behind the record's Kafka time. Set the sender's clock.",
     "wrong_key": "The record's key is there, but is not the event's user_id. Use the user_id as key.",

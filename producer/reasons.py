@@ -23,6 +23,11 @@ _EVENT = {
     "data": {"product_id": "p9"},
 }
 _LONGEST_EXAMPLE = 200
+_NOT_OF_VALUE = {
+    "bad_kafka_time": "Example: any event, in a record whose Kafka time counts seconds and not milliseconds, so that it"
+    " lies in January 1970.",
+}
+"""Reasons that no value makes; its example in words."""
 
 
 def reasons_catalogue() -> str:
@@ -38,6 +43,8 @@ def meaning_and_remedy(code: str) -> tuple[str, str]:
 
 def _entry(code: str, text: str) -> str:
     meaning, remedy = meaning_and_remedy(code)
+    if code in _NOT_OF_VALUE:
+        return f"## {code}\n\n{meaning} *{remedy}*\n\n{_NOT_OF_VALUE[code]}\n"
     kinds = [kind for kind in DEFECTS if kind.reason == code]
     names = ", ".join(f"`{kind.name}`" for kind in kinds)
     return f"## {code}\n\n{meaning} *{remedy}*\n\n{_example(kinds[0])}\n\nKinds that are tested: {names}.\n"

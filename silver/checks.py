@@ -431,11 +431,16 @@ def _type_reasons() -> list[Column]:
 
 
 def _time_reasons(limits: Limits) -> list[Column]:
-    said = F.substring("_envelope.timestamp", 1, 80)
-    latest = F.col("kafka_timestamp") + F.expr(f"INTERVAL {limits.max_future_minutes} MINUTES")
-    earliest = F.col("kafka_timestamp") - F.expr(f"INTERVAL {limits.max_age_days} DAYS")
+    sent, said = F.col("kafka_timestamp"), F.substring("_envelope.timestamp", 1, 80)
+    is_sent = fast_checks.is_sent()
+    told = F.coalesce(F.concat(sent.cast("string"), F.lit(" UTC")), F.lit("outside the years 1900 to 2199"))
+    # Both times are named: which of them is wrong a person can tell.
+    both = _said("timestamp is ", said, ", the record's Kafka time is ", told)
+    latest = sent + F.expr(f"INTERVAL {limits.max_future_minutes} MINUTES")
+    earliest = sent - F.expr(f"INTERVAL {limits.max_age_days} DAYS")
     return [
         _refuse("bad_timestamp", F.col("_time").isNull(), _said("timestamp is ", said)),
-        _refuse("timestamp_in_future", F.col("_time") > latest, _said("timestamp is ", said)),
-        _refuse("timestamp_too_old", F.col("_time") < earliest, _said("timestamp is ", said)),
+        _refuse("bad_kafka_time", ~is_sent, _said("the record's Kafka time is ", told)),
+        _refuse("timestamp_in_future", is_sent & (F.col("_time") > latest), both),
+        _refuse("timestamp_too_old", is_sent & (F.col("_time") < earliest), both),
     ]

@@ -33,6 +33,8 @@ _VALUES = {
     "quantity": rf"([1-9]\d{{0,{len(str(contract.MAX_QUANTITY)) - 2}}})",
     "count": r"(0|[1-9]\d{0,14})",
 }
+_KAFKA_BEGAN, _KAFKA_ENDS = "2011-01-01", "2100-01-01"
+"""A Kafka time outside is none: seconds for milliseconds (1970), nothing set (1969), microseconds (null in bronze)."""
 _READ_AS = {"amount": "double", "quantity": "int", "count": "bigint", "version": "int"}
 
 
@@ -58,6 +60,13 @@ def tried(records: DataFrame, most_ahead: timedelta, most_behind: timedelta) -> 
     )
     # The detour by an array makes Spark write what follows as a method of its own: Java compiles no long ones.
     return read.select(*records.columns, F.explode(F.array("_fast")).alias("_fast"))
+
+
+def is_sent() -> Column:
+    """Whether the record's Kafka time is one at which it can have been sent."""
+    began, ends = (F.lit(text).cast("timestamp") for text in (_KAFKA_BEGAN, _KAFKA_ENDS))
+    sent = F.col("kafka_timestamp")
+    return F.coalesce((sent >= began) & (sent < ends), F.lit(False))
 
 
 def column(field: Field) -> Column:
@@ -132,6 +141,7 @@ def _is_right(most_ahead: timedelta, most_behind: timedelta) -> Column:
         _text("user_id") != "",
         reduce(or_, homes),
         F.col("key").isNull() | (F.col("key") == _text("user_id").cast("binary")),
+        is_sent(),
         behind.between(*(F.lit(time // timedelta(microseconds=1)) for time in (-most_ahead, longest))),
         (_text("products") == "") | F.col("_products").isNotNull(),
     ]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
+from bronze import events as bronze_events
 from producer.contract import REASONS, REQUIRED_ENVELOPE, TOPIC_OF_TYPE
 from producer.simulator.defects import DEFECTS, HARMLESS, Defect
 from silver import checks
@@ -192,7 +193,7 @@ def test_the_python_validator_agrees(case: Case) -> None:
 
 
 def test_every_reason_is_declared_and_every_declared_one_is_given(answers: dict[str, Row]) -> None:
-    assert {row["reason_code"] for row in answers.values()} - {None} == set(REASONS)
+    assert {row["reason_code"] for row in answers.values()} - {None} == set(REASONS) - {"bad_kafka_time"}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.reason is None], ids=lambda case: case.name)
@@ -262,6 +263,49 @@ def test_all_violations_are_listed_and_the_first_is_the_code(spark: SparkSession
     for row in judged(spark, [(VIEWS, value) for value in values]):
         listed = found[row["offset"]]
         assert (listed[0]["code"] if listed else None) == row["reason_code"]
+
+
+# --- the record's own time --------------------------------------------------------------------------------------------
+
+KAFKA_TIMES: list[tuple[datetime | None, str | None, str | None]] = [
+    (KAFKA_TIME, None, None),
+    (KAFKA_TIME - timedelta(days=7 * 365), "timestamp_in_future",
+     "timestamp is 2026-09-03T10:15:00.000Z, the record's Kafka time is 2019-09-05 10:15:00 UTC"),
+    (KAFKA_TIME + timedelta(days=7 * 365), "timestamp_too_old",
+     "timestamp is 2026-09-03T10:15:00.000Z, the record's Kafka time is 2033-09-01 10:15:00 UTC"),
+    (datetime(1970, 1, 21, 16, 47, 10, 500_000, UTC), "bad_kafka_time",
+     "the record's Kafka time is 1970-01-21 16:47:10.5 UTC"),
+    (datetime(1969, 12, 31, 23, 59, 59, 999_000, UTC), "bad_kafka_time",
+     "the record's Kafka time is 1969-12-31 23:59:59.999 UTC"),
+    (datetime(2011, 1, 1, tzinfo=UTC), "timestamp_in_future", None),
+    (datetime(2100, 1, 1, tzinfo=UTC), "bad_kafka_time", None),
+    (None, "bad_kafka_time", "the record's Kafka time is outside the years 1900 to 2199"),
+]  # fmt: skip
+
+
+def test_a_kafka_time_that_is_none_is_the_reason_and_others_are_named(spark: SparkSession) -> None:
+    schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
+    rows = [(VIEWS, 0, at, each[0], None, text(EVENT)) for at, each in enumerate(KAFKA_TIMES)]
+    frame = spark.createDataFrame(rows, schema)
+    found = sorted(checks.judge(frame).select("offset", "reason_code", "reason_detail").collect())
+    for row, (_, code, detail) in zip(found, KAFKA_TIMES, strict=True):
+        assert row["reason_code"] == code
+        assert detail is None or row["reason_detail"] == detail
+    listed = {row["offset"]: row["violations"] for row in checks.violations(frame).collect()}
+    assert [[each["code"] for each in listed[at]] for at in (0, 3, 7)] == [[], ["bad_kafka_time"], ["bad_kafka_time"]]
+
+
+def test_any_number_is_a_kafka_time_and_bronze_keeps_what_tables_can(spark: SparkSession) -> None:
+    """Milliseconds as Spark gives them on: 0, -1, seconds, microseconds, as far as its own clock goes."""
+    numbers = [0, -1, 1_788_430_500, int(DUE * 1000), int(DUE * 1e6), 9 * 10**15, -(9 * 10**15), -2_208_988_800_001]
+    made = spark.createDataFrame([(at, each) for at, each in enumerate(numbers)], "offset bigint, ms bigint")
+    source = made.selectExpr(
+        "'shop.page_views' AS topic", "0 AS partition", "offset", "timestamp_millis(ms) AS timestamp",
+        "CAST(NULL AS BINARY) AS key", "CAST('{}' AS BINARY) AS value",
+    )  # fmt: skip
+    kept = checks.judge(bronze_events.from_kafka(source)).select("offset", "kafka_timestamp", "reason_code").toArrow()
+    has_time = [row["kafka_timestamp"] is not None for row in sorted(kept.to_pylist(), key=lambda row: row["offset"])]
+    assert has_time == [True, True, True, True, False, False, False, False]
 
 
 # --- chance ---------------------------------------------------------------------------------------------------------
