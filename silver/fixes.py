@@ -1,22 +1,35 @@
 """Small declared changes to a refused record before it is judged again.
 
 Steps are separated by `;`: `rename data.total=data.total_amount`, `cast data.price=number`,
-`default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by its user_id).
+`cast timestamp=timestamp Europe/Berlin`, `default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by
+its user_id), `retime seconds` (its Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from producer.contract import TOPIC_OF_TYPE
+from silver import numerals
 
 Event = dict[str, Any]
-_LARGEST_SECONDS = 100_000_000_000
-"""Epoch numbers beyond it are milliseconds: as seconds they would lie after the year 5000."""
+_MARK = "\0#"
+_MARKED = re.compile(r'"\\u0000#([^"]*)"')
+_MOST_DIGITS = 18
+"""A whole number of more is none of the contract's, and may be written in few letters: 1e999999999."""
+
+
+class _Exact(str):
+    """A number with decimals, spelled as it came (`_MARK` before it): as a double it would lose some."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,7 @@ class Refused:
     topic: str
     key: bytes | None
     value: bytes | None
+    kafka_timestamp: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +56,9 @@ def parse(text: str) -> tuple[Step, ...]:
     return tuple(_step(part.strip()) for part in text.split(";") if part.strip()) or _fail("the fix is empty")
 
 
-def apply(steps: tuple[Step, ...], record: Refused) -> Refused:
-    """The record with every step applied. What is not one well-formed JSON object stays as it is."""
+def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None) -> Refused:
+    """The record with every step applied; it was read when it `arrived`. What is not one well-formed JSON object stays
+    as it is."""
     event = _event(record.value)
     if event is None:
         return record
@@ -54,26 +69,53 @@ def apply(steps: tuple[Step, ...], record: Refused) -> Refused:
         elif step.verb == "rekey":
             user = event.get("user_id")
             record = replace(record, key=user.encode("utf-8", "replace")) if isinstance(user, str) else record
+        elif step.verb == "retime":
+            record = replace(record, kafka_timestamp=_retimed(record.kafka_timestamp, step, arrived))
         else:
             _VERBS[step.verb](event, step)
     if json.dumps(event) == changed:
         return record
     text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return replace(record, value=text.encode("utf-8", "surrogatepass"))
+    return replace(record, value=_MARKED.sub(r"\1", text).encode("utf-8", "surrogatepass"))
+
+
+def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> datetime | None:
+    if step.argument == "arrival":
+        return arrived or sent
+    began = datetime(1970, 1, 1, tzinfo=sent.tzinfo if sent else None)
+    try:  # what was taken for milliseconds
+        return sent and began + (sent - began) // timedelta(milliseconds=1) * timedelta(seconds=1)
+    except OverflowError:
+        return sent
 
 
 def _step(text: str) -> Step:
     verb, _, rest = text.partition(" ")
     if verb in ("route", "rekey"):
         return Step(verb) if not rest else _fail(f"{verb} takes nothing, not {rest!r}")
+    if verb == "retime":
+        return Step(verb, argument=rest) if rest in ("seconds", "arrival") else _fail("retime is by seconds or arrival")
     path, equals, argument = (part.strip() for part in rest.partition("="))
     if verb not in _VERBS or not path or not equals or not argument:
-        _fail(f"{text!r} is no step; write rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route or rekey")
+        _fail(f"{text!r} is no step; write rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey or retime")
     if path.count(".") > 1 or (verb == "rename" and argument.count(".") > 1):
         _fail(f"a path is FIELD, context.FIELD or data.FIELD, not {text!r}")
-    if verb == "cast" and argument not in _CASTS:
-        _fail(f"a cast is to {', '.join(_CASTS)}, not {argument!r}")
+    if verb == "cast":
+        return Step(verb, path, _cast_to(argument))
     return Step(verb, path, _json(argument) if verb == "default" else argument)
+
+
+def _cast_to(text: str) -> Callable[[Any], Any]:
+    kind, _, zone = text.partition(" ")
+    if kind == "timestamp":
+        return partial(_timestamp, zone=numerals.zone_of(zone) if zone else None)
+    return (
+        _CASTS[kind]
+        if kind in _CASTS and not zone
+        else _fail(
+            f"a cast is to {', '.join(_CASTS)}, timestamp, or timestamp and a zone as Europe/Berlin, not {text!r}"
+        )
+    )
 
 
 def _json(text: str) -> Any:
@@ -89,8 +131,15 @@ def _fail(reason: str) -> Any:
 
 def _event(value: bytes | None) -> Event | None:
     """The event, unless reading it would already repair it: a repair has to be declared."""
+    if b"\\u0000#" in (value or b""):
+        return None  # a NUL, which the contract refuses, would be taken for `_MARK`
     try:
-        event = json.loads((value or b"").decode("utf-8"), object_pairs_hook=_unique, parse_constant=_fail)
+        event = json.loads(
+            (value or b"").decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_fail,
+            parse_float=lambda text: _Exact(_MARK + text),
+        )
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None
@@ -131,35 +180,41 @@ def _cast(event: Event, step: Step) -> None:
     if held is None or held.get(name) is None:
         return
     try:
-        held[name] = _CASTS[step.argument](held[name])
-    except (TypeError, ValueError, OverflowError, OSError):
+        held[name] = step.argument(held[name])
+    except (TypeError, ValueError, ArithmeticError):
         return  # it stays what it is, and is refused again for it
 
 
+def _spelled(value: Any) -> str:
+    """A number or a text as it came; a number of JSON in JSON's spelling."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        _fail("neither a number nor a text")
+    return str(value).removeprefix(_MARK) if isinstance(value, _Exact) else str(value)
+
+
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return _spelled(value) if isinstance(value, str) else _MARKED.sub(r"\1", json.dumps(value))
 
 
-def _number(value: Any) -> float | int:
-    number = float(value)
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+def _number(value: Any, read: Callable[[str], str] = numerals.plain_number) -> _Exact | int:
+    is_number = isinstance(value, _Exact | int) and not isinstance(value, bool)
+    return value if is_number else _Exact(_MARK + read(_spelled(value)))
 
 
 def _integer(value: Any) -> int:
-    number = _number(value)
-    return number if isinstance(number, int) else _fail("not a whole number")
+    number = Decimal(numerals.plain_number(_spelled(value)))
+    is_whole = number.adjusted() < _MOST_DIGITS and number == number.to_integral_value()
+    return int(number) if is_whole else _fail("not a whole number")
 
 
-def _timestamp(value: Any) -> str:
-    seconds = float(value)
-    seconds = seconds / 1000 if abs(seconds) > _LARGEST_SECONDS else seconds
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _timestamp(value: Any, zone: Any) -> str:
+    return numerals.moment_of(_spelled(value), zone)
 
 
 _CASTS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "number": _number,
+    "number_with_comma": partial(_number, read=numerals.number_with_comma),
     "integer": _integer,
-    "timestamp": _timestamp,
 }
 _VERBS: dict[str, Callable[[Event, Step], None]] = {"rename": _rename, "cast": _cast, "default": _default}

@@ -111,7 +111,10 @@ def replay(
     topic: Topic = None,
     from_time: From = None,
     to_time: To = None,
-    fix: Annotated[str | None, typer.Option(help="Change them first, as `cast data.price=number; rekey`.")] = None,
+    fix: Annotated[
+        str | None,
+        typer.Option(help="Change them first, as `cast data.price=number; rekey`; docs/quality.md has all steps."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be accepted now.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most records.")] = 10_000,
     everything: Annotated[bool, typer.Option("--all", help="All open records.")] = False,

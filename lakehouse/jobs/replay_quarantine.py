@@ -36,7 +36,9 @@ WRITES = (quarantine.TABLE, replays.TABLE)
 PATIENCE_SECONDS = 180.0
 _ORIGIN = ["origin", "was", "ingest_date"]
 """Beside a record that is judged again: the topic it was refused on, for what reason, and its partition there."""
-_CHOSEN = StructType([quarantine.TABLE.schema[name] for name in (*RECORD_COLUMNS, "reason_code", "ingest_date")])
+_CHOSEN = StructType(
+    [quarantine.TABLE.schema[name] for name in (*RECORD_COLUMNS, "reason_code", "ingest_date", "quarantined_at")]
+)
 
 
 class Parameters(BaseModel):
@@ -52,8 +54,9 @@ class Parameters(BaseModel):
     dry_run: bool = Field(False, description="Only say what would be accepted now.")
     fix: str | None = Field(
         None,
-        description="Change the records first: rename PATH=PATH, cast PATH=text|number|integer|timestamp,"
-        " default PATH=JSON, route, rekey; steps separated by a semicolon.",
+        description="Change the records first: rename PATH=PATH,"
+        " cast PATH=text|number|number_with_comma|integer|timestamp [ZONE], default PATH=JSON, route, rekey,"
+        " retime seconds|arrival; steps separated by a semicolon.",
     )
     limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
 
@@ -157,17 +160,18 @@ def chosen(lake: Lake, parameters: Parameters) -> DataFrame:
 
 def _fixed(lake: Lake, parameters: Parameters) -> DataFrame:
     """The chosen records, changed as declared, with `_ORIGIN` beside them."""
-    rows = chosen(lake, parameters).withColumns({"origin": F.col("topic"), "was": F.col("reason_code")})
-    rows = rows.select(*RECORD_COLUMNS, *_ORIGIN)
+    found = chosen(lake, parameters).withColumns({"origin": F.col("topic"), "was": F.col("reason_code")})
+    rows = found.select(*RECORD_COLUMNS, *_ORIGIN)
     if parameters.fix is None:
         return rows
     steps = fixes.parse(parameters.fix)
-    found = rows.limit(parameters.limit + 1).collect()
-    if len(found) > parameters.limit:
+    records = found.limit(parameters.limit + 1).collect()
+    if len(records) > parameters.limit:
         raise ShoplakeError(f"More than {parameters.limit} records are chosen: choose fewer, or raise `limit`.")
     changed = []
-    for row in found:
-        fixed = fixes.apply(steps, fixes.Refused(row["topic"], row["key"], row["value"]))
+    for row in records:
+        record = fixes.Refused(row["topic"], row["key"], row["value"], row["kafka_timestamp"])
+        fixed = fixes.apply(steps, record, arrived=row["quarantined_at"])
         changed.append(tuple({**row.asDict(), **vars(fixed)}[name] for name in (*RECORD_COLUMNS, *_ORIGIN)))
     return lake.spark.createDataFrame(changed, rows.schema)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from silver.fixes import Refused, apply, parse
 
@@ -60,8 +64,150 @@ def test_what_needs_no_change_keeps_its_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "fix", ["", ";", "drop a", "rename a", "rename =b", "cast a=money", "default a", "route there", "cast a.b.c=text"]
+    "fix",
+    [
+        "",
+        ";",
+        "drop a",
+        "rename a",
+        "rename =b",
+        "cast a=money",
+        "default a",
+        "route there",
+        "cast a.b.c=text",
+        "cast a=number Europe/Berlin",
+        "cast a=timestamp Nowhere/City",
+        "retime",
+        "retime hours",
+    ],
 )
 def test_a_wrong_fix_is_refused(fix: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(fix)
+
+
+NOON = "2026-09-03T10:15:30.000Z"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-09-03 10:15:30 UTC", NOON),
+        ("2026-09-03T10:15:30 utc", NOON),
+        ("2026-09-03 10:15:30 +0000", NOON),
+        ("2026-09-03T12:15:30+0200", NOON),
+        ("2026-09-03 12:15:30 GMT+02", NOON),
+        ("2026-09-03 04:45:30.5 -0530", "2026-09-03T10:15:30.500Z"),
+        ("2026-09-03 12:15:30 Europe/Berlin", NOON),
+        ("Thu, 03 Sep 2026 10:15:30 GMT", NOON),
+        ("2026-09-03 10:15 Z", "2026-09-03T10:15:00.000Z"),
+        ("2026-09-03T10:15:30.1234567891 UTC", "2026-09-03T10:15:30.123456Z"),
+        ("2026-09-03T12:15:30+02:00", "2026-09-03T12:15:30+02:00"),
+        (1788430530, NOON),
+        (1788430530.25, "2026-09-03T10:15:30.250Z"),
+        ("1788430530000", NOON),
+        (1788430530000000, NOON),
+        ("1788430530000000000", NOON),
+    ],
+)
+def test_moments_as_people_send_them(written: Any, read: str) -> None:
+    assert fixed("cast timestamp=timestamp", {"timestamp": written}) == {"timestamp": read}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-09-03 12:15:30", NOON),
+        ("2026-09-03T12:15:30.000", NOON),
+        ("03.09.2026 12:15:30", NOON),
+        ("3.9.2026, 12:15", "2026-09-03T10:15:00.000Z"),
+        ("2026-01-03 12:15:30", "2026-01-03T11:15:30.000Z"),
+        ("2026-09-03 10:15:30 UTC", NOON),
+    ],
+)
+def test_local_moments_in_a_declared_zone(written: str, read: str) -> None:
+    assert fixed("cast timestamp=timestamp Europe/Berlin", {"timestamp": written}) == {"timestamp": read}
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["2026-09-03 12:15:30", "2026-09-03 12:15:30 CET", "2026-09-03 12:15:30 IST", "09/03/2026 12:15", "2026-09-03",
+     "1_788_430_530", "2026-02-30 10:00:00 UTC", "2026-09-03 25:00:00 UTC", "soon", "", "1e400", "nan", True, {}, [],
+     "Thu, 03 Sep 2026 10:15:30", "2026-09-03 10:15:30 +9900", 10**30],
+)  # fmt: skip
+def test_what_names_no_one_moment_stays(written: Any) -> None:
+    assert fixed("cast timestamp=timestamp", {"timestamp": written}) == {"timestamp": written}
+
+
+@pytest.mark.parametrize("local", ["2026-10-25 02:30:00", "2026-03-29 02:30:00"])
+def test_an_hour_that_is_twice_or_never_stays(local: str) -> None:
+    assert fixed("cast timestamp=timestamp Europe/Berlin", {"timestamp": local}) == {"timestamp": local}
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "with_comma"),
+    [
+        ("12,50", "12.50", "12.50"),
+        ("1.234,50", "1234.50", "1234.50"),
+        ("1,234.50", "1234.50", None),
+        ("1 234 567,5", "1234567.5", "1234567.5"),
+        ("1\u00a0234,50", "1234.50", "1234.50"),
+        ("1'234.50", "1234.50", None),
+        ("-0,5", "-0.5", "-0.5"),
+        ("19.90", "19.90", None),
+        ("1.234", "1.234", "1234"),
+        ("1,234", None, "1.234"),
+        ("1,234,567", None, None),
+        ("1.2,3", None, None),
+        ("007", "7", "7"),
+        ("1e3", "1E+3", None),
+        ("1_000", None, None),
+        ("1_000,50", None, None),
+        ("\u0661\u0662", None, None),
+        ("infinity", None, None),
+        ("1e9999", None, None),
+        (True, None, None),
+    ],
+)
+def test_numbers_as_people_write_them(written: Any, number: str | None, with_comma: str | None) -> None:
+    for kind, expected in (("number", number), ("number_with_comma", with_comma)):
+        value = json.dumps({"data": {"price": written}}).encode()
+        after = apply(parse(f"cast data.price={kind}"), Refused(TOPIC, None, value)).value
+        assert after == (value if expected is None else b'{"data":{"price":%s}}' % expected.encode())
+
+
+@pytest.mark.parametrize("kind", ["number", "number_with_comma", "integer", "timestamp", "timestamp Europe/Berlin"])
+@given(
+    digits=st.lists(st.text("0123456789", min_size=1, max_size=4), min_size=2, max_size=4),
+    end=st.sampled_from(["", ".5", ",50"]),
+)
+def test_no_fix_takes_underscores(kind: str, digits: list[str], end: str) -> None:
+    event = {"data": {"price": "_".join(digits) + end}}
+    assert fixed(f"cast data.price={kind}", event) == event
+
+
+@given(
+    st.decimals(min_value=0, max_value=10**12, places=9, allow_nan=False),
+    st.sampled_from(["default a=1", "rename a=b", "cast data.price=number", "cast data.price=text"]),
+)
+def test_numbers_keep_every_decimal(amount: Decimal, fix: str) -> None:
+    value = b'{"a":null,"data":{"price":%s}}' % format(amount, "f").encode()
+    after = apply(parse(fix), Refused(TOPIC, None, value)).value or b""
+    assert Decimal(str(json.loads(after, parse_float=Decimal)["data"]["price"])) == amount
+
+
+@given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: json.dumps({"a": text, "b": 1.5}).encode()))
+def test_whatever_comes_a_fix_does_not_fail(value: bytes) -> None:
+    steps = "cast a=number; cast b=timestamp UTC; cast b=integer; rename a=c; retime seconds; route; rekey"
+    record = apply(parse(steps), Refused(TOPIC, b"\xff", value, datetime(2026, 9, 3, 10, 15)))
+    assert record.topic == TOPIC and isinstance(record.value, bytes)
+
+
+def test_a_kafka_time_is_mended() -> None:
+    sent = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=1_788_430_530)
+    record, read = Refused(TOPIC, None, b"{}", sent), datetime(2026, 9, 3, 10, 16, tzinfo=UTC)
+    moment = datetime(2026, 9, 3, 10, 15, 30, tzinfo=UTC)
+    assert apply(parse("retime seconds"), record, read).kafka_timestamp == moment
+    assert apply(parse("retime seconds"), Refused(TOPIC, None, b"{}", moment), read).kafka_timestamp == moment
+    assert apply(parse("retime arrival"), Refused(TOPIC, None, b"{}"), read).kafka_timestamp == read
+    assert apply(parse("retime seconds"), Refused(TOPIC, None, b"{}"), read).kafka_timestamp is None

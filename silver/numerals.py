@@ -1,0 +1,115 @@
+"""Numbers and moments as people and their programs write them, for the desk: what can be read in one way only is read,
+everything else is refused with ValueError."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from zoneinfo import ZoneInfo
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
+"""Three digits behind one comma may be thousands: that has to be declared."""
+_GROUPED = re.compile(
+    r"[+-]?\d{1,3}(?P<group>[.,' \u00a0\u202f\u2019])\d{3}((?P=group)\d{3})*(?P<mark>[.,])\d+", re.ASCII
+)
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}([.' \u00a0\u202f\u2019])\d{3}(\2\d{3})*)(,\d+)?", re.ASCII)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DATE = r"(?P<iso>\d{4}-\d\d-\d\d)|(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"
+_TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<fraction>\d+))?)?"
+_MOMENT = re.compile(rf"({_DATE})(?:[Tt]|,? ){_TIME} ?(?P<zone>.*)", re.ASCII)
+_OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>[0-5]\d)?", re.ASCII)
+_MAIL_DATE = re.compile(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} .+", re.ASCII)
+_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
+"""From so much on a number since 1970 counts this many to the second: as the next larger unit it would lie beyond the
+year 5000."""
+
+
+def plain_number(text: str) -> str:
+    """A number as JSON spells it: of `19.90`, `12,50`, `1.234,50`, `1,234.50`. Not of `1,234`, which is two numbers."""
+    text = text.strip()
+    if _COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    elif (found := _GROUPED.fullmatch(text)) and found["group"] != found["mark"]:
+        text = text.replace(found["group"], "").replace(found["mark"], ".")
+    return _as_json(text)
+
+
+def number_with_comma(text: str) -> str:
+    """A number as JSON spells it, of a text whose comma marks the decimals: `1.234` is a thousand and more."""
+    text = text.strip()
+    if not _DECIMAL_COMMA.fullmatch(text):
+        raise ValueError("not a number with a decimal comma")
+    return _as_json(re.sub(r"[.' \u00a0\u202f\u2019]", "", text).replace(",", "."))
+
+
+def _as_json(text: str) -> str:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a number")
+    return str(Decimal(text))
+
+
+def moment_of(text: str, zone: tzinfo | None) -> str:
+    """RFC 3339 in UTC of a number since 1970 (seconds, or what is too large for them) or of a written moment. One that
+    states no zone is in `zone`; without that, it has none. What is RFC 3339 stays as it is."""
+    text = text.strip()
+    if _RFC_3339.fullmatch(text):
+        return text
+    if _NUMBER.fullmatch(text):
+        return _rfc3339(_since_1970(Decimal(text)))
+    if _MAIL_DATE.fullmatch(text):
+        moment = parsedate_to_datetime(text)
+    elif found := _MOMENT.fullmatch(text):
+        moment = _written(found, zone)
+    else:
+        raise ValueError("not a moment")
+    if moment.tzinfo is None:
+        raise ValueError("the moment states no zone")
+    return _rfc3339(moment.astimezone(UTC))
+
+
+def zone_of(name: str) -> tzinfo:
+    """A zone by its name, as Europe/Berlin."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise ValueError(f"{name!r} is no time zone") from None
+
+
+def _since_1970(number: Decimal) -> datetime:
+    per_second = next((per for least, per in _UNITS if abs(number) >= least), 1)
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(number * 1_000_000 / per_second))
+
+
+def _written(found: re.Match[str], zone: tzinfo | None) -> datetime:
+    day = found["iso"] or f"{found['year']}-{found['month']:>02}-{found['day']:>02}"
+    fraction = (found["fraction"] or "0")[:6].ljust(6, "0")
+    time = f"{found['hour']:>02}:{found['minute']}:{found['second'] or '00'}.{fraction}"
+    return _placed(datetime.fromisoformat(f"{day}T{time}"), _stated(found["zone"]) or zone)
+
+
+def _stated(text: str) -> tzinfo | None:
+    """The zone that a text names behind a moment; abbreviations but these are used for several."""
+    if not text:
+        return None
+    if text.upper() in ("Z", "UTC", "GMT"):
+        return UTC
+    if found := _OFFSET.fullmatch(text):
+        offset = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"] or 0))
+        return timezone(-offset if found["sign"] == "-" else offset)
+    return zone_of(text) if "/" in text else zone_of("")
+
+
+def _placed(local: datetime, zone: tzinfo | None) -> datetime:
+    """The moment of a local time, unless clocks were changed then and it was twice, or never."""
+    first, second = local.replace(tzinfo=zone, fold=0), local.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() != second.utcoffset():
+        raise ValueError("clocks were changed then")
+    return first
+
+
+def _rfc3339(moment: datetime) -> str:
+    places = "microseconds" if moment.microsecond % 1000 else "milliseconds"
+    return moment.isoformat(timespec=places).replace("+00:00", "Z")
