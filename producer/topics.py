@@ -16,6 +16,10 @@ from producer.contract import EVENT_TYPES
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 """Kafka takes more than the contract's 1 MiB, so that an oversized event ends in quarantine, not at its sender."""
 
+FURTHEST_AHEAD_MS, FURTHEST_BACK_MS = 3_600_000, 4_000_000_000_000
+"""An hour, as Kafka 4 has it by itself, and 126 years. A record's own time beyond them is refused at its sender: Spark
+cannot read one in nanoseconds, and Kafka never deletes a segment with a time to come."""
+
 TOPICS = tuple(dict.fromkeys(event_type.topic for event_type in EVENT_TYPES))
 """The topics' names, in the order of the contract."""
 
@@ -37,6 +41,8 @@ def declared_topics(settings: Settings) -> list[Topic]:
         "cleanup.policy": "delete",
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
         "message.timestamp.type": "CreateTime",
+        "message.timestamp.after.max.ms": str(FURTHEST_AHEAD_MS),
+        "message.timestamp.before.max.ms": str(FURTHEST_BACK_MS),
     }
     return [Topic(name, settings.topic_partitions, settings.topic_replication, config) for name in TOPICS]
 
@@ -102,7 +108,10 @@ def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
     changed = [
         resource
         for resource in wanted
-        if any(current["topic"][resource.name][key]["value"] != value for key, value in resource.configs.items())
+        if any(
+            current["topic"][resource.name].get(key, {}).get("value") != value
+            for key, value in resource.configs.items()
+        )
     ]
     if not changed:
         return

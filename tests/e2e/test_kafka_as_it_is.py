@@ -1,4 +1,5 @@
-"""What Kafka holds beside plain records: transactions that were committed and aborted, and the marks they leave."""
+"""What Kafka holds beside plain records: transactions that were committed and aborted, the marks they leave, times that
+are none, keys and headers of any kind."""
 
 from __future__ import annotations
 
@@ -10,9 +11,13 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import InvalidTimestampError
 
 from lakehouse.embedded.stream import lag
 from lakehouse.embedded.testing import platform
+from lakehouse.lake import Lake
+from lakehouse.session import connect
+from tests.support.refused import replayed
 from tests.support.shop import Shop, eventually, shoplake
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
@@ -90,3 +95,55 @@ def test_the_ledger_tells_marks_as_a_note(shop: Shop) -> None:
 
     done = eventually(lambda: (found := reconciled()).returncode == 0 and found, 180, "the books balance")
     assert "offsets hold no record" in done.stdout + done.stderr
+
+
+def send_at(shop: Shop, name: str, sent: float, **how: Any) -> None:
+    """An order with a Kafka time of its own, in whatever unit."""
+    topic, key, value = order(name, "timed", 1)
+    with KafkaProducer(bootstrap_servers=shop.settings.bootstrap, acks="all") as producer:
+        producer.send(topic, value, how.pop("key", key), timestamp_ms=int(sent), **how).get(30)
+
+
+def test_no_time_key_or_header_stops_the_stream(shop: Shop) -> None:
+    now = datetime.now(UTC).timestamp()
+    times = {"seconds": now, "none": -1, "zero": 0, "negative": -5, "old": (now - 5 * 366 * 86_400) * 1000}
+    for name, sent in times.items():
+        send_at(shop, f"k-{name}", sent)
+    for name, sent in (("micros", now * 1e6), ("nanos", now * 1e9), ("deep", -now * 1e9)):
+        with pytest.raises(InvalidTimestampError):
+            send_at(shop, f"k-{name}", sent)
+    send_at(shop, "k-null-key", now * 1000, key=None, headers=[("h", b"\xff\x00" * 50_000), ("", b"")])
+    send_at(shop, "k-binary", now * 1000, key=b"\xff\x00\xfe")
+    send_at(shop, "k-huge", now * 1000, key=b"k" * 900_000)
+    shop.wait_until_read()
+    reasons = shop.ask(
+        "select json_extract_string(decode(value), '$.event_id') as id, reason_code, reason_detail"
+        " from silver.quarantine order by id"
+    )
+    assert {row["id"]: row["reason_code"] for row in reasons} == {
+        "k-binary": "wrong_key",
+        "k-huge": "wrong_key",
+        "k-negative": "bad_kafka_time",
+        "k-none": "bad_kafka_time",
+        "k-old": "timestamp_in_future",
+        "k-seconds": "bad_kafka_time",
+        "k-zero": "bad_kafka_time",
+    }
+    assert all("Kafka time is " in str(row["reason_detail"]) for row in reasons if row["reason_code"] != "wrong_key")
+    assert shop.ask("select event_id from silver.events where user_id = 'timed'") == [{"event_id": "k-null-key"}]
+
+
+def test_a_record_with_a_wrong_kafka_time_comes_home(shop: Shop) -> None:
+    spark = connect(shop.settings)
+    try:
+        lake = Lake(spark, shop.settings)
+        assert replayed(lake, reason="bad_kafka_time", fix="retime seconds", dry_run="true")["acceptable"] == 1
+        assert replayed(lake, reason="bad_kafka_time", fix="retime seconds")["accepted"] == 1
+        assert replayed(lake, reason="bad_kafka_time", fix="retime arrival")["accepted"] == 3
+        assert replayed(lake, reason="timestamp_in_future", fix="retime arrival")["accepted"] == 1
+        assert replayed(lake, reason="wrong_key", fix="rekey")["accepted"] == 2
+    finally:
+        spark.stop()
+    found = shop.ask("select count(*) as n, min(kafka_timestamp) as sent from silver.events where user_id = 'timed'")
+    assert found[0]["n"] == 8 and found[0]["sent"] > datetime.now(UTC) - timedelta(hours=2)
+    assert shop.ask("select count(*) as n from silver.quarantine where status = 'open'") == [{"n": 0}]

@@ -23,3 +23,5 @@ def test_topics_come_from_the_contract_and_the_settings() -> None:
     topics = declared_topics(Settings(topic_partitions=5, topic_retention_hours=2, _env_file=None))
     assert {topic.name for topic in topics} == set(contract.TOPIC_OF_TYPE.values())
     assert {(topic.partitions, topic.config["retention.ms"]) for topic in topics} == {(5, "7200000")}
+    ahead = {topic.config["message.timestamp.after.max.ms"] for topic in topics}
+    assert ahead == {"3600000"}, "a time that Spark cannot read does not come in"
