@@ -13,9 +13,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from lakehouse import batches
 from lakehouse import hours as clock
 from lakehouse.fold import Fold, frontier_at
 from lakehouse.live_gold import LIVE
+from lakehouse.offset_log import Plan
 from tests.support.folding import (
     DEDUPE,
     NOON,
@@ -134,6 +136,17 @@ def test_the_book_adds_up_and_says_what_changed() -> None:
     noon = clock.number_of(NOON)
     assert (taken.touched, taken.late) == ({noon, noon - 2}, {noon - 3})
     assert taken.oldest == (NOW - 2 * HOUR).timestamp() * 1_000_000
+
+
+def test_a_batch_of_nothing_but_marks_of_transactions_is_booked_and_changes_nothing() -> None:
+    fold = empty_fold(NOW)
+    take(fold, record("a", 1))
+    taken = fold.take(facts([]), None, NOW)
+    assert (taken.touched, taken.late, taken.oldest, taken.duplicates.num_rows) == (set(), set(), None, 0)
+    book = batches.planned(taken.book, Plan({"shop.clicks": {"0": 2}}, {"shop.clicks": {"0": 3}}))
+    assert book.schema == taken.book.schema
+    assert [tuple(row.values()) for row in book.to_pylist()] == [("shop.clicks", 0, 2, 3, 0, 0, 0, 0)]
+    fold.commit("next", NOW)
 
 
 def test_hours_of_valid_events_before_a_moment() -> None:
