@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots dashboards-import dashboards-export cost docs check-docs audit
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots dashboards-import dashboards-export docs check-docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
@@ -52,9 +52,6 @@ dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml sa
 
 dashboards-export: .venv/.installed ## Write what was changed in Superset into superset/*.yaml
 	@$(BIN)/shoplake superset export
-
-cost: .venv/.installed ## Calculate sizes and the monthly bill on AWS: RATE=events/s RETENTION=days SIZE=…
-	@$(BIN)/python -m deploy.capacity --rate $(or $(RATE),1000) --retention $(or $(RETENTION),30) $(if $(SIZE),--size $(SIZE))
 
 audit: .venv-audit/.installed .venv-superset/.installed ## Look for unsafe code, licences and known vulnerabilities; write a bill of materials
 	@STRICT=$(STRICT) $(BIN)/python requirements/audit.py

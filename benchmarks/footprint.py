@@ -1,8 +1,7 @@
 """What an event leaves behind, and what a micro-batch asks of S3: `python -m benchmarks.footprint`.
 
 Bytes per event in Kafka and in each layer, after compaction, and S3 requests per micro-batch by kind, on a platform of
-its own whose S3 server writes every request down; and what a micro-batch costs more when the hot window is full of
-events. `deploy.capacity` reads the result.
+its own whose S3 server writes every request down. docs/scaling.md rests on the result.
 """
 
 from __future__ import annotations
@@ -42,14 +41,12 @@ FILE = RESULTS / "footprint.json"
 REQUEST = re.compile(r"\{(GET|HEAD|PUT|POST|DELETE)@\w+ (\S+)")
 LOG_REQUESTS = '<logger name="org.gaul.s3proxy.S3ProxyHandler" level="DEBUG"/>\n  <root'
 WARM_UP_SECONDS = 120
-HOUR_MS = DAY_MS // 24
 
 
 def main(
     events: Annotated[int, typer.Option(help="Events of the history whose bytes are measured.")] = 60_000,
     rate: Annotated[float, typer.Option(help="Events per second while requests are counted.")] = 200.0,
     seconds: Annotated[int, typer.Option(help="How long requests are counted.")] = 120,
-    hot: Annotated[int, typer.Option(help="Events of the last hour, added to fill the hot window.")] = 600_000,
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/footprint.json."""
     console = Console()
@@ -65,15 +62,11 @@ def main(
         begin = log.stat().st_size
         batches, small = _live_batches(settings, rate, seconds)
         requests = _requests(log, begin)
-        kept = _bytes(settings, records)
-        _send(settings, simulate(_last_hour(hot)))
-        _, full = _live_batches(settings, rate, seconds)
         figures = [
-            *kept,
+            *_bytes(settings, records),
             *(Figure(f"S3 {kind}", count / len(batches), "requests/batch") for kind, count in sorted(requests.items())),
             Figure("small batch", statistics.median(batches), "s"),
             Figure("small batch, processor", small, "core-s"),
-            Figure("more per million events in the hot window", (full - small) / hot * 1e6, "core-s/batch"),
         ]
     for figure in figures:
         console.print(f"{figure.name:<42} {figure.value:>10,.1f} {figure.unit}", highlight=False)
@@ -83,11 +76,6 @@ def main(
 def _history(events: int) -> SimulationOptions:
     now_ms = int(time.time() * 1000)
     return SimulationOptions(now_ms=now_ms, seed=21, history_ms=3 * DAY_MS, history_events=events)
-
-
-def _last_hour(events: int) -> SimulationOptions:
-    now_ms = int(time.time() * 1000)
-    return SimulationOptions(now_ms=now_ms, seed=23, history_ms=HOUR_MS, history_events=events, late=0.0)
 
 
 def _send(settings: Settings, records: Iterable[Record]) -> None:

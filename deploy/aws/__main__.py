@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.aws import release as releases
-from deploy.capacity.bill import Kind as Size
 from lakehouse.errors import ShoplakeError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ app = typer.Typer(
 )
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 NO_CREDENTIALS = "There are no valid AWS credentials: set AWS_PROFILE, or sign in with `aws sso login`."
+
+
+class Size(StrEnum):
+    """The broker on the instance, MSK Serverless, or MSK brokers with PostgreSQL and endpoints."""
+
+    demo = "demo"
+    team = "team"
+    production = "production"
 
 
 Name = Annotated[str, typer.Option(help="Name of the installation, and of its stacks.")]

@@ -8,6 +8,7 @@ which Spark's processes read from a file in memory (systemd's runtime directory)
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -17,13 +18,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from deploy.capacity.sizing import partitions_for, records_per_batch
 from lakehouse.embedded.service import write_private
 from lakehouse.errors import ShoplakeError
 
 LINK_LOCAL = ("169.254.169.254", 80)
 DRIVER_POLL_SECONDS = 10.0
 MASTER_PORT = 7077
+RECORDS_PER_CORE = 100_000
+"""Most records of a micro-batch per core: about a minute's work of one, so that a batch of a backlog ends soon, and its
+memory is bounded, whatever waits."""
+MOST_PARTITIONS = 512
 CLUSTER_SECRET_FILE = Path("/run/shoplake/cluster.secret")
 
 
@@ -61,7 +65,7 @@ def planned(facts: Mapping[str, str], own_cores: int) -> dict[str, str]:
     found = {
         "SHOPLAKE_SPARK_SHUFFLE_PARTITIONS": str(cores),
         "SHOPLAKE_TOPIC_PARTITIONS": str(partitions_for(cores)),
-        "SHOPLAKE_MAX_OFFSETS_PER_BATCH": str(records_per_batch(cores)),
+        "SHOPLAKE_MAX_OFFSETS_PER_BATCH": str(cores * RECORDS_PER_CORE),
     }
     if not executors:
         return found
@@ -69,6 +73,11 @@ def planned(facts: Mapping[str, str], own_cores: int) -> dict[str, str]:
     if manager := facts.get("SHOPLAKE_YARN_MANAGER"):
         return {**found, "SHOPLAKE_SPARK_MASTER": f"yarn://{manager}", "SHOPLAKE_SPARK_EXECUTORS": str(executors)}
     return {**found, "SHOPLAKE_SPARK_MASTER": "here", "SHOPLAKE_SPARK_SECRET_FILE": str(CLUSTER_SECRET_FILE)}
+
+
+def partitions_for(cores: int) -> int:
+    """Partitions per topic: as many as cores there are, so that the largest topic alone can keep all of them busy."""
+    return int(min(MOST_PARTITIONS, 2 ** math.ceil(math.log2(max(2, cores)))))
 
 
 def tell_executors(facts: Mapping[str, str], session: Any) -> None:

@@ -59,6 +59,9 @@ def test_the_settings_that_pages_name_exist() -> None:
         assert named <= known | aws, f"{page.name} names {named - known - aws}"
 
 
-@pytest.mark.parametrize("block", pages.marked(__file__), ids=str)
-def test_quick_ones_run_here(block: Block, tmp_path: Path) -> None:
-    assert pages.run(block.text, pages.programs(tmp_path / "bin"), tmp_path).strip()
+def test_every_test_that_the_fault_table_names_exists() -> None:
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(?:tests/\S+::)?(test_\w+)(?:\[\w+\])?`", (ROOT / "docs" / "faults.md").read_text()))
+    assert len(named) >= 5
+    for name in named:
+        assert f"def {name}(" in tests, name

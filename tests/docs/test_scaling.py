@@ -1,0 +1,102 @@
+"""The bill of docs/scaling.md adds up, rests on what was measured, and has what the templates make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml
+
+from deploy.aws.start import RECORDS_PER_CORE, partitions_for
+from docs.generate import RESULTS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "scaling.md").read_text()
+RATES = (10, 1_000, 10_000)
+HOURS = 730
+CORES = {"m7i.xlarge": 4, "m7i.2xlarge": 8, "m7i.4xlarge": 16}
+
+
+def rows() -> list[list[str]]:
+    """The cells of the bill."""
+    bill = PAGE.partition("<!-- bill -->")[2].partition("<!-- end -->")[0]
+    return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in bill.split("\n") if "|" in line][2:]
+
+
+def number(cell: str) -> float:
+    return float(cell.replace(",", ""))
+
+
+LINES = {(row[0], row[1]): row[2:] for row in rows()[:-2]}
+TOGETHER, PER_MILLION = rows()[-2:]
+
+
+def units(service: str, unit: str) -> list[float]:
+    return [number(cell) for cell in LINES[service, unit][1::2]]
+
+
+def figure(benchmark: str, name: str) -> float:
+    report = json.loads((RESULTS / f"{benchmark}.json").read_text())
+    return float(next(one["value"] for one in report["figures"] if one["name"] == name))
+
+
+def template(name: str) -> dict[str, Any]:
+    return dict(cfn_yaml.load(str(ROOT / "deploy" / "aws" / "templates" / f"{name}.yaml")))
+
+
+@pytest.mark.parametrize("column", range(len(RATES)), ids=str)
+def test_the_bill_adds_up(column: int) -> None:
+    usd = 0.0
+    for line, cells in LINES.items():
+        price, count, said = number(cells[0]), number(cells[1 + 2 * column]), number(cells[2 + 2 * column])
+        assert said == pytest.approx(price * count, abs=0.51), line
+        usd += price * count
+    assert number(TOGETHER[4 + 2 * column]) == pytest.approx(usd, abs=1)
+    millions = RATES[column] * HOURS * 3600 / 1e6
+    assert number(PER_MILLION[4 + 2 * column]) == pytest.approx(usd / millions, abs=0.01)
+
+
+def test_the_bill_rests_on_what_was_measured() -> None:
+    tables = sum(figure("footprint", name) for name in ("bronze.events", "silver.events", "all other tables"))
+    sent, batches = figure("footprint", "event on a broker's disk"), HOURS * 60
+    assert units("S3", "GB kept") == [round(rate * 86_400 * tables / 1e9 * 45) for rate in RATES]
+    assert units("between zones", "GB") == [round(rate * HOURS * 3600 * sent / 1e9 * 4 / 3) for rate in RATES]
+    assert units("S3", "1,000 PUT and LIST") == [round(batches * figure("footprint", "S3 PUT, LIST") / 1000)] * 3
+    assert units("S3", "1,000 GET and HEAD") == [round(batches * figure("footprint", "S3 GET, HEAD") / 1000)] * 3
+    for disks, rate in zip(units("MSK", "GiB of disk"), RATES, strict=True):
+        week = rate * 3600 * 168 * sent * 3 / 2**30
+        assert week * 1.4 <= disks <= max(week * 1.6 + 150, 150), "a week, and half as much again, in steps of 50"
+    seconds = 2 / figure("bulk", "bulk, Kafka → bronze → gold")
+    for hours, rate in zip(units("EC2", "hour of 4 cores"), RATES, strict=True):
+        needed, machines = rate * 2 * seconds / 0.6, hours / HOURS
+        has = machines * 4 if needed <= 16 else (machines / 4 - 1) * 15
+        assert needed <= has
+
+
+def test_the_bill_has_what_the_templates_make() -> None:
+    sizes, data = template("main")["Mappings"], template("data")
+    network, database = template("network")["Resources"], template("database")["Resources"]
+    kinds = [one["Properties"].get("VpcEndpointType") for one in network.values() if "VPCEndpoint" in one["Type"]]
+    assert units("VPC endpoints", "hour in a zone") == [HOURS * 2 * kinds.count("Interface")] * 3
+    (instance,) = (one["Properties"] for one in database.values() if one["Type"] == "AWS::RDS::DBInstance")
+    assert units("PostgreSQL", "GB in two zones") == [int(instance["AllocatedStorage"])] * 3
+    disk = data["Mappings"]["Sizes"]["production"]
+    assert units("EBS", "MiB/s above its own 125") == [int(disk["DiskMiBs"]) - 125] * 3
+    assert units("EBS", "GB of gp3") == [int(disk["DiskGiB"]) + 40 + count * 200 for count in (0, 0, 2)]
+    templates = ROOT / "deploy" / "aws" / "templates"
+    assert "VolumeSize: 40," in (templates / "compute.yaml").read_text()
+    assert "VolumeSize: 200," in (templates / "executors.yaml").read_text()
+    assert "NoncurrentDays: 14" in (templates / "data.yaml").read_text()
+    assert sizes["Executor"]["each"]["Cores"] == "15"
+
+
+def test_an_alarm_leaves_two_micro_batches_their_time() -> None:
+    for machine, cores in CORES.items():
+        assert template("compute")["Mappings"]["Machines"][machine]["LagRecords"] == 2 * cores * RECORDS_PER_CORE
+
+
+@pytest.mark.parametrize(("cores", "partitions"), [(1, 2), (4, 4), (15, 16), (30, 32), (10_000, 512)])
+def test_partitions_follow_the_cores(cores: int, partitions: int) -> None:
+    assert partitions_for(cores) == partitions
