@@ -10,7 +10,7 @@ from lakehouse.sql import Result, SqlReader, connect
 
 
 class Answers:
-    """Answers the statements of one command or session. Use as a context manager, or close it."""
+    """Answers the statements of one command. Use as a context manager, or close it."""
 
     def __init__(self, settings: Settings, *, live: bool = False) -> None:
         """`live`: always ask the lake. Nothing is opened before it is needed; the lake's reader then stays open."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from lakehouse.settings import Settings
     from lakehouse.sql import Result
-    from lakehouse.sql_answers import Answers
 
 
 class OutputFormat(StrEnum):
@@ -38,8 +39,8 @@ def sql(
     tables: Annotated[bool, typer.Option("--tables", help="List the tables and what one row of each is.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Ask the Delta tables, not the published file.")] = False,
 ) -> None:
-    """Ask the lake: read-only queries over bronze, silver, gold and ops. Without a query: on a terminal a session
-    with completion and history, else the statements on standard input, each ended by a semicolon.
+    """Ask the lake: read-only queries over bronze, silver, gold and ops. Without a query: on a terminal DuckDB's own
+    prompt over what was published last, else the statements on standard input, each ended by a semicolon.
 
     Gold is answered from what was published last, a few seconds ago; --live asks the lake itself.
 
@@ -51,10 +52,12 @@ def sql(
 
     if tables and query is not None:
         raise UsageError("Give a query, or --tables to list the tables; `shoplake sql --help` shows an example.")
-    with Answers(load_settings(), live=live) as answers:
-        if query is None and not tables and sys.stdin.isatty() and sys.stdout.isatty():
-            _converse(answers, output, limit)
-            return
+    settings = load_settings()
+    if query is None and not tables and sys.stdin.isatty() and sys.stdout.isatty():
+        if live:
+            raise UsageError("The prompt shows what was published last; give --live a query.")
+        _prompt(settings, output)
+    with Answers(settings, live=live) as answers:
         for statement in ["SHOW TABLES"] if tables else _statements(query):
             _print(answers.stream(statement), output, limit)
 
@@ -72,16 +75,18 @@ def _statements(query: str | None) -> list[str]:
     return found
 
 
-def _converse(answers: Answers, output: OutputFormat, limit: int | None) -> None:
-    from rich.console import Console
+def _prompt(settings: Settings, output: OutputFormat) -> NoReturn:
+    """Become DuckDB's command line over the serving file: read-only, and without a way to files, shell or network."""
+    import duckdb_cli
 
-    from lakehouse import sql_shell
+    from lakehouse.errors import ShoplakeError
 
-    console = Console()
-    is_table = output is OutputFormat.table
-    rows = sql_shell.ROWS if limit is None else limit
-    show = sql_shell.table_shower(console, rows) if is_table else lambda result: _print(result, output, limit)
-    sql_shell.run(answers, console, show)
+    if not settings.serving_file.is_file():
+        raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.")
+    program = str(Path(duckdb_cli.__file__).with_name("duckdb"))
+    options = ["-readonly", "-no-init", *([] if output is OutputFormat.table else [f"-{output}"])]
+    locked = ["-cmd", "SET TimeZone = 'UTC'; SET memory_limit = '512MB'", "-cmd", ".safe_mode"]
+    os.execv(program, [program, *options, *locked, str(settings.serving_file)])  # noqa: S606 - no shell is wanted
 
 
 def _print(result: Result, output: OutputFormat, limit: int | None) -> None:
