@@ -1,9 +1,7 @@
-"""The OpenAPI 3.1 document. `python -m api.openapi` writes it to api/openapi.json, and a page of it to docs/api.md; a
-test compares both."""
+"""The OpenAPI 3.1 document. `python -m docs.generate` writes it to api/openapi.json."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 PATH = Path(__file__).with_name("openapi.json")
-PAGE_PATH = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 TITLE, VERSION = "Shoplake API", "1"
 DESCRIPTION = """\
 Start, watch and cancel the Spark jobs of a lake, and read its gold tables.
@@ -36,13 +33,6 @@ TAGS: list[dict[str, Any]] = [
     {"name": "security", "description": "Short-lived tokens for an API key."},
     {"name": "operations", "description": "For those who run the lake. No key is needed."},
 ]
-_PAGE = """\
-# HTTP API
-
-Made from the API's OpenAPI document (`api/openapi.json`) by `python -m api.openapi`. The API itself serves the document
-at `/openapi.json`, and a page to try it at `/docs`. How to use it: [Trigger a job](trigger-a-job.md),
-[Gold over HTTP](gold-api.md). Errors are `application/problem+json`; `type` leads to a page that says what to do.
-"""
 _PROBLEM = {
     "type": "object",
     "description": "An error (RFC 9457).",
@@ -103,46 +93,3 @@ def _drop_framework_errors(made: dict[str, Any]) -> None:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)
-
-
-def text(app: FastAPI) -> str:
-    """The document as the file has it."""
-    return json.dumps(document(app), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def page(made: dict[str, Any]) -> str:
-    """The document as a page for people: every address with what it does and the scope it needs."""
-    lines = [_PAGE]
-    for tag in TAGS:
-        lines += [f"## {tag['name'].capitalize()}", "", tag["description"], ""]
-        lines += ["| request | does | scope | parameters |", "| --- | --- | --- | --- |"]
-        for path, operations in made["paths"].items():
-            for method, operation in operations.items():
-                if tag["name"] in operation["tags"]:
-                    lines.append(_line(method, path, operation))
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _line(method: str, path: str, operation: dict[str, Any]) -> str:
-    scopes = sorted({scope for one in operation.get("security", []) for names in one.values() for scope in names})
-    named = [f"`{one['name']}`" for one in operation.get("parameters", []) if one["in"] == "query"]
-    needed = ", ".join(f"`{scope}`" for scope in scopes) or "none"
-    return f"| `{method.upper()} {path}` | {operation['summary']} | {needed} | {', '.join(named) or '–'} |"
-
-
-def main() -> None:
-    """Write the file and the page."""
-    import tempfile
-
-    from api.app import create_app
-    from lakehouse.settings import load_settings
-
-    with tempfile.TemporaryDirectory() as folder:
-        made = text(create_app(load_settings(data_dir=Path(folder), database_url=None)))
-    PATH.write_text(made)
-    PAGE_PATH.write_text(page(json.loads(made)))
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,7 @@ from lakehouse.cli.run_view import run_to_end
 from lakehouse.serving_file import published
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
-from producer.reasons import meaning_and_remedy
+from producer.contract import meaning_and_remedy
 
 FIX = "cast data.price=number; route; rekey"
 """Mends what can be mended of the simulator's defects: prices as text, the wrong topic, another's key."""

@@ -185,3 +185,9 @@ REASONS = {
     "wrong_key": "The record's key is there, but is not the event's user_id. Use the user_id as key.",
 }
 """Stable reason codes of `silver.quarantine`; where several apply, `silver.checks` says which comes first."""
+
+
+def meaning_and_remedy(code: str) -> tuple[str, str]:
+    """What a reason code means, and what to do about it."""
+    meaning, _, remedy = REASONS[code].partition(". ")
+    return f"{meaning}.", remedy

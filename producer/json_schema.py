@@ -13,8 +13,6 @@ from producer.contract import EventType, Field
 
 Schema = dict[str, Any]
 
-SCHEMA_FILE = "docs/event.schema.json"
-
 
 def event_schema() -> Schema:
     """The schema of one event."""

@@ -85,7 +85,7 @@ def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
     Example: [bold]shoplake quarantine explain shop.clicks-0-1042[/]
     """
     from lakehouse.settings import load_settings
-    from producer.reasons import meaning_and_remedy
+    from producer.contract import meaning_and_remedy
 
     settings = load_settings()
     found = _record(settings, record)

@@ -4,13 +4,8 @@ from jsonschema import Draft202012Validator
 
 from lakehouse.settings import Settings
 from producer import contract
-from producer.dictionary import main
 from producer.json_schema import event_schema
 from producer.topics import declared_topics
-
-
-def test_the_written_documents_say_what_the_declarations_say() -> None:
-    assert main(["--check"]) == 0, "run `python -m producer.dictionary`"
 
 
 def test_the_schema_is_a_schema_and_knows_every_field() -> None:
