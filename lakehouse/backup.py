@@ -56,7 +56,7 @@ def back_up(settings: Settings, target: str, report: Report) -> dict[str, Any]:
         client = s3.s3_client(settings)
         registry = _copy_registry(settings, store)
         found: dict[str, Snapshot] = {}
-        take = partial(store.take, client, settings.bucket)
+        take = partial(store.take, settings.bucket)
         for table in reversed(TABLES):
             if (one := snapshot(client, settings.bucket, table)) is not None:
                 found[table.full_name] = one
@@ -100,7 +100,7 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
             client = s3.s3_client(settings)
             _clear(client, settings)
             for name, table in manifest["tables"].items():
-                _copy(name, table["files"], lambda key: store.give(client, settings.bucket, key), report)
+                _copy(name, table["files"], partial(store.give, settings.bucket), report)
             _restore_registry(settings, store, manifest["registry"])
         for folder in (settings.checkpoints, settings.serving_file.parent):
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,139 +15,82 @@ LAKE = "lake"
 """The folder of a backup with the lake's keys below it, as they are in the bucket."""
 
 
-class Store(ABC):
-    """A folder of files, or something like it."""
+@dataclass(frozen=True)
+class Store:
+    """A folder of this machine or, with a bucket, a prefix in S3 without its last slash.
 
-    @abstractmethod
-    def below(self, name: str) -> Store:
-        """The folder of that name in this one."""
+    `client` speaks to S3. Objects go from bucket to bucket inside S3.
+    """
 
-    @abstractmethod
-    def folders(self) -> list[str]:
-        """Names of the folders in this one, sorted."""
-
-    @abstractmethod
-    def has(self, name: str) -> bool:
-        """Whether there is a file of that name."""
-
-    @abstractmethod
-    def read(self, name: str) -> bytes:
-        """A small file."""
-
-    @abstractmethod
-    def write(self, name: str, content: bytes) -> None:
-        """Write a small file, readable for its owner only where that can be said."""
-
-    @abstractmethod
-    def take(self, client: Any, bucket: str, key: str) -> None:
-        """Copy an object of the lake in here."""
-
-    @abstractmethod
-    def give(self, client: Any, bucket: str, key: str) -> None:
-        """Copy an object from here into the lake."""
-
-
-class FolderStore(Store):
-    """A folder of this machine."""
-
-    def __init__(self, path: Path) -> None:
-        """Made when something is written."""
-        self._path = path
-
-    def __str__(self) -> str:
-        """The path."""
-        return str(self._path)
-
-    def below(self, name: str) -> FolderStore:
-        """See Store."""
-        return FolderStore(self._path / name)
-
-    def folders(self) -> list[str]:
-        """See Store."""
-        return sorted(path.name for path in self._path.glob("*/")) if self._path.is_dir() else []
-
-    def has(self, name: str) -> bool:
-        """See Store."""
-        return (self._path / name).is_file()
-
-    def read(self, name: str) -> bytes:
-        """See Store."""
-        return (self._path / name).read_bytes()
-
-    def write(self, name: str, content: bytes) -> None:
-        """See Store."""
-        self._path.mkdir(parents=True, exist_ok=True)
-        file = self._path / name
-        file.touch(mode=0o600)
-        file.write_bytes(content)
-
-    def take(self, client: Any, bucket: str, key: str) -> None:
-        """See Store."""
-        file = self._path / LAKE / key
-        file.parent.mkdir(parents=True, exist_ok=True)
-        client.download_file(bucket, key, str(file))
-
-    def give(self, client: Any, bucket: str, key: str) -> None:
-        """See Store."""
-        client.upload_file(str(self._path / LAKE / key), bucket, key)
-
-
-class S3Store(Store):
-    """A prefix in a bucket; objects go from bucket to bucket inside S3."""
-
-    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
-        """`prefix` is empty or ends with a slash."""
-        self._client, self._bucket, self._prefix = client, bucket, prefix
+    client: Any
+    bucket: str | None
+    path: str
 
     def __str__(self) -> str:
         """The address."""
-        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        return self.path if self.bucket is None else f"s3://{self.bucket}/{self.path}".rstrip("/")
 
-    def below(self, name: str) -> S3Store:
-        """See Store."""
-        return S3Store(self._client, self._bucket, f"{self._prefix}{name}/")
+    def below(self, name: str) -> Store:
+        """The folder of that name in this one."""
+        return replace(self, path=f"{self.path}/{name}" if self.path else name)
 
     def folders(self) -> list[str]:
-        """See Store."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
-        )
+        """Names of the folders in this one, sorted."""
+        if self.bucket is None:
+            return sorted(path.name for path in Path(self.path).glob("*/"))
+        prefix = f"{self.path}/" if self.path else ""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
         found = (one["Prefix"] for page in pages for one in page.get("CommonPrefixes", []))
-        return sorted(str(prefix)[len(self._prefix) :].rstrip("/") for prefix in found)
+        return sorted(str(key).removeprefix(prefix).rstrip("/") for key in found)
 
     def has(self, name: str) -> bool:
-        """See Store."""
-        found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}{name}", MaxKeys=1)
-        return bool(found.get("KeyCount"))
+        """Whether there is a file of that name."""
+        if self.bucket is None:
+            return Path(self.path, name).is_file()
+        key = self.below(name).path
+        return bool(self.client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1).get("KeyCount"))
 
     def read(self, name: str) -> bytes:
-        """See Store."""
-        body: bytes = self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}{name}")["Body"].read()
-        return body
+        """A small file."""
+        if self.bucket is None:
+            return Path(self.path, name).read_bytes()
+        return bytes(self.client.get_object(Bucket=self.bucket, Key=self.below(name).path)["Body"].read())
 
     def write(self, name: str, content: bytes) -> None:
-        """See Store."""
-        self._client.put_object(Bucket=self._bucket, Key=f"{self._prefix}{name}", Body=content)
+        """Write a small file, in a folder readable for its owner only."""
+        if self.bucket is not None:
+            self.client.put_object(Bucket=self.bucket, Key=self.below(name).path, Body=content)
+            return
+        file = Path(self.path, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(content)
 
-    def take(self, client: Any, bucket: str, key: str) -> None:
-        """See Store."""
-        client.copy({"Bucket": bucket, "Key": key}, self._bucket, f"{self._prefix}{LAKE}/{key}")
+    def take(self, lake: str, key: str) -> None:
+        """Copy an object of the bucket `lake` in here."""
+        here = self.below(LAKE).below(key).path
+        if self.bucket is not None:
+            self.client.copy({"Bucket": lake, "Key": key}, self.bucket, here)
+            return
+        Path(here).parent.mkdir(parents=True, exist_ok=True)
+        self.client.download_file(lake, key, here)
 
-    def give(self, client: Any, bucket: str, key: str) -> None:
-        """See Store."""
-        client.copy({"Bucket": self._bucket, "Key": f"{self._prefix}{LAKE}/{key}"}, bucket, key)
+    def give(self, lake: str, key: str) -> None:
+        """Copy an object from here into the bucket `lake`."""
+        here = self.below(LAKE).below(key).path
+        if self.bucket is not None:
+            self.client.copy({"Bucket": self.bucket, "Key": here}, lake, key)
+            return
+        self.client.upload_file(here, lake, key)
 
 
 def store_at(settings: Settings, address: str) -> Store:
     """The place that a person has named. Raises UsageError for an address of another kind, or inside the lake."""
-    if not address.startswith("s3://"):
-        if "://" in address:
-            raise UsageError(f"{address} is no place for a backup: give a folder, or s3://bucket/prefix.")
-        return FolderStore(Path(address).expanduser().absolute())
+    if "://" not in address:
+        return Store(s3_client(settings), None, str(Path(address).expanduser().absolute()))
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*?))?/?", address)
     if found is None:
         raise UsageError(f"{address} is no place for a backup: give a folder, or s3://bucket/prefix.")
-    bucket, prefix = found[1], found[2] or ""
-    if bucket == settings.bucket:
+    if found[1] == settings.bucket:
         raise UsageError(f"{address} is in the lake's own bucket, which a backup must outlive: use another bucket.")
-    return S3Store(s3_client(settings), bucket, f"{prefix}/" if prefix else "")
+    return Store(s3_client(settings), found[1], found[2] or "")
