@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import tenacity
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -29,7 +30,6 @@ from lakehouse.embedded.lock import lock_holder
 from lakehouse.embedded.state import Snapshot, read_state
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.freshness import Freshness, FreshnessProbe
-from lakehouse.patience import patiently
 from lakehouse.progress import booked
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
@@ -43,6 +43,13 @@ from producer.topics import TOPICS
 DAY_MS = 86_400_000
 REFRESH_SECONDS = 2.0
 CARDS = 6
+patiently = tenacity.Retrying(
+    stop=tenacity.stop_after_delay(180),
+    wait=tenacity.wait_fixed(1),
+    retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
+    reraise=True,
+)
+"""Asks again while a part of the platform is away: the supervisor brings it back within a minute or two."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -10,10 +9,12 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
+import tenacity
 from deltalake import Schema
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField
+from tenacity.wait import wait_base
 
 from lakehouse.embedded.s3 import s3_client
 from lakehouse.file_ages import LOG_HOURS
@@ -32,25 +33,23 @@ _Done = TypeVar("_Done")
 
 
 ATTEMPTS = 5
+WAIT = tenacity.wait_incrementing(start=1, increment=1)
 
 
-def settled(
-    work: Callable[..., _Done],
-    *args: object,
-    attempts: int = ATTEMPTS,
-    pause: Callable[[int], float] = lambda attempt: 1 + attempt,
-) -> _Done:
+def settled(work: Callable[..., _Done], *args: object, attempts: int = ATTEMPTS, wait: wait_base = WAIT) -> _Done:
     """Do `work`, again when another writer (a job beside the stream) changed the same rows meanwhile or added a column:
-    it reads what is there and replaces it, so that doing it again is right.
-    `pause` tells the seconds after each attempt."""
-    for attempt in range(attempts - 1):
-        try:
-            return work(*args)
-        except PySparkException as error:
-            if not any(name in str(error) for name in _MAY_PASS):
-                raise
-            time.sleep(pause(attempt))
-    return work(*args)
+    it reads what is there and replaces it, so that doing it again is right."""
+    again = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=wait,
+        retry=tenacity.retry_if_exception(_may_pass),
+        reraise=True,
+    )
+    return again(work, *args)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, PySparkException) and any(name in str(error) for name in _MAY_PASS)
 
 
 def materialized(frame: DataFrame) -> DataFrame:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+import tenacity
 from pyspark.sql import Row
 
 from lakehouse import hours as clock
@@ -17,6 +18,8 @@ from silver import quarantine
 
 ATTEMPTS = 40
 """The stream adds to the newest day of the quarantine every second or so, and an update has to fit in between."""
+OUT_OF_STEP = tenacity.wait_random(0, 2)
+"""Other than the pauses of a replay that met the same writer."""
 
 
 def run_name(lake: Lake) -> str:
@@ -57,10 +60,5 @@ def _mark_resolved(lake: Lake, records: Iterable[Row], run: str) -> None:
     def update() -> None:
         lake.spark.sql(merge).collect()
 
-    settled(update, attempts=ATTEMPTS, pause=_out_of_step)
+    settled(update, attempts=ATTEMPTS, wait=OUT_OF_STEP)
     lake.spark.catalog.dropTempView(view)
-
-
-def _out_of_step(_attempt: int) -> float:
-    """Seconds to wait: other than those of a replay that met the same writer."""
-    return random.random() * 2  # noqa: S311 - guards nothing

@@ -7,12 +7,12 @@ again finds nothing to do. How the contract grows: docs/decisions/schema-change.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import structlog
+import tenacity
 from deltalake.exceptions import CommitFailedError
 from pyspark.errors import PySparkException
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType, TimestampType
@@ -68,19 +68,21 @@ def _apply(lake: Lake, table: Table) -> list[str]:
     missing = missing_columns(table, lake.read(table).schema)
     for field in missing:
         _log(lake, table, _change(field))
-    for attempt in range(ATTEMPTS if missing else 0):
-        try:
-            lake.add_columns(table, missing)
-            break
-        except PySparkException:
-            # Somebody else may have been first.
-            missing = missing_columns(table, lake.read(table).schema)
-            if not missing:
-                break
-            if attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(1 + attempt)
-    return [f"{table.full_name}: {_change(field)}" for field in missing]
+    return [f"{table.full_name}: {_change(field)}" for field in (_add_missing(lake, table) if missing else [])]
+
+
+@tenacity.retry(
+    stop=tenacity.stop_after_attempt(ATTEMPTS),
+    wait=tenacity.wait_incrementing(start=1, increment=1),
+    retry=tenacity.retry_if_exception_type(PySparkException),
+    reraise=True,
+)
+def _add_missing(lake: Lake, table: Table) -> list[StructField]:
+    """Somebody else may be first: what is missing is looked at again with each try."""
+    missing = missing_columns(table, lake.read(table).schema)
+    if missing:
+        lake.add_columns(table, missing)
+    return missing
 
 
 def _change(field: StructField) -> str:
