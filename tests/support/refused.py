@@ -14,7 +14,7 @@ from tests.support.shop import IDENTITY, Shop
 
 VIEWS = "shop.page_views"
 AGES = (timedelta(minutes=1), timedelta(hours=1), timedelta(hours=7), timedelta(days=3))
-"""Inside the hot window, and before it."""
+"""Inside the newest hours, and before them."""
 NOW = datetime.now(UTC)
 
 
