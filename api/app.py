@@ -17,7 +17,7 @@ from api.metrics import Metrics
 from api.readiness import Readiness
 from api.request_context import RequestContext
 from api.resources import Resources
-from api.routes import gold, jobs, operations, runs, schedules, token
+from api.routes import gold, jobs, operations, runs, schedules
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.serving_publish import NewestPublish
 from lakehouse.settings import Settings
@@ -47,7 +47,7 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
     )
     app.state.resources = shared
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI documents this way
-    for module in (jobs, runs, gold, schedules, token, operations):
+    for module in (jobs, runs, gold, schedules, operations):
         app.include_router(module.router)
     docs_page.add_docs(app)
     add_handlers(app)

@@ -1,44 +1,34 @@
-"""Who asks, and whether they may: a key or a token becomes a Caller, before anything else of a request is looked at."""
+"""Who asks, and whether they may: a key becomes a Caller, before anything else of a request is looked at."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2, SecurityScopes
+from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from fastapi.security.http import HTTPAuthorizationCredentials
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.concurrency import run_in_threadpool
 
 from api import audit
-from api.keys import SCOPES, Caller
-from api.known_callers import is_key
+from api.keys import Caller
 from api.problems import Problem
 from api.resources import Shared
 
 CHALLENGE = 'Bearer realm="shoplake"'
 
-_bearer = HTTPBearer(
-    auto_error=False, scheme_name="bearer", description="An API key (`shoplake keys create`), or a token."
-)
+_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key (`shoplake keys create`).")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="apiKey", description="An API key.")
-_oauth2 = OAuth2(
-    flows={"clientCredentials": {"tokenUrl": "/v1/token", "scopes": SCOPES}},
-    auto_error=False,
-    scheme_name="oauth2",
-    description="Exchanges an API key for a short-lived token.",
-)
 
 
 async def authenticated(
     request: Request,
     needed: SecurityScopes,
     shared: Shared,
-    _token: Annotated[str | None, Security(_oauth2)],
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     _key: Annotated[str | None, Security(_header)],
 ) -> Caller:
-    """The caller, who has every scope that the route needs; the last three parameters are there for the document.
+    """The caller, who has every scope that the route needs; the last two parameters are there for the document.
 
     Raises Problem `not-authenticated`, `missing-scope`, or `too-many-requests`.
     """
@@ -59,13 +49,13 @@ async def authenticated(
 
 
 def credential_of(request: Request) -> str | None:
-    """The key or token that a request carries, in either header."""
+    """The key that a request carries, in either header."""
     scheme, given = get_authorization_scheme_param(request.headers.get("authorization"))
     return given if scheme.lower() == "bearer" and given else request.headers.get("x-api-key")
 
 
 def identify(request: Request, shared: Shared, credential: str | None) -> Caller:
-    """Whose key or token this is. Raises Problem `not-authenticated`, or `too-many-requests` after many wrong ones."""
+    """Whose key this is. Raises Problem `not-authenticated`, or `too-many-requests` after many wrong ones."""
     if not credential:
         headers = {"WWW-Authenticate": CHALLENGE}
         raise Problem("not-authenticated", "The request carries no key.", headers=headers)
@@ -74,9 +64,8 @@ def identify(request: Request, shared: Shared, credential: str | None) -> Caller
         # Counted only here: whoever has a valid key is never locked out by others at the same address.
         shared.rates.count_failure(address_of(request))
         note(request, shared, "access.denied", request.url.path, "not-authenticated", None)
-        what = "key is unknown, expired or revoked" if is_key(credential) else "token is invalid or expired"
         headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
-        raise Problem("not-authenticated", f"The {what}.", headers=headers)
+        raise Problem("not-authenticated", "The key is unknown, expired or revoked.", headers=headers)
     request.state.caller = caller.name
     return caller
 

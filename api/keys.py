@@ -33,7 +33,7 @@ USE_IS_NOTED_EVERY = timedelta(minutes=1)
 class Caller:
     """Who asks. `name` owns runs; several keys of one name are one caller, so that keys can be exchanged.
 
-    What showed it, a key or a token, holds until `expires_at`, None is for good.
+    The key holds until `expires_at`; None is for good.
     """
 
     name: str
@@ -115,22 +115,11 @@ def recognise(database: Database, key: str) -> Caller | None:
         is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
         if row is None or not is_right or not _is_valid(row):
             return None
-        caller = _caller(row)
+        caller = Caller(row.name, frozenset(row.scopes), row.id, row.expires_at)
         is_noted = row.last_used_at is not None and datetime.now(UTC) - row.last_used_at < USE_IS_NOTED_EVERY
     if not is_noted:
         _note_use(database, key_id)
     return caller
-
-
-def still_valid(database: Database, key_id: str) -> Caller | None:
-    """The caller of a key that a token was given for; None once it is expired or revoked."""
-    with database.reading() as session:
-        row = session.get(ApiKeyRow, key_id)
-        return _caller(row) if row is not None and _is_valid(row) else None
-
-
-def _caller(row: ApiKeyRow) -> Caller:
-    return Caller(row.name, frozenset(row.scopes), row.id, row.expires_at)
 
 
 def _note_use(database: Database, key_id: str) -> None:

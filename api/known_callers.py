@@ -1,11 +1,11 @@
-"""Remembers whose key or token was shown a moment ago: looking it up costs more than answering from published gold."""
+"""Remembers whose key was shown a moment ago: looking it up costs more than answering from published gold."""
 
 from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
 
-from api import keys, tokens
+from api import keys
 from api.keys import Caller
 from lakehouse.runs.database import Database
 
@@ -13,7 +13,7 @@ MOST_REMEMBERED = 1_000
 
 
 class KnownCallers:
-    """Callers by their key or token, each as long as the registry stays as it was, and a minute at most.
+    """Callers by their key, each as long as the registry stays as it was, and a minute at most.
 
     So a revoked key is refused at once; with PostgreSQL, which does not tell cheaply that it changed, within a second.
     """
@@ -29,10 +29,9 @@ class KnownCallers:
         return caller if until is not None and datetime.now(UTC) < until else None
 
     def recognise(self, credential: str) -> Caller | None:
-        """Whose key or token this is, from the registry; None when it is not valid. Raises RegistryAway."""
+        """Whose key this is, from the registry; None when it is not valid. Raises RegistryAway."""
         known = self._current()
-        recognise = keys.recognise if is_key(credential) else tokens.recognise
-        caller = recognise(self._database, credential)
+        caller = keys.recognise(self._database, credential)
         # Noted under the mark from before the look-up: whatever changed meanwhile makes it be looked up again.
         if caller is not None and len(known) < MOST_REMEMBERED:
             until = datetime.now(UTC) + keys.USE_IS_NOTED_EVERY
@@ -46,11 +45,6 @@ class KnownCallers:
         if mark != known_at:
             self._known = (mark, known := {})
         return known
-
-
-def is_key(credential: str) -> bool:
-    """Whether it looks like a key; else it is taken for a token."""
-    return credential.startswith(keys.PREFIX + "_")
 
 
 def _digest(credential: str) -> bytes:

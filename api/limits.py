@@ -19,7 +19,7 @@ from lakehouse.settings import Settings
 MAX_HEADER_BYTES = 16 * 1024
 MINUTE = 60.0
 FAILED_LOGINS = 1 / 50
-"""Of the requests that an address may make, how many may carry a wrong key or token."""
+"""Of the requests that an address may make, how many may carry a wrong key."""
 FOLLOWED_BY_ONE_CALLER = 20
 """Most streams (events, followed logs) of one caller at once."""
 
@@ -42,8 +42,8 @@ class RateLimits:
         _count(self._per_caller, caller, f"The caller {caller}")
 
     def count_failure(self, address: str) -> None:
-        """Count a wrong key or token of an address. Raises Problem `too-many-requests`."""
-        _count(self._failures, network_of(address), "With wrong keys or tokens, this address")
+        """Count a wrong key of an address. Raises Problem `too-many-requests`."""
+        _count(self._failures, network_of(address), "With wrong keys, this address")
 
 
 class Window:

@@ -261,15 +261,6 @@ class ScheduleList(BaseModel):
     items: list[ScheduleView]
 
 
-class TokenView(BaseModel):
-    """An access token (RFC 6749)."""
-
-    access_token: str
-    token_type: Literal["bearer"]
-    expires_in: int = Field(description="Seconds.")
-    scope: str = Field(description="Separated by spaces.")
-
-
 class Alive(BaseModel):
     """The process answers."""
 

@@ -30,7 +30,6 @@ TAGS: list[dict[str, Any]] = [
     {"name": "runs", "description": "What was run. You see the runs of your own key; `admin` sees all."},
     {"name": "gold", "description": "The published gold tables, the newest rows first."},
     {"name": "schedules", "description": "What runs by itself."},
-    {"name": "security", "description": "Short-lived tokens for an API key."},
     {"name": "operations", "description": "For those who run the lake. No key is needed."},
 ]
 _PROBLEM = {

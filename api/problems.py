@@ -28,11 +28,8 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "bad-request": Kind(400, "The request is malformed", "Send a valid HTTP/1.1 request."),
     "bad-json": Kind(400, "The body is not valid JSON", "Send one JSON object, encoded in UTF-8."),
-    "bad-token-request": Kind(
-        400, "The token request is wrong", "Send grant_type=client_credentials as a form, with a known scope or none."
-    ),
     "not-authenticated": Kind(
-        401, "No valid key or token", "Send `Authorization: Bearer KEY`; `shoplake keys create` makes a key."
+        401, "No valid key", "Send `Authorization: Bearer KEY`; `shoplake keys create` makes a key."
     ),
     "missing-scope": Kind(403, "The key lacks a scope", "Use a key that was created with the scope named in `detail`."),
     "not-found": Kind(404, "Nothing is at this address", "/docs lists every address of this API."),

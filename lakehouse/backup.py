@@ -196,7 +196,7 @@ def _restore_registry(settings: Settings, store: Store, kind: str) -> None:
         file.with_name(name).unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
-    file.touch(mode=0o600)  # it holds the keys that sign tokens
+    file.touch(mode=0o600)
     file.write_bytes(store.read(REGISTRY))
 
 

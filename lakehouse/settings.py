@@ -104,7 +104,6 @@ class Settings(BaseSettings):
     api_max_followers: int = Field(100, ge=1, description="Most runs that are followed over HTTP at once.")
     api_caller_requests_per_minute: int = Field(1_200, ge=1, description="Most requests of one caller.")
     api_address_requests_per_minute: int = Field(3_000, ge=1, description="Most requests from one address.")
-    api_token_minutes: int = Field(15, ge=1, le=60, description="How long an access token is valid.")
     api_url: str | None = Field(None, description="HTTP API that commands ask; unset is this lake's own.")
     api_key: SecretStr | None = Field(
         None, exclude=True, description="API key that commands use; unset is this lake's operator key."

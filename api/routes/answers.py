@@ -38,7 +38,6 @@ _EXAMPLES: dict[str, Problem] = {
     "too-many-requests": Problem("too-many-requests", "The caller reporting may make 1200 requests a minute."),
     "queue-full": Problem("queue-full", "100 runs are waiting."),
     "dependency-away": Problem("dependency-away", "spark does not answer.", missing={"spark": "does not answer"}),
-    "bad-token-request": Problem("bad-token-request", "There is no scope jobs:write.", error="invalid_scope"),
 }
 
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}, "required": True}}

@@ -1,4 +1,4 @@
-"""`shoplake api` and `shoplake keys create|list|revoke|rotate`."""
+"""`shoplake api` and `shoplake keys create|list|revoke`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def register(app: typer.Typer) -> None:
     keys.command("create")(create)
     keys.command("list")(list_keys)
     keys.command("revoke")(revoke)
-    keys.command("rotate")(rotate)
     app.add_typer(keys, name="keys")
     app.command("api")(api)
 
@@ -94,7 +93,7 @@ def list_keys(
 
 
 def revoke(which: Annotated[str, typer.Argument(help="Id of a key, or a name for all its keys.")]) -> None:
-    """Make a key invalid at once, and every token that was given for it.
+    """Make a key invalid at once.
 
     Example: [bold]shoplake keys revoke reporting[/]
     """
@@ -104,19 +103,6 @@ def revoke(which: Annotated[str, typer.Argument(help="Id of a key, or a name for
     count = keys.revoke(database, which)
     audit.note(database, "key.revoke", which, "done", caller=keys.OPERATOR)
     typer.echo(f"{count} revoked.")
-
-
-def rotate() -> None:
-    """Sign tokens with a new key from now on; tokens that are out stay valid until they expire.
-
-    Example: [bold]shoplake keys rotate[/]
-    """
-    from api import audit, keys, tokens
-
-    database = _database()
-    kid = tokens.rotate(database)
-    audit.note(database, "signing_key.rotate", kid, "done", caller=keys.OPERATOR)
-    typer.echo(f"Tokens are signed with key {kid} from now on.")
 
 
 def _database() -> Database:

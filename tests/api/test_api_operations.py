@@ -132,15 +132,12 @@ def test_every_answer_carries_security_headers_and_a_request_id(api: ServedApi):
 def test_the_log_has_a_line_per_request_and_no_secret(api: ServedApi, capfd):
     key = api.key("logged", "jobs:read")
     client = api.client(key)
-    form = {"grant_type": "client_credentials", "client_secret": key}
-    token = api.client(None).post("/v1/token", data=form).json()["access_token"]
     client.get(f"/v1/runs?job=plain&note={key}", headers={"X-Request-ID": "log-line-1"})
-    api.client(token).get("/v1/jobs")
     out = "".join(capfd.readouterr())
     lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     (line,) = [line for line in lines if line.get("request_id") == "log-line-1"]
     assert (line["method"], line["path"], line["status"], line["caller"]) == ("GET", "/v1/runs", 422, "logged")
-    assert key not in out and key.split("_", 2)[2] not in out and token not in out
+    assert key not in out and key.split("_", 2)[2] not in out
 
 
 def test_every_problem_has_its_page(api: ServedApi):
@@ -209,7 +206,7 @@ def test_the_operator_key_is_for_this_user_only_and_is_kept(tmp_path):
     assert path.read_text() not in (first, "spoilt") and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_the_database_with_its_signing_keys_is_for_this_user_only(api: ServedApi):
+def test_the_database_is_for_this_user_only(api: ServedApi):
     files = list(api.settings.data_dir.glob("registry.sqlite3*"))
     assert len(files) >= 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in files if path.suffix != ".sqlite3-turn"} == {0o600}

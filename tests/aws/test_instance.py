@@ -34,8 +34,8 @@ def test_nothing_is_asked_for_where_there_is_nothing(aws):
 
 
 def test_secret_settings_go_into_the_environment(aws):
-    arn = secret(aws, json.dumps({"SHOPLAKE_API_TOKEN_MINUTES": 5}))
-    assert environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws) == {**PLANNED, "SHOPLAKE_API_TOKEN_MINUTES": "5"}
+    arn = secret(aws, json.dumps({"SHOPLAKE_API_MAX_FOLLOWERS": 5}))
+    assert environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws) == {**PLANNED, "SHOPLAKE_API_MAX_FOLLOWERS": "5"}
 
 
 def test_secret_settings_hold_before_all_others(aws):
