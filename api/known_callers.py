@@ -15,7 +15,7 @@ MOST_REMEMBERED = 1_000
 class KnownCallers:
     """Callers by their key, each as long as the registry stays as it was, and a minute at most.
 
-    So a revoked key is refused at once; with PostgreSQL, which does not tell cheaply that it changed, within a second.
+    So a revoked key is refused at once.
     """
 
     def __init__(self, database: Database) -> None:

@@ -164,17 +164,9 @@ def _is_filled_without_records(table: Table) -> bool:
     return (table.layer == "ops" and table is not batches.TABLE) or table is top_products.LAST_HOUR
 
 
-def _registry_file(settings: Settings) -> Path | None:
-    """The registry's SQLite file; None when it lives in a database server, which has its own backups."""
-    url = settings.registry_url
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else None
-
-
 def _copy_registry(settings: Settings, store: Store) -> str:
-    """Copy the registry while it is used; `sqlite`, `none` when there is none yet, or `external`."""
-    file = _registry_file(settings)
-    if file is None:
-        return "external"
+    """Copy the registry while it is used; `sqlite`, or `none` when there is none yet."""
+    file = settings.registry_file
     if not file.exists():
         return "none"
     with tempfile.TemporaryDirectory() as folder:
@@ -189,9 +181,9 @@ def _copy_registry(settings: Settings, store: Store) -> str:
 
 
 def _restore_registry(settings: Settings, store: Store, kind: str) -> None:
-    file = _registry_file(settings)
-    if kind != "sqlite" or file is None:
+    if kind != "sqlite":
         return
+    file = settings.registry_file
     for name in (f"{file.name}-wal", f"{file.name}-shm"):
         file.with_name(name).unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -117,16 +117,6 @@ class Settings(BaseSettings):
     )
     superset_public: bool = Field(False, description="Show the dashboards to visitors without an account.")
 
-    database_url: str | None = Field(
-        None,
-        pattern=r"^(sqlite|postgresql(\+psycopg)?)://",
-        description="Database of the run registry: unset is a SQLite file in the data folder; else postgresql://….",
-    )
-    database_secret: str | None = Field(
-        None,
-        description="ARN of the secret (AWS Secrets Manager) with the database's user name and password, which is "
-        "asked again when a login fails: RDS makes a new password every week.",
-    )
     max_parallel_runs: int = Field(2, ge=1, le=64, description="Job runs at the same time; each has its process.")
     sql_memory_mb: int = Field(
         192, ge=64, description="Memory of SQL over the lake in each process of a service, in MB; more goes to disk."
@@ -247,14 +237,8 @@ class Settings(BaseSettings):
 
     @property
     def registry_file(self) -> Path:
-        """The run registry while no other database is set."""
+        """The run registry: a SQLite file."""
         return self.data_dir / "registry.sqlite3"
-
-    @property
-    def registry_url(self) -> str:
-        """Database of the run registry, as SQLAlchemy spells it."""
-        url = self.database_url or f"sqlite:///{self.registry_file}"
-        return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
     def operator_key_file(self) -> Path:

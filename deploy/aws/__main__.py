@@ -166,7 +166,7 @@ def destroy(
     if delete_data:
         with _progress(f"Deleting the data of {name}", 0) as report:
             installation.delete_data(report)
-        console.print("Everything is deleted; a database's last snapshot stays with RDS.")
+        console.print("Everything is deleted.")
         return
     console.print(f"[green]{name} is deleted. Its data stays, and costs:[/]")
     for label, value in sorted(data.items()):

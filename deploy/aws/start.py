@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lakehouse.embedded.service import write_private
 from lakehouse.errors import ShoplakeError
@@ -43,12 +42,6 @@ def environment(facts: Mapping[str, str], session: Any) -> dict[str, str]:
             "SHOPLAKE_KAFKA_BOOTSTRAP": answer["BootstrapBrokerStringSaslIam"],
             "SHOPLAKE_KAFKA_SECURITY": "msk-iam",
         }
-    if host := facts.get("SHOPLAKE_DATABASE_HOST"):
-        login = _secret(session, facts["SHOPLAKE_DATABASE_SECRET"])
-        found["SHOPLAKE_DATABASE_URL"] = (
-            f"postgresql://{quote(login['username'], '')}:{quote(login['password'], '')}@{host}:5432/shoplake"
-            "?sslmode=require"
-        )
     found = {name: value for name, value in found.items() if name not in facts}
     if arn := facts.get("SHOPLAKE_SECRET_SETTINGS"):
         given = _secret(session, arn)

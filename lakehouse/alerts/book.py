@@ -55,7 +55,7 @@ class Notice:
 
 def firing(settings: Settings) -> list[Alert]:
     """What fires now, for a look from outside; nothing when the registry has not been made, or does not answer."""
-    if settings.database_url is None and not settings.registry_file.exists():
+    if not settings.registry_file.exists():
         return []
     try:
         database = RunRegistry.open(settings).database
@@ -76,7 +76,7 @@ class Book:
     def note(self, figures: Mapping[str, Figure], sinks: Iterable[str], at: datetime) -> list[Message]:
         """Take note of what was seen at a moment; the changes that this call made, each kept as a message per sink."""
         changes: list[Message] = []
-        with self._database.writing(alone=True) as session:
+        with self._database.writing() as session:
             known = {row.rule: row for row in session.scalars(select(AlertRow))}
             for rule in self._rules:
                 row = known.pop(rule.name, None) or AlertRow(rule=rule.name, is_firing=False, since=at)
@@ -114,7 +114,7 @@ class Book:
         with self._database.reading() as session:
             if session.scalar(_due(sink, at).limit(1)) is None:
                 return None
-        with self._database.writing(alone=True) as session:
+        with self._database.writing() as session:
             row = session.scalar(_due(sink, at).limit(1))
             if row is None:
                 return None

@@ -110,8 +110,7 @@ def _database() -> Database:
     from lakehouse.runs.database import Database
     from lakehouse.settings import load_settings
 
-    settings = load_settings()
-    database = Database(settings.registry_url, settings.database_secret)
+    database = Database(load_settings().registry_file)
     database.migrate()
     return database
 

@@ -52,8 +52,6 @@ def restore(
     with _progress() as report:
         manifest = bring_back(load_settings(), source, report)
     _say(f"Restored {len(manifest['tables'])} tables as of {manifest['made_at']}.")
-    if manifest["registry"] == "external":
-        _say("The run registry was in a database server: bring it back from that server's own backup.")
     _say("`shoplake up` starts the platform; the stream goes on in Kafka where the backup ends.")
 
 

@@ -63,7 +63,7 @@ class Claims:
         with self._database.reading() as session:
             if self._next(session, with_spark) is None:
                 return None
-        with self._database.writing(alone=True) as session:
+        with self._database.writing() as session:
             row = self._next(session, with_spark)
             return self._take(session, row, worker, session_id) if row else None
 
@@ -189,7 +189,7 @@ class Claims:
     def tidy(self) -> None:
         """Forget old idempotency keys and runs, and locks whose run is not under way."""
         held = select(RunRow.id).where(RunRow.state.in_(_HELD))
-        with self._database.writing(alone=True) as session:
+        with self._database.writing() as session:
             session.execute(delete(TableLockRow).where(TableLockRow.run_id.not_in(held)))
             session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < now() - KEYS_KEPT))
             session.execute(delete(RunRow).where(RunRow.finished_at < now() - RUNS_KEPT))

@@ -1,65 +1,32 @@
-"""The registry's database: SQLite in WAL mode or PostgreSQL, with its tables brought up to date on start."""
+"""The registry's database: a SQLite file in WAL mode, with its tables brought up to date on start."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-import psycopg
-from sqlalchemy import Connection, CursorResult, Dialect, Engine, Update, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, CursorResult, Engine, Update, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.runs.models import Base, RunRow
 
 _BUSY_SECONDS = 30
-_LOCK_NUMBER = 0x5109_1A4E
-_AWAY = (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-_MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = max(file.name for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))[:4]
-"""The revision of the newest migration: its file's number."""
+_STEPS = ("DROP TABLE IF EXISTS signing_keys",)
+"""Statements that bring a file of an older release up to date, in their order; its `user_version` counts those that it
+has had. A new table needs none."""
 
 
 def rows_changed(session: Session, change: Update) -> int:
     """Carry out an update; how many rows it changed."""
     return cast(CursorResult[Any], session.execute(change)).rowcount
-
-
-def _ask_again(engine: Engine, secret: str) -> None:
-    """A new connection that is refused is tried once more, with the password that the secret has now."""
-    newest: dict[str, str] = {}
-
-    @event.listens_for(engine, "do_connect")
-    def connect(dialect: Dialect, _record: object, arguments: list[Any], named: dict[str, Any]) -> Any:
-        named |= newest
-        try:
-            return dialect.connect(*arguments, **named)
-        except psycopg.OperationalError:
-            newest.update(_login(secret))
-            if newest.items() <= named.items():
-                raise
-            return dialect.connect(*arguments, **{**named, **newest})
-
-
-def _login(secret: str) -> dict[str, str]:
-    """User and password as the secret has them now; nothing when it cannot be read."""
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        client = boto3.client("secretsmanager", region_name=secret.split(":")[3])
-        found = json.loads(client.get_secret_value(SecretId=secret)["SecretString"])
-        return {"user": found["username"], "password": found["password"]}
-    except (BotoCoreError, ClientError, ValueError, KeyError, IndexError):
-        return {}
 
 
 class RegistryAway(ShoplakeError):
@@ -69,20 +36,11 @@ class RegistryAway(ShoplakeError):
 class Database:
     """Transactions of one process with the registry's database; safe for many threads."""
 
-    def __init__(self, url: str, secret: str | None = None) -> None:
-        """No connection is opened yet; a SQLite file that is not there is created. `secret` is the ARN of what tells
-        PostgreSQL's password when that in `url` is refused."""
-        self._turn: AbstractContextManager[None] = nullcontext()
-        self._watch: _Watch | None = None
-        if make_url(url).get_backend_name() == "sqlite":
-            file = Path(make_url(url).database or "")
-            self._turn = turn = _Turn(file)
-            self._watch = _Watch(file)
-            self.engine = _sqlite(url, turn)
-        else:
-            self.engine = create_engine(url, pool_pre_ping=True, pool_size=8)
-            if secret:
-                _ask_again(self.engine, secret)
+    def __init__(self, file: Path) -> None:
+        """Connects on first use; makes the file when it is not there."""
+        self._turn = _Turn(file)
+        self._watch = _Watch(file)
+        self.engine = _sqlite(file, self._turn)
         self._writing = self.engine.execution_options(is_writing=True)
 
     @contextmanager
@@ -92,48 +50,41 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self, *, alone: bool = False) -> Iterator[Session]:
-        """A transaction that is committed at the end. `alone`: no other such transaction runs meanwhile, anywhere.
+    def writing(self) -> Iterator[Session]:
+        """A transaction that is committed at the end; no other one writes meanwhile, in whatever process.
 
-        With SQLite every writer is alone. Raises RegistryAway when the database does not answer.
+        Raises RegistryAway when the database does not answer.
         """
         with _answered(), self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
-            if alone:
-                _be_alone(session.connection())
             yield session
 
     def migrate(self) -> None:
         """Bring the tables up to date. Several processes may do so at once: one does, the others wait."""
-        if self._is_up_to_date():
-            return
-        from alembic import command  # as long to import as the database itself, and needed once
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        with _answered(), self._turn, self._writing.begin() as connection:
-            _be_alone(connection)
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-
-    def _is_up_to_date(self) -> bool:
-        with _answered(), self.engine.connect() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return False
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [NEWEST]
+        with self.reading() as session:
+            if _version(session) == len(_STEPS):
+                return
+        with self.writing() as session:
+            connection = session.connection()
+            steps = _STEPS[_version(session) :] if inspect(connection).has_table(RunRow.__tablename__) else ()
+            Base.metadata.create_all(connection)
+            for statement in (*steps, f"PRAGMA user_version = {len(_STEPS)}"):
+                connection.exec_driver_sql(statement)
 
     def mark(self) -> object:
         """Differs from an earlier one when anything was committed since, by whatever process; costs microseconds.
 
-        PostgreSQL cannot tell that cheaply: its mark differs each second. Raises RegistryAway.
+        Raises RegistryAway.
         """
-        return self._watch.version() if self._watch else int(time.monotonic())
+        return self._watch.version()
 
     def close(self) -> None:
         """Close the connections."""
-        if self._watch:
-            self._watch.close()
+        self._watch.close()
         self.engine.dispose()
+
+
+def _version(session: Session) -> int:
+    return int(session.connection().exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
 class _Watch:
@@ -201,17 +152,17 @@ def _create(path: Path, turn: _Turn) -> None:
             return
         new = path.with_name(f"{path.name}-new")
         new.unlink(missing_ok=True)
-        new.touch(mode=0o600)  # it holds the keys that sign tokens; SQLite gives its other files the same mode
+        new.touch(mode=0o600)  # it holds what callers asked for; SQLite gives its other files the same mode
         with closing(sqlite3.connect(new)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("VACUUM")  # writes the first page, and with it the mode
         new.rename(path)
 
 
-def _sqlite(url: str, turn: _Turn) -> Engine:
-    path = Path(make_url(url).database or "")
-    if path.name not in ("", ":memory:") and not (path.exists() and path.stat().st_size > 0):
+def _sqlite(path: Path, turn: _Turn) -> Engine:
+    if not (path.exists() and path.stat().st_size > 0):
         _create(path, turn)
+    url = URL.create("sqlite", database=str(path))
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
 
     @event.listens_for(engine, "connect")
@@ -231,18 +182,13 @@ def _sqlite(url: str, turn: _Turn) -> Engine:
     return engine
 
 
-def _be_alone(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
-
-
 @contextmanager
 def _answered() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        if not isinstance(cause, _AWAY):
+        if not isinstance(cause, sqlite3.OperationalError | PoolTimeout):
             raise
         reason = " ".join(str(cause).split())[:200]
         raise RegistryAway(f"The run registry's database does not answer ({reason}).") from error

@@ -1,39 +1,32 @@
-"""The tables of the registry's database. Times are UTC and timezone-aware in Python, whatever the database keeps."""
+"""The tables of the registry's database. Times are UTC, and timezone-aware in Python; SQLite has no time zones."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 Document = JSON(none_as_null=True)
-Sequence = BigInteger().with_variant(Integer, "sqlite")
-"""A growing number; SQLite numbers only plain integers by itself."""
 
 
 class UtcTime(TypeDecorator[datetime]):
     """A moment in UTC. A time without a zone is refused: it could mean anything."""
 
-    impl = DateTime(timezone=True)
+    impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC, without its zone where the database has none."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
+        """UTC without its zone, which SQLite cannot keep."""
+        if value is not None and value.tzinfo is None:
             raise ValueError(f"{value} has no time zone")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """UTC, always with its zone."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return None if value is None else value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
@@ -77,7 +70,7 @@ class RunEventRow(Base):
     __tablename__ = "run_events"
     __table_args__ = (Index("run_events_by_run", "run_id", "seq"), {"sqlite_autoincrement": True})
 
-    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(16))
@@ -92,7 +85,7 @@ class RunLogRow(Base):
     __tablename__ = "run_logs"
     __table_args__ = (Index("run_logs_by_run", "run_id", "seq"), {"sqlite_autoincrement": True})
 
-    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     at: Mapped[datetime]
     level: Mapped[str] = mapped_column(String(16))
@@ -136,24 +129,13 @@ class ApiKeyRow(Base):
     revoked_at: Mapped[datetime | None]
 
 
-class SigningKeyRow(Base):
-    """A key that signs tokens; a retired one only checks them."""
-
-    __tablename__ = "signing_keys"
-
-    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    secret: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime]
-    retired_at: Mapped[datetime | None]
-
-
 class AuditRow(Base):
     """Who did what, and how it ended."""
 
     __tablename__ = "audit"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
     request_id: Mapped[str | None] = mapped_column(String(64))
     caller: Mapped[str | None] = mapped_column(String(255))
@@ -193,7 +175,7 @@ class NoticeRow(Base):
     __tablename__ = "alert_notices"
     __table_args__ = (Index("alert_notices_by_sink", "sink", "sent_at"), {"sqlite_autoincrement": True})
 
-    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
     rule: Mapped[str] = mapped_column(String(64))
     sink: Mapped[str] = mapped_column(String(32))
     message: Mapped[dict[str, Any]]

@@ -6,12 +6,10 @@ import os
 import threading
 from collections.abc import Iterable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
 from lakehouse.runs.claims import Line
-from lakehouse.settings import Settings
 
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SPARK_CONNECT_AUTHENTICATE_TOKEN")
 _MOST_LINES = 10_000
@@ -91,11 +89,10 @@ class News:
 class RunLog:
     """structlog for a worker process: JSON on standard output, and into the log of the run it works on."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self) -> None:
         """Configures structlog for this process."""
         self.news: News | None = None
-        known = [os.environ.get(name) for name in _SECRET_VARIABLES]
-        self._secrets = [one for one in (*known, urlsplit(settings.registry_url).password) if one]
+        self._secrets = [secret for name in _SECRET_VARIABLES if (secret := os.environ.get(name))]
         structlog.configure(
             processors=[
                 structlog.contextvars.merge_contextvars,

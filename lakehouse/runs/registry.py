@@ -43,7 +43,7 @@ class RunRegistry:
         """Connect on first use; the tables have to be there (see `open`)."""
         self.settings = settings
         self.jobs = jobs
-        self.database = Database(settings.registry_url, settings.database_secret)
+        self.database = Database(settings.registry_file)
         self.engine = self.database.engine
 
     @classmethod
@@ -71,7 +71,7 @@ class RunRegistry:
         Raises KeyReused when the caller used the key for something else, Busy when the job takes one run at a time
         and is under way, QueueFull when too many runs wait. A refusal leaves nothing behind.
         """
-        with self.database.writing(alone=True) as session:
+        with self.database.writing() as session:
             if idempotency and (known := self._known(session, caller, *idempotency)):
                 return Submitted(known, is_new=False)
             self._make_room(session, job)
@@ -179,7 +179,7 @@ class RunRegistry:
         return self._set_paused(job, paused=False)
 
     def _set_paused(self, job: str, *, paused: bool) -> Schedule:
-        with self.database.writing(alone=True) as session:
+        with self.database.writing() as session:
             return schedule.set_paused(session, self.jobs, job, paused=paused)
 
 

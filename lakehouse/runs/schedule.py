@@ -107,7 +107,7 @@ def _newest_due(registry: RunRegistry, job: Job, at: datetime) -> datetime | Non
 
 def _note_served(registry: RunRegistry, job: Job, due: datetime) -> None:
     """Due times up to `due` are served; never moves back."""
-    with registry.database.writing(alone=True) as session:
+    with registry.database.writing() as session:
         row = session.get(ScheduleRow, job.name) or ScheduleRow(job=job.name, paused=False)
         row.last_due_at = max(due, row.last_due_at) if row.last_due_at else due
         session.add(row)

@@ -30,11 +30,11 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """Runs until SIGTERM or SIGINT. Several may share a registry, on several machines."""
+    """Runs until SIGTERM or SIGINT. Several of one machine may share a registry."""
 
     def __init__(self, settings: Settings, prepare: Prepare | None = None) -> None:
         """Brings the registry's tables up to date. Each worker calls `prepare` first."""
-        RunLog(settings)
+        RunLog()
         self._settings, self._prepare = settings, prepare
         self._registry = RunRegistry.open(settings)
         self._claims = Claims(self._registry)

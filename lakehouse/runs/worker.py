@@ -37,7 +37,7 @@ class Worker:
         self._settings, self._name = settings, name
         self._registry = RunRegistry(settings)
         self._claims = Claims(self._registry)
-        self._log = RunLog(settings)
+        self._log = RunLog()
         self._parent = os.getppid()
         self._closing = threading.Event()
 

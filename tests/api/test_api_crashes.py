@@ -19,7 +19,6 @@ from lakehouse.runs.claims import Claims
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
-from tests.support.postgres import new_database, postgres_server
 from tests.support.served_api import something_listening, wait_until
 
 CALLERS = 4
@@ -82,30 +81,11 @@ def spark():
         yield port
 
 
-@pytest.fixture
-def database_url(request):
-    """Address of the registry that both share; None: SQLite in the lake's folder."""
-    if request.param == "sqlite":
-        yield None
-    else:
-        with postgres_server() as server:
-            yield new_database(server)
-
-
-@pytest.mark.parametrize(
-    ("kills", "database_url"),
-    [
-        (2, "sqlite"),
-        pytest.param(20, "sqlite", marks=pytest.mark.nightly),
-        pytest.param(8, "postgresql", marks=pytest.mark.nightly),
-    ],
-    indirect=["database_url"],
-)
-def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, spark, kills, database_url):
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.nightly)])
+def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, spark, kills):
     """Two processes of the API on one registry; each in turn is killed in the middle of what it does."""
     shared = {
         "spark_remote": f"sc://127.0.0.1:{spark}",
-        "database_url": database_url,
         "max_queued_runs": 100_000,
         "api_caller_requests_per_minute": 1_000_000,
     }

@@ -30,7 +30,7 @@ PLANNED = {
 
 
 def test_nothing_is_asked_for_where_there_is_nothing(aws):
-    assert environment({"SHOPLAKE_MSK_CLUSTER": "", "SHOPLAKE_DATABASE_HOST": ""}, aws) == PLANNED
+    assert environment({"SHOPLAKE_MSK_CLUSTER": ""}, aws) == PLANNED
 
 
 def test_secret_settings_go_into_the_environment(aws):
@@ -57,15 +57,6 @@ def test_other_secrets_are_refused(aws, text):
     arn = secret(aws, text)
     with pytest.raises(ShoplakeError, match=r"JSON object|begins with SHOPLAKE_"):
         environment({"SHOPLAKE_SECRET_SETTINGS": arn}, aws)
-
-
-def test_the_password_of_the_database_may_be_any(aws):
-    from sqlalchemy.engine import make_url
-
-    arn = secret(aws, json.dumps({"username": "shoplake", "password": "a/b@c:d?"}))
-    facts = {"SHOPLAKE_DATABASE_HOST": "db.example", "SHOPLAKE_DATABASE_SECRET": arn}
-    url = make_url(environment(facts, aws)["SHOPLAKE_DATABASE_URL"])
-    assert (url.password, url.host, url.query["sslmode"]) == ("a/b@c:d?", "db.example", "require")
 
 
 def test_the_brokers_of_msk_are_asked_for(aws):

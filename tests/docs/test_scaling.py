@@ -77,11 +77,9 @@ def test_the_bill_rests_on_what_was_measured() -> None:
 
 def test_the_bill_has_what_the_templates_make() -> None:
     sizes, data = template("main")["Mappings"], template("data")
-    network, database = template("network")["Resources"], template("database")["Resources"]
+    network = template("network")["Resources"]
     kinds = [one["Properties"].get("VpcEndpointType") for one in network.values() if "VPCEndpoint" in one["Type"]]
     assert units("VPC endpoints", "hour in a zone") == [HOURS * 2 * kinds.count("Interface")] * 3
-    (instance,) = (one["Properties"] for one in database.values() if one["Type"] == "AWS::RDS::DBInstance")
-    assert units("PostgreSQL", "GB in two zones") == [int(instance["AllocatedStorage"])] * 3
     disk = data["Mappings"]["Sizes"]["production"]
     assert units("EBS", "MiB/s above its own 125") == [int(disk["DiskMiBs"]) - 125] * 3
     assert units("EBS", "GB of gp3") == [int(disk["DiskGiB"]) + 40 + count * 200 for count in (0, 0, 2)]

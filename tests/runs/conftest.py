@@ -1,4 +1,4 @@
-"""An empty registry on SQLite, and the same on a real PostgreSQL server when its programs are installed."""
+"""An empty registry."""
 
 from __future__ import annotations
 
@@ -11,29 +11,13 @@ import pytest
 
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
-from tests.support.postgres import new_database, postgres_server
 from tests.support.registry_calls import registry_at, settings_for
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Address of a PostgreSQL server of our own, gone afterwards."""
-    with postgres_server() as address:
-        yield address
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'registry.sqlite3'}"
-    return new_database(request.getfixturevalue("postgres"))
-
-
 @pytest.fixture
-def settings(tmp_path: Path, url: str) -> Settings:
-    """Settings with the database, and no limits in the way."""
-    return settings_for(tmp_path, url)
+def settings(tmp_path: Path) -> Settings:
+    """Settings without limits in the way."""
+    return settings_for(tmp_path)
 
 
 @pytest.fixture

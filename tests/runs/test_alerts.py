@@ -195,7 +195,7 @@ def test_several_processes_and_restarts_tell_each_change_once(
 
 
 def test_a_look_from_outside_makes_no_database(tmp_path: Any, settings: Settings) -> None:
-    nowhere = settings.model_copy(update={"data_dir": tmp_path / "nowhere", "database_url": None})
+    nowhere = settings.model_copy(update={"data_dir": tmp_path / "nowhere"})
     assert firing(nowhere) == []
     assert not nowhere.data_dir.exists()
 

@@ -68,14 +68,15 @@ def test_lines_that_could_not_be_told_are_told_later_in_order() -> None:
 
 
 def test_logs_reach_the_run_and_no_secret_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-aws")
+    monkeypatch.setenv("SPARK_CONNECT_AUTHENTICATE_TOKEN", "pa55word")
     before = structlog.get_config()
-    run_log = RunLog(free_settings(tmp_path, database_url="postgresql://me:pa55word@db/runs"))
+    run_log = RunLog()
     try:
         run_log.news = News(1)
-        url = "postgresql://me:pa55word@db"  # pragma: allowlist secret
+        url = "https://me:pa55word@spark"  # pragma: allowlist secret
         structlog.get_logger().warning("no access", url=url, key="s3cr3t-of-aws", rows=3)
         try:
             raise ValueError("bad pa55word")

@@ -185,12 +185,12 @@ class Lives(RuleBasedStateMachine):
         assert locks == {(name, run_id) for run_id, run in under_way.items() for name in JOBS[run.job].locks}
 
 
-def test_runs_live_and_end_legally(registry: RunRegistry, url: str) -> None:
+def test_runs_live_and_end_legally(registry: RunRegistry) -> None:
     machine: Any = type("Machine", (Lives,), {"registry": registry})
-    examples = 40 if url.startswith("sqlite") else 15
+
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

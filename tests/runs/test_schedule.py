@@ -142,8 +142,8 @@ def test_a_paused_schedule_lets_its_times_pass(registry: RunRegistry) -> None:
         registry.resume("unknown")
 
 
-def test_a_full_queue_delays_a_due_time_and_does_not_lose_it(tmp_path: Path, url: str) -> None:
-    registry = registry_at(settings_for(tmp_path, url, max_queued_runs=1))
+def test_a_full_queue_delays_a_due_time_and_does_not_lose_it(tmp_path: Path) -> None:
+    registry = registry_at(settings_for(tmp_path, max_queued_runs=1))
     due(registry, NOON)
     assert due(registry, NOON + hours(1)) == ["hourly"]
     assert due(registry, NOON + hours(2)) == []

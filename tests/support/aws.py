@@ -79,7 +79,6 @@ def complete_moto() -> None:
     from moto.cloudformation import models, parsing, responses, utils
     from moto.cloudformation.models import CloudFormationBackend, Stack
     from moto.emr.models import Cluster
-    from moto.rds.models import DBInstance
 
     parsing.get_model_map().update(dict(zip(KINDS, MODELS, strict=True)))
     CloudFormationResponse.update_termination_protection = lambda self: ActionResult(
@@ -113,17 +112,6 @@ def complete_moto() -> None:
         if name == "!GetAtt" and isinstance(node.value, str):
             return {"Fn::GetAtt": node.value.split(".", 1)}  # moto splits at each dot
         return {"Condition": node.value} if name == "!Condition" else found
-
-    database_attribute = DBInstance.get_cfn_attribute
-
-    def with_secret(self: DBInstance, attribute: str) -> Any:
-        if attribute == "MasterUserSecret.SecretArn":
-            return "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds"
-        return database_attribute(self, attribute)
-
-    known = DBInstance.has_cfn_attr
-    DBInstance.has_cfn_attr = classmethod(lambda _cls, name: name.startswith("MasterUserSecret") or known(name))
-    DBInstance.get_cfn_attribute = with_secret
 
     # A cluster's address is an attribute that moto's clusters lack.
     Cluster.get_cfn_attribute = lambda self, name: "ip-10-40-2-30.internal" if name == "MasterPublicDNS" else self.id

@@ -59,22 +59,22 @@ JOBS = {
 }
 
 
-def settings_for(folder: Path, url: str, **more: object) -> Settings:
-    return free_settings(folder, **{"database_url": url, "max_parallel_runs": 64, "max_queued_runs": 10_000, **more})
+def settings_for(folder: Path, **more: object) -> Settings:
+    return free_settings(folder, **{"max_parallel_runs": 64, "max_queued_runs": 10_000, **more})
 
 
 def registry_at(settings: Settings) -> RunRegistry:
     return RunRegistry.open(settings, JOBS)
 
 
-def open_new(urls: list[str], together: Barrier) -> int:
+def open_new(files: list[Path], together: Barrier) -> int:
     """Bring databases that are not there yet up to date, each at the same time as the others do; how many."""
-    for url in urls:
+    for file in files:
         together.wait(60)
-        database = Database(url)
+        database = Database(file)
         database.migrate()
         database.close()
-    return len(urls)
+    return len(files)
 
 
 def submit_same_key(settings: Settings, key: str, times: int) -> list[str]:

@@ -64,7 +64,7 @@ class Service:
 
 @contextlib.contextmanager
 def service(settings: Settings, folder: Path) -> Iterator[Service]:
-    own = settings.model_copy(update={"data_dir": folder / "own", "database_url": f"sqlite:///{folder}/own.sqlite3"})
+    own = settings.model_copy(update={"data_dir": folder / "own"})
     own.data_dir.mkdir(parents=True, exist_ok=True)
     registry = RunRegistry.open(own, job_worker.JOBS)
     with (folder / f"worker-{time.monotonic_ns()}.log").open("wb") as log:
