@@ -48,9 +48,6 @@ class JobView(BaseModel):
     summary: str
     parameters: dict[str, Any] = Field(description="JSON schema of the parameters, with defaults.")
     writes: list[str] = Field(description="Tables that a run writes; runs that share one never overlap.")
-    when_busy: Literal["queue", "reject", "replace"] = Field(
-        description="What a new run does while another runs: waits, is refused (409), or takes its place."
-    )
     timeout_seconds: int
     max_attempts: int
     schedule: str | None = Field(description="When it is run by itself: cron text, UTC.")
@@ -63,7 +60,6 @@ class JobView(BaseModel):
             summary=job.summary,
             parameters=job.parameters.model_json_schema(),
             writes=[table.full_name for table in job.writes],
-            when_busy=job.when_busy,
             timeout_seconds=job.timeout_seconds,
             max_attempts=job.max_attempts,
             schedule=job.schedule,

@@ -57,7 +57,6 @@ _PROBLEM = {
             },
         },
         "known": {"type": "array", "items": {"type": "string"}, "description": "Names that there are."},
-        "run": {"type": "string", "description": "Address of the run that is under way."},
         "missing": {
             "type": "object",
             "additionalProperties": {"type": "string"},

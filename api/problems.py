@@ -43,7 +43,6 @@ KINDS: dict[str, Kind] = {
         "Accept application/json or text/csv, or say format=json or csv.",
     ),
     "too-slow": Kind(408, "The request came too slowly", "Send the whole request at once."),
-    "busy": Kind(409, "The job is running already", "Follow the run at `run`, cancel it, or try again when it ended."),
     "too-large": Kind(413, "The body is too large", "Send less; `detail` names the limit."),
     "wrong-media-type": Kind(
         415, "The body has the wrong media type", "Send the media type that `detail` names in `Content-Type`."

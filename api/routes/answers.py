@@ -20,7 +20,6 @@ _EXAMPLES: dict[str, Problem] = {
     "not-acceptable": Problem("not-acceptable", "The header `Accept` names neither JSON nor CSV."),
     "not-published": Problem("not-published", "Nothing is published yet."),
     "too-slow": Problem("too-slow", "The body took more than 10 seconds."),
-    "busy": Problem("busy", "The job is under way.", run="/v1/runs/019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"),
     "too-large": Problem("too-large", "A body may have 64 KiB."),
     "wrong-media-type": Problem("wrong-media-type", "The body must be application/json."),
     "wrong-parameter": Problem(

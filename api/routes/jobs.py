@@ -18,7 +18,7 @@ from api.routes.answers import guarded
 from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job
 from lakehouse.runs.models import IdempotencyRow
-from lakehouse.runs.records import Busy, KeyReused, QueueFull, Submitted
+from lakehouse.runs.records import KeyReused, QueueFull, Submitted
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 DEPENDENCY_RETRY_SECONDS = 5
@@ -91,7 +91,7 @@ def show_job(_caller: Reader, job: KnownJob) -> JobView:
                 },
             }
         },
-        **guarded("bad-json", "unknown-job", "busy", "wrong-media-type", "wrong-parameter", "key-reused", "queue-full"),
+        **guarded("bad-json", "unknown-job", "wrong-media-type", "wrong-parameter", "key-reused", "queue-full"),
     },
     openapi_extra={"requestBody": _BODY},
 )
@@ -126,7 +126,7 @@ def start_run(
         submitted = shared.registry.submit(
             job, parameters, caller=caller.name, trigger=trigger, idempotency=idempotency
         )
-    except (Busy, KeyReused, QueueFull) as refusal:
+    except (KeyReused, QueueFull) as refusal:
         problem = _problem(refusal)
         note(request, shared, "run.start", job.name, problem.kind, caller.name)
         raise problem from None
@@ -142,13 +142,10 @@ def _answer(request: Request, response: Response, shared: Resources, submitted: 
         response.headers["Idempotent-Replayed"] = "true"
 
 
-def _problem(refusal: Busy | KeyReused | QueueFull) -> Problem:
+def _problem(refusal: KeyReused | QueueFull) -> Problem:
     if isinstance(refusal, QueueFull):
         return retry_after("queue-full", _sentence(refusal), refusal.retry_after_s)
-    if isinstance(refusal, KeyReused):
-        return Problem("key-reused", _sentence(refusal))
-    address = f"/v1/runs/{refusal.run.id}"
-    return Problem("busy", f"The job {refusal.run.job} is {refusal.run.state}.", run=address)
+    return Problem("key-reused", _sentence(refusal))
 
 
 def _sentence(error: Exception) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -33,7 +33,6 @@ from lakehouse.table import Table
 class Job:
     """A registered job. `steps` is how many steps a run says; `writes` must not be written by two runs at once.
 
-    `when_busy` says what a new run does while another is under way: wait, be refused, or take its place.
     `timeout_seconds` counts per attempt, LONGEST_RUN_SECONDS at most: so long a vacuum leaves what a run may be
     writing. `schedule` is cron text in UTC, and `scheduled_with` the parameters of the runs that it makes; `makes_up`
     tells whether a due time that passed while nothing ran makes a run later, at a start, when there is most to do.
@@ -45,7 +44,6 @@ class Job:
     writes: tuple[Table, ...]
     steps: int
     run: Callable[[Lake, Any, Say], dict[str, Any]]
-    when_busy: Literal["queue", "reject", "replace"] = "queue"
     timeout_seconds: int = LONGEST_RUN_SECONDS
     max_attempts: int = 4
     schedule: str | None = None

@@ -114,15 +114,6 @@ class KeyReused(UsageError):
     """The caller has used this idempotency key for something else."""
 
 
-class Busy(ShoplakeError):
-    """The job is under way and takes one run at a time."""
-
-    def __init__(self, run: Run) -> None:
-        """`run` is the one under way."""
-        super().__init__(f"The job {run.job} is under way as run {run.id} ({run.state}): wait for it, or cancel it.")
-        self.run = run
-
-
 class QueueFull(ShoplakeError):
     """As many runs wait as may wait."""
 

@@ -16,7 +16,6 @@ from lakehouse.runs.database import Database
 from lakehouse.runs.models import IdempotencyRow, RunEventRow, RunLogRow, RunRow
 from lakehouse.runs.moves import add_event, move
 from lakehouse.runs.records import (
-    Busy,
     KeyReused,
     LogLine,
     NoSuchRun,
@@ -28,7 +27,7 @@ from lakehouse.runs.records import (
     new_id,
     now,
 )
-from lakehouse.runs.states import ACTIVE, State
+from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 
 KEYS_KEPT = timedelta(hours=48)
@@ -68,13 +67,13 @@ class RunRegistry:
     ) -> Submitted:
         """A queued run of `job`; with `idempotency` (key, hash of job and body) the same one each time.
 
-        Raises KeyReused when the caller used the key for something else, Busy when the job takes one run at a time
-        and is under way, QueueFull when too many runs wait. A refusal leaves nothing behind.
+        Raises KeyReused when the caller used the key for something else, QueueFull when too many runs wait. A refusal
+        leaves nothing behind.
         """
         with self.database.writing() as session:
             if idempotency and (known := self._known(session, caller, *idempotency)):
                 return Submitted(known, is_new=False)
-            self._make_room(session, job)
+            self._require_room(session)
             row = _queue(session, job, parameters, caller, trigger)
             if idempotency:
                 key, body_hash = idempotency
@@ -91,13 +90,7 @@ class RunRegistry:
             raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
         return Run.of(session.get_one(RunRow, found.run_id))
 
-    def _make_room(self, session: Session, job: Job) -> None:
-        if job.when_busy != "queue":
-            active = select(RunRow).where(RunRow.job == job.name, RunRow.state.in_(sorted(ACTIVE)))
-            for row in session.scalars(active.order_by(RunRow.id)).all():
-                if job.when_busy == "reject":
-                    raise Busy(Run.of(row))
-                _cancel(session, row.id, "replaced by a newer run")
+    def _require_room(self, session: Session) -> None:
         queued = select(func.count()).select_from(RunRow).where(RunRow.state == State.queued)
         if (waiting := session.scalar(queued) or 0) >= self.settings.max_queued_runs:
             raise QueueFull(waiting, RETRY_AFTER_SECONDS)
@@ -140,8 +133,10 @@ class RunRegistry:
     def cancel(self, run_id: str, cause: str) -> Run:
         """The run after asking for its end: a queued one is cancelled, a running one is cancelling until its worker
         has stopped it, an ended one is unchanged. Raises NoSuchRun."""
+        asked: dict[str, Any] = {"cancel_requested_at": now()}
         with self.database.writing() as session:
-            _cancel(session, run_id, cause)
+            if not move(session, run_id, State.cancelled, cause, origins={State.queued}, **asked):
+                move(session, run_id, State.cancelling, cause, **asked)
             row = session.get(RunRow, run_id)
             if row is None:
                 raise NoSuchRun(f"There is no run {run_id}.")
@@ -201,13 +196,3 @@ def _queue(session: Session, job: Job, parameters: BaseModel, caller: str, trigg
     session.flush()
     add_event(session, row.id, "state", State.queued, f"submitted by {caller} ({trigger})", None)
     return row
-
-
-def _cancel(session: Session, run_id: str, cause: str) -> None:
-    asked: dict[str, Any] = {"cancel_requested_at": now()}
-    # A worker may take the run, or give it back, between two of these looks.
-    for _ in range(3):
-        if move(session, run_id, State.cancelled, cause, origins={State.queued}, **asked):
-            return
-        if move(session, run_id, State.cancelling, cause, **asked):
-            return

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from lakehouse.errors import UsageError
 from lakehouse.jobs import Job
 from lakehouse.runs.models import ScheduleRow
-from lakehouse.runs.records import Busy, QueueFull, Run, Schedule, now
+from lakehouse.runs.records import QueueFull, Run, Schedule, now
 
 if TYPE_CHECKING:
     from lakehouse.runs.registry import RunRegistry
@@ -67,7 +67,7 @@ def _schedule(job: Job, cron: str, row: ScheduleRow | None) -> Schedule:
 def trigger_due(registry: RunRegistry, moment: datetime | None = None) -> list[Run]:
     """Submit what is due; the runs that this call made. Several processes may call it at once.
 
-    A due time that a full queue or a busy job refuses stays due and is tried again at the next call.
+    A due time that a full queue refuses stays due and is tried again at the next call.
     """
     at = moment or now()
     made = []
@@ -80,7 +80,7 @@ def trigger_due(registry: RunRegistry, moment: datetime | None = None) -> list[R
             submitted = registry.submit(
                 job, job.parse(job.scheduled_with), caller=CALLER, trigger="schedule", idempotency=(key, job.name)
             )
-        except (Busy, QueueFull):
+        except QueueFull:
             continue
         _note_served(registry, job, due)
         if submitted.is_new:

@@ -18,7 +18,6 @@ class State(StrEnum):
 
 
 TERMINAL = frozenset({State.succeeded, State.failed, State.cancelled, State.lost})
-ACTIVE = frozenset(State) - TERMINAL
 
 MOVES: dict[State, frozenset[State]] = {
     State.queued: frozenset({State.running, State.cancelled}),

@@ -18,7 +18,7 @@ from api import keys
 from lakehouse.runs.claims import Claims, Line, LostRun, pause_seconds
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.models import IdempotencyRow, RunRow, ScheduleRow, TableLockRow
-from lakehouse.runs.records import Busy, KeyReused, NoSuchRun, QueueFull, Run, new_id
+from lakehouse.runs.records import KeyReused, NoSuchRun, QueueFull, Run, new_id
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
@@ -126,28 +126,6 @@ def test_a_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
     assert refusal.value.retry_after_s > 0 and len(registry.list()) == 1
     Claims(registry).take("w", "s")
     assert registry.submit(JOBS["a"], Parameters(), caller="me", idempotency=("key", "body")).is_new
-
-
-def test_reject_names_the_run_under_way_and_replace_takes_its_place(registry: RunRegistry) -> None:
-    first = submit(registry, "rejecting", idempotency=("key", "body"))
-    with pytest.raises(Busy) as refusal:
-        submit(registry, "rejecting")
-    assert refusal.value.run.id == first.id
-    assert submit(registry, "rejecting", idempotency=("key", "body")).id == first.id
-
-    claims = Claims(registry)
-    old = submit(registry, "replacing")
-    newer = submit(registry, "replacing")
-    running = claims.take("w", "s")
-    assert registry.get(old.id).state == State.cancelled  # type: ignore[union-attr]
-    while running and running.id != newer.id:
-        running = claims.take("w", "s")
-    assert running is not None
-    newest = submit(registry, "replacing")
-    assert registry.get(newer.id).state == State.cancelling  # type: ignore[union-attr]
-    assert claims.take("w", "s") is None
-    claims.end(running, State.cancelled, "stopped")
-    assert claims.take("w", "s").id == newest.id  # type: ignore[union-attr]
 
 
 def test_lists_are_newest_first_and_filtered(registry: RunRegistry) -> None:

@@ -20,9 +20,9 @@ from sqlalchemy import delete, select, update
 
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.models import IdempotencyRow, RunEventRow, RunLogRow, RunRow, TableLockRow
-from lakehouse.runs.records import Busy, Run
+from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.runs.states import ACTIVE, MOVES, TERMINAL, State, before
+from lakehouse.runs.states import MOVES, TERMINAL, State, before
 from tests.support.registry_calls import JOBS, Parameters
 
 HELD = {State.running, State.cancelling}
@@ -30,9 +30,9 @@ HELD = {State.running, State.cancelling}
 
 def test_the_ends_are_ends_and_everything_else_leads_to_one() -> None:
     assert {state for state, targets in MOVES.items() if not targets} == TERMINAL
-    assert set(MOVES) == set(State) == TERMINAL | ACTIVE
+    assert set(MOVES) == set(State)
     assert before(State.running) == {State.queued} and before(State.lost) == {State.running}
-    for state in ACTIVE:
+    for state in set(State) - TERMINAL:
         reached, seen = {state}, set()
         while reached - seen:
             seen |= reached
@@ -58,31 +58,19 @@ class Lives(RuleBasedStateMachine):
 
     @rule(job=st.sampled_from(sorted(JOBS)))
     def submit(self, job: str) -> None:
-        active = [one for one in self.registry.list(job=job) if not one.is_terminal]
-        if JOBS[job].when_busy == "reject" and active:
-            with pytest.raises(Busy) as refusal:
-                self.registry.submit(JOBS[job], Parameters(), caller="me")
-            assert refusal.value.run in active
-            return
         made = self.registry.submit(JOBS[job], Parameters(), caller="me")
         assert made.is_new and made.run.state == State.queued and made.run.attempt == 0
-        if JOBS[job].when_busy == "replace":
-            for one in active:
-                self._is_cancelled(one.id)
         self.states[made.run.id] = State.queued
 
     @rule(data=st.data())
     @precondition(lambda self: self.states)
     def cancel(self, data: st.DataObject) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.states)))
-        self._is_cancelled(run_id)
-        assert self.registry.cancel(run_id, "asked").state == self.states[run_id]
-
-    def _is_cancelled(self, run_id: str) -> None:
         if self.states[run_id] == State.queued:
             self.states[run_id] = State.cancelled
         elif self.states[run_id] == State.running:
             self.states[run_id] = State.cancelling
+        assert self.registry.cancel(run_id, "asked").state == self.states[run_id]
 
     @rule(worker=st.sampled_from(["w1", "w2"]), with_spark=st.booleans())
     def take(self, worker: str, with_spark: bool) -> None:

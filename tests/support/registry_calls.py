@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from threading import Barrier
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql.types import StringType, StructType
@@ -37,8 +37,8 @@ def _nothing(_lake: Any, _parameters: Any, _say: Any) -> dict[str, Any]:
     return {}
 
 
-def _job(name: str, *writes: Table, when_busy: Literal["queue", "reject", "replace"] = "queue", **more: Any) -> Job:
-    return Job(name, f"{name}.", Parameters, writes, 1, _nothing, when_busy=when_busy, **more)
+def _job(name: str, *writes: Table, **more: Any) -> Job:
+    return Job(name, f"{name}.", Parameters, writes, 1, _nothing, **more)
 
 
 JOBS = {
@@ -49,8 +49,6 @@ JOBS = {
         _job("ab", A, B),
         _job("c", C),
         _job("none"),
-        _job("rejecting", A, when_busy="reject"),
-        _job("replacing", B, when_busy="replace"),
         _job("once", C, max_attempts=1),
         _job("sparkless", needs_spark=False),
         _job("nightly", A, schedule="10 2 * * *", scheduled_with={"number": 7}),

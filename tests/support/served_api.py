@@ -48,8 +48,6 @@ TEST_JOBS = {
         job.name: job
         for job in (
             _job("plain"),
-            _job("rejecting", when_busy="reject"),
-            _job("replacing", when_busy="replace"),
             _job("sparkless", needs_spark=False),
         )
     },
