@@ -20,17 +20,17 @@ class Published(BaseModel):
     )
 
 
-def page_model(listing: Listing, name: str) -> type[BaseModel]:
-    """The type of a page of a listing; `name` is that of one row."""
+def page_model(listing: Listing) -> type[BaseModel]:
+    """The type of a page of a listing."""
     fields: dict[str, Any] = {}
     for column in listing.columns:
         field = listing.table.schema[column]
         kind = python_type(field.dataType)
         is_key = column in (listing.moment, *listing.then)
         fields[column] = (kind if is_key else kind | None, Field(description=f"{field.metadata['comment']}."))
-    row = create_model(name, __doc__=f"One row is {listing.table.grain}.", **fields)
+    row = create_model(listing.row, __doc__=f"One row is {listing.table.grain}.", **fields)
     return create_model(
-        f"{name}Page",
+        f"{listing.row}Page",
         __doc__=f"A page of {listing.table.full_name}, the newest first.",
         items=(list[row], ...),  # type: ignore[valid-type]  # made above
         next_cursor=(str | None, Field(description="`cursor` of the next page; null on the last one.")),

@@ -126,9 +126,14 @@ class Listing:
     """How a table is listed: the newest `moment` first, rows of one moment in the order of `then`.
 
     Together these identify a row, so that a page goes on exactly after the one before. `conditions` say what a filter
-    means, with a question mark for its value (for a list: for its values). `hidden` columns repeat others.
+    means, with a question mark for its value (for a list: for its values). `hidden` columns repeat others. `path`,
+    `row`, `summary` and `says` are its address, the type of a row and what the OpenAPI document tells about it.
     """
 
+    path: str
+    row: str
+    summary: str
+    says: str
     table: Table
     filters: type[Asked]
     moment: str
@@ -155,6 +160,10 @@ def _range(column: str) -> dict[str, str]:
 _RANKS = {"max_rank": "rank <= ?", "product_id": "product_id = ?"}
 
 TOP_PRODUCTS = Listing(
+    "/top-products",
+    "HourlyProduct",
+    "Top products per hour",
+    "The most viewed products of each clock hour, the newest hour first.",
     top_products.HOURLY,
     HourlyProductFilter,
     "hour_start",
@@ -162,9 +171,34 @@ TOP_PRODUCTS = Listing(
     _range("hour_start") | _RANKS | {"status": "status = ?"},
     hidden=("hour_date",),
 )
-TOP_PRODUCTS_LAST_HOUR = Listing(top_products.LAST_HOUR, ProductFilter, "as_of", ("rank",), _RANKS)
-KPIS = Listing(kpis.TABLE, HourFilter, "hour_start", (), _range("hour_start"), hidden=("hour_date",))
+TOP_PRODUCTS_LAST_HOUR = Listing(
+    "/top-products/last-hour",
+    "LastHourProduct",
+    "Top products now",
+    "The most viewed products of the rolling last 60 minutes.",
+    top_products.LAST_HOUR,
+    ProductFilter,
+    "as_of",
+    ("rank",),
+    _RANKS,
+)
+KPIS = Listing(
+    "/kpis",
+    "HourFigures",
+    "Key figures per hour",
+    "Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first.",
+    kpis.TABLE,
+    HourFilter,
+    "hour_start",
+    (),
+    _range("hour_start"),
+    hidden=("hour_date",),
+)
 FRAUD_FLAGS = Listing(
+    "/fraud-flags",
+    "FraudFlag",
+    "Fraud flags",
+    "Raised flags with their reason and evidence, the newest event first.",
     fraud.TABLE,
     FlagFilter,
     "event_time",
@@ -182,6 +216,10 @@ FRAUD_FLAGS = Listing(
     hidden=("event_date",),
 )
 RETENTION = Listing(
+    "/retention",
+    "RetentionCell",
+    "Cohort retention",
+    "How many users of each cohort came back in each later period, the newest cohort first.",
     retention.TABLE,
     CohortFilter,
     "cohort_start",
@@ -196,6 +234,8 @@ RETENTION = Listing(
         "is_complete": "is_complete = ?",
     },
 )
+LISTINGS = {listing.path: listing for listing in (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, FRAUD_FLAGS, RETENTION)}
+"""Every table that is served over HTTP, by its address below `/v1/gold`."""
 
 
 def chosen(listing: Listing, asked: Asked) -> list[tuple[str, list[Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -12,26 +13,12 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from api.authentication import GoldReader, credential_of
 from api.gold_models import page_model
 from api.gold_pages import Page, page
-from api.gold_tables import (
-    FRAUD_FLAGS,
-    KPIS,
-    RETENTION,
-    TOP_PRODUCTS,
-    TOP_PRODUCTS_LAST_HOUR,
-    Asked,
-    CohortFilter,
-    FlagFilter,
-    HourFilter,
-    HourlyProductFilter,
-    Listing,
-    ProductFilter,
-)
+from api.gold_tables import LISTINGS, Asked, Listing
 from api.kept_answers import Answer, Question
 from api.problems import Problem
 from api.resources import Resources, Shared
@@ -41,13 +28,6 @@ from lakehouse.sql import Result
 from lakehouse.sql_output import write_csv
 
 PREFIX, GOLD_SCOPE = "/v1/gold", "gold:read"
-LISTINGS = {
-    "/top-products": TOP_PRODUCTS,
-    "/top-products/last-hour": TOP_PRODUCTS_LAST_HOUR,
-    "/kpis": KPIS,
-    "/fraud-flags": FRAUD_FLAGS,
-    "/retention": RETENTION,
-}
 Form = Literal["json", "csv"]
 MEDIA_TYPES: dict[str, Form] = {
     "application/json": "json",
@@ -213,59 +193,32 @@ def _as_csv(listing: Listing, found: Page) -> bytes:
     return out.getvalue().encode()
 
 
-def _described(model: type[BaseModel], columns: tuple[str, ...]) -> dict[str, Any]:
-    """How a listing is declared to the OpenAPI document."""
-    csv_text = {**_TEXT, "example": ",".join(columns) + "\r\n"}
-    return {
-        "response_model": model,
-        "responses": {
-            200: {"description": "A page, the newest first.", "headers": _HEADERS, "content": {"text/csv": csv_text}},
-            304: {
-                "description": "The table is as it was (`If-None-Match`).",
-                "headers": {"ETag": _HEADERS["ETag"]},
-            },
-            **guarded("wrong-parameter", "not-acceptable", "not-published"),
-        },
-    }
-
-
-def _listing(name: str, listing: Listing) -> dict[str, Any]:
-    return _described(page_model(listing, name), listing.columns)
-
-
 Asking = Annotated[Reading, Depends(reading)]
 router = APIRouter(prefix=PREFIX, tags=["gold"], route_class=GoldRoute)
 
 
-@router.get("/top-products", summary="Top products per hour", **_listing("HourlyProduct", TOP_PRODUCTS))
-async def top_products(request: Asking, asked: Annotated[HourlyProductFilter, Query()]) -> Any:
-    """The most viewed products of each clock hour, the newest hour first."""
-    return await request.answer(TOP_PRODUCTS, asked)
+def _serve(listing: Listing) -> None:
+    """Add the address of a table, and describe it to the OpenAPI document."""
+
+    async def answer(request: Asking, asked: Any) -> Any:
+        return await request.answer(listing, asked)
+
+    answer.__annotations__["asked"] = Annotated[listing.filters, Query()]
+    csv_text = {**_TEXT, "example": ",".join(listing.columns) + "\r\n"}
+    router.add_api_route(
+        listing.path,
+        answer,
+        name=re.sub(r"\W", "_", listing.path.removeprefix("/")),
+        summary=listing.summary,
+        description=listing.says,
+        response_model=page_model(listing),
+        responses={
+            200: {"description": "A page, the newest first.", "headers": _HEADERS, "content": {"text/csv": csv_text}},
+            304: {"description": "The table is as it was (`If-None-Match`).", "headers": {"ETag": _HEADERS["ETag"]}},
+            **guarded("wrong-parameter", "not-acceptable", "not-published"),
+        },
+    )
 
 
-@router.get(
-    "/top-products/last-hour",
-    summary="Top products now",
-    **_listing("LastHourProduct", TOP_PRODUCTS_LAST_HOUR),
-)
-async def top_products_last_hour(request: Asking, asked: Annotated[ProductFilter, Query()]) -> Any:
-    """The most viewed products of the rolling last 60 minutes."""
-    return await request.answer(TOP_PRODUCTS_LAST_HOUR, asked)
-
-
-@router.get("/kpis", summary="Key figures per hour", **_listing("HourFigures", KPIS))
-async def kpis(request: Asking, asked: Annotated[HourFilter, Query()]) -> Any:
-    """Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first."""
-    return await request.answer(KPIS, asked)
-
-
-@router.get("/fraud-flags", summary="Fraud flags", **_listing("FraudFlag", FRAUD_FLAGS))
-async def fraud_flags(request: Asking, asked: Annotated[FlagFilter, Query()]) -> Any:
-    """Raised flags with their reason and evidence, the newest event first."""
-    return await request.answer(FRAUD_FLAGS, asked)
-
-
-@router.get("/retention", summary="Cohort retention", **_listing("RetentionCell", RETENTION))
-async def retention(request: Asking, asked: Annotated[CohortFilter, Query()]) -> Any:
-    """How many users of each cohort came back in each later period, the newest cohort first."""
-    return await request.answer(RETENTION, asked)
+for _one in LISTINGS.values():
+    _serve(_one)
