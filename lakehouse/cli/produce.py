@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -54,7 +55,9 @@ def produce(
     truth: Annotated[Path | None, typer.Option(help="Write the truth about fraud episodes here.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="Write a line per acknowledged record here.")] = None,
     to: Annotated[Path | None, typer.Option(help="Write JSON lines to this file instead of publishing.")] = None,
-    replay: Annotated[Path | None, typer.Option(help="Publish JSON lines, or a REES46 or RetailRocket CSV.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Publish a recorded file: JSON lines, or a layout of others.")
+    ] = None,
     shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="With --replay: the last event is now.")] = False,
     processes: Annotated[int, typer.Option(min=1, max=16, help="Publishing processes; 2 for high rates.")] = 1,
 ) -> None:
@@ -71,8 +74,13 @@ def produce(
     if replay is not None:
         from producer.replay import replay as replayed
 
-        records = replayed(replay, shift_to=datetime.now(UTC) if shift_to_now else None, rate=rate)
+        left_out: Counter[str] = Counter()
+        shift_to = datetime.now(UTC) if shift_to_now else None
+        records = replayed(replay, shift_to=shift_to, rate=rate, left_out=left_out)
         _send(records, to, ledger, processes, 0.0 if rate else None, count)
+        if left_out:
+            kinds = ", ".join(f"{lines:,} {kind}" for kind, lines in left_out.most_common(20))
+            typer.echo(f"Left out, for the contract has no event type for them: {kinds}.", err=True)
         return
 
     from producer.simulator import SimulationOptions, simulate

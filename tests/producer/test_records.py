@@ -86,6 +86,22 @@ def test_shifting_moves_the_last_event_to_the_moment(name: str) -> None:
         assert max(json.loads(r.value or b"")["timestamp"] for r in shifted) == "2026-11-24T12:00:00.000Z"
 
 
+def test_a_byte_order_mark_does_not_cost_the_first_event(tmp_path: Path) -> None:
+    plain = (DATA / "bare-events.jsonl").read_bytes()
+    (tmp_path / "marked.jsonl").write_bytes(b"\xef\xbb\xbf" + plain)
+    assert list(replay(tmp_path / "marked.jsonl")) == list(replay(DATA / "bare-events.jsonl"))
+
+
+def test_a_wrapped_record_keeps_its_key_and_its_numbers_when_it_is_shifted(tmp_path: Path) -> None:
+    value = b'{"event_id":"e1","timestamp":"2026-09-03T10:00:00Z","data":{"price":123456789012.123456789,"n":2.0}}'
+    wrapped = to_line(Record("shop.clicks", b"another", value, 0.0))
+    (tmp_path / "wrapped.jsonl").write_bytes(wrapped + b"\n")
+    (moved,) = replay(tmp_path / "wrapped.jsonl", shift_to=datetime(2026, 11, 24, 12, tzinfo=UTC))
+    assert same(
+        moved, Record("shop.clicks", b"another", value.replace(b"09-03T10:00:00Z", b"11-24T12:00:00.000Z"), 0.0)
+    )
+
+
 def test_a_rate_spaces_the_records() -> None:
     assert [record.due for record in replay(DATA / "bare-events.jsonl", rate=2)][:3] == [0.0, 0.5, 1.0]
 

@@ -1,0 +1,142 @@
+"""Layouts that others write, read as events of the contract: one SQL statement per layout, run by DuckDB.
+
+A statement reads `input` (the CSV's columns as text, or a JSON object `j` per line) and gives one row per event.
+DuckDB sorts, and puts the rows of an order together, on disk where memory ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+import duckdb
+import orjson
+
+from lakehouse.errors import UsageError
+from producer.contract import TOPIC_OF_TYPE
+from producer.record import FALLBACK_TOPIC, Record
+
+MEMORY = "512MB"
+LONGEST_LINE = 16 * 1024 * 1024
+_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout, and the names by which the first line of a file tells it: columns, or fields of the first object."""
+
+    name: str
+    title: str
+    marks: frozenset[str]
+    is_json: bool = True
+
+
+def _layout(name: str, title: str, marks: str, *, is_json: bool = True) -> Layout:
+    return Layout(name, title, frozenset(marks.split()), is_json)
+
+
+_REES46 = "event_time event_type product_id category_id category_code brand price user_id user_session"
+LAYOUTS = (
+    _layout("rees46", "REES46 CSV", _REES46, is_json=False),
+    _layout("retailrocket", "RetailRocket CSV", "timestamp visitorid event itemid transactionid", is_json=False),
+    _layout("segment", "Segment or RudderStack JSON", "messageId type"),
+    _layout("ga4", "GA4 export JSON", "event_name event_timestamp event_params"),
+    _layout("snowplow", "Snowplow enriched JSON", "app_id collector_tstamp event_id"),
+)
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The file, unpacked when its name says that it is packed."""
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def layout_of(path: Path) -> Layout | None:
+    """The layout that the first line tells; None for JSON lines of the contract, and for what is no layout at all."""
+    with opened(path) as file:
+        first = file.readline(LONGEST_LINE).removeprefix(b"\xef\xbb\xbf").strip()
+    is_json = first.startswith(b"{")
+    names = _fields(first) if is_json else set(next(csv.reader([first.decode("utf-8", "replace")]), []))
+    for layout in LAYOUTS:
+        if layout.is_json == is_json and layout.marks <= names:
+            return layout
+    if is_json or not first:
+        return None
+    known = ", ".join(layout.title for layout in LAYOUTS)
+    raise UsageError(f"{path.name} is neither JSON lines of the contract nor {known}; its first line is not known.")
+
+
+def _fields(line: bytes) -> set[str]:
+    try:
+        return set(orjson.loads(line))
+    except orjson.JSONDecodeError:
+        return set()
+
+
+def records(path: Path, layout: Layout, shift_to: datetime | None, left_out: Counter[str]) -> Iterator[Record]:
+    """The records of a file, by time. `left_out` counts, by name, the lines that the contract has no event type for."""
+    with TemporaryDirectory(prefix="shoplake-") as spill, closing(_connection(spill)) as connection:
+        try:
+            _prepare(connection, path, layout)
+            rows = connection.execute(_EVENTS, {"shift": _shift(connection, path, shift_to) if shift_to else None})
+            while chunk := rows.fetchmany(_AT_ONCE):
+                for event_type, user, event_id, value, kind in chunk:
+                    if event_type is None:
+                        left_out[kind or "no event"] += 1
+                        continue
+                    topic = TOPIC_OF_TYPE.get(event_type, FALLBACK_TOPIC)
+                    yield Record(topic, user and user.encode("utf-8"), value.encode("utf-8"), 0.0, event_id)
+        except duckdb.Error as error:
+            what = str(error).partition("\n")[0]
+            raise UsageError(f"{path.name} cannot be read as {layout.title}: {what}") from error
+
+
+def _connection(spill: str) -> duckdb.DuckDBPyConnection:
+    config: dict[str, Any] = {"memory_limit": MEMORY, "threads": 1, "temp_directory": spill}
+    connection = duckdb.connect(config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(_sql("macros"))
+    return connection
+
+
+def _sql(name: str) -> str:
+    return Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout) -> None:
+    connection.execute("SET VARIABLE path = ?", [str(path)])
+    connection.execute(_LINES.format(longest=LONGEST_LINE) if layout.is_json else _COLUMNS)
+    connection.execute(f"CREATE VIEW event AS {_sql(layout.name)}")
+
+
+def _shift(connection: duckdb.DuckDBPyConnection, path: Path, shift_to: datetime) -> Any:
+    last = connection.execute("SELECT max(moment) FROM event WHERE event_type IS NOT NULL").fetchall()[0][0]
+    if last is None:
+        raise UsageError(f"{path.name} holds no event with a time, so it cannot be shifted.")
+    return shift_to.replace(tzinfo=None) - last
+
+
+_COLUMNS = """
+CREATE VIEW input AS FROM read_csv(getvariable('path'), header = true, all_varchar = true, delim = ',', quote = '"',
+  escape = '"')
+"""
+_LINES = """
+CREATE VIEW input AS SELECT try_cast(line AS JSON) AS j
+FROM read_csv(getvariable('path'), columns = {{line: 'VARCHAR'}}, auto_detect = false, header = false, delim = '',
+  quote = '', escape = '', max_line_size = {longest})
+WHERE trim(line) <> ''
+"""
+_EVENTS = """
+SELECT event_type, user_id, event_id, whole(json_object(
+    'event_id', event_id, 'event_type', event_type, 'user_id', user_id,
+    'timestamp', coalesce(strftime(moment + coalesce($shift, INTERVAL 0 SECOND), '%Y-%m-%dT%H:%M:%S.%gZ'), said),
+    'context', nullif(whole(context)::VARCHAR, '{}')::JSON, 'data', data))::VARCHAR, kind
+FROM event ORDER BY moment, event_id
+"""
