@@ -77,9 +77,9 @@ def write_json(result: Result, out: TextIO, limit: int = 0) -> None:
 
 
 def write_csv(result: Result, out: TextIO, limit: int = 0) -> None:
-    """RFC 4180: a header, commas, CRLF; null is an empty field, nested values are JSON."""
+    """RFC 4180 but for the ends of lines, which are a shell's; null is an empty field, nested values are JSON."""
     rows = _first_read(_limited(result.rows, limit))
-    writer = csv.writer(out)
+    writer = csv.writer(out, lineterminator="\n")
     writer.writerow(result.columns)
     writer.writerows([_field(value) for value in row] for row in rows)
 

@@ -218,10 +218,10 @@ def test_json_of_no_rows_is_an_empty_list() -> None:
     assert json.loads(out.getvalue()) == []
 
 
-def test_csv_is_rfc_4180() -> None:
+def test_csv_is_rfc_4180_but_for_the_ends_of_lines() -> None:
     out = io.StringIO()
     sql_output.write_csv(result(VALUES), out)
-    assert out.getvalue().endswith("\r\n")
+    assert out.getvalue().endswith("\n") and "\r" not in out.getvalue()
     (row,) = csv.DictReader(io.StringIO(out.getvalue(), newline=""))
     assert row["money"] == "19.90"
     assert row["nothing"] == row["undefined"] == ""
