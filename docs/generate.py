@@ -228,7 +228,7 @@ def _example(kind: Defect) -> str:
     value = kind.make(dict(_EVENT), _MOMENT)
     if not value:
         return f"Example, on `{topic}`: a record {'without a value' if value is None else 'of zero bytes'}."
-    shown = value.decode("utf-8", "backslashreplace")
+    shown = value.decode("utf-8", "backslashreplace").replace("\0", r"\x00")
     if len(shown) > _LONGEST_EXAMPLE:
         shown = f"{shown[:_LONGEST_EXAMPLE]} … ({len(value):,} bytes)"
     key = f", with the key `{kind.key.decode()}`" if kind.key else ""

@@ -165,6 +165,9 @@ REASONS = {
     "tombstone": "The record has no value (a Kafka tombstone). Send a JSON object.",
     "empty_value": "The value is empty or only white space. Send a JSON object.",
     "too_large": "The value is larger than 1 MiB. Split it, or send less.",
+    "schema_registry_prefix": "The value begins with a zero byte and a schema's number, as serializers of Confluent's"
+    " schema registry write it, not with JSON. Send plain JSON: StringSerializer, or JsonConverter with"
+    " schemas.enable=false.",
     "invalid_utf8": "The value is not valid UTF-8. Encode it as UTF-8.",
     "not_json": "The value is not one well-formed JSON value: truncated, duplicate keys, text after it, too deep. Send"
     " one JSON object as a JSON library writes it.",

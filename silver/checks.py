@@ -299,9 +299,12 @@ def _whole_value_reasons() -> list[Column]:
     may_have_nul = F.col("_text").contains(r"\u0000") | F.col("_text").contains("\0")
     has_nul = may_have_nul & F.col("_text").rlike(_NUL)
     start = F.substring("_text", 1, 80)
+    is_prefixed = is_broken & F.expr("octet_length(value) >= 5 AND substring(value, 1, 1) = X'00'")
+    schema = F.conv(F.hex(F.substring("value", 2, 4)), 16, 10)
     return [
         _refuse("tombstone", F.col("value").isNull(), "the record has no value"),
         _refuse("too_large", F.octet_length("value") > MAX_VALUE_BYTES, _said(F.octet_length("value"), " bytes")),
+        _refuse("schema_registry_prefix", is_prefixed, _said("a zero byte and the number of schema ", schema)),
         _refuse("invalid_utf8", F.col("_text").isNull(), "the bytes are not UTF-8"),
         _refuse("empty_value", is_broken & is_blank, "nothing but white space"),
         _refuse("bad_text", is_broken & _has_lone_surrogate(), "half a surrogate pair"),
@@ -330,7 +333,8 @@ def _wrong_type(place: str) -> Column:
     prefix = "" if place == "envelope" else f"{place}."
 
     def reason(wrong: Column) -> Column:
-        detail = _said(prefix, wrong["key"], " has the type ", _type_name(wrong["value"]))
+        found = F.substring(_type_name(wrong["value"]), 1, 80)  # of an object it may be as long as the object
+        detail = _said(prefix, wrong["key"], " has the type ", found)
         return _refuse("wrong_type", F.lit(True), detail)
 
     return F.get(F.transform(F.map_entries(_wrongly_typed(place)), reason), F.lit(0))

@@ -112,6 +112,7 @@ def _context_is(name: str, reason: str | None, value: Any) -> Defect:
 
 _WHOLE_VALUE = (
     Defect("tombstone", "tombstone", lambda _event, _due: None),
+    _raw("schema_registry_prefix", "schema_registry_prefix", lambda text: b"\0\0\0\0A" + text),
     _raw("empty", "empty_value", lambda _: b""),
     _raw("white_space", "empty_value", lambda _: b" \t\r\n "),
     _raw("truncated", "not_json", lambda text: text[: len(text) * 2 // 3]),

@@ -134,6 +134,9 @@ SOUND = [
 ]
 UNSOUND = [
     Case("a_byte_too_large", padded(MEBIBYTE + 1), reason="too_large"),
+    Case("avro", b"\0\0\0\1\2\x0c\xffe1001", reason="schema_registry_prefix"),
+    Case("four_bytes", b"\0\0\0\1", reason="not_json"),
+    Case("many_wrong_fields", text(EVENT | {"user_id": {f"f{n}": n for n in range(50_000)}}), reason="wrong_type"),
     Case("byte_order_mark", b"\xef\xbb\xbf" + text(EVENT), reason="not_json"),
     Case("comma_after", text(EVENT) + b",", reason="not_json"),
     Case("value_after", text(EVENT) + b",1", reason="not_json"),
@@ -184,6 +187,14 @@ def answers(spark: SparkSession) -> dict[str, Row]:
 def test_every_case_is_judged_as_declared(answers: dict[str, Row], case: Case) -> None:
     row = answers[case.name]
     assert (row["reason_code"], row["reason_detail"] is not None) == (case.reason, case.reason is not None)
+
+
+def test_details_are_short(answers: dict[str, Row]) -> None:
+    assert max(len(row["reason_detail"] or "") for row in answers.values()) < 200
+
+
+def test_a_schema_is_named(answers: dict[str, Row]) -> None:
+    assert answers["avro"]["reason_detail"] == "a zero byte and the number of schema 258"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -11,6 +11,7 @@ REASON_OF_KIND: dict[str, str | None] = {
         "not_an_object": "array number string null",
         "invalid_utf8": "invalid_utf8",
         "too_large": "oversized",
+        "schema_registry_prefix": "schema_registry_prefix",
         "missing_field": "missing_event_id missing_event_type missing_user_id missing_timestamp null_event_id"
         " view_without_product purchase_without_order purchase_without_amount search_without_query",
         "bad_length": "empty_user_id long_event_id long_user_agent long_query",

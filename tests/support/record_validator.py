@@ -34,6 +34,8 @@ def problems(value: bytes | None, topic: str, kafka_time: datetime, key: bytes |
         return {"tombstone"}
     if len(value) > 1024 * 1024:
         return {"too_large"}
+    if len(value) >= 5 and value[0] == 0:
+        return {"schema_registry_prefix"}
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
