@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructType, TimestampType
 
@@ -21,7 +21,11 @@ TABLE = Table(
         [
             column("topic", StringType(), "Kafka topic"),
             column("event_type", StringType(), "Event type"),
-            column("path", StringType(), "Where the field stands in the event"),
+            column(
+                "path",
+                StringType(),
+                "Where the field stands in the event, cut after 200 characters; `(others)`: those after the 200th",
+            ),
             column("first_seen", TimestampType(), "When the first event with it was processed, UTC"),
             column("last_seen", TimestampType(), "When the last one was, UTC"),
             column("count", LongType(), "Events that had it"),
@@ -32,6 +36,9 @@ TABLE = Table(
     writer="delta-rs",
 )
 MARK = "unknown_fields"
+MOST = 200
+"""Fields of an event type on a topic that have a row each; a sender that uses data as names has no end of them."""
+OTHERS = "(others)"
 _MAP = "map<string,variant>"
 _KEY = ("topic", "event_type", "path")
 
@@ -86,6 +93,13 @@ def _since(mark: datetime | None) -> Column:
 
 
 def _merged(rows: DataFrame) -> DataFrame:
+    """One row per field, in the order of their coming, until there are MOST; the rest are one row."""
+    by_age = Window.partitionBy("topic", "event_type").orderBy(F.col("path") == OTHERS, "first_seen", "path")
+    is_one_too_many = F.row_number().over(by_age) > MOST
+    return _summed(_summed(rows).withColumn("path", F.when(is_one_too_many, OTHERS).otherwise(F.col("path"))))
+
+
+def _summed(rows: DataFrame) -> DataFrame:
     return rows.groupBy(*_KEY).agg(
         F.min("first_seen").alias("first_seen"),
         F.max("last_seen").alias("last_seen"),
@@ -99,7 +113,7 @@ def _entries(fields: Column, prefix: str) -> Column:
     return F.transform(
         F.map_entries(fields),
         lambda entry: F.struct(
-            F.concat(F.lit(prefix), entry["key"]).alias("path"),
+            F.substring(F.concat(F.lit(prefix), entry["key"]), 1, 200).alias("path"),
             F.substring(F.to_json(entry["value"]), 1, 200).alias("sample"),
         ),
     )
