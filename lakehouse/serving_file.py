@@ -25,6 +25,14 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
 }
 """How readers open the file: no file, no network, no extension. Superset opens it the same, and locks it too."""
+_ACCESS = "enable_external_access"
+_VIEWS = """
+SELECT format('CREATE SCHEMA IF NOT EXISTS "{0}"; CREATE VIEW "{0}"."{1}" AS SELECT *{2} FROM published."{0}"."{1}"',
+    schema_name, table_name, coalesce(' REPLACE (' || string_agg(
+        format('"{0}" AT TIME ZONE ''UTC'' AS "{0}"', column_name), ', ')
+        FILTER (data_type = 'TIMESTAMP') || ')', ''))
+FROM duckdb_columns() WHERE database_name = 'published' AND NOT internal GROUP BY schema_name, table_name
+"""
 _opening = threading.Lock()
 
 
@@ -39,6 +47,24 @@ def open_serving(
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             connection.execute("SET lock_configuration = true")
         return connection
+
+
+def open_with_moments(path: Path) -> duckdb.DuckDBPyConnection:
+    """As `open_serving`, for a person's SQL: the file's moments, kept as UTC without a zone, are moments here, as in
+    the lake. So a time without a zone in an answer is one that the query made."""
+    quoted = str(path).replace("'", "''")
+    connection = duckdb.connect(config={name: value for name, value in LOCKED.items() if name != _ACCESS})
+    try:
+        connection.execute(f"ATTACH '{quoted}' AS published (READ_ONLY)")
+        for (statement,) in connection.execute(_VIEWS).fetchall():
+            connection.execute(statement)
+    except duckdb.Error:
+        connection.close()
+        raise
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute(f"SET {_ACCESS} = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:

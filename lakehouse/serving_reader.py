@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import duckdb
 
 from lakehouse import sql_guard
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.serving_file import PUBLISHED, open_serving
+from lakehouse.serving_file import PUBLISHED, open_with_moments
 from lakehouse.settings import Settings
 from lakehouse.sql import CHUNK, Result, distinct
 
@@ -35,7 +35,7 @@ class ServingReader:
         check(sql)
         connection = None
         try:
-            connection = open_serving(self._path)
+            connection = open_with_moments(self._path)
             connection.execute(sql)
         except duckdb.Error as error:
             if connection is not None:
@@ -52,7 +52,7 @@ class ServingReader:
     def tables(self) -> dict[str, datetime]:
         """When each table was published, UTC."""
         rows = self.query(f"SELECT table_name, published_at FROM {PUBLISHED}")  # noqa: S608 - the names are declared in this project
-        return {str(row["table_name"]): row["published_at"].replace(tzinfo=UTC) for row in rows}
+        return {str(row["table_name"]): row["published_at"] for row in rows}
 
 
 def reader_for(settings: Settings, sql: str) -> ServingReader | None:

@@ -27,14 +27,15 @@ NUMBER_TYPES = (*NUMBERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON knows it: UTC times with Z, blobs as base64, no NaN or infinity."""
+    """A value as JSON knows it: moments in UTC with Z, times without a zone as they are, blobs as base64, no NaN."""
     converter = _CONVERTERS.get(type(value))
     return converter(value) if converter else value
 
 
 def _moment(value: datetime) -> str:
-    moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return moment.isoformat().replace("+00:00", "Z")
+    if value.tzinfo is None:
+        return value.isoformat()
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _number(value: float) -> float | None:

@@ -1,11 +1,16 @@
 """The questions of docs/sql.md about published tables are answered from the serving file, with rows."""
 
+import io
+import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from lakehouse import sql_output
 from lakehouse.embedded.testing import free_settings
 from lakehouse.serving_reader import reader_for
 from lakehouse.settings import Settings
@@ -32,3 +37,25 @@ def test_there_are_ten() -> None:
 def test_question_is_answered(settings: Settings, question: str, statement: str) -> None:
     reader = reader_for(settings, statement)
     assert reader is not None and reader.query(statement)
+
+
+def test_a_moment_has_its_zone_and_a_local_time_has_none(settings: Settings) -> None:
+    statement = """SELECT hour_start,
+        hour_start AT TIME ZONE 'Europe/Berlin' AS berlin, max(updated_at) OVER () AS newest,
+        [timezone('Asia/Kolkata', hour_start)] AS there
+        FROM gold.kpis_hourly ORDER BY hour_start LIMIT 1"""
+    reader = reader_for(settings, statement)
+    assert reader is not None
+    out = io.StringIO()
+    sql_output.write_json(reader.stream(statement), out)
+    (row,) = json.loads(out.getvalue())
+    moment = datetime.fromisoformat(row["hour_start"])
+    assert (row["hour_start"][-1], row["newest"][-1], moment.utcoffset()) == ("Z", "Z", timedelta(0))
+    assert row["berlin"] == moment.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None).isoformat()
+    assert row["there"] == [moment.astimezone(ZoneInfo("Asia/Kolkata")).replace(tzinfo=None).isoformat()]
+
+
+def test_when_a_table_was_published_is_a_moment(settings: Settings) -> None:
+    reader = reader_for(settings, "FROM _published")
+    assert reader is not None
+    assert {row["published_at"].utcoffset() for row in reader.query("FROM _published")} == {timedelta(0)}
