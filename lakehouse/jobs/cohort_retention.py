@@ -28,8 +28,11 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    as_of: date = Field(default_factory=today, description="Last day whose activity counts; the default is today.")
     timezone: str = Field("UTC", description="IANA time zone whose calendar days count.")
+    as_of: date = Field(
+        default_factory=lambda given: today(given.get("timezone", "UTC")),
+        description="Last day whose activity counts; the default is today in that time zone.",
+    )
 
     @field_validator("timezone")
     @classmethod

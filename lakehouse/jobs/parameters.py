@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,9 +12,9 @@ Say = Callable[[str], None]
 """Called by a job at the start of each step, with what it is about to do."""
 
 
-def today() -> date:
-    """The running UTC day."""
-    return datetime.now(UTC).date()
+def today(timezone: str = "UTC") -> date:
+    """The running day in a time zone."""
+    return datetime.now(ZoneInfo(timezone)).date()
 
 
 class DayRange(BaseModel):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_an_unknown_parameter_is_refused_by_name(name: str) -> None:
     with pytest.raises(UsageError, match="no_such_parameter") as refusal:
         find(name).parse({"no_such_parameter": "1"})
     assert all(known in str(refusal.value) for known in JOBS[name].parameters.model_fields)
+
+
+def test_the_running_day_is_that_of_the_time_zone() -> None:
+    zones = {zone: find("cohort_retention").parse({"timezone": zone}) for zone in ("Etc/GMT+12", "Pacific/Kiritimati")}
+    here = {zone: datetime.now(ZoneInfo(zone)).date() for zone in zones}
+    assert {zone: given.as_of for zone, given in zones.items()} == here
+    assert len(set(here.values())) == 2, "26 hours apart, they never have the same day"
 
 
 @pytest.mark.parametrize("name", JOBS)
