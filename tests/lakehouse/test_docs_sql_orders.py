@@ -1,0 +1,60 @@
+"""What docs/sql.md asks about purchases counts orders: retried payments, reloaded pages, repeated lines, currencies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from silver.views import VIEWS
+from tests.support.declared_tables import create_tables
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8").split("## Beyond gold")[1]
+PURCHASES = """
+INSERT INTO silver.events BY NAME
+SELECT event_id, 'purchase' AS event_type, order_id, status AS payment_status, currency, amount, event_time,
+    event_time::DATE AS event_date,
+    [{'product_id': id, 'quantity': 1, 'price': 1} FOR id IN string_split(ids, ' ')] AS products
+FROM (VALUES
+    ('e1', 'o1', 'declined', 'EUR', 10, TIMESTAMPTZ '2026-09-01 10:00:00+00', 'a b'),
+    ('e2', 'o1', 'approved', 'EUR', 10, TIMESTAMPTZ '2026-09-01 10:01:00+00', 'a b'),
+    ('e3', 'o1', NULL, 'EUR', 10, TIMESTAMPTZ '2026-09-02 00:05:00+00', 'a b'),
+    ('e4', 'o2', NULL, 'EUR', 5, TIMESTAMPTZ '2026-09-01 11:00:00+00', 'a a b b c'),
+    ('e5', 'o3', 'approved', 'JPY', 3000, TIMESTAMPTZ '2026-09-01 12:00:00+00', 'a'),
+    ('e6', 'o4', 'approved', NULL, 7, TIMESTAMPTZ '2026-09-01 13:00:00+00', 'c'),
+    ('e7', 'o5', 'declined', 'EUR', 900, TIMESTAMPTZ '2026-09-01 14:00:00+00', 'b c')
+) AS sent (event_id, order_id, status, currency, amount, event_time, ids)
+"""
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        create_tables(connection)
+        for view in VIEWS.values():
+            connection.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
+        connection.execute(PURCHASES)
+        yield connection
+
+
+def answer(shop: duckdb.DuckDBPyConnection, question: str) -> list[tuple[Any, ...]]:
+    found = re.search(rf"^{question}.*?\n```sql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    assert found
+    return shop.execute(found.group(1)).fetchall()
+
+
+def test_an_order_is_paid_once_and_in_its_currency(shop: duckdb.DuckDBPyConnection) -> None:
+    rows = answer(shop, "Revenue per day and currency")
+    assert [(str(day), *rest) for day, *rest in rows] == [
+        ("2026-09-01", "JPY", 1, 3000), ("2026-09-01", "EUR", 2, 15), ("2026-09-01", "unknown", 1, 7),
+    ]  # fmt: skip
+
+
+def test_repeated_lines_and_records_are_one_order(shop: duckdb.DuckDBPyConnection) -> None:
+    rows = answer(shop, "The products that are bought together")
+    assert rows == [("a", "b", 2), ("a", "c", 1), ("b", "c", 1)]
