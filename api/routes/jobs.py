@@ -107,8 +107,8 @@ def start_run(
         Header(
             alias="Idempotency-Key",
             pattern=_KEY,
-            description="Any text of your own. The same key and body start one run, however often they are sent; kept"
-            " for a day, per caller.",
+            description="Any text of your own: 1 to 200 visible ASCII characters, no spaces. The same key and body"
+            " start one run, however often they are sent; kept for a day, per caller.",
             examples=["retention-2026-09-03"],
         ),
     ] = None,
