@@ -40,7 +40,7 @@ _KINDS = {
     "timestamp": "text, RFC 3339 with an offset",
     "amount": "number, 0 or more",
     "quantity": f"whole number, 1–{contract.MAX_QUANTITY:,}",
-    "count": "whole number, 0 or more",
+    "count": f"whole number, 0–{contract.MAX_COUNT:,}",
     "version": "whole number, one of " + ", ".join(map(str, contract.SUPPORTED_VERSIONS)),
     "products": "list of lines of `product_id`, `quantity`, `price`",
 }
@@ -69,7 +69,7 @@ def documents() -> dict[str, str]:
         "docs/api.md": api_page(json.loads(api)),
         "docs/commands.md": commands_page(),
         "docs/data-dictionary.md": dictionary_page(),
-        "docs/event.schema.json": json.dumps(event_schema(), indent=2, ensure_ascii=False) + "\n",
+        "docs/event.schema.json": json.dumps(event_schema(), indent=2) + "\n",
         "docs/quarantine-reasons.md": reasons_page(),
         "docs/settings.md": settings_page(),
         **{name: with_blocks((ROOT / name).read_text(encoding="utf-8")) for name in PARTLY},
@@ -174,7 +174,10 @@ def _fields() -> str:
     note = (
         f"Bold fields are required in every event. The newest version is {contract.CONTRACT_VERSION}; `since` names the"
         " version that brought a field. Unknown extra fields are kept in `extra`, and so is a field that is newer than"
-        " the version an event states and does not fit.\n"
+        " the version an event states and does not fit. A whole number may be written `2.0`. A text or an identifier"
+        " that is blank (white space and what else cannot be seen) is null in silver, and as good as missing where an"
+        " identifier is required. A country of two letters is stored as capitals. Ids are kept byte for byte"
+        " ([decided](decisions/text.md)).\n"
     )
     header = ("field", "since", "holds", "meaning", "column of silver.events")
     return f"## Fields\n\n{note}\n{table(header, map(_field, contract.FIELDS))}"

@@ -13,6 +13,20 @@ from typing import Literal
 MAX_IDENTIFIER_LENGTH = 128
 MAX_TEXT_LENGTH = 2048
 MAX_QUANTITY = 10_000
+MAX_COUNT = 9_007_199_254_740_991
+"""The largest whole number up to which every JSON library is exact."""
+VISIBLE = "[^\x01-\x20\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
+"""Pattern of a character that can be seen: no white space, control, zero-width character or mark of direction. A text
+without one is blank. It holds the characters themselves, which every engine reads alike."""
+_DAY = (
+    "[0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])"
+    "|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29"
+)
+TIMESTAMP = (
+    rf"^({_DAY})[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+"""Pattern of an RFC 3339 timestamp of a day that exists; without leap seconds."""
 
 Place = Literal["envelope", "context", "data"]
 Kind = Literal["identifier", "text", "timestamp", "amount", "quantity", "count", "version", "choice", "products"]
@@ -70,7 +84,12 @@ CONTEXT = (
     Field("context", "session_id", "identifier", "The visit."),
     Field("context", "device_id", "identifier", "The device."),
     Field("context", "ip", "text", "Network address of the client."),
-    Field("context", "country", "text", "Country of the address, ISO 3166-1 alpha-2."),
+    Field(
+        "context",
+        "country",
+        "text",
+        "Country of the address, ISO 3166-1 alpha-2.",
+    ),
     Field("context", "user_agent", "text", "Browser identification."),
 )
 
@@ -172,7 +191,7 @@ REASONS = {
     "not_json": "The value is not one well-formed JSON value: truncated, duplicate keys, text after it, too deep. Send"
     " one JSON object as a JSON library writes it.",
     "not_an_object": "The value is JSON but not an object. Send one event per record.",
-    "missing_field": "A required field is missing or null. Add it.",
+    "missing_field": "A required field is missing, null, or an identifier of white space only. Add it.",
     "wrong_type": "A field has another type than the contract says. Send the type of the data dictionary.",
     "bad_length": "A text is empty where an identifier is needed, or longer than allowed. Shorten it.",
     "bad_text": "A text contains a NUL or half a surrogate pair. Remove it.",

@@ -1,7 +1,8 @@
 """The event contract as JSON Schema (draft 2020-12), for producers in other languages.
 
-It describes the same events that silver accepts, but for what a schema cannot say: the topic, the times relative to
-the Kafka record, and NUL or half surrogates in texts.
+It accepts the events that silver accepts, and refuses the others, but for what a schema cannot say: the topic, the key,
+times relative to the Kafka record, a name that comes twice, and NUL or half surrogates in texts. A timestamp is a
+pattern, not a `format`, which most validators do not look at.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def _envelope_field(field: Field) -> Schema:
         names = [event_type.name for event_type in contract.EVENT_TYPES]
         return {"enum": names, "description": field.description}
     schema = field_schema(field)
-    return schema if field.name in contract.REQUIRED_ENVELOPE else _or_null(schema)
+    if field.name not in contract.REQUIRED_ENVELOPE:
+        return _or_null(schema)
+    return schema | {"pattern": contract.VISIBLE} if field.kind == "identifier" else schema
 
 
 def field_schema(field: Field) -> Schema:
@@ -47,10 +50,11 @@ def field_schema(field: Field) -> Schema:
     limits: dict[str, Schema] = {
         "identifier": {"type": "string", "minLength": 1, "maxLength": contract.MAX_IDENTIFIER_LENGTH},
         "text": {"type": "string", "maxLength": contract.MAX_TEXT_LENGTH},
-        "timestamp": {"type": "string", "format": "date-time"},
+        # In some engines `$` is before a line feed at the end, too.
+        "timestamp": {"type": "string", "pattern": contract.TIMESTAMP, "not": {"pattern": "\n"}},
         "amount": {"type": "number", "minimum": 0},
         "quantity": {"type": "integer", "minimum": 1, "maximum": contract.MAX_QUANTITY},
-        "count": {"type": "integer", "minimum": 0},
+        "count": {"type": "integer", "minimum": 0, "maximum": contract.MAX_COUNT},
         "version": {"enum": list(contract.SUPPORTED_VERSIONS)},
         "choice": {"enum": list(field.choices)},
     }
@@ -74,9 +78,14 @@ def _object_or_null(fields: tuple[Field, ...], description: str) -> Schema:
 
 def _by_type(event_type: EventType) -> Schema:
     """What one type demands of `data`, beyond the fields' own limits."""
-    present = {name: {"not": {"type": "null"}} for name in event_type.required}
+    present = {name: _present(contract.DATA_FIELDS[name]) for name in event_type.required}
     data = {"type": "object", "required": list(event_type.required), "properties": present}
     return {
         "if": {"required": ["event_type"], "properties": {"event_type": {"const": event_type.name}}},
         "then": {"required": ["data"], "properties": {"data": data}},
     }
+
+
+def _present(field: Field) -> Schema:
+    there: Schema = {"not": {"type": "null"}}
+    return there | {"pattern": contract.VISIBLE} if field.kind == "identifier" else there

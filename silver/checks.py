@@ -17,9 +17,9 @@ from producer import contract
 from producer.contract import Field
 from silver import fast_checks
 from silver.events import PRODUCT_LINES
+from silver.text import is_blank, known, moment
 
 MAX_VALUE_BYTES = 1024 * 1024
-_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})\z"
 _NUL = r"(?<!\\)(?:\\\\)*+\\u0000|\x00"
 _PLACES: dict[str, Sequence[Field]] = {
     "envelope": contract.ENVELOPE,
@@ -31,7 +31,6 @@ _LATER = tuple(field for field in contract.FIELDS if field.since > 1)
 _READ_AS = {"amount": "double", "quantity": "bigint", "count": "bigint", "version": "bigint"}
 _INTEGERS = ("quantity", "count", "version")
 _LARGEST_DOUBLE = 1.7976931348623157e308
-_LARGEST_COUNT = 2**53
 _MAP = "map<string,variant>"
 
 
@@ -169,18 +168,17 @@ def _reads(field: Field) -> str:
 def _fits(field: Field) -> Column:
     found = F.col(f"_{field.place}_map").getItem(field.name)
     is_outside = _is_outside(field, F.col(f"_{field.place}.{field.name}"))
-    is_right = found.isNull() | F.is_variant_null(found) | (_is_of_kind(field, _type_name(found)) & ~is_outside)
+    is_right = found.isNull() | F.is_variant_null(found) | (_is_of_kind(field, found) & ~is_outside)
     return F.coalesce(is_right, F.lit(True))
 
 
 def _typed(opened: DataFrame) -> DataFrame:
     """Add the event's time and its product lines."""
-    moment = F.upper("_envelope.timestamp").try_cast("timestamp")
     lines = F.try_variant_get("_json", "$.data.products", "array<variant>")
     has_lines = F.col("_shape").contains("products: ")
     return opened.select(
         "*",
-        F.when(F.col("_envelope.timestamp").rlike(_TIMESTAMP), moment).alias("_time"),
+        moment(F.col("_envelope.timestamp")).alias("_time"),
         F.when(has_lines, lines).alias("_lines"),
     )
 
@@ -193,14 +191,19 @@ def _read(field: Field) -> Column:
 def _column(field: Field) -> Column:
     match field.kind:
         case "products":
-            return F.when(F.col("_lines").isNotNull(), F.col("_lines").cast("variant").try_cast(PRODUCT_LINES))
+            lines = F.transform(F.col("_lines").cast("variant").try_cast(PRODUCT_LINES), _line)
+            return F.when(F.col("_lines").isNotNull(), lines)
         case "timestamp":
             return F.col("_time")
         case "version":
             return F.coalesce(_read(field).try_cast("int"), F.lit(1))
         case "quantity":
             return _read(field).try_cast("int")
-    return _read(field)
+    return known(field, _read(field))
+
+
+def _line(line: Column) -> Column:
+    return line.withField("product_id", known(contract.PRODUCT_LINE[0], line["product_id"]))
 
 
 def _type_name(value: Column) -> Column:
@@ -212,11 +215,18 @@ def _is_number(type_name: Column) -> Column:
     return type_name.startswith("DECIMAL") | type_name.isin("BIGINT", "DOUBLE")
 
 
-def _is_of_kind(field: Field, type_name: Column) -> Column:
-    """Whether a value of this JSON type may stand in a field."""
-    if field.kind == "amount":
-        return _is_number(type_name)
-    return type_name == ("BIGINT" if field.kind in _INTEGERS else "STRING")
+def _is_whole(value: Column) -> Column:
+    """Whether a value is a whole number, also one that is written as `2.0` or `2e0`. False beyond 64 bits."""
+    read_as = {kind: F.try_variant_get(value, "$", kind) for kind in ("bigint", "double")}
+    is_same = _is_number(_type_name(value)) & (read_as["bigint"].cast("double") == read_as["double"])
+    return (_type_name(value) == "BIGINT") | F.coalesce(is_same, F.lit(False))
+
+
+def _is_of_kind(field: Field, value: Column) -> Column:
+    """Whether a value has a JSON type that may stand in a field."""
+    if field.kind in _INTEGERS:
+        return _is_whole(value)
+    return _is_number(_type_name(value)) if field.kind == "amount" else _type_name(value) == "STRING"
 
 
 def _wrongly_typed(place: str) -> Column:
@@ -230,7 +240,7 @@ def _wrongly_typed(place: str) -> Column:
         found = _type_name(value)
         is_right = F.when(name.isin(texts), found == "STRING")
         if integers:
-            is_right = is_right.when(name.isin(integers), found == "BIGINT")
+            is_right = is_right.when(name.isin(integers), _is_whole(value))
         if amounts:
             is_right = is_right.when(name.isin(amounts), _is_number(found))
         is_other = ~is_right.otherwise(True) & ~F.is_variant_null(value)
@@ -285,6 +295,7 @@ def _reasons(limits: Limits) -> list[Column]:
         *(_not_an_object(place) for place in ("context", "data")),
         *(_wrong_type(place) for place in _PLACES),
         *(_missing(name, F.col(f"_envelope.{name}").isNull()) for name in contract.REQUIRED_ENVELOPE),
+        *(_blank(name, F.col(f"_envelope.{name}"), F.lit(True)) for name in ("event_id", "user_id")),
         *(reason for field in contract.FIELDS for reason in _field_reasons(field)),
         *_type_reasons(),
         *_time_reasons(limits),
@@ -293,7 +304,7 @@ def _reasons(limits: Limits) -> list[Column]:
 
 
 def _whole_value_reasons() -> list[Column]:
-    is_blank = F.trim(F.regexp_replace("_text", r"\s", "")) == ""
+    is_empty = F.trim(F.regexp_replace("_text", r"\s", "")) == ""
     is_broken = F.col("_json").isNull()
     # The pattern is dear, and a look for the plain text tells that it has nothing to find.
     may_have_nul = F.col("_text").contains(r"\u0000") | F.col("_text").contains("\0")
@@ -306,7 +317,7 @@ def _whole_value_reasons() -> list[Column]:
         _refuse("too_large", F.octet_length("value") > MAX_VALUE_BYTES, _said(F.octet_length("value"), " bytes")),
         _refuse("schema_registry_prefix", is_prefixed, _said("a zero byte and the number of schema ", schema)),
         _refuse("invalid_utf8", F.col("_text").isNull(), "the bytes are not UTF-8"),
-        _refuse("empty_value", is_broken & is_blank, "nothing but white space"),
+        _refuse("empty_value", is_broken & is_empty, "nothing but white space"),
         _refuse("bad_text", is_broken & _has_lone_surrogate(), "half a surrogate pair"),
         _refuse("not_json", is_broken, start),
         _refuse("not_an_object", ~_is_object(), start),
@@ -342,6 +353,11 @@ def _wrong_type(place: str) -> Column:
 
 def _missing(path: str, condition: Column) -> Column:
     return _refuse("missing_field", condition, f"{path} is missing")
+
+
+def _blank(path: str, value: Column, is_needed: Column) -> Column:
+    """For an identifier that is needed. One without any character is told of by its length."""
+    return _refuse("missing_field", is_needed & (value != "") & is_blank(value), f"{path} is blank")
 
 
 def _field_reasons(field: Field) -> list[Column]:
@@ -382,7 +398,7 @@ def _longest(field: Field) -> int:
 
 
 def _range(field: Field) -> tuple[float, float]:
-    highest = {"amount": _LARGEST_DOUBLE, "quantity": contract.MAX_QUANTITY, "count": _LARGEST_COUNT}
+    highest = {"amount": _LARGEST_DOUBLE, "quantity": contract.MAX_QUANTITY, "count": contract.MAX_COUNT}
     return (1 if field.kind == "quantity" else 0), highest[field.kind]
 
 
@@ -392,11 +408,11 @@ def _product_reasons(path: str) -> list[Column]:
 
     def is_wrong(line: Column) -> Column:
         fields = F.try_variant_get(line, "$", _MAP)
-        product_id, quantity, price = (_type_name(fields.getItem(field.name)) for field in contract.PRODUCT_LINE)
-        is_number = _is_number(price) | (price == "VOID")
-        checks = [product_id.isin("STRING", "VOID"), quantity.isin("BIGINT", "VOID"), is_number]
-        is_right = [F.coalesce(check, F.lit(True)) for check in checks]
-        return fields.isNull() | ~(is_right[0] & is_right[1] & is_right[2])
+        is_right = F.lit(True)
+        for field in contract.PRODUCT_LINE:
+            value = fields.getItem(field.name)
+            is_right = is_right & (value.isNull() | F.is_variant_null(value) | _is_of_kind(field, value))
+        return fields.isNull() | ~is_right
 
     def has_bad_id(line: Column) -> Column:
         length = F.length(F.try_variant_get(line, "$.product_id", "string"))
@@ -429,8 +445,10 @@ def _type_reasons() -> list[Column]:
         for name in declared.required:
             needed_by.setdefault(name, []).append(declared.name)
     for name, types in needed_by.items():
-        is_missing = event_type.isin(types) & F.col(f"_data.{name}").isNull()
-        reasons.append(_missing(f"data.{name}", is_missing))
+        value, is_needed = F.col(f"_data.{name}"), event_type.isin(types)
+        reasons.append(_missing(f"data.{name}", is_needed & value.isNull()))
+        if contract.DATA_FIELDS[name].kind == "identifier":
+            reasons.append(_blank(f"data.{name}", value, is_needed))
     return reasons
 
 

@@ -25,9 +25,12 @@ _MARK = "\1"
 """Stands before each value that was taken out. No value has it: it is a control character."""
 # Characters that mean in JSON what they are. Java looks them up in a table when they are listed one by one.
 _PLAIN = "".join(('[^"', r"\\", *(f"\\x{code:02x}" for code in range(32)), "]"))
+# A text that begins visibly is not blank; what else is not takes the long road.
+_FIRST = contract.VISIBLE[:-1] + r'"\\\x00]'
 _VALUES = {
-    "identifier": f'"({_PLAIN}{{1,{contract.MAX_IDENTIFIER_LENGTH}}})"',
-    "text": f'"({_PLAIN}+)"',
+    "identifier": f'"({_FIRST}{_PLAIN}{{0,{contract.MAX_IDENTIFIER_LENGTH - 1}}})"',
+    "text": f'"({_FIRST}{_PLAIN}*)"',
+    "country": '"((?!UK|EL)[A-Z]{2})"',
     "timestamp": r'"(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2}))"',
     "amount": r"((?:0|[1-9]\d{0,9})(?:\.\d{1,17})?)",
     "quantity": rf"([1-9]\d{{0,{len(str(contract.MAX_QUANTITY)) - 2}}})",
@@ -123,7 +126,7 @@ def _value(field: Field) -> str:
             values = ((part.name, _value(part).replace("(", "(?:", 1)) for part in contract.PRODUCT_LINE)
             line = _object_of(f'{name}": ?(?:{value}|null)' for name, value in values)
             return rf"(\[(?:{line}(?:, ?|(?=\])))*+(?<![, ])\])"
-    return _VALUES[field.kind]
+    return _VALUES["country" if field.name == "country" else field.kind]
 
 
 def _is_right(most_ahead: timedelta, most_behind: timedelta) -> Column:

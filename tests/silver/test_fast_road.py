@@ -85,13 +85,15 @@ USUAL = [
     EVENT.replace('"DE"', "null"),
     EVENT.replace('{"ip":"203.0.113.7","country":"DE"}', "null"),
     EVENT.replace('{"ip":"203.0.113.7","country":"DE"}', "{}"),
-    EVENT.replace('"DE"', '"Zoë 🎁 東京"'),
+    EVENT.replace('"203.0.113.7"', '"東京 🎁 Zoë"'),
     EVENT.replace('"u1"', '"' + "🎁" * 128 + '"'),
     EVENT.replace("19.9", "0"),
     EVENT.replace('"user_id"', '"schema_version":1,"user_id"'),
     EVENT.replace('"price"', LINES + "{}]" + ',"price"').replace(",{}", ""),
 ]
 UNUSUAL = [
+    *(EVENT.replace("DE", country) for country in ("de", "UK", "DEU", "東京")),
+    *(EVENT.replace("203.0.113.7", blank) for blank in (" ", "\u00a0", "\u200b\u200e")),
     EVENT.replace('"DE"', r'"D\u0045"'),
     EVENT.replace("T10:15:00Z", "t10:15:00z"),
     EVENT.replace('"DE"', '""'),

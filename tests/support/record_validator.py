@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,8 @@ from producer.contract import (
     Field,
 )
 
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
+UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}
 REQUIRED_DATA = {event_type.name: event_type.required for event_type in EVENT_TYPES}
 LINE = {
     "product_id": Field("data", "product_id", "identifier", ""),
@@ -73,6 +75,10 @@ def _texts(value: Any) -> list[str]:
     return [text for each in value for text in _texts(each)] if isinstance(value, list) else []
 
 
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and all(unicodedata.category(letter) in UNSEEN for letter in value)
+
+
 def _is_bad_text(text: str) -> bool:
     return "\x00" in text or any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
 
@@ -90,10 +96,15 @@ def _problems_of(event: dict[str, Any], topic: str, kafka_time: datetime) -> set
     for field in contract.FIELDS:
         if field.since <= stated:
             found |= _problems_in(field, places[field.place].get(field.name))
+    if _is_blank(event.get("event_id")) or _is_blank(event.get("user_id")):
+        found.add("missing_field")
     needed = [event.get(name) for name in REQUIRED_ENVELOPE]
     event_type = event.get("event_type")
     if isinstance(event_type, str):
-        needed += [places["data"].get(name) for name in REQUIRED_DATA.get(event_type, ())]
+        asked = REQUIRED_DATA.get(event_type, ())
+        needed += [places["data"].get(name) for name in asked]
+        if any(_is_blank(places["data"].get(name)) for name in asked if name.endswith("_id")):
+            found.add("missing_field")
         if event_type not in TOPIC_OF_TYPE:
             found.add("unknown_type")
         elif TOPIC_OF_TYPE[event_type] != topic:
@@ -127,11 +138,13 @@ def _problems_in(field: Field, value: Any) -> set[str]:
 
 
 def _integer_problems(field: Field, value: Any) -> set[str]:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return {"wrong_type"}
+    if value % 1:
         return {"wrong_type"}
     if field.kind == "version":
         return set() if value in contract.SUPPORTED_VERSIONS else {"unknown_version", "wrong_type"}
-    lowest, highest = (1, MAX_QUANTITY) if field.kind == "quantity" else (0, 2**53)
+    lowest, highest = (1, MAX_QUANTITY) if field.kind == "quantity" else (0, 2**53 - 1)
     if lowest <= value <= highest:
         return set()
     return {"out_of_range"} if abs(value) < 2**63 else {"out_of_range", "wrong_type"}
@@ -143,7 +156,7 @@ def _time_problems(timestamp: Any, kafka_time: datetime) -> set[str]:
     if not RFC3339.fullmatch(timestamp):
         return {"bad_timestamp"}
     try:
-        moment = datetime.fromisoformat(timestamp.upper())
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper()))
     except ValueError:
         return {"bad_timestamp"}
     if moment - kafka_time > timedelta(minutes=5):
