@@ -53,15 +53,15 @@ def judge(records: DataFrame, limits: Limits | None = None) -> DataFrame:
     is_left = F.col("_fast").isNull()
     typed = _typed(_of_its_version(_opened(_parsed(fast_checks.tried(records, *times), is_left))))
     columns = {field.silver_column: F.coalesce(fast_checks.column(field), _column(field)) for field in contract.FIELDS}
-    # Twice in the plan, but one projection less for every event, and computed for those that are left only.
     reason = F.when(is_left, F.coalesce(*_reasons(limits)))
-    return typed.select(
+    judged = typed.select("*", reason.alias("_reason"))
+    return judged.select(
         *records.columns,
         *(column.alias(name) for name, column in columns.items()),
         F.to_date(columns["event_time"]).alias("event_date"),
         F.when(is_left, _extra()).alias("extra"),
-        reason["code"].alias("reason_code"),
-        reason["detail"].alias("reason_detail"),
+        F.col("_reason.code").alias("reason_code"),
+        F.col("_reason.detail").alias("reason_detail"),
     )
 
 
