@@ -27,8 +27,8 @@ from lakehouse.table import Table
 
 ATTEMPTS = 10
 FRESH_SECONDS = 60.0
-"""A table that was appended to so recently is so again without a look. Far below LOG_HOURS: of a version whose log
-was cleaned up no commit can be made."""
+"""A table that was written to so recently is written to again without a look: of what others wrote meanwhile the
+commit tells. Far below LOG_HOURS: of a version whose log was cleaned up no commit can be made."""
 PROBE = "_shoplake/conditional-put"
 _MADE_BEFORE = "Concurrent transaction"
 """So delta-rs says it."""
@@ -72,8 +72,10 @@ class SmallTables:
         """Keep where the bucket is; a table is opened when it is named."""
         self._settings, self._options = settings, storage_options(settings)
         self._tables: dict[str, DeltaTable] = {}
-        self._appended: dict[str, float] = {}
-        """When a table was appended to that was not looked at since."""
+        self._written: dict[str, float] = {}
+        """When this process wrote to a table that it did not look at since."""
+        self._replaced: dict[str, tuple[list[date], pa.Table]] = {}
+        """The days that were replaced with that write, and their rows."""
         self._turns: dict[str, threading.RLock] = {}
         self._guard = threading.Lock()
 
@@ -108,16 +110,17 @@ class SmallTables:
 
         def attempt(opened: DeltaTable) -> None:
             before()
+            self._replaced.pop(table.full_name, None)
             if transaction:
                 _require_newer(opened, *transaction)
             _put(opened, table, rows, "append", None, **options)
 
-        self._settled(table, attempt, is_new=transaction is not None)
+        self._settled(table, attempt, looks=transaction is not None)
 
     def overwrite(self, table: Table, rows: pa.Table, mark: str = "") -> None:
         """Replace all rows."""
         options = {"commit_properties": _marked(mark)}
-        self._settled(table, lambda opened: _put(opened, table, rows, "overwrite", None, **options))
+        self._settled(table, lambda opened: _put(opened, table, rows, "overwrite", None, **options), looks=False)
 
     def replace_days(self, table: Table, days: Iterable[date], change: Change, mark: str = "") -> None:
         """Make the rows of some days what `change` makes of them; again, when others wrote meanwhile."""
@@ -125,11 +128,14 @@ class SmallTables:
         listed = ", ".join(f"'{day}'" for day in wanted)
 
         def attempt(opened: DeltaTable) -> None:
-            rows = change(self._rows(opened, table, wanted))
+            # Forgotten first: when the commit fails, others have changed them.
+            replaced, known = self._replaced.pop(table.full_name, ([], None))
+            rows = change(self._rows(opened, table, wanted) if known is None or replaced != wanted else known)
             _put(opened, table, rows, "overwrite", f"{column} IN ({listed})", commit_properties=_marked(mark))
+            self._replaced[table.full_name] = wanted, _as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
 
         if wanted:
-            self._settled(table, attempt)
+            self._settled(table, attempt, looks=False)
 
     def replace(self, table: Table, rows: pa.Table, predicate: str, mark: str = "") -> None:
         """Replace the rows of whole partitions, which the SQL `predicate` names."""
@@ -167,8 +173,9 @@ class SmallTables:
         with self._turn(table):
             return list(self._newest(table).history(most))
 
-    def _settled(self, table: Table, work: Callable[[DeltaTable], None], *, is_new: bool = True) -> None:
-        """Do `work` on the newest version, again when others changed what it read."""
+    def _settled(self, table: Table, work: Callable[[DeltaTable], None], *, looks: bool = True) -> None:
+        """Do `work` on the newest version, again when others changed what it read. Without a look at first, that is
+        the one which this process has just written."""
         for attempt in tenacity.Retrying(
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=tenacity.wait_random(0.01, 0.2),
@@ -176,21 +183,21 @@ class SmallTables:
             reraise=True,
         ):
             with attempt, self._turn(table):
-                # An append needs no newest version: it is made after whatever others have added.
-                is_known = not is_new and attempt.retry_state.attempt_number == 1 and self._is_fresh(table)
+                is_known = not looks and attempt.retry_state.attempt_number == 1 and self._is_fresh(table)
                 work(self._tables[table.full_name] if is_known else self._newest(table))
-                if not is_new:
-                    self._appended[table.full_name] = time.monotonic()
+                if not looks:
+                    self._written[table.full_name] = time.monotonic()
 
     def _turn(self, table: Table) -> threading.RLock:
         with self._guard:
             return self._turns.setdefault(table.full_name, threading.RLock())
 
     def _is_fresh(self, table: Table) -> bool:
-        return time.monotonic() - self._appended.get(table.full_name, -inf) < FRESH_SECONDS
+        return time.monotonic() - self._written.get(table.full_name, -inf) < FRESH_SECONDS
 
     def _newest(self, table: Table) -> DeltaTable:
-        self._appended.pop(table.full_name, None)
+        self._written.pop(table.full_name, None)
+        self._replaced.pop(table.full_name, None)
         if known := self._tables.get(table.full_name):
             try:
                 known.update_incremental()

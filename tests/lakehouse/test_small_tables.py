@@ -230,6 +230,51 @@ def test_who_replaces_a_day_meanwhile_loses_nothing(
     assert named(other.read(table)) == sorted([*before, "ours", "theirs"])
 
 
+@pytest.mark.parametrize("theirs", ["append", "replace", "overwrite", "compact"])
+def test_who_replaces_a_day_again_without_a_look_loses_nothing(
+    settings: Settings, small: SmallTables, table: Table, theirs: str
+) -> None:
+    """The rows of its own last commit are known; what others wrote since is noticed by the commit."""
+    other, seen = SmallTables(settings), []
+
+    def changed(known: pa.Table) -> pa.Table:
+        seen.append(named(known))
+        return adding(f"ours{len(seen)}")(known)
+
+    small.append(table, rows("old"))
+    small.replace_days(table, [MONDAY], changed)
+    small.replace_days(table, [MONDAY], changed)
+    assert seen == [["old"], ["old", "ours1"]]
+    match theirs:
+        case "append":
+            other.append(table, rows("theirs"))
+        case "replace":
+            other.replace_days(table, [MONDAY], adding("theirs"))
+        case "overwrite":
+            other.overwrite(table, rows("theirs"))
+        case "compact":
+            other.compact(table)
+    known = named(other.read(table))
+    small.replace_days(table, [MONDAY], changed)
+    assert seen[-1] == known
+    assert named(other.read(table)) == sorted([*known, f"ours{len(seen)}"])
+
+
+def test_own_appends_are_among_the_rows_that_are_replaced(small: SmallTables, table: Table) -> None:
+    small.replace_days(table, [MONDAY], adding("first"))
+    small.append(table, rows("second"))
+    small.replace_days(table, [MONDAY], adding("third"))
+    assert named(small.read(table)) == ["first", "second", "third"]
+
+
+def test_of_two_who_overwrite_in_turn_the_last_one_stays(settings: Settings, small: SmallTables, table: Table) -> None:
+    other = SmallTables(settings)
+    for number in range(3):
+        for writer, name in ((small, "ours"), (other, "theirs")):
+            writer.overwrite(table, rows(f"{name}{number}"))
+            assert named(SmallTables(settings).read(table)) == [f"{name}{number}"]
+
+
 def test_two_who_replace_other_days_do_not_disturb_each_other(
     settings: Settings, small: SmallTables, table: Table
 ) -> None:
