@@ -18,6 +18,7 @@ class Published(BaseModel):
     held_back_by: list[str] = Field(
         description="Expectations that newer rows fail: until they pass, these, the last good ones, are served."
     )
+    rows_held_back: int = Field(description="Rows that are not served, since they fail a check; the others are.")
 
 
 def page_model(listing: Listing) -> type[BaseModel]:

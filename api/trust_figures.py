@@ -91,11 +91,16 @@ def _gate(rows: list[dict[str, Any]]) -> Iterable[Metric]:
     passed = GaugeMetricFamily(
         "shoplake_gate_let_through", "1 for a table published by an override.", labels=("table", "expectation")
     )
+    held = GaugeMetricFamily(
+        "shoplake_gate_held_rows", "Rows that fail a check and are not published.", labels=("table",)
+    )
     for row in rows:
+        if row.get("held_rows"):
+            held.add_metric((row["table_name"],), row["held_rows"])
         for metric, names in ((blocked, row["blocked_by"]), (passed, row.get("let_through"))):
             for name in names_in(names):
                 metric.add_metric((row["table_name"], name), 1)
-    return [blocked, passed]
+    return [blocked, passed, held]
 
 
 def _checks(rows: list[dict[str, Any]]) -> Iterable[Metric]:

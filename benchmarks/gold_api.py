@@ -134,7 +134,8 @@ def make_file(path: Path, times: int) -> None:
         names = ", ".join(f"('{source.name}')" for source in sources())
         connection.execute(
             f"CREATE TABLE {PUBLISHED} AS SELECT col0 AS table_name, 1::BIGINT AS delta_version, 1::BIGINT AS rows,"  # noqa: S608 - the names are declared in this project
-            " now()::TIMESTAMP AS published_at, now()::TIMESTAMP AS newest_data_at, '' AS blocked_by, '' AS let_through"
+            " now()::TIMESTAMP AS published_at, now()::TIMESTAMP AS newest_data_at, '' AS blocked_by,"
+            " '' AS let_through, 0::BIGINT AS held_rows, '' AS held_by"
             f" FROM (VALUES {names})"
         )
 

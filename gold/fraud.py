@@ -73,6 +73,8 @@ MOST_EVENTS = max(rule.most_events for rule in RULES)
 
 MICROSECOND = timedelta(microseconds=1)
 DECIMALS = {"mean_gap": 1, "gap_variation": 2}
+UNTOLD = "?"
+"""What a reason says where a measure has no value."""
 SUBJECT = ("chunk", "entity_type", "entity")
 
 
@@ -356,7 +358,8 @@ def _sentence(template: str) -> Column:
     for text, name, _, _ in Formatter().parse(template):
         parts.append(F.lit(text))
         if name:
-            parts.append(_worded(name))
+            # A sentence with a gap is one; without the coalesce all of it would be null, and its flag withheld.
+            parts.append(F.coalesce(_worded(name), F.lit(UNTOLD)))
     return F.concat(*parts)
 
 

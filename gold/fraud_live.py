@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from gold.clock import micros
-from gold.fraud import DECIMALS, MICROSECOND, TABLE
+from gold.fraud import DECIMALS, MICROSECOND, TABLE, UNTOLD
 from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, IS_DECLINED_SQL, MEASURES, is_evaluable_sql
 from gold.fraud_rules import ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Entity, Rule, Watch
 
@@ -282,7 +282,7 @@ def _double(number: float) -> str:
 def _reason(rule: Rule) -> str:
     """The rule's sentence with its measures filled in."""
     parts = (("'{}'".format(text.replace("'", "''")), name) for text, name, _, _ in Formatter().parse(rule.reason))
-    return " || ".join(f"{text} || {_worded(name)}" if name else text for text, name in parts)
+    return " || ".join(f"{text} || coalesce({_worded(name)}, '{UNTOLD}')" if name else text for text, name in parts)
 
 
 def _worded(name: str) -> str:

@@ -128,7 +128,7 @@ def _distance_km(history: Column) -> Column:
     lat_1, lon_1, radius_1 = _circle(history[0]["country"])
     lat_2, lon_2, radius_2 = _circle(F.element_at(history, -1)["country"])
     cosine = F.sin(lat_1) * F.sin(lat_2) + F.cos(lat_1) * F.cos(lat_2) * F.cos(lon_2 - lon_1)
-    between_middles = F.acos(F.least(cosine, F.lit(1.0))) * EARTH_RADIUS_KM
+    between_middles = F.acos(F.greatest(F.least(cosine, F.lit(1.0)), F.lit(-1.0))) * EARTH_RADIUS_KM
     return F.greatest(between_middles - radius_1 - radius_2, F.lit(0.0))
 
 
@@ -162,7 +162,7 @@ def _distance_sql() -> str:
     lat_1, lon_1, radius_1 = _circle_sql("(first_value(circle) OVER history)")
     lat_2, lon_2, radius_2 = _circle_sql("circle")
     cosine = f"sin({lat_1}) * sin({lat_2}) + cos({lat_1}) * cos({lat_2}) * cos({lon_2} - {lon_1})"
-    return f"greatest(acos(least({cosine}, 1e0)) * {EARTH_RADIUS_KM}e0 - {radius_1} - {radius_2}, 0e0)"
+    return f"greatest(acos(greatest(least({cosine}, 1e0), -1e0)) * {EARTH_RADIUS_KM}e0 - {radius_1} - {radius_2}, 0e0)"
 
 
 MEASURES: dict[str, Measure] = {

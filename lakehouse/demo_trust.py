@@ -16,6 +16,7 @@ from typing import Any
 from lakehouse.api_client import ApiClient
 from lakehouse.cli.run_view import run_to_end
 from lakehouse.serving_file import published
+from lakehouse.serving_held import how_held
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from producer.contract import meaning_and_remedy
@@ -81,7 +82,7 @@ def gather(settings: Settings, reader: SqlReader, runs: Runs) -> Trust:
         replay=runs.replay.result(),
         ledger=ledger,
         gate=runs.gate.result(),
-        held_back={row["table_name"]: row["blocked_by"] for row in published(settings) if row["blocked_by"]},
+        held_back={row["table_name"]: said for row in published(settings) if (said := how_held(row))},
     )
 
 

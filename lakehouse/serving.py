@@ -21,6 +21,7 @@ import pyarrow as pa
 from lakehouse.delta_log import Changes, DeltaLog
 from lakehouse.serving_extras import EXTRAS, Extra, Extras, create
 from lakehouse.serving_file import PUBLISHED, as_text, open_serving, rows_of
+from lakehouse.serving_held import give_back, hold_back
 from lakehouse.serving_minutes import BATCH_DAYS
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
@@ -122,11 +123,14 @@ class _Published:
     version: int | None = None
     blocked_by: str = ""
     let_through: str = ""
+    held_rows: int = 0
+    """Rows that are held back while the others are published, and the expectations that they fail."""
+    held_by: str = ""
 
     @property
     def is_at_rest(self) -> bool:
         """Whether only a new version can change it. Else time, an override or a new result can, too."""
-        return not self.blocked_by and not self.let_through
+        return not self.blocked_by and not self.let_through and not self.held_rows
 
 
 class Publisher:
@@ -207,7 +211,7 @@ class Publisher:
         try:
             with open_serving(self._path) as connection:
                 rows = connection.execute(
-                    f"SELECT table_name, delta_version, blocked_by, let_through FROM {PUBLISHED}"  # noqa: S608 - the names are declared in this project
+                    f"SELECT table_name, delta_version, blocked_by, let_through, held_rows, held_by FROM {PUBLISHED}"  # noqa: S608 - the names are declared in this project
                 ).fetchall()
                 tables = {
                     name: tuple((column, kind) for column, kind in columns)
@@ -242,26 +246,34 @@ class Publisher:
     def _publish_one(
         self, target: duckdb.DuckDBPyConnection, source: Source, before: _Published | None, head: int | None
     ) -> bool:
-        """Write the table's newest version aside, audit it there, and take it back when it must not be published.
+        """Write the table's newest version aside, audit it there, and take it back when it must not be published: the
+        rows that fail, or all where these cannot be told from the rest, or nothing else would be left.
 
         Whether anything about the table is new.
         """
         known = before or _NEVER
         target.execute("BEGIN")
+        give_back(target, source.name)
         changes = self._changes(source, known.version, head)
         self._refresh(target, source, changes, head)
         ruling = self._ruling(target, source, changes.condition if known.is_at_rest else "")
-        if ruling.blocked_by:
+        held = hold_back(target, source.name, ruling.of_rows)
+        is_empty = bool(held) and not target.execute(f"SELECT 1 FROM {source.name} LIMIT 1").fetchall()  # noqa: S608 - the names are declared in this project
+        blocked_by = tuple(sorted((*ruling.blocked_by, *(held if is_empty else ()))))
+        let_through = as_text(ruling.let_through)
+        if blocked_by:
             target.execute("ROLLBACK")
             target.execute("BEGIN")
-        version = known.version if ruling.blocked_by or head is None else head
-        after = _Published(version, as_text(ruling.blocked_by), as_text(ruling.let_through))
+            after = replace(known, blocked_by=as_text(blocked_by), let_through=let_through)
+        else:
+            version = known.version if head is None else head
+            after = _Published(version, "", let_through, sum(held.values()), as_text(held))
         if after == before:
             target.execute("ROLLBACK")
             return False
         # Rows that stay were published when they were.
         stayed = f"(SELECT published_at FROM {PUBLISHED} WHERE table_name = ? AND ?)"  # noqa: S608 - the names are declared in this project
-        at = target.execute(f"SELECT {stayed}", [source.name, version == known.version]).fetchall()[0][0]
+        at = target.execute(f"SELECT {stayed}", [source.name, after.version == known.version]).fetchall()[0][0]
         newest = f"(SELECT max({source.newest}) FROM {source.name})" if source.newest else "NULL"  # noqa: S608 - the names are declared in this project
         _note(target, source.name, newest, after, at or datetime.now(UTC))
         target.execute("COMMIT")
@@ -339,8 +351,8 @@ def _note(target: duckdb.DuckDBPyConnection, name: str, newest: str, state: _Pub
     """Say in `_published` how a table is now; `newest` is SQL."""
     target.execute(f"DELETE FROM {PUBLISHED} WHERE table_name = ?", [name])  # noqa: S608 - the names are declared in this project
     target.execute(
-        f"INSERT INTO {PUBLISHED} SELECT ?, ?, (SELECT count(*) FROM {name}), ?, {newest}, ?, ?",  # noqa: S608 - the names are declared in this project
-        [name, state.version, at, state.blocked_by, state.let_through],
+        f"INSERT INTO {PUBLISHED} SELECT ?, ?, (SELECT count(*) FROM {name}), ?, {newest}, ?, ?, ?, ?",  # noqa: S608 - the names are declared in this project
+        [name, state.version, at, state.blocked_by, state.let_through, state.held_rows, state.held_by],
     )
 
 
@@ -351,7 +363,7 @@ def _shape(source: Source | Extra) -> tuple[tuple[str, str], ...]:
 CREATE_PUBLISHED = f"""
 CREATE TABLE IF NOT EXISTS {PUBLISHED} (
     table_name VARCHAR, delta_version BIGINT, rows BIGINT, published_at TIMESTAMP, newest_data_at TIMESTAMP,
-    blocked_by VARCHAR, let_through VARCHAR
+    blocked_by VARCHAR, let_through VARCHAR, held_rows BIGINT, held_by VARCHAR
 )
 """
 _COLUMNS = """

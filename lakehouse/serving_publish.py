@@ -17,7 +17,9 @@ import duckdb
 from lakehouse.errors import ShoplakeError
 from lakehouse.serving_file import PUBLISHED, names_in, open_serving
 
-_TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
+_TABLES = (
+    f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by, held_rows, held_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
+)
 
 _FOR_PAGES: dict[str, str | bool | int | float | list[str]] = {"late_materialization_max_rows": 0, "threads": 1}
 """A page is some rows of a short range: looking them up a second time, to read fewer columns of the others, costs more
@@ -30,12 +32,15 @@ class NothingPublishedError(ShoplakeError):
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """What `_published` says about a table. Moments are UTC; `blocked_by` are the expectations that hold it back."""
+    """What `_published` says about a table. Moments are UTC; `blocked_by` are the expectations that hold it back, and
+    `held_by` those that hold back only `held_rows` of its rows."""
 
     delta_version: int | None
     published_at: datetime
     newest_data_at: datetime | None
     blocked_by: tuple[str, ...]
+    held_rows: int = 0
+    held_by: tuple[str, ...] = ()
 
 
 class Publish:
@@ -46,8 +51,15 @@ class Publish:
         self._connection, self._lock = connection, threading.Lock()
         self._newest: dict[tuple[str, str], Any] = {}
         self._tables = {
-            name: PublishedTable(version, _utc(published), _utc(newest) if newest else None, tuple(names_in(blocked)))
-            for name, version, published, newest, blocked in connection.execute(_TABLES).fetchall()
+            name: PublishedTable(
+                version,
+                _utc(published),
+                _utc(newest) if newest else None,
+                tuple(names_in(blocked)),
+                rows or 0,
+                tuple(names_in(held)),
+            )
+            for name, version, published, newest, blocked, rows, held in connection.execute(_TABLES).fetchall()
         }
 
     def has(self, name: str) -> bool:
@@ -60,9 +72,9 @@ class Publish:
             raise NothingPublishedError(f"{name} is not published yet.")
         return self._tables[name]
 
-    def held_back(self) -> dict[str, tuple[str, ...]]:
-        """The tables that the gate holds back, with the ids of the expectations that fail."""
-        return {name: table.blocked_by for name, table in self._tables.items() if table.blocked_by}
+    def held_back(self) -> dict[str, PublishedTable]:
+        """The tables that the gate holds back, or rows of which."""
+        return {name: table for name, table in self._tables.items() if table.blocked_by or table.held_rows}
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement of this project's own making, with `values` bound to its question marks.

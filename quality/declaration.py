@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ class Expectation:
     column: str
     rule: str = "ExpectColumnValuesToBeBetween"
     options: tuple[tuple[str, Any], ...] = ()
+    fails: str = ""
+    """SQL that is true for a row of `Suite.rows` that is not as expected; none where no row can be named."""
 
     def holds(self, values: Iterable[Any]) -> bool:
         """What Great Expectations would say about these values; a test compares the two."""
@@ -41,6 +43,9 @@ class Suite:
 
     `sql` is one statement for the lake's reader. `{days}` in it stands for the condition that picks the days that
     changed, over `day_column`; a suite without one is always measured whole.
+
+    With a `unit`, an SQL expression over columns of the table, faults can be told apart by it: only the table's rows of
+    the units in which `rows`, one SELECT, has a row that fails are held back, and the rest is published.
     """
 
     table: str
@@ -48,6 +53,8 @@ class Suite:
     expectations: tuple[Expectation, ...]
     day_column: str = ""
     part: str = ""
+    unit: str = ""
+    rows: str = ""
 
     @property
     def name(self) -> str:
@@ -60,14 +67,46 @@ class Suite:
 
     def query(self, days: Sequence[date] | None) -> str:
         """The statement, over these days or (None) over everything."""
+        return self.where(self.on(days))
+
+    def on(self, days: Sequence[date] | None) -> str:
+        """The condition that picks these days; none for everything (None)."""
         if days is None or not self.day_column:
-            return self.where("")
+            return ""
         listed = ", ".join(f"DATE '{day}'" for day in days) or "NULL"
-        return self.where(f"{self.day_column} IN ({listed})")
+        return f"{self.day_column} IN ({listed})"
 
     def where(self, condition: str) -> str:
         """The statement, over the rows where an SQL condition on `day_column` holds; none is everything."""
         return self.sql.replace("{days}", condition or "true")
+
+    @property
+    def unit_text(self) -> str:
+        """The name of a row's unit, as SQL; the same in the lake and in the serving file."""
+        return f"coalesce(({self.unit})::VARCHAR, '')"
+
+    def names_units(self, expectation: Expectation) -> bool:
+        """Whether the rows that fail can be told from the rest."""
+        return bool(self.unit and expectation.fails)
+
+    def failing_units(self, expectation: Expectation, condition: str = "") -> str:
+        """A statement that names the units that fail, over the rows where `condition` holds, as `where`."""
+        rows = self.rows.replace("{days}", condition or "true")
+        return f"SELECT DISTINCT {self.unit_text} AS unit FROM ({rows}) WHERE {expectation.fails}"  # noqa: S608 - the names are declared in this project
+
+
+def of_rows(
+    table: str, unit: str, rows: str, expectations: tuple[Expectation, ...], *, day_column: str = "", part: str = ""
+) -> Suite:
+    """A suite that counts the rows that fail, each expectation of which is made by `no_row`."""
+    counted = ", ".join(f"count(*) FILTER ({each.fails}) AS {each.column}" for each in expectations)
+    sql = f"SELECT {counted} FROM ({rows})"  # noqa: S608 - the names are declared in this project
+    return Suite(table, sql, expectations, day_column, part, unit, rows)
+
+
+def no_row(name: str, fails: str, means: str, severity: Severity = "block") -> Expectation:
+    """No row for which the SQL condition `fails` is true."""
+    return replace(none(name, name, means, severity), fails=fails)
 
 
 def none(name: str, column: str, means: str, severity: Severity = "block") -> Expectation:

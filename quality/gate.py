@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from lakehouse.sql import SqlReader
+from lakehouse.sql import SqlReader, quoted_text
 from lakehouse.sql_guard import check_reading, named_tables
 from quality.declaration import Suite
 from quality.suites import SUITES
@@ -18,10 +19,12 @@ Ask = Callable[[str], list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Ruling:
-    """Ids of `block` expectations that fail: those that hold the table back, and those that somebody lets pass."""
+    """Ids of `block` expectations that fail: those that hold the table back, those that somebody lets pass, and with an
+    SQL condition on the table's rows, those that hold back only some of them."""
 
     blocked_by: tuple[str, ...] = ()
     let_through: tuple[str, ...] = ()
+    of_rows: tuple[tuple[str, str], ...] = ()
 
 
 _FAILING = """
@@ -34,6 +37,7 @@ SELECT table_name, expectation, severity, checked_at, detail, observed,
      WHERE given.expectation = newest.expectation AND expires_at > now()) AS overridden_until
 FROM newest WHERE NOT success ORDER BY severity, table_name, expectation
 """
+_DECLARED = {suite.id_of(each): suite for suite in SUITES for each in suite.expectations}
 _ALLOWED = "SELECT expectation FROM ops.quality_overrides WHERE expires_at > now()"
 
 
@@ -53,27 +57,44 @@ def rule(ask: Ask, table: str, changed: str = "") -> Ruling:
     `changed` holds, or all; what the job `quality` said about it before counts no more. For the others, the newest
     result counts. All rows are judged while a result says that some are wrong: those that changed need not be they.
     """
-    declared = {suite.id_of(each) for suite in SUITES for each in suite.expectations}
-    found = [row for row in ask(_FAILING) if row["table_name"] == table and row["severity"] == "block"]
-    recorded = declared & {str(row["expectation"]) for row in found}
+    found = {
+        str(row["expectation"]): row
+        for row in ask(_FAILING)
+        if row["table_name"] == table and row["severity"] == "block" and str(row["expectation"]) in _DECLARED
+    }
     suites = _alone(table)
     judged = {suite.id_of(each) for suite in suites for each in suite.expectations}
-    wrong = {name for suite in suites for name in _wrong(ask, suite, "" if recorded else changed)}
-    failing_now = sorted(wrong | (recorded - judged))
+    over = "" if found else changed
+    failing_now = {name: rows for suite in suites for name, rows in _wrong(ask, suite, over)}
+    failing_now |= {name: _recorded_rows(name, row) for name, row in found.items() if name not in judged}
     if not failing_now:
         return Ruling()
     allowed = {str(row["expectation"]) for row in ask(_ALLOWED)}
+    held = sorted((name, rows) for name, rows in failing_now.items() if name not in allowed)
     return Ruling(
-        tuple(name for name in failing_now if name not in allowed),
-        tuple(name for name in failing_now if name in allowed),
+        tuple(name for name, rows in held if not rows),
+        tuple(sorted(failing_now.keys() & allowed)),
+        tuple((name, rows) for name, rows in held if rows),
     )
 
 
-def _wrong(ask: Ask, suite: Suite, changed: str) -> list[str]:
-    """The `block` expectations of a suite that fail."""
+def _wrong(ask: Ask, suite: Suite, changed: str) -> Iterator[tuple[str, str]]:
+    """The `block` expectations of a suite that fail, with a condition that picks the rows; none for all of them."""
     blocking = [each for each in suite.expectations if each.severity == "block"]
     rows = ask(suite.where(changed)) if blocking else []
-    return [suite.id_of(each) for each in blocking if not each.holds([row[each.column] for row in rows])]
+    for each in blocking:
+        if not each.holds([row[each.column] for row in rows]):
+            units = suite.failing_units(each, changed) if suite.names_units(each) else ""
+            yield suite.id_of(each), f"{suite.unit_text} IN ({units})" if units else ""
+
+
+def _recorded_rows(name: str, row: Mapping[str, Any]) -> str:
+    """The condition that picks the rows of which a result of the job says that they fail; none for all of them."""
+    suite = _DECLARED[name]
+    units = json.loads(row["observed"] or "{}").get("failing")
+    if not units or not suite.unit:
+        return ""
+    return f"{suite.unit_text} IN ({', '.join(quoted_text(str(unit)) for unit in units)})"
 
 
 @cache

@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-from quality.declaration import Suite, none
+from quality.declaration import Suite, no_row, none, of_rows
 
 TABLE, DAYS = "gold.cohort_retention", "gold.user_days"
 _COHORT = "granularity, cohort_start, activity, timezone"
+_UNIT = f"concat_ws(' ', {_COHORT})"
 
 SUITES = (
-    Suite(
+    of_rows(
         TABLE,
+        _UNIT,
         f"""
-        WITH cohorts AS (
-            SELECT {_COHORT}, count(DISTINCT cohort_size) AS sizes FROM {TABLE} GROUP BY ALL)
-        SELECT count(*) - count(DISTINCT (granularity, cohort_start, period_index, definition, activity, timezone))
-                AS repeated,
-            count(*) FILTER (NOT retention_rate BETWEEN 0 AND 1) AS impossible_rates,
-            count(*) FILTER (abs(retention_rate - retained_users / cohort_size) > 1e-9) AS other_rates,
-            count(*) FILTER (cohort_size < 1 OR cohort_size IS NULL OR retained_users > cohort_size
-                OR retained_users < 0) AS impossible_counts,
-            count(*) FILTER (period_index = 0 AND retained_users IS DISTINCT FROM cohort_size) AS shrunk,
-            count(*) FILTER (period_index < 0) AS before_the_cohort,
-            count(*) FILTER (is_complete AND retained_users IS NULL
-                OR (retained_users IS NULL) <> (retention_rate IS NULL)) AS untold,
-            (SELECT count(*) FROM cohorts WHERE sizes > 1) AS of_changing_size
-        FROM {TABLE}
+        SELECT *, min(cohort_size) OVER cohort <> max(cohort_size) OVER cohort AS is_changing, count(*) OVER (
+            PARTITION BY {_COHORT}, period_index, definition) AS seen
+        FROM {TABLE} WINDOW cohort AS (PARTITION BY {_COHORT})
         """,  # noqa: S608 - the names are declared in this project
         (
-            none("each_cell_once", "repeated", "A cell of the matrix has one row."),
-            none("rates_are_rates", "impossible_rates", "The retention rate is within 0 and 1."),
-            none("rates_are_shares", "other_rates", "The rate is retained_users over cohort_size."),
-            none("counts_are_possible", "impossible_counts", "Nobody is retained who is not in the cohort."),
-            none("cell_0_is_the_cohort", "shrunk", "In its own period all of a cohort are active."),
-            none("no_period_is_before", "before_the_cohort", "No period lies before the cohort's."),
-            none("future_is_unknown", "untold", "A cell without figures is a future one, never 0."),
-            none("sizes_are_constant", "of_changing_size", "A cohort has the same size in every period."),
+            no_row("each_cell_once", "seen > 1", "A cell of the matrix has one row."),
+            no_row("rates_are_rates", "NOT retention_rate BETWEEN 0 AND 1", "The retention rate is within 0 and 1."),
+            no_row(
+                "rates_are_shares",
+                "abs(retention_rate - retained_users / cohort_size) > 1e-9",
+                "The rate is retained_users over cohort_size.",
+            ),
+            no_row(
+                "counts_are_possible",
+                "cohort_size < 1 OR cohort_size IS NULL OR retained_users > cohort_size OR retained_users < 0",
+                "Nobody is retained who is not in the cohort.",
+            ),
+            no_row(
+                "cell_0_is_the_cohort",
+                "period_index = 0 AND retained_users IS DISTINCT FROM cohort_size",
+                "In its own period all of a cohort are active.",
+            ),
+            no_row("no_period_is_before", "period_index < 0", "No period lies before the cohort's."),
+            no_row(
+                "future_is_unknown",
+                "is_complete AND retained_users IS NULL OR (retained_users IS NULL) <> (retention_rate IS NULL)",
+                "A cell without figures is a future one, never 0.",
+            ),
+            no_row("sizes_are_constant", "is_changing", "A cohort has the same size in every period."),
         ),
     ),
-    Suite(
+    of_rows(
         TABLE,
+        _UNIT,
         f"""
-        SELECT count(*) AS fewer FROM {TABLE} AS later JOIN {TABLE} AS exact
+        SELECT * FROM {TABLE} AS later JOIN {TABLE} AS exact
             USING (granularity, cohort_start, period_index, activity, timezone)
         WHERE later.definition = 'unbounded' AND exact.definition = 'n_day'
             AND later.retained_users < exact.retained_users
         """,  # noqa: S608 - the names are declared in this project
-        (none("unbounded_is_more", "fewer", "Those active then or later are no fewer than those active then."),),
+        (no_row("unbounded_is_more", "true", "Those active then or later are no fewer than those active then."),),
         part="definitions",
     ),
     Suite(

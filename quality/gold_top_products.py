@@ -2,56 +2,63 @@
 
 from __future__ import annotations
 
-from quality.declaration import Suite, between, none, one_of
+from dataclasses import replace
+
+from quality.declaration import Expectation, Suite, between, no_row, none, of_rows
+from quality.gold_kpis import HOUR
 
 HOURLY, LAST_HOUR = "gold.top_products_hourly", "gold.top_products_last_hour"
 _RANKS = """
-    SELECT count(*) - count(DISTINCT ({period}, "rank")) AS repeated_ranks,
-        count(*) - count(DISTINCT ({period}, product_id)) AS repeated_products,
-        count(*) FILTER (product_id IS NULL OR {period} IS NULL OR "rank" IS NULL) AS incomplete,
-        count(*) FILTER ("rank" <> place) AS out_of_place,
-        count(*) FILTER (unique_viewers < 1 OR unique_viewers > views) AS impossible_views
-    FROM (SELECT *, row_number() OVER (PARTITION BY {period} ORDER BY views DESC, product_id) AS place FROM {table}
-          WHERE {where})
+    SELECT *, row_number() OVER (PARTITION BY {period} ORDER BY views DESC, product_id) AS place,
+        count(*) OVER (PARTITION BY {period}, "rank") AS same_rank,
+        count(*) OVER (PARTITION BY {period}, product_id) AS same_product FROM {table} WHERE {where}
 """
 _RANK_EXPECTATIONS = (
-    none("each_rank_once", "repeated_ranks", "A period has each rank once."),
-    none("each_product_once", "repeated_products", "A period has each product once."),
-    none("is_complete", "incomplete", "Period, rank and product are there."),
-    none("ranks_follow_views", "out_of_place", "Ranks are 1, 2, 3, … by views, then product."),
-    none("viewers_are_possible", "impossible_views", "At least one viewer, and at most one per view."),
+    no_row("each_rank_once", "same_rank > 1", "A period has each rank once."),
+    no_row("each_product_once", "same_product > 1", "A period has each product once."),
+    no_row(
+        "is_complete",
+        'product_id IS NULL OR {period} IS NULL OR "rank" IS NULL',
+        "Period, rank and product are there.",
+    ),
+    no_row("ranks_follow_views", '"rank" <> place', "Ranks are 1, 2, 3, … by views, then product."),
+    no_row(
+        "viewers_are_possible",
+        "unique_viewers < 1 OR unique_viewers > views",
+        "At least one viewer, and at most one per view.",
+    ),
 )
 
+
+def _of_period(period: str) -> tuple[Expectation, ...]:
+    return tuple(replace(each, fails=each.fails.format(period=period)) for each in _RANK_EXPECTATIONS)
+
+
 SUITES = (
-    Suite(
+    of_rows(
         HOURLY,
+        HOUR,
         _RANKS.format(period="hour_start", table=HOURLY, where="{days}"),
-        _RANK_EXPECTATIONS,
+        (
+            *_of_period("hour_start"),
+            no_row("status_is_known", "status NOT IN ('provisional', 'final')", "Provisional or final."),
+        ),
         day_column="hour_date",
     ),
-    Suite(
+    of_rows(
         HOURLY,
-        f"SELECT DISTINCT status FROM {HOURLY} WHERE {{days}}",  # noqa: S608 - the names are declared in this project
-        (one_of("status_is_known", "status", ("provisional", "final"), "Provisional or final."),),
-        day_column="hour_date",
-        part="status",
-    ),
-    Suite(
-        HOURLY,
+        HOUR,
         """
         WITH ranked AS (SELECT hour_start, sum(views) AS views FROM gold.top_products_hourly WHERE {days} GROUP BY 1)
-        SELECT count(*) AS beyond FROM ranked LEFT JOIN gold.kpis_hourly AS figures USING (hour_start)
+        SELECT hour_start FROM ranked LEFT JOIN gold.kpis_hourly AS figures USING (hour_start)
         WHERE ranked.views > coalesce(figures.product_views, 0) AND hour_start < now() - INTERVAL 2 HOUR
         """,
-        (none("views_are_in_the_figures", "beyond", "No hour ranks more views than it had."),),
+        (no_row("views_are_in_the_figures", "true", "No hour ranks more views than it had."),),
         day_column="hour_date",
         part="figures",
     ),
-    Suite(
-        LAST_HOUR,
-        _RANKS.format(period="as_of", table=LAST_HOUR, where="true"),
-        _RANK_EXPECTATIONS,
-    ),
+    # The rows of the last hour are one window: no unit of it can be shown without the rest.
+    of_rows(LAST_HOUR, "", _RANKS.format(period="as_of", table=LAST_HOUR, where="true"), _of_period("as_of")),
     Suite(
         LAST_HOUR,
         f"""

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 Measure = Callable[[str], "pd.DataFrame"]
 """Answers one SQL statement with a frame that has the statement's columns, also when it has no rows."""
 _SHOWN = 5
+MOST_UNITS = 1000
+"""So many units that fail are named; where there are more, all of the table is held back."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one expectation. `observed` is JSON: rows looked at, and some values that are not as expected."""
+    """What became of one expectation. `observed` is JSON: rows looked at, some values that are not as expected, and
+    where faults can be told apart, which units fail (`failing`)."""
 
     table: str
     expectation: str
@@ -52,7 +55,7 @@ class Judge:
 
     def judge(self, suites: Iterable[Suite], measure: Measure, days: Sequence[date] | None = None) -> list[Verdict]:
         """Every expectation's verdict, over the given days or over everything."""
-        return [verdict for suite in suites for verdict in self._judge(suite, measure(suite.query(days)))]
+        return [verdict for suite in suites for verdict in self._judge(suite, measure, days)]
 
     def build_docs(self) -> Path:
         """Write the documents of the newest runs into the folder; their first page. Raises ValueError without one."""
@@ -63,8 +66,8 @@ class Judge:
         self._context.build_data_docs()
         return documents.write_first_page(self._folder)
 
-    def _judge(self, suite: Suite, frame: pd.DataFrame) -> list[Verdict]:
-        gx = self._gx
+    def _judge(self, suite: Suite, measure: Measure, days: Sequence[date] | None) -> list[Verdict]:
+        gx, frame = self._gx, measure(suite.query(days))
         declared = gx.ExpectationSuite(
             suite.name, expectations=[self._rule(suite, each) for each in suite.expectations]
         )
@@ -76,17 +79,17 @@ class Judge:
             result.expectation_config.meta["id"]: result
             for result in definition.run(batch_parameters={"dataframe": frame}).results
         }
-        return [
-            Verdict(
-                suite.table,
-                suite.id_of(each),
-                each.severity,
-                bool(found[suite.id_of(each)].success),
-                _observed(found[suite.id_of(each)]),
-                each.means,
-            )
-            for each in suite.expectations
-        ]
+        verdicts = []
+        for each in suite.expectations:
+            result = found[suite.id_of(each)]
+            figures = _observed(result)
+            if not result.success and suite.names_units(each):
+                units = [str(unit) for unit in measure(suite.failing_units(each, suite.on(days)))["unit"]]
+                figures["failing"] = units if len(units) <= MOST_UNITS else None
+            observed = json.dumps(figures, default=str)
+            said = (suite.table, suite.id_of(each), each.severity, bool(result.success), observed, each.means)
+            verdicts.append(Verdict(*said))
+        return verdicts
 
     def _data(self, name: str) -> Any:
         """What a suite measures, as Great Expectations names it; declared once per folder."""
@@ -101,9 +104,6 @@ class Judge:
         return rule(column=expectation.column, meta=meta, notes=expectation.means, **options)
 
 
-def _observed(result: Any) -> str:
+def _observed(result: Any) -> dict[str, Any]:
     figures = result.result or {}
-    return json.dumps(
-        {"rows": figures.get("element_count"), "unexpected": figures.get("partial_unexpected_list", [])[:_SHOWN]},
-        default=str,
-    )
+    return {"rows": figures.get("element_count"), "unexpected": figures.get("partial_unexpected_list", [])[:_SHOWN]}

@@ -17,6 +17,7 @@ import duckdb
 from lakehouse.errors import ShoplakeError
 from lakehouse.hours import sql_on_days
 from lakehouse.serving_file import PUBLISHED, open_serving, rows_of
+from lakehouse.serving_held import how_held, with_held
 from lakehouse.sql import SqlReader, quoted_text
 from quality.ledger import TOTALS, Fault, hour_place
 
@@ -24,7 +25,9 @@ TABLE = "gold.kpis_hourly"
 PUBLISH_TAKES = timedelta(minutes=5)
 """Gold that changed longer ago than this must be in the file, whatever the publisher is at."""
 
-_STATE = f"SELECT delta_version, published_at, blocked_by FROM {PUBLISHED} WHERE table_name = '{TABLE}'"  # noqa: S608 - the names are declared in this project
+_STATE = (
+    f"SELECT delta_version, published_at, blocked_by, held_rows, held_by FROM {PUBLISHED} WHERE table_name = '{TABLE}'"  # noqa: S608 - the names are declared in this project
+)
 Totals = dict[tuple[datetime, str], dict[str, Any]]
 
 
@@ -43,7 +46,7 @@ def compare(reader: SqlReader, serving_file: Path, days: Iterable[date], now: da
     try:
         with open_serving(serving_file) as serving:
             states = rows_of(serving, _STATE)
-            shown = _by_place(rows_of(serving, totals.replace("{table}", TABLE)))
+            shown = _by_place(rows_of(serving, totals.replace("{table}", with_held(serving, TABLE))))
     except duckdb.Error:
         states = []
     if not states:
@@ -53,6 +56,8 @@ def compare(reader: SqlReader, serving_file: Path, days: Iterable[date], now: da
     newest = _by_place(reader.query(totals.replace("{table}", TABLE)))
     behind = [place for place in sorted(newest | shown) if _counted(newest, place) != _counted(shown, place)]
     behind = [place for place in behind if place not in faults]
+    if state["held_rows"]:
+        notes.append(f"of {TABLE} the serving file holds back {how_held(state)}")
     if state["blocked_by"] and behind:
         notes.append(f"{TABLE} is held back by {state['blocked_by']}: the serving file has its last good version")
     elif behind:

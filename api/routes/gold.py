@@ -182,6 +182,7 @@ def _as_json(listing: Listing, found: Page, publish: Publish) -> bytes:
             "published_at": table.published_at,
             "newest_data_at": table.newest_data_at,
             "held_back_by": table.blocked_by,
+            "rows_held_back": table.held_rows,
         },
     }
     return orjson.dumps(body, option=JSON_OPTIONS)

@@ -12,7 +12,7 @@ from api.problems import KINDS, Problem
 from api.resources import Resources, Shared
 from api.routes import answers
 from lakehouse.serving_file import as_text
-from lakehouse.serving_publish import NothingPublishedError
+from lakehouse.serving_publish import NothingPublishedError, PublishedTable
 
 router = APIRouter(tags=["operations"])
 RETRY_SECONDS = 5
@@ -36,12 +36,19 @@ def readyz(shared: Shared) -> Ready:
         told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
         raise Problem("dependency-away", told, headers={"Retry-After": str(RETRY_SECONDS)}, missing=missing)
     held = _held_back(shared)
-    gate = "; ".join(f"{table} is held back by {as_text(names)}" for table, names in held.items()) or "ok"
+    gate = "; ".join(_said(name, table) for name, table in held.items()) or "ok"
     checks = dict.fromkeys(shared.readiness.parts, "ok") | {"gate": gate}
     return Ready(status="degraded" if held else "ready", checks=checks)
 
 
-def _held_back(shared: Resources) -> dict[str, tuple[str, ...]]:
+def _said(name: str, table: PublishedTable) -> str:
+    if table.blocked_by:
+        return f"{name} is held back by {as_text(table.blocked_by)}"
+    rows = "1 row" if table.held_rows == 1 else f"{table.held_rows:,} rows"
+    return f"{rows} of {name} {'is' if table.held_rows == 1 else 'are'} held back by {as_text(table.held_by)}"
+
+
+def _held_back(shared: Resources) -> dict[str, PublishedTable]:
     """What the newest publish says; nothing before any."""
     try:
         return shared.publish.get().held_back()

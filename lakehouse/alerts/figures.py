@@ -20,6 +20,7 @@ from lakehouse.runs.database import Database
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.states import State
 from lakehouse.serving_file import PUBLISHED, open_serving, published, rows_of
+from lakehouse.serving_held import how_held
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 
@@ -128,7 +129,8 @@ class Figures:
         return None
 
     def _blocked_tables(self) -> Figure:
-        blocked = {str(row["table_name"]): row["blocked_by"] for row in published(self._settings) if row["blocked_by"]}
+        rows = published(self._settings)
+        blocked = {str(row["table_name"]): said for row in rows if (said := how_held(row))}
         return Figure(len(blocked), "; ".join(f"{table}: {why}" for table, why in blocked.items()))
 
     def _failing_checks(self) -> Figure:

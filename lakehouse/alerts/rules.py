@@ -76,7 +76,7 @@ RULES = (
         "blocked_tables",
         0,
         0,
-        "A table fails its expectations: dashboards stay on its last good version.",
+        "A table fails its expectations: dashboards stay on its last good version, or lack the rows that fail.",
         "`shoplake quality status` names the expectation. Mend the data (a backfill of the days), then `shoplake"
         " quality check`; or let it pass for a while with `shoplake quality override`.",
     ),

@@ -43,7 +43,7 @@ def check(
 
 def status(format: HowToPrint = Format.table) -> None:
     """List the expectations that fail now: by the job `quality`, and by the audit of each publish, which holds tables
-    back at once. The exit code is 1 when a table is blocked.
+    back at once. The exit code is 1 when a table, or some of its rows, is held back.
 
     Example: [bold]shoplake quality status[/]
     """
@@ -58,11 +58,11 @@ def status(format: HowToPrint = Format.table) -> None:
     with connect(load_settings()) as reader:
         found = failing(reader)
     tables = blocked_by(found)
-    held, passed = _at_publish()
+    held, passed, rows = _at_publish()
     if format is Format.json:
-        told = {"blocked": tables, "failing": found, "held_back": held, "let_through": passed}
+        told = {"blocked": tables, "failing": found, "held_back": held, "let_through": passed, "rows_held_back": rows}
         typer.echo(json.dumps(told, default=str))
-    elif not found and not held and not passed:
+    elif not found and not held and not passed and not rows:
         typer.echo("Every expectation holds.")
     else:
         grid = Grid("expectation", "severity", "means", "checked (UTC)", "overridden until")
@@ -78,26 +78,31 @@ def status(format: HowToPrint = Format.table) -> None:
             Console().print(grid)
         for table, names in held.items():
             typer.echo(f"{table} is held back: dashboards keep its last good version. {', '.join(names)}")
+        for table, said in rows.items():
+            typer.echo(f"Of {table} rows are held back, the rest is published. {said}")
         for table, names in passed.items():
             typer.echo(f"{table} is published because of an override. {', '.join(names)}")
-    if tables or held:
+    if tables or held or rows:
         raise typer.Exit(1)
 
 
-def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Which tables the publisher holds back, and which it lets through, with the failing expectations."""
+def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
+    """Which tables the publisher holds back, and which it lets through, with the failing expectations; and what it says
+    of those of which it holds back some rows."""
     from lakehouse.errors import ShoplakeError
     from lakehouse.serving_file import names_in, published
+    from lakehouse.serving_held import how_held
     from lakehouse.settings import load_settings
 
     try:
         rows = published(load_settings())
     except ShoplakeError:
-        return {}, {}
+        return {}, {}, {}
     told = [
         {row["table_name"]: names_in(row[key]) for row in rows if row.get(key)} for key in ("blocked_by", "let_through")
     ]
-    return told[0], told[1]
+    of_rows = {row["table_name"]: how_held(row) for row in rows if row["held_rows"] and not row["blocked_by"]}
+    return told[0], told[1], of_rows
 
 
 def docs() -> None:

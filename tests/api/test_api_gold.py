@@ -157,7 +157,7 @@ def test_what_holds_a_table_back_is_told(reader: httpx.Client, republish: Change
     assert reader.get("/v1/gold/kpis").json()["published"]["held_back_by"] == []
     republish("UPDATE _published SET blocked_by = 'a; b' WHERE table_name = 'gold.kpis_hourly'")
     told = reader.get("/v1/gold/kpis").json()["published"]
-    assert told["held_back_by"] == ["a", "b"] and told["published_at"].endswith("Z")
+    assert told["rows_held_back"] == 0 and told["held_back_by"] == ["a", "b"] and told["published_at"].endswith("Z")
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_gold_that_is_held_back_degrades_and_is_named(
         answer = api.operator.get("/readyz")
         assert answer.status_code == 200
         assert answer.json()["status"] == "degraded"
-        assert answer.json()["checks"]["gate"] == f"{TABLE} is held back by {COUNTS}"
+        assert answer.json()["checks"]["gate"] == f"1 row of {TABLE} is held back by {COUNTS}"
         lake.replace_hour("2026-09-02 10:00:00", 5)
         publish(lake, api)
         assert api.operator.get("/readyz").json()["checks"]["gate"] == "ok"
@@ -67,11 +67,11 @@ def test_gold_that_is_held_back_degrades_and_is_named(
 
 def test_metrics_tell_of_gate_checks_and_ledger(lake: Lake, tmp_path: Path) -> None:
     with served(tmp_path) as api:
-        assert "shoplake_gate_blocked" not in figures(api), "unknown is not zero"
+        assert "shoplake_gate_held_rows" not in figures(api), "unknown is not zero"
         publish(lake, api)
         write_report(api.settings.run_dir / "publisher.json", seconds=0.2, audit_seconds=0.015, message="")
         found = figures(api)
-        assert found["shoplake_gate_blocked"] == {(COUNTS, TABLE): 1}
+        assert found["shoplake_gate_held_rows"] == {(TABLE,): 1}
         assert found["shoplake_quality_expectations"] == {
             ("failed", "block", TABLE): 1,
             ("passed", "block", TABLE): 1,
@@ -81,7 +81,7 @@ def test_metrics_tell_of_gate_checks_and_ledger(lake: Lake, tmp_path: Path) -> N
         lake.override(COUNTS, "now() + INTERVAL 1 HOUR")
         publish(lake, api)
         found = figures(api)
-        assert "shoplake_gate_blocked" not in found
+        assert "shoplake_gate_held_rows" not in found
         assert found["shoplake_gate_let_through"] == {(COUNTS, TABLE): 1}
 
 

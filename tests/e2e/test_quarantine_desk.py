@@ -165,7 +165,7 @@ def blocked_tables(desk: Shop) -> dict[str, list[str]]:
 
 
 def held_back(desk: Shop) -> dict[str, str]:
-    return {row["table_name"]: row["blocked_by"] for row in published(desk.settings) if row["blocked_by"]}
+    return {row["table_name"]: row["held_by"] for row in published(desk.settings) if row["held_by"]}
 
 
 def test_the_books_balance_after_all_that(desk: Shop) -> None:

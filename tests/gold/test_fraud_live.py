@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -153,6 +156,40 @@ def test_scenarios_and_degenerate_histories_are_judged_as_by_spark(events: Event
     begin, end = NOON + timedelta(minutes=1), NOON + timedelta(minutes=9.5)
     assert live(rows, begin, end) == by_spark(events, rows, begin, end)
     assert all(flag["reason"] for flag in expected)
+
+
+HISTORIES = st.builds(degenerate_case, st.integers(0, 2**32).map(random.Random), st.just("h"))
+"""Equal times, one event, no gaps, fields left out, one country or its antipode."""
+
+
+def is_told(flag: dict[str, Any]) -> bool:
+    """Whether whatever the gate asks of a flag is there, with no gap in its sentence."""
+    names = ("flag_id", "user_id", "entity", "reason")
+    is_complete = all(flag[name] for name in names) and flag["evidence"]
+    return bool(is_complete) and 0 <= flag["score"] <= 1 and not {"?", "nan", "NaN"} & set(flag["reason"].split())
+
+
+@settings(max_examples=150, deadline=None)
+@given(HISTORIES)
+def test_every_flag_of_a_degenerate_history_has_a_reason(rows: Rows) -> None:
+    assert all(map(is_told, live(rows, NOON - DAY, NOON + DAY)))
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 2**32), min_size=60, max_size=60, unique=True))
+def test_sparks_flags_of_degenerate_histories_have_one_too(events: Events, seeds: list[int]) -> None:
+    rows = [event for seed in seeds for event in degenerate_case(random.Random(seed), str(seed))]
+    found = by_spark(events, rows, NOON - DAY, NOON + DAY)
+    assert found and all(map(is_told, found))
+    assert live(rows, NOON - DAY, NOON + DAY) == found
+
+
+def test_a_measure_without_a_value_leaves_a_reason(spark: SparkSession) -> None:
+    worded = fraud._sentence("{speed} km/h").alias("said")
+    measures = spark.range(1).select(F.struct(F.lit(None).cast("double").alias("speed")).alias("measures"))
+    assert measures.select(worded).collect()[0]["said"] == "? km/h"
+    said = fraud_live._reason(replace(RULES[0], reason="{speed} km/h"))
+    assert duckdb.sql(f"SELECT {said} FROM (SELECT NULL::DOUBLE AS speed)").fetchall() == [("? km/h",)]
 
 
 def test_a_flag_begins_at_one_microsecond() -> None:

@@ -94,6 +94,10 @@ GATED = "WHERE table_name = 'gold.kpis_hourly'"
             " Newer ones fail gold.kpis_hourly.hour_is_whole",
         ),
         (
+            f"held_rows = 2, held_by = 'gold.kpis_hourly.hour_is_whole' {GATED}",
+            "Held back: 2 rows of gold.kpis_hourly, which fail gold.kpis_hourly.hour_is_whole. The others are current.",
+        ),
+        (
             f"let_through = 'gold.kpis_hourly.hour_is_whole' {GATED}",
             "Let through: gold.kpis_hourly is shown although it fails gold.kpis_hourly.hour_is_whole",
         ),

@@ -143,17 +143,22 @@ def test_what_is_blocked_is_what_the_serving_file_says(gather, settings: Setting
     assert gather("blocked_tables").value is None
     settings.serving_file.parent.mkdir(parents=True)
     with duckdb.connect(str(settings.serving_file)) as file:
-        file.execute(f"CREATE TABLE {PUBLISHED} (table_name VARCHAR, blocked_by VARCHAR)")
-        file.execute(f"INSERT INTO {PUBLISHED} VALUES ('gold.kpis_hourly', ''), ('gold.fraud_flags', 'x.is_right')")
-    assert gather("blocked_tables") == Figure(1, "gold.fraud_flags: x.is_right")
+        file.execute(
+            f"CREATE TABLE {PUBLISHED} (table_name VARCHAR, blocked_by VARCHAR, held_rows BIGINT, held_by VARCHAR)"
+        )
+        file.execute(f"INSERT INTO {PUBLISHED} VALUES ('gold.kpis_hourly', '', 2, 'y'), ('gold.a', '', 0, '')")
+        file.execute(f"INSERT INTO {PUBLISHED} VALUES ('gold.fraud_flags', 'x.is_right', 0, '')")
+    assert gather("blocked_tables") == Figure(2, "gold.fraud_flags: x.is_right; gold.kpis_hourly: 2 rows: y")
 
 
 def test_checks_that_hold_nothing_back_are_told_by_their_newest_result(gather, settings: Settings) -> None:
     assert gather("failing_checks").value is None
     settings.serving_file.parent.mkdir(parents=True)
     with duckdb.connect(str(settings.serving_file)) as file:
-        file.execute(f"CREATE TABLE {PUBLISHED} (table_name VARCHAR, blocked_by VARCHAR)")
-        file.execute(f"INSERT INTO {PUBLISHED} VALUES ('gold.kpis_hourly', '')")
+        file.execute(
+            f"CREATE TABLE {PUBLISHED} (table_name VARCHAR, blocked_by VARCHAR, held_rows BIGINT, held_by VARCHAR)"
+        )
+        file.execute(f"INSERT INTO {PUBLISHED} VALUES ('gold.kpis_hourly', '', 0, '')")
         file.execute("CREATE SCHEMA ops")
         file.execute(
             "CREATE TABLE ops.quality_results"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date
 from pathlib import Path
@@ -207,6 +208,30 @@ def assert_it_fails(judge: Judge, lake: duckdb.DuckDBPyConnection, name: str, pl
         rows = Reader(lake).query(suite.query(None))
         holds = {suite.id_of(each): each.holds([row[each.column] for row in rows]) for each in suite.expectations}
         assert holds == {id_: verdict.success for id_, verdict in verdicts(judge, lake, suites).items()}
+        for each in suite.expectations:
+            units = Reader(lake).query(suite.failing_units(each)) if suite.names_units(each) else []
+            assert bool(units) == (suite.names_units(each) and not holds[suite.id_of(each)])
+    finally:
+        lake.execute("ROLLBACK")
+
+
+def test_what_holds_gold_back_names_rows_wherever_the_grain_allows_it() -> None:
+    whole = {suite.table for suite in SUITES for each in suite.expectations if not suite.names_units(each)}
+    assert {name for name in whole if name.startswith("gold.")} == {"gold.top_products_last_hour", "gold.user_days"}
+
+
+def test_a_verdict_names_the_hours_that_fail(judge: Judge, lake: duckdb.DuckDBPyConnection) -> None:
+    lake.execute("BEGIN")
+    try:
+        lake.execute(
+            "UPDATE gold.kpis_hourly SET page_views = -1 WHERE hour_start = date_trunc('hour', now()) - INTERVAL 3 HOUR"
+        )
+        (hour,) = (
+            lake.execute("SELECT (date_trunc('hour', now()) - INTERVAL 3 HOUR)::TIMESTAMP::VARCHAR").fetchone() or ()
+        )
+        found = verdicts(judge, lake)
+        for name in ("counts_are_possible", "counts_are_silvers"):
+            assert json.loads(found[f"gold.kpis_hourly.{name}"].observed)["failing"] == [hour]
     finally:
         lake.execute("ROLLBACK")
 

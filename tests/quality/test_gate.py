@@ -84,13 +84,13 @@ def test_a_ruling_sees_what_is_wrong_before_anything_was_checked(empty_lake: duc
     ask = Reader(empty_lake).query
     name, table = "gold.kpis_hourly.conversion_is_a_rate", "gold.kpis_hourly"
     empty_lake.execute("INSERT INTO gold.kpis_hourly BY NAME SELECT 50 AS conversion_rate, current_date AS hour_date")
-    assert name in rule(ask, table).blocked_by
+    assert name in dict(rule(ask, table).of_rows)
     assert rule(ask, "gold.user_days") == Ruling()
     empty_lake.execute(
         "INSERT INTO ops.quality_overrides BY NAME"
         f" SELECT '{name}' AS expectation, now() + INTERVAL 1 HOUR AS expires_at"
     )
     ruling = rule(ask, table)
-    assert name not in ruling.blocked_by
+    assert name not in dict(ruling.of_rows)
     assert ruling.let_through == (name,)
     assert rule(ask, table, "hour_date = current_date - 5") == Ruling()

@@ -97,8 +97,20 @@ def test_a_table_that_is_held_back_is_explained(lake: Lake) -> None:
     lake.publisher.publish()
     lake.add_hour(LATER, -2, updated_at=EARLIER)
     lake.publisher.publish()
-    held = "gold.kpis_hourly is held back by gold.kpis_hourly.counts_are_possible: the serving file has its last good"
-    assert compared(lake) == Comparison([], [f"{held} version"], hours=1)
+    failing = "gold.kpis_hourly.counts_are_possible"
+    assert compared(lake) == Comparison(
+        [], [f"of gold.kpis_hourly the serving file holds back 1 row: {failing}"], hours=2
+    )
+
+
+def test_a_table_that_is_held_back_whole_is_explained(lake: Lake) -> None:
+    lake.publisher.publish()
+    failing = "gold.kpis_hourly.counts_are_silvers"
+    lake.result("gold.kpis_hourly", failing, success=False, at="now()")
+    lake.add_hour(LATER, 2, updated_at=EARLIER)
+    lake.publisher.publish()
+    held = f"gold.kpis_hourly is held back by {failing}: the serving file has its last good version"
+    assert compared(lake) == Comparison([], [held], hours=1)
 
 
 def test_a_version_that_the_lake_has_let_go_of_is_told(lake: Lake) -> None:

@@ -98,9 +98,9 @@ class Lake:
         day = ("2026-09-01", "ingest_date")
         self._replace(quarantine.TABLE, lambda: self.add_refused(offset), *day)
 
-    def result(self, table: str, expectation: str, *, success: bool, at: str) -> None:
+    def result(self, table: str, expectation: str, *, success: bool, at: str, observed: str = "{}") -> None:
         """A verdict of the job `quality` about a `block` expectation; `at` is an SQL moment."""
-        texts = {"table_name": table, "expectation": expectation, "severity": "block"}
+        texts = {"table_name": table, "expectation": expectation, "severity": "block", "observed": observed}
         values = {name: f"'{value}'" for name, value in texts.items()}
         self._add(results.TABLE, values | {"success": str(success), "checked_at": at})
 

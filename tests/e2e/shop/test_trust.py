@@ -16,6 +16,7 @@ from lakehouse.gold_refresh import GoldRefresh
 from lakehouse.jobs import replay_quarantine
 from lakehouse.lake import Lake
 from lakehouse.serving_file import open_serving, published, rows_of
+from lakehouse.serving_held import how_held
 from lakehouse.session import connect
 from producer.publish import publish
 from silver import events as silver_events
@@ -108,11 +109,11 @@ def test_poisoned_gold_is_held_back_let_through_and_published_once_it_is_right(s
     right = served(shop)
     hour = f"hour_start = TIMESTAMP '{clock.start_of(HOUR):%Y-%m-%d %H:%M:%S}'"
     lake.spark.sql(f"UPDATE delta.`{lake.path(kpis.TABLE)}` SET conversion_rate = 50 WHERE {hour}").collect()
-    eventually(lambda: held_back(shop) == {GATED: RULE}, 90, "the audit holds the table back")
-    assert served(shop) == right
-    assert gate(shop) == f"{GATED} is held back by {RULE}"
+    eventually(lambda: held_back(shop) == {GATED: f"1 row: {RULE}"}, 90, "the audit holds the hour back")
+    assert served(shop) is None
+    assert gate(shop) == f"1 row of {GATED} is held back by {RULE}"
     status = shoplake(shop, *documented("quality status"))
-    assert status.returncode == 1 and f"{GATED} is held back" in status.stdout
+    assert status.returncode == 1 and f"Of {GATED} rows are held back" in status.stdout
     allowed = shoplake(shop, *documented("quality override"))
     assert allowed.returncode == 0, allowed.stderr
     eventually(lambda: served(shop) == 50, 90, "an override lets it through")
@@ -129,15 +130,15 @@ def refused_of(shop: Shop, user: str) -> str:
     return "-".join(str(part) for part in place.values())
 
 
-def served(shop: Shop) -> float:
-    """The conversion rate of HOUR that dashboards see."""
+def served(shop: Shop) -> float | None:
+    """The conversion rate of HOUR that dashboards see; None without the hour."""
     question = f"SELECT conversion_rate FROM {GATED} WHERE hour_start = '{clock.start_of(HOUR):%Y-%m-%d %H:%M:%S}'"
     with open_serving(shop.settings.serving_file) as serving:
-        return float(rows_of(serving, question)[0]["conversion_rate"])
+        return next((float(row["conversion_rate"]) for row in rows_of(serving, question)), None)
 
 
 def held_back(shop: Shop) -> dict[str, str]:
-    return {row["table_name"]: row["blocked_by"] for row in published(shop.settings) if row["blocked_by"]}
+    return {row["table_name"]: said for row in published(shop.settings) if (said := how_held(row))}
 
 
 def let_through(shop: Shop) -> list[str]:
