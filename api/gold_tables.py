@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pyspark.sql.types import ArrayType, DataType
 
 from api.models import Moment
-from gold import fraud, kpis, retention, top_products
+from gold import fraud, kpis, retention, revenue, top_products
 from gold.fraud_rules import RULES
 from lakehouse.table import Table
 
@@ -74,6 +74,12 @@ class HourlyProductFilter(ProductFilter, HourFilter):
     )
 
 
+class CurrencyFilter(HourFilter):
+    """Which currencies in which hours."""
+
+    currency: Identifier | None = Field(None, description="Only this currency; unknown: where events name none.")
+
+
 class FlagFilter(Asked):
     """Which fraud flags."""
 
@@ -110,6 +116,7 @@ _TYPES: dict[str, Any] = {
     "bigint": int,
     "int": Annotated[int, Field(ge=-LARGEST_INTEGER - 1, le=LARGEST_INTEGER)],
     "double": float,
+    revenue.REVENUE.simpleString(): float,
     "boolean": bool,
     "date": Day,
     "timestamp": Moment,
@@ -194,6 +201,18 @@ KPIS = Listing(
     _range("hour_start"),
     hidden=("hour_date",),
 )
+REVENUE = Listing(
+    "/revenue",
+    "HourRevenue",
+    "Revenue per hour and currency",
+    "Purchases, orders and revenue of each clock hour in each currency, the newest first.",
+    revenue.TABLE,
+    CurrencyFilter,
+    "hour_start",
+    ("currency",),
+    _range("hour_start") | {"currency": "currency = ?"},
+    hidden=("hour_date",),
+)
 FRAUD_FLAGS = Listing(
     "/fraud-flags",
     "FraudFlag",
@@ -234,7 +253,9 @@ RETENTION = Listing(
         "is_complete": "is_complete = ?",
     },
 )
-LISTINGS = {listing.path: listing for listing in (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, FRAUD_FLAGS, RETENTION)}
+LISTINGS = {
+    listing.path: listing for listing in (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
+}
 """Every table that is served over HTTP, by its address below `/v1/gold`."""
 
 

@@ -44,7 +44,8 @@ SELECT uuid()::VARCHAR AS event_id, 'u' || (hash(i) % {users}) AS user_id, 'd' |
         ELSE 'purchase' END AS event_type,
     CASE WHEN i % 100 < 40 THEN 'p' || (pow(hash(i * 7) % 10000 / 10000, 3) * {products})::INT END AS product_id,
     CASE WHEN i % 100 < 40 THEN 'A product' END AS product_name,
-    CASE WHEN i % 100 >= 95 THEN 19.99::DOUBLE END AS amount,
+    CASE WHEN i % 100 >= 95 THEN 19.99::DECIMAL(28, 9) END AS amount,
+    CASE WHEN i % 100 >= 95 THEN 'o' || i END AS order_id, CASE WHEN i % 100 >= 95 THEN 'EUR' END AS currency,
     CASE WHEN i % 100 >= 95 THEN 'approved' END AS payment_status,
     CASE WHEN i % 100 >= 95 THEN 'c' || (hash(i) % {users}) END AS card_fingerprint,
     make_timestamptz({start} + (i * {step})::BIGINT) AS event_time, event_time AS processed_at

@@ -38,7 +38,7 @@ _KINDS = {
     "identifier": f"text, 1–{contract.MAX_IDENTIFIER_LENGTH} characters",
     "text": f"text, up to {contract.MAX_TEXT_LENGTH:,} characters",
     "timestamp": "text, RFC 3339 with an offset",
-    "amount": "number, 0 or more",
+    "amount": f"number from 0 to {contract.MAX_AMOUNT:,}; nine decimal places are kept",
     "quantity": f"whole number, 1–{contract.MAX_QUANTITY:,}",
     "count": f"whole number, 0–{contract.MAX_COUNT:,}",
     "version": "whole number, one of " + ", ".join(map(str, contract.SUPPORTED_VERSIONS)),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DateType, DoubleType, LongType, StructType, TimestampType
+from pyspark.sql.types import DateType, DoubleType, LongType, StringType, StructType, TimestampType
 
+from gold import revenue
 from gold.clock import hour_date, hour_start
 from gold.live import IS_PAID, IS_VIEW, Kept, Live
 from gold.shop import is_paid_purchase, is_product_view
@@ -25,7 +26,13 @@ TABLE = Table(
             column("carts", LongType(), "Events of type add_to_cart"),
             column("purchases", LongType(), "Events of type purchase, declined ones included"),
             column("searches", LongType(), "Events of type search"),
-            column("revenue", DoubleType(), "Sum of amount of purchases that are approved or without a status"),
+            column(
+                "revenue",
+                revenue.REVENUE,
+                "Exact sum of amount of purchases that are approved or without a status, in `currency`; NULL where the"
+                " hour has several and SHOPLAKE_CURRENCY does not say which one counts",
+            ),
+            column("currency", StringType(), "Currency of revenue; unknown where the events name none"),
             column("unique_users", LongType(), "Distinct users of any event, exact"),
             column("conversion_rate", DoubleType(), "Users who bought (not declined) over unique_users, 0 to 1"),
             column("updated_at", TimestampType(), "When the row was written, UTC"),
@@ -39,32 +46,46 @@ TABLE = Table(
     keep_hours=KEEP_HOURS,
 )
 
-HUGE_AMOUNT = 1e24
-"""Amounts below are summed as decimal(38,4), in which no sum depends on its order; room for 10^10 of them."""
 
-
-def hourly(events: DataFrame) -> DataFrame:
-    """One row per clock hour in `events`, with the columns of TABLE except `updated_at`."""
-    per_user = _per_user(events)
-    return (
-        per_user.unionByName(_huge_amounts(events), allowMissingColumns=True)
+def hourly(events: DataFrame, currency: str | None = None) -> DataFrame:
+    """One row per clock hour in `events`, with the columns of TABLE except `updated_at`; `currency` is the shop's, if
+    it is set."""
+    figures = (
+        _per_user(events)
         .groupBy("hour_start")
         .agg(
             *(F.sum(name).alias(name) for name in _counts()),
-            F.coalesce(F.sum("revenue"), F.lit(0)).cast("double").alias("exact_revenue"),
-            _sum_in_order("huge_amount").alias("huge_revenue"),
             F.count("user_id").alias("unique_users"),
             F.count_if("has_bought").alias("buyers"),
         )
-        .select(
-            "hour_start",
-            *_counts(),
-            (F.col("exact_revenue") + F.col("huge_revenue")).alias("revenue"),
-            "unique_users",
-            (F.col("buyers") / F.col("unique_users")).alias("conversion_rate"),
-            hour_date(),
-        )
     )
+    sold = revenue.hourly(events).groupBy("hour_start").agg(*_in_one_currency(currency))
+    nothing = F.lit(0).cast(revenue.REVENUE)
+    return figures.join(sold, on="hour_start", how="left").select(
+        "hour_start",
+        *_counts(),
+        # An hour without a purchase has no revenue; one with several currencies has none that could be told.
+        F.when(F.col("currencies") > 0, F.col("revenue")).otherwise(nothing).alias("revenue"),
+        F.coalesce("currency", F.lit(currency)).alias("currency"),
+        "unique_users",
+        (F.col("buyers") / F.col("unique_users")).alias("conversion_rate"),
+        hour_date(),
+    )
+
+
+def _in_one_currency(currency: str | None) -> list[Column]:
+    """Revenue of an hour, of rows per currency: that of the shop's currency, or of the only one."""
+    sold = F.count("*").alias("currencies")
+    if currency is None:
+        is_one = F.count("*") == 1
+        return [
+            sold,
+            F.when(is_one, F.sum("revenue")).cast(revenue.REVENUE).alias("revenue"),
+            F.when(is_one, F.min("currency")).alias("currency"),
+        ]
+    is_counted = F.col("currency").isin(currency, revenue.UNKNOWN)
+    told = F.coalesce(F.sum(F.when(is_counted, F.col("revenue"))), F.lit(0))
+    return [sold, told.cast(revenue.REVENUE).alias("revenue"), F.lit(currency).alias("currency")]
 
 
 def _counts() -> dict[str, Column]:
@@ -82,25 +103,10 @@ def _counts() -> dict[str, Column]:
 
 def _per_user(events: DataFrame) -> DataFrame:
     """One row per hour and user: distinct users become plain sums, without expanding every event."""
-    is_summed_exactly = is_paid_purchase() & (F.col("amount") < HUGE_AMOUNT)
-    exact_amount = F.when(is_summed_exactly, F.col("amount").try_cast("decimal(28,4)"))
     return events.groupBy(hour_start(), "user_id").agg(
         *(F.count_if(condition).alias(name) for name, condition in _counts().items()),
-        F.sum(exact_amount).alias("revenue"),
         F.coalesce(F.bool_or(is_paid_purchase()), F.lit(False)).alias("has_bought"),
     )
-
-
-def _huge_amounts(events: DataFrame) -> DataFrame:
-    """Revenue too large for the decimal, one row each."""
-    is_huge = is_paid_purchase() & (F.col("amount") >= HUGE_AMOUNT)
-    return events.where(is_huge).select(hour_start(), F.col("amount").alias("huge_amount"))
-
-
-def _sum_in_order(amounts: str) -> Column:
-    """The sum of doubles from small to large, so that it does not depend on the order of the rows."""
-    in_order = F.sort_array(F.collect_list(amounts))
-    return F.aggregate(in_order, F.lit(0.0), lambda total, amount: total + amount)
 
 
 _COUNTED = {
@@ -111,32 +117,32 @@ _COUNTED = {
     "purchases": "event_type = 'purchase'",
     "searches": "event_type = 'search'",
 }
-_EXACT = f"""CASE WHEN amount < 0.00005 THEN 0
-    WHEN amount < 1e13 THEN CAST(amount::VARCHAR AS DECIMAL(18, 4))
-    WHEN amount < {HUGE_AMOUNT} THEN CAST(amount::VARCHAR AS DECIMAL(28, 4)) END"""
-"""An amount rounded by its digits, as Spark does: DuckDB would multiply the double. It reads few digits much faster,
-and would round up what is tiny."""
 _OF_BATCH = f"""
-    SELECT hour AS age, {", ".join(f"count_if({sql})::BIGINT AS {name}" for name, sql in _COUNTED.items())},
-        coalesce(sum({_EXACT}) FILTER ({IS_PAID}), 0) AS revenue,
-        coalesce(list(amount) FILTER ({IS_PAID} AND amount >= {HUGE_AMOUNT}), []) AS huge
+    SELECT hour AS age, {", ".join(f"count_if({sql})::BIGINT AS {name}" for name, sql in _COUNTED.items())}
     FROM new_events GROUP BY hour"""
 _MERGED = f"""
-    SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in _COUNTED)},
-        sum(revenue) AS revenue, flatten(list(huge)) AS huge
+    SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in _COUNTED)}
     FROM {{kept}} WHERE {{where}} GROUP BY age"""
 _ROWS = f"""
     WITH people AS (SELECT age, count(*) AS unique_users FROM kpis_users WHERE age IN ({{hours}}) GROUP BY age),
-    bought AS (SELECT age, count(*) AS buyers FROM kpis_buyers WHERE age IN ({{hours}}) GROUP BY age)
+    bought AS (SELECT age, count(*) AS buyers FROM kpis_buyers WHERE age IN ({{hours}}) GROUP BY age),
+    sold AS (
+        SELECT age, if({{currency}} IS NULL, count(*), 1) AS currencies,
+            coalesce({{currency}}, min(currency)) AS told,
+            coalesce(sum(revenue) FILTER ({{currency}} IS NULL OR currency IN ({{currency}}, '{revenue.UNKNOWN}')), 0)
+                AS revenue
+        FROM {{revenue_hours}} GROUP BY age)
     SELECT make_timestamptz(age * 3600000000) AS hour_start, {", ".join(_COUNTED)},
-        CAST(revenue::VARCHAR AS DOUBLE) + coalesce(list_sum(list_sort(huge)), 0) AS revenue, unique_users,
+        if(currencies > 1, NULL, coalesce(revenue, 0))::DECIMAL(38, 9) AS revenue,
+        if(currencies > 1, NULL, coalesce(told, {{currency}})) AS currency, unique_users,
         coalesce(buyers, 0) / unique_users AS conversion_rate
-    FROM {{kpis_hours}} JOIN people USING (age) LEFT JOIN bought USING (age)"""
+    FROM {{kpis_hours}} JOIN people USING (age) LEFT JOIN bought USING (age) LEFT JOIN sold USING (age)"""
 LIVE = Live(
     TABLE,
     _ROWS,
     {
         "kpis_hours": Kept(_OF_BATCH, _MERGED),
+        "revenue_hours": revenue.HOURS,
         "kpis_users": Kept("SELECT DISTINCT hour AS age, user_id AS key FROM new_events", is_set=True),
         "kpis_buyers": Kept(
             f"SELECT DISTINCT hour AS age, user_id AS key FROM new_events WHERE {IS_PAID}", is_set=True

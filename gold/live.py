@@ -33,7 +33,8 @@ class Kept:
 @dataclass(frozen=True)
 class Live:
     """A gold table's live form. `rows` makes its rows for some hours: of {hours}, with the places {closed} (the newest
-    final hour), {as_of} (seconds since the epoch), {top_n}, and one per name in `kept` that merges: its merged rows."""
+    final hour), {as_of} (seconds since the epoch), {top_n}, {currency} (the shop's, or NULL), and one per name in
+    `kept` that merges: its merged rows."""
 
     table: Table
     rows: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bronze import events as bronze_events
-from gold import fraud, fraud_coverage, kpis, retention, top_products, user_days
+from gold import fraud, fraud_coverage, kpis, retention, revenue, top_products, user_days
 from lakehouse import batches, marks, replays, schema_changes
 from lakehouse.table import Table
 from quality import results as quality_results
@@ -18,6 +18,7 @@ TABLES: tuple[Table, ...] = (
     top_products.HOURLY,
     top_products.LAST_HOUR,
     kpis.TABLE,
+    revenue.TABLE,
     fraud.TABLE,
     fraud_coverage.TABLE,
     user_days.TABLE,

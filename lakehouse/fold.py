@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 OF_EVENT = {
     **dict.fromkeys(("event_id", "event_type", "user_id", "device_id", "ip", "country", "product_id"), "VARCHAR"),
     **dict.fromkeys(("product_name", "payment_status", "card_fingerprint"), "VARCHAR"),
+    **dict.fromkeys(("order_id", "currency"), "VARCHAR"),
     "event_time": "TIMESTAMPTZ",
-    "amount": "DOUBLE",
+    "amount": "DECIMAL(28, 9)",
 }
 """Columns of silver.events that live gold and the fraud rules read."""
 FULL_HOURS = 2
@@ -47,7 +48,7 @@ _TABLES = """
 CREATE TABLE tag(text VARCHAR);
 CREATE TABLE ids(arrived BIGINT, moment BIGINT, low UBIGINT, high UBIGINT);
 """
-_FACTS = "SELECT * EXCLUDE (product_id, product_name, amount) FROM new_events"
+_FACTS = "SELECT * EXCLUDE (product_id, product_name, order_id, currency, amount) FROM new_events"
 """What the fraud rules look back at."""
 _ID = "hash(event_id) AS low, hash(event_id, 'high') AS high"
 _VALID = "reason_code IS NULL"
@@ -249,8 +250,11 @@ class Fold:
             book=book,
         )
 
-    def rows(self, table: Live, hours: Iterable[int], now: datetime, closed: int, top_n: int) -> pa.Table:
-        """The live rows of a gold table for some hours of the window; `closed` is the newest hour that is final."""
+    def rows(
+        self, table: Live, hours: Iterable[int], now: datetime, closed: int, top_n: int, currency: str | None = None
+    ) -> pa.Table:
+        """The live rows of a gold table for some hours of the window; `closed` is the newest hour that is final, and
+        `currency` the shop's."""
         listed = ", ".join(map(str, sorted(hours))) or "NULL"
         merged = {
             name: f"({kept.merged.format(kept=name, where=f'age IN ({listed})')})"
@@ -258,7 +262,8 @@ class Fold:
             if kept.merged
         }
         as_of = f"{int(now.timestamp())}::BIGINT"
-        sql = table.rows.format(hours=listed, as_of=as_of, closed=closed, top_n=top_n, **merged)
+        own = f"'{currency}'" if currency else "NULL"
+        sql = table.rows.format(hours=listed, as_of=as_of, closed=closed, top_n=top_n, currency=own, **merged)
         return self._connection.execute(sql).to_arrow_table()
 
     def commit(self, tag: str, now: datetime) -> None:

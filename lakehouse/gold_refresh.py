@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from gold import fraud, fraud_coverage, kpis, top_products
+from gold import fraud, fraud_coverage, kpis, revenue, top_products
 from gold.clock import moment_column
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
@@ -30,7 +30,7 @@ HourlyRows = Callable[[DataFrame, datetime, Settings], DataFrame]
 Range = tuple[datetime, datetime]
 COLUMNS = [
     "event_id", "event_type", "event_time", "event_date", "user_id", "device_id", "ip", "country", "product_id",
-    "product_name", "amount", "payment_status", "card_fingerprint",
+    "product_name", "order_id", "amount", "currency", "payment_status", "card_fingerprint",
 ]  # fmt: skip
 """Of silver.events, what the tables below read."""
 
@@ -41,7 +41,11 @@ def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataF
 
 
 def _kpis(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    return kpis.hourly(events).withColumn("updated_at", moment_column(now, "hour_start"))
+    return kpis.hourly(events, settings.currency).withColumn("updated_at", moment_column(now, "hour_start"))
+
+
+def _revenue(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    return revenue.hourly(events).withColumn("updated_at", moment_column(now, "currency"))
 
 
 def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
@@ -51,6 +55,7 @@ def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame
 HOURLY_TABLES: tuple[tuple[Table, HourlyRows], ...] = (
     (top_products.HOURLY, _top_products),
     (kpis.TABLE, _kpis),
+    (revenue.TABLE, _revenue),
     (fraud_coverage.TABLE, _coverage),
 )
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from gold import fraud_coverage, fraud_live, kpis, top_products
+from gold import fraud_coverage, fraud_live, kpis, revenue, top_products
 from gold.clock import micros
 from gold.fraud_rules import CONTEXT
 from gold.live import Live
@@ -24,7 +24,13 @@ from lakehouse.lake import Lake
 from lakehouse.reports import write_report
 from quality import results
 
-LIVE: tuple[Live, ...] = (top_products.LAST_HOUR_LIVE, top_products.HOURLY_LIVE, kpis.LIVE, fraud_coverage.LIVE)
+LIVE: tuple[Live, ...] = (
+    top_products.LAST_HOUR_LIVE,
+    top_products.HOURLY_LIVE,
+    kpis.LIVE,
+    revenue.LIVE,
+    fraud_coverage.LIVE,
+)
 """Gold tables that follow every batch."""
 IDLE_SECONDS = 10.0
 SCAN_SECONDS = 2.0
@@ -106,8 +112,9 @@ class LiveGold:
         self._add_late(set(range(self._closed + 1, closed + 1)))
         self._add_late({hour for hour in self._touched if hour < self._fold.first_hour})
         hours = {hour for hour in self._touched if hour >= self._fold.first_hour}
+        settings = self._lake.settings
         of_table = [
-            (live, self._fold.rows(live, hours, now, closed, self._lake.settings.top_n))
+            (live, self._fold.rows(live, hours, now, closed, settings.top_n, settings.currency))
             for live in LIVE
             if hours or live is top_products.LAST_HOUR_LIVE
         ]

@@ -1,12 +1,14 @@
 """ops.migrations, and what writes it: a declared column that a table in the lake does not have is added to it.
 
-Columns are added and nothing else: old rows have NULL, who does not know the column reads and writes on, and doing it
-again finds nothing to do. How the contract grows: docs/decisions/schema-change.md.
+Columns are added: old rows have NULL, who does not know the column reads and writes on, and doing it again finds
+nothing to do. One type changes: an amount that was a double becomes a decimal, and its table is written anew, once. How
+the contract grows: docs/decisions/schema-change.md.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -52,11 +54,12 @@ def apply(lake: Lake, tables: Iterable[Table]) -> list[str]:
 
 
 def missing_columns(table: Table, actual: StructType) -> list[StructField]:
-    """Declared columns that `actual` lacks. Raises ShoplakeError when one is there with another type."""
+    """Declared columns that `actual` lacks. Raises ShoplakeError when one is there with another type that no migration
+    mends."""
     found = {field.name: field.dataType.simpleString() for field in actual.fields}
     for field in table.schema.fields:
         declared = field.dataType.simpleString()
-        if (known := found.get(field.name, declared)) != declared:
+        if (known := found.get(field.name, declared)) != declared and not _becomes_exact(known, declared):
             raise ShoplakeError(
                 f"{table.full_name}.{field.name} is {known} in the lake and {declared} in its declaration. The type of"
                 " a column never changes: declare a column of another name."
@@ -64,11 +67,32 @@ def missing_columns(table: Table, actual: StructType) -> list[StructField]:
     return [field for field in table.schema.fields if field.name not in found]
 
 
+def inexact_columns(table: Table, actual: StructType) -> list[StructField]:
+    """Columns whose amounts `actual` has as doubles, and the declaration as decimals."""
+    found = {field.name: field.dataType.simpleString() for field in actual.fields}
+    return [
+        field
+        for field in table.schema.fields
+        if found.get(field.name, "") != field.dataType.simpleString()
+        and _becomes_exact(found.get(field.name, ""), field.dataType.simpleString())
+    ]
+
+
+def _becomes_exact(known: str, declared: str) -> bool:
+    return known == re.sub(r"decimal\(\d+,\d+\)", "double", declared)
+
+
 def _apply(lake: Lake, table: Table) -> list[str]:
     missing = missing_columns(table, lake.read(table).schema)
     for field in missing:
         _log(lake, table, _change(field))
-    return [f"{table.full_name}: {_change(field)}" for field in (_add_missing(lake, table) if missing else [])]
+    added = _add_missing(lake, table) if missing else []
+    inexact = inexact_columns(table, lake.read(table).schema)
+    for field in inexact:
+        _log(lake, table, _new_type(field))
+    if inexact:
+        lake.rewrite(table)
+    return [f"{table.full_name}: {change}" for change in (*map(_change, added), *map(_new_type, inexact))]
 
 
 @tenacity.retry(
@@ -87,6 +111,10 @@ def _add_missing(lake: Lake, table: Table) -> list[StructField]:
 
 def _change(field: StructField) -> str:
     return f"add column {field.name} {field.dataType.simpleString()}"
+
+
+def _new_type(field: StructField) -> str:
+    return f"change type of {field.name} to {field.dataType.simpleString()}"
 
 
 def _log(lake: Lake, table: Table, change: str) -> None:

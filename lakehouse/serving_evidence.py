@@ -35,7 +35,7 @@ COLUMNS = (
     ("event_type", "VARCHAR", "What kind of event"),
     ("user_id", "VARCHAR", "Who did it"),
     ("product_name", "VARCHAR", "The product"),
-    ("amount", "DOUBLE", "Total of the order, in its currency"),
+    ("amount", "DECIMAL(28,9)", "Total of the order, in its currency"),
     ("currency", "VARCHAR", "ISO 4217"),
     ("payment_status", "VARCHAR", "approved, declined, or null"),
     ("card_fingerprint", "VARCHAR", "Anonymous fingerprint of the card"),

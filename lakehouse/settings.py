@@ -155,6 +155,12 @@ class Settings(BaseSettings):
         1024, ge=128, description="Memory of what the stream keeps of the newest hours, in MB; more goes to disk."
     )
     lateness_minutes: int = Field(15, ge=0, description="How long after its end an hour stays provisional.")
+    currency: str | None = Field(
+        None,
+        pattern=r"^[A-Z]{3}$",
+        description="Currency of the shop (ISO 4217), in which gold.kpis_hourly tells revenue: purchases of others do "
+        "not count there, those without a currency do. Unset: that of the hour, and no revenue where it has several.",
+    )
     top_n: int = Field(10, ge=1, le=1000, description="Ranks kept in the top-products tables.")
 
     @cached_property

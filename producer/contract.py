@@ -27,6 +27,10 @@ TIMESTAMP = (
     rf"^({_DAY})[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 """Pattern of an RFC 3339 timestamp of a day that exists; without leap seconds."""
+MAX_AMOUNT = 10**12
+AMOUNT_DIGITS, AMOUNT_DECIMALS = 28, 9
+"""An amount is kept exactly, as decimal(28,9): room for ten million of the largest in a sum of 38 digits. Digits beyond
+the ninth decimal place are rounded, half up."""
 
 Place = Literal["envelope", "context", "data"]
 Kind = Literal["identifier", "text", "timestamp", "amount", "quantity", "count", "version", "choice", "products"]

@@ -52,7 +52,7 @@ def field_schema(field: Field) -> Schema:
         "text": {"type": "string", "maxLength": contract.MAX_TEXT_LENGTH},
         # In some engines `$` is before a line feed at the end, too.
         "timestamp": {"type": "string", "pattern": contract.TIMESTAMP, "not": {"pattern": "\n"}},
-        "amount": {"type": "number", "minimum": 0},
+        "amount": {"type": "number", "minimum": 0, "maximum": contract.MAX_AMOUNT},
         "quantity": {"type": "integer", "minimum": 1, "maximum": contract.MAX_QUANTITY},
         "count": {"type": "integer", "minimum": 0, "maximum": contract.MAX_COUNT},
         "version": {"enum": list(contract.SUPPORTED_VERSIONS)},

@@ -1,10 +1,12 @@
-"""gold.kpis_hourly: figures that are possible, and that are silver's."""
+"""gold.kpis_hourly and gold.revenue_hourly: figures that are possible, and that are silver's."""
 
 from __future__ import annotations
 
+from gold.live import IS_PAID
+from gold.revenue import CURRENCY_SQL, UNKNOWN
 from quality.declaration import no_row, of_rows
 
-TABLE = "gold.kpis_hourly"
+TABLE, REVENUE = "gold.kpis_hourly", "gold.revenue_hourly"
 HOUR = "hour_start::TIMESTAMP"
 _COUNTS = ("page_views", "product_views", "clicks", "carts", "purchases", "searches", "unique_users")
 _NEGATIVE = " OR ".join(f"{name} < 0 OR {name} IS NULL" for name in _COUNTS)
@@ -19,8 +21,14 @@ SUITES = (
             no_row("counts_are_possible", _NEGATIVE, "No count is negative or missing."),
             no_row(
                 "revenue_is_possible",
-                "revenue IS NULL OR revenue < 0 OR isinf(revenue) OR isnan(revenue)",
-                "Revenue is finite and not negative.",
+                "revenue < 0 OR (revenue IS NULL AND purchases = 0)",
+                "Revenue is not negative, and only unknown where something was bought.",
+            ),
+            no_row(
+                "revenue_has_one_currency",
+                "revenue IS NULL",
+                "An hour was paid in one currency, or SHOPLAKE_CURRENCY says which one counts.",
+                "warn",
             ),
             no_row(
                 "revenue_has_purchases",
@@ -45,24 +53,64 @@ SUITES = (
     of_rows(
         TABLE,
         HOUR,
-        """
+        f"""
         WITH silver_hours AS (
             SELECT date_trunc('hour', event_time) AS hour_start, max(processed_at) AS newest,
                 count(*) FILTER (event_type = 'page_view') AS page_views,
-                count(*) FILTER (event_type = 'purchase') AS purchases, count(DISTINCT user_id) AS unique_users,
-                coalesce(sum(amount) FILTER (event_type = 'purchase'
-                    AND coalesce(payment_status, 'approved') = 'approved'), 0) AS revenue
-            FROM silver.events WHERE {days} GROUP BY 1)
+                count(*) FILTER (event_type = 'purchase') AS purchases, count(DISTINCT user_id) AS unique_users
+            FROM silver.events WHERE {{days}} GROUP BY 1),
+        paid AS (
+            SELECT date_trunc('hour', event_time) AS hour_start, {CURRENCY_SQL} AS currency, sum(amount) AS amount
+            FROM silver.events WHERE {IS_PAID} AND {{days}} GROUP BY 1, 2),
+        sold AS (
+            SELECT hour_start, sum(amount) AS amount FROM paid JOIN {TABLE} AS figures USING (hour_start)
+            WHERE paid.currency IN (figures.currency, '{UNKNOWN}') GROUP BY 1)
         SELECT hour_start, figures.hour_start IS NULL OR (silver_hours.page_views, silver_hours.purchases,
                 silver_hours.unique_users) <> (figures.page_views, figures.purchases, figures.unique_users) AS counted,
-            abs(silver_hours.revenue - figures.revenue) > 0.005 + 1e-9 * figures.revenue AS earned
-        FROM silver_hours LEFT JOIN gold.kpis_hourly AS figures USING (hour_start)
+            figures.currency IS NOT NULL AND figures.revenue <> coalesce(sold.amount, 0) AS earned
+        FROM silver_hours LEFT JOIN {TABLE} AS figures USING (hour_start) LEFT JOIN sold USING (hour_start)
         WHERE newest < now() - INTERVAL 5 MINUTE
-        """,
+        """,  # noqa: S608 - the names are declared in this project
         (
             no_row("counts_are_silvers", "counted", "Counts equal silver.events, in hours at rest for five minutes."),
             no_row("revenue_is_silvers", "earned", "Revenue equals silver.events, in hours at rest for five minutes."),
         ),
+        day_column="event_date",
+        part="silver",
+    ),
+    of_rows(
+        REVENUE,
+        HOUR,
+        f"SELECT *, count(*) OVER (PARTITION BY hour_start, currency) AS seen FROM {REVENUE} WHERE {{days}}",  # noqa: S608 - the names are declared in this project
+        (
+            no_row("each_currency_once", "seen > 1", "An hour has each currency once."),
+            no_row(
+                "figures_are_possible",
+                "currency IS NULL OR revenue IS NULL OR revenue < 0 OR purchases < 1 OR orders NOT BETWEEN 0 AND"
+                " purchases",
+                "Something was sold in a currency, at no negative price, and an order has purchases.",
+            ),
+            no_row(
+                "hours_are_hours",
+                "hour_start <> date_trunc('hour', hour_start) OR hour_date <> hour_start::DATE",
+                "hour_start is a full hour of hour_date.",
+            ),
+        ),
+        day_column="hour_date",
+    ),
+    of_rows(
+        REVENUE,
+        HOUR,
+        f"""
+        WITH paid AS (
+            SELECT date_trunc('hour', event_time) AS hour_start, {CURRENCY_SQL} AS currency, count(*) AS purchases,
+                count(DISTINCT order_id) AS orders, sum(amount) AS amount, max(processed_at) AS newest
+            FROM silver.events WHERE {IS_PAID} AND {{days}} GROUP BY 1, 2)
+        SELECT hour_start FROM paid LEFT JOIN {REVENUE} AS told USING (hour_start, currency)
+        WHERE newest < now() - INTERVAL 5 MINUTE
+            AND (paid.purchases, paid.orders, paid.amount) IS DISTINCT FROM (told.purchases, told.orders, told.revenue)
+        """,  # noqa: S608 - the names are declared in this project
+        (no_row("is_silvers", "true", "Revenue equals silver.events, in hours at rest for five minutes."),),
         day_column="event_date",
         part="silver",
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from producer.contract import EVENT_TYPES, MAX_QUANTITY, TOPIC_OF_TYPE
+from producer.contract import EVENT_TYPES, MAX_AMOUNT, MAX_QUANTITY, TOPIC_OF_TYPE
 from quality.declaration import Suite, between, none, one_of
 
 TABLE = "silver.events"
@@ -23,7 +23,7 @@ SUITES = (
                 OR topic IS NULL OR "partition" IS NULL OR "offset" IS NULL) AS incomplete,
             count(*) FILTER ({_NEEDED}) AS without_their_data,
             count(*) FILTER ((event_type, topic) NOT IN ({_HOMES})) AS on_another_topic,
-            count(*) FILTER (price < 0 OR amount < 0 OR isinf(price) OR isinf(amount) OR isnan(price) OR isnan(amount))
+            count(*) FILTER (price NOT BETWEEN 0 AND {MAX_AMOUNT} OR amount NOT BETWEEN 0 AND {MAX_AMOUNT})
                 AS impossible_amounts,
             count(*) FILTER (quantity NOT BETWEEN 1 AND {MAX_QUANTITY} OR results_count < 0) AS impossible_counts,
             count(*) FILTER (event_date <> event_time::DATE) AS on_another_day,
@@ -36,7 +36,7 @@ SUITES = (
             none("is_complete", "incomplete", "Identity, type, user, time and coordinates are there."),
             none("has_its_data", "without_their_data", "What the contract requires of a type is there."),
             none("is_on_its_topic", "on_another_topic", "Types are known, and stand on their topic."),
-            none("amounts_are_possible", "impossible_amounts", "Prices and amounts are finite and not negative."),
+            none("amounts_are_possible", "impossible_amounts", "Prices and amounts are within the contract."),
             none("counts_are_possible", "impossible_counts", "Quantities and result counts are within the contract."),
             none("is_in_its_partition", "on_another_day", "event_date is the day of event_time."),
             none("is_not_from_the_future", "from_the_future", "No event is an hour ahead of its record.", "warn"),

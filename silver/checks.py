@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from producer import contract
 from producer.contract import Field
 from silver import fast_checks
-from silver.events import PRODUCT_LINES
+from silver.events import AMOUNT, PRODUCT_LINES
 from silver.text import is_blank, known, moment
 
 MAX_VALUE_BYTES = 1024 * 1024
@@ -28,9 +28,8 @@ _PLACES: dict[str, Sequence[Field]] = {
 }
 _PATHS = {"envelope": "$", "context": "$.context", "data": "$.data"}
 _LATER = tuple(field for field in contract.FIELDS if field.since > 1)
-_READ_AS = {"amount": "double", "quantity": "bigint", "count": "bigint", "version": "bigint"}
+_READ_AS = {"amount": AMOUNT.simpleString(), "quantity": "bigint", "count": "bigint", "version": "bigint"}
 _INTEGERS = ("quantity", "count", "version")
-_LARGEST_DOUBLE = 1.7976931348623157e308
 _MAP = "map<string,variant>"
 
 
@@ -116,7 +115,7 @@ def _usual_shape() -> str:
 
     Spark writes the fields of an object in alphabetical order, and quotes every name that is not a plain word.
     """
-    number = r"(?:BIGINT|DOUBLE|DECIMAL\(\d+,\d+\))"
+    number = r"(?:BIGINT|DECIMAL\(1?\d,\d\))"  # more digits may be more than a column keeps: the maps tell
     types = {"amount": number, "quantity": "BIGINT", "count": "BIGINT", "version": "BIGINT"}
 
     def shape_of(fields: Sequence[Field], **nested: str) -> str:
@@ -167,7 +166,7 @@ def _reads(field: Field) -> str:
 
 def _fits(field: Field) -> Column:
     found = F.col(f"_{field.place}_map").getItem(field.name)
-    is_outside = _is_outside(field, F.col(f"_{field.place}.{field.name}"))
+    is_outside = _is_outside(field, F.col(f"_{field.place}.{field.name}")) | _is_beyond(field)
     is_right = found.isNull() | F.is_variant_null(found) | (_is_of_kind(field, found) & ~is_outside)
     return F.coalesce(is_right, F.lit(True))
 
@@ -370,11 +369,15 @@ def _field_reasons(field: Field) -> list[Column]:
     value = _read(field)
     is_outside = _is_outside(field, value)
     match field.kind:
+        case "amount":
+            said = F.coalesce(_as_double(field).cast("string"), F.regexp_replace(value.cast("string"), r"\.?0+$", ""))
+            is_beyond = _is_beyond(field) & F.col(_reads(field)) if field in _LATER else _is_beyond(field)
+            return [_refuse("out_of_range", is_outside | is_beyond, _said(f"{path} is ", said))]
         case "choice":
             return [_refuse("out_of_range", is_outside, f"{path} must be one of {', '.join(field.choices)}")]
         case "version":
             return [_refuse("unknown_version", is_outside, _said(f"{path} is ", value))]
-        case "amount" | "quantity" | "count":
+        case "quantity" | "count":
             return [_refuse("out_of_range", is_outside, _said(f"{path} is ", value))]
     detail = _said(f"{path} has ", F.length(value), f" characters; {_longest(field)} at most")
     return [_refuse("bad_length", is_outside, detail)]
@@ -393,12 +396,26 @@ def _is_outside(field: Field, value: Column) -> Column:
     return is_bad_length | (value == "") if field.kind == "identifier" else is_bad_length
 
 
+def _is_beyond(field: Field) -> Column:
+    """Whether an amount of an unusual shape is beyond its limits, which the rounded one, or none, would not tell.
+    Never null."""
+    if field.kind != "amount":
+        return F.lit(False)
+    return F.coalesce(~_as_double(field).between(*_range(field)), F.lit(False))
+
+
+def _as_double(field: Field) -> Column:
+    """A number of an unusual shape, as near as a double is to it; else null."""
+    found = F.col(f"_{field.place}_map").getItem(field.name)
+    return F.when(_is_number(_type_name(found)), F.try_variant_get(found, "$", "double"))
+
+
 def _longest(field: Field) -> int:
     return contract.MAX_IDENTIFIER_LENGTH if field.kind == "identifier" else contract.MAX_TEXT_LENGTH
 
 
 def _range(field: Field) -> tuple[float, float]:
-    highest = {"amount": _LARGEST_DOUBLE, "quantity": contract.MAX_QUANTITY, "count": contract.MAX_COUNT}
+    highest = {"amount": contract.MAX_AMOUNT, "quantity": contract.MAX_QUANTITY, "count": contract.MAX_COUNT}
     return (1 if field.kind == "quantity" else 0), highest[field.kind]
 
 
@@ -421,7 +438,7 @@ def _product_reasons(path: str) -> list[Column]:
     def is_outside(line: Column) -> Column:
         read = {name: F.try_variant_get(line, f"$.{name}", "double") for name in ("quantity", "price")}
         is_bad_quantity = ~read["quantity"].between(1, contract.MAX_QUANTITY)
-        is_bad_price = ~read["price"].between(0, _LARGEST_DOUBLE)
+        is_bad_price = ~read["price"].between(0, contract.MAX_AMOUNT)
         return F.coalesce(is_bad_quantity, F.lit(False)) | F.coalesce(is_bad_price, F.lit(False))
 
     return [

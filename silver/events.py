@@ -8,7 +8,7 @@ from pyspark.sql.types import (
     ArrayType,
     DataType,
     DateType,
-    DoubleType,
+    DecimalType,
     IntegerType,
     LongType,
     StringType,
@@ -21,9 +21,10 @@ from lakehouse.table import Table, column
 from producer import contract
 from producer.contract import Field
 
+AMOUNT = DecimalType(contract.AMOUNT_DIGITS, contract.AMOUNT_DECIMALS)
 _TYPES: dict[str, DataType] = {
     "timestamp": TimestampType(),
-    "amount": DoubleType(),
+    "amount": AMOUNT,
     "quantity": IntegerType(),
     "count": LongType(),
     "version": IntegerType(),

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from producer import contract
 from producer.contract import Field
-from silver.events import PRODUCT_LINES
+from silver.events import AMOUNT, PRODUCT_LINES
 
 _MARK = "\1"
 """Stands before each value that was taken out. No value has it: it is a control character."""
@@ -38,7 +38,7 @@ _VALUES = {
 }
 _KAFKA_BEGAN, _KAFKA_ENDS = "2011-01-01", "2100-01-01"
 """A Kafka time outside is none: seconds for milliseconds (1970), nothing set (1969), microseconds (null in bronze)."""
-_READ_AS = {"amount": "double", "quantity": "int", "count": "bigint", "version": "int"}
+_READ_AS = {"amount": AMOUNT.simpleString(), "quantity": "int", "count": "bigint", "version": "int"}
 
 
 def tried(records: DataFrame, most_ahead: timedelta, most_behind: timedelta) -> DataFrame:

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
@@ -185,7 +186,14 @@ def _as_json(listing: Listing, found: Page, publish: Publish) -> bytes:
             "rows_held_back": table.held_rows,
         },
     }
-    return orjson.dumps(body, option=JSON_OPTIONS)
+    return orjson.dumps(body, default=_exact, option=JSON_OPTIONS)
+
+
+def _exact(value: object) -> orjson.Fragment:
+    """A decimal as a JSON number with all its digits. Raises TypeError for anything else."""
+    if not isinstance(value, Decimal):
+        raise TypeError
+    return orjson.Fragment(f"{value.normalize():f}")
 
 
 def _as_csv(listing: Listing, found: Page) -> bytes:

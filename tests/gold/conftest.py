@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -15,10 +16,16 @@ Events = Callable[[list[dict[str, Any]]], DataFrame]
 
 SCHEMA = (
     "event_id string, event_type string, event_time timestamp, user_id string, session_id string, device_id string, "
-    "ip string, country string, product_id string, product_name string, amount double, payment_status string, "
+    "ip string, country string, product_id string, product_name string, "
+    "order_id string, amount decimal(28,9), currency string, payment_status string, "
     "card_fingerprint string, topic string, partition int, offset long, processed_at timestamp"
 )
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def exact(value: Any) -> Any:
+    """Numbers as silver has them: by their shortest digits, nine decimal places."""
+    return Decimal(repr(value)).quantize(Decimal("1e-9")) if isinstance(value, float) else value
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +36,7 @@ def events(spark: SparkSession) -> Events:
         names = [part.split()[0] for part in SCHEMA.split(", ")]
         defaults = {"event_type": "product_view", "user_id": "u1", "event_time": NOON}
         numbered = ({"event_id": f"e{number:05d}", **defaults, **row} for number, row in enumerate(rows))
-        return spark.createDataFrame([tuple(row.get(name) for name in names) for row in numbered], SCHEMA)
+        return spark.createDataFrame([tuple(exact(row.get(name)) for name in names) for row in numbered], SCHEMA)
 
     return build
 
@@ -51,7 +58,9 @@ def random_rows() -> list[dict[str, Any]]:
                 "user_id": f"u{chance.randrange(40)}",
                 "product_id": chance.choice([None, *(f"p{int(chance.paretovariate(1)) % 30}" for _ in range(3))]),
                 "product_name": chance.choice([None, "red", "green", "blue"]),
-                "amount": round(chance.expovariate(1 / 60), 2) if is_purchase else None,
+                "order_id": f"o{chance.randrange(1000)}" if is_purchase else None,
+                "amount": round(chance.expovariate(1 / 60), chance.choice([2, 9])) if is_purchase else None,
+                "currency": chance.choice([None, "EUR", "eur", " JPY ", "", "bitcoin"]) if is_purchase else None,
                 "payment_status": chance.choice([None, "approved", "declined"]) if is_purchase else None,
             }
         )
@@ -69,8 +78,11 @@ def duckdb_rows(random_rows: list[dict[str, Any]]) -> Callable[[str], list[tuple
     connection = duckdb.connect()
     connection.execute(
         "CREATE TABLE events (event_id TEXT, event_type TEXT, event_time TIMESTAMP, user_id TEXT, product_id TEXT, "
-        "product_name TEXT, amount DOUBLE, payment_status TEXT)"
+        "product_name TEXT, order_id TEXT, amount DECIMAL(28, 9), currency TEXT, payment_status TEXT)"
     )
     naive = [{**row, "event_time": row["event_time"].replace(tzinfo=None)} for row in random_rows]
-    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [list(row.values()) for row in naive])
+    connection.executemany(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [[exact(value) for value in row.values()] for row in naive],
+    )
     return lambda query: connection.execute(query).fetchall()

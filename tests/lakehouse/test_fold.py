@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,9 @@ def close(fold: Fold) -> None:
 def test_a_file_has_the_last_batch_that_was_kept(tmp_path: Path) -> None:
     path = tmp_path / "stream" / "fold.duckdb"
     fold = empty_fold(NOW, path)
-    fold.take(facts([record("a", 1, event_type="purchase", amount=5.0), record("b", 2, product_id="p")]), None, NOW)
+    fold.take(
+        facts([record("a", 1, event_type="purchase", amount=Decimal(5)), record("b", 2, product_id="p")]), None, NOW
+    )
     fold.commit("first", NOW)
     kept, told = state(fold), all_rows(fold, NOW)
     fold.take(facts([record("c", 3)]), None, NOW)
@@ -253,7 +256,9 @@ EVENTS = st.builds(
     country=st.sampled_from([None, "DE", "BR", "XX"]),
     product_id=st.sampled_from([None, "p1", "p2"]),
     product_name=st.sampled_from([None, "red", "green"]),
-    amount=st.sampled_from([None, 0.1, 12.345, 1e25]),
+    order_id=st.sampled_from([None, "o1", "o2"]),
+    currency=st.sampled_from([None, "EUR", "JPY"]),
+    amount=st.sampled_from([None, Decimal("0.1"), Decimal("12.345"), Decimal(10**12)]),
 )
 BRIEFLY = settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])
 BATCHES = st.lists(st.lists(EVENTS, max_size=12), min_size=1, max_size=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -23,6 +24,7 @@ Row = dict[str, Any]
 HOUR, MICROSECOND = timedelta(hours=1), timedelta(microseconds=1)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 EVENING = datetime(2026, 3, 2, 23, tzinfo=UTC)
+TENTH = Decimal("0.1")
 LATER = NOON + timedelta(days=1)
 BUCKETS = count()
 
@@ -88,8 +90,12 @@ def test_an_hour_without_rows_has_none_afterwards(small: SmallTables) -> None:
 
 def test_what_was_not_so_before_is_told(small: SmallTables) -> None:
     hours = [NOON, NOON + HOUR, NOON + 2 * HOUR, EVENING + HOUR]
-    replaced(small, kpis.TABLE, *(figures(hour, 1, revenue=0.1) for hour in hours[:3]), hours=hours)
-    fresh = [figures(NOON, 1, revenue=0.1), figures(hours[1], 2, revenue=0.1), figures(hours[3], 1)]
+    replaced(small, kpis.TABLE, *(figures(hour, 1, revenue=TENTH) for hour in hours[:3]), hours=hours)
+    fresh = [
+        figures(NOON, 1, revenue=Decimal("0.1")),
+        figures(hours[1], 2, revenue=Decimal("0.1")),
+        figures(hours[3], 1),
+    ]
     told = replaced(small, kpis.TABLE, *fresh, hours=hours)
     assert told == [
         f"gold.kpis_hourly {moment}" for moment in ("2026-03-02 13:00", "2026-03-02 14:00", "2026-03-03 00:00")
@@ -112,7 +118,7 @@ def test_when_an_hour_was_written_and_whether_it_is_final_is_no_difference(small
 
 def test_columns_may_come_in_any_order(small: SmallTables) -> None:
     """As DuckDB tells them."""
-    row = figures(NOON, 3, revenue=1.5)
+    row = figures(NOON, 3, revenue=Decimal("1.5"))
     fresh = rows(kpis.TABLE, row).select(kpis.TABLE.columns[::-1])
     for expected in (["gold.kpis_hourly 2026-03-02 12:00"], []):
         assert replace_hours(small, kpis.TABLE, fresh, {clock.number_of(NOON)}) == expected

@@ -100,7 +100,7 @@ class Fold:
 @pytest.fixture
 def gold(written: Written, tmp_path: Path) -> LiveGold:
     report = tmp_path / "gold.json"
-    settings = SimpleNamespace(lateness_minutes=15, top_n=10, max_future_minutes=5, gold_report=report)
+    settings = SimpleNamespace(lateness_minutes=15, top_n=10, currency=None, max_future_minutes=5, gold_report=report)
     small = SimpleNamespace(overwrite=written.overwrite)
     lake: Any = SimpleNamespace(
         settings=settings, small=small, append_rows=lambda _table, rows: written.verdicts.extend(rows)

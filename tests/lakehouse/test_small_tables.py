@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -15,12 +16,13 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
-from pyspark.sql.types import ArrayType, DateType, DoubleType, StringType, StructType, TimestampType
+from pyspark.sql.types import ArrayType, DateType, DecimalType, DoubleType, StringType, StructType, TimestampType
 
 from lakehouse import log_cleanup, small_tables
 from lakehouse.embedded.s3 import s3_client
-from lakehouse.errors import UsageError
+from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake import Lake, arrow_rows, properties_of
+from lakehouse.schema_changes import inexact_columns, missing_columns
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.table import Table, column
@@ -161,6 +163,25 @@ def test_a_column_is_added_to_rows_that_are_there(settings: Settings, small: Sma
     assert [(row["name"], row["size"]) for row in found] == [("a", None), ("b", 2.5)]
     assert small.read(wider).column_names == wider.columns
     assert json.loads(opened(settings, table).schema().to_json()) == json.loads(wider.schema.json())
+
+
+def test_doubles_become_decimals_and_what_does_not_fit_null(
+    settings: Settings, small: SmallTables, table: Table
+) -> None:
+    amounts = [0.1, 1500.006, float("inf"), 1e300, None]
+    made = rows(*"abcde")
+    place = made.column_names.index("amount")
+    small.append(table, made.set_column(place, "amount", pa.array(amounts, pa.float64())))
+    money = column("amount", DecimalType(38, 9), "How much")
+    exact = replace(table, schema=StructType([money if one.name == "amount" else one for one in SCHEMA.fields]))
+    assert inexact_columns(exact, table.schema) == [money] and missing_columns(exact, table.schema) == []
+    small.rewrite(exact)
+    found = {row["name"]: row["amount"] for row in small.read(exact).to_pylist()}
+    assert found == {"a": Decimal("0.1"), "b": Decimal("1500.006"), "c": None, "d": None, "e": None}
+    assert json.loads(opened(settings, table).schema().to_json()) == json.loads(exact.schema.json())
+    assert opened(settings, table).metadata().partition_columns == ["day"]
+    with pytest.raises(ShoplakeError, match="never changes"):
+        missing_columns(table, exact.schema)
 
 
 def test_properties_are_written_when_they_differ(settings: Settings, small: SmallTables, table: Table) -> None:

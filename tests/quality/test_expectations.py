@@ -43,8 +43,13 @@ INSERT INTO gold.kpis_hourly BY NAME
         count(*) FILTER (event_type = 'page_view') AS page_views,
         count(*) FILTER (event_type = 'product_view') AS product_views, 0 AS clicks, 0 AS carts, 0 AS searches,
         count(*) FILTER (event_type = 'purchase') AS purchases, count(DISTINCT user_id) AS unique_users,
-        coalesce(sum(amount) FILTER (payment_status IS NULL), 0) AS revenue, 0.5 AS conversion_rate
+        coalesce(sum(amount) FILTER (payment_status IS NULL), 0) AS revenue, 'unknown' AS currency,
+        0.5 AS conversion_rate
     FROM silver.events GROUP BY ALL;
+INSERT INTO gold.revenue_hourly BY NAME
+    SELECT date_trunc('hour', event_time) AS hour_start, event_date AS hour_date, 'unknown' AS currency,
+        count(*) AS purchases, count(DISTINCT order_id) AS orders, sum(amount) AS revenue
+    FROM silver.events WHERE event_type = 'purchase' AND payment_status IS NULL GROUP BY ALL;
 INSERT INTO gold.top_products_hourly BY NAME
     SELECT hour_start, hour_date, unnest([1, 2]) AS "rank", unnest(['p1', 'p2']) AS product_id,
         unnest([2, 1]) AS views, 1 AS unique_viewers, 'final' AS status FROM gold.kpis_hourly WHERE product_views >= 3;
@@ -76,7 +81,7 @@ PLANTED = {
     "silver.events.is_complete": "UPDATE silver.events SET user_id = NULL WHERE event_id = 'e5'",
     "silver.events.has_its_data": "UPDATE silver.events SET order_id = NULL WHERE event_id = 'e2'",
     "silver.events.is_on_its_topic": "UPDATE silver.events SET topic = 'shop.clicks' WHERE event_id = 'e2'",
-    "silver.events.amounts_are_possible": "UPDATE silver.events SET amount = 'inf' WHERE event_id = 'e2'",
+    "silver.events.amounts_are_possible": "UPDATE silver.events SET amount = 1000000000001 WHERE event_id = 'e2'",
     "silver.events.counts_are_possible": "UPDATE silver.events SET quantity = 0 WHERE event_id = 'e2'",
     "silver.events.is_in_its_partition": "UPDATE silver.events SET event_date = event_date - 1 WHERE event_id = 'e2'",
     "silver.events.is_not_from_the_future": "UPDATE silver.events"
@@ -113,14 +118,19 @@ PLANTED = {
     " SET as_of = as_of - INTERVAL 11 MINUTES",
     "gold.kpis_hourly.each_hour_once": AGAIN.format("gold.kpis_hourly"),
     "gold.kpis_hourly.counts_are_possible": "UPDATE gold.kpis_hourly SET clicks = -1",
-    "gold.kpis_hourly.revenue_is_possible": "UPDATE gold.kpis_hourly SET revenue = 'nan'",
+    "gold.kpis_hourly.revenue_is_possible": "UPDATE gold.kpis_hourly SET revenue = -1",
+    "gold.kpis_hourly.revenue_has_one_currency": "UPDATE gold.kpis_hourly SET revenue = NULL",
     "gold.kpis_hourly.revenue_has_purchases": "UPDATE gold.kpis_hourly SET purchases = 0",
     "gold.kpis_hourly.hours_have_users": "UPDATE gold.kpis_hourly SET unique_users = 0",
     "gold.kpis_hourly.hours_are_hours": "UPDATE gold.kpis_hourly SET hour_start = hour_start + INTERVAL 1 MINUTE",
     "gold.kpis_hourly.no_hour_is_to_come": "UPDATE gold.kpis_hourly SET hour_start = hour_start + INTERVAL 9 DAY",
     "gold.kpis_hourly.conversion_is_a_rate": "UPDATE gold.kpis_hourly SET conversion_rate = 50",
     "gold.kpis_hourly.counts_are_silvers": "UPDATE gold.kpis_hourly SET page_views = page_views + 1",
-    "gold.kpis_hourly.revenue_is_silvers": "UPDATE gold.kpis_hourly SET revenue = revenue + 0.01",
+    "gold.kpis_hourly.revenue_is_silvers": "UPDATE gold.kpis_hourly SET revenue = revenue + 0.000000001",
+    "gold.revenue_hourly.each_currency_once": AGAIN.format("gold.revenue_hourly"),
+    "gold.revenue_hourly.figures_are_possible": "UPDATE gold.revenue_hourly SET orders = purchases + 1",
+    "gold.revenue_hourly.hours_are_hours": "UPDATE gold.revenue_hourly SET hour_start = hour_start + INTERVAL 1 MINUTE",
+    "gold.revenue_hourly.is_silvers": "UPDATE gold.revenue_hourly SET revenue = revenue + 0.000000001",
     "gold.fraud_flags.each_flag_once": AGAIN.format("gold.fraud_flags"),
     "gold.fraud_flags.is_complete": "UPDATE gold.fraud_flags SET entity = NULL",
     "gold.fraud_flags.scores_are_possible": "UPDATE gold.fraud_flags SET score = 90",

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
 import pytest
@@ -256,9 +257,10 @@ def test_an_accepted_record_has_its_columns(answers: dict[str, Row], case: Case)
     assert row["schema_version"] == 1
     for name in ("session_id", "device_id", "ip", "country", "user_agent"):
         assert row[name] == context.get(name)
-    for name in ("product_id", "product_name", "price", "quantity", "order_id", "query", "results_count"):
+    assert row["price"] == exact(data.get("price"))
+    for name in ("product_id", "product_name", "quantity", "order_id", "query", "results_count"):
         assert row[name] == data.get(name)
-    assert row["amount"] == data.get("total_amount")
+    assert row["amount"] == exact(data.get("total_amount"))
 
 
 def test_a_country_has_one_spelling(answers: dict[str, Row]) -> None:
@@ -276,9 +278,46 @@ def test_everything_is_typed(answers: dict[str, Row]) -> None:
     assert row["event_time"] == datetime(2026, 9, 3, 10, 15, 0, 123456)
     assert row["event_date"] == date(2026, 9, 3)
     assert [tuple(line) for line in row["products"]] == [("p1", 2, 10.5), ("p2", 1, 19.0), ("p3", None, None)]
-    same = [name for name in data if name not in ("total_amount", "products", "colour")]
+    same = [name for name in data if name not in ("price", "total_amount", "products", "colour")]
     assert {name: row[name] for name in same} == {name: data[name] for name in same}
-    assert isinstance(row["amount"], float)
+    assert (row["price"], row["amount"]) == (exact(data["price"]), exact(data["total_amount"]))
+
+
+def exact(number: float | None) -> Decimal | None:
+    """As silver keeps it: nine decimal places of its shortest digits."""
+    return None if number is None else Decimal(repr(number)).quantize(Decimal("1e-9"), ROUND_HALF_UP)
+
+
+def priced(number: str, name: str) -> tuple[str, bytes]:
+    """A purchase with a number as it is written."""
+    data = {"order_id": "o", "total_amount": 1, name: "?"}
+    record = EVENT | {"event_type": "purchase", "data": data}
+    return TOPIC_OF_TYPE["purchase"], text(record).replace(b'"?"', number.encode())
+
+
+AMOUNTS = {
+    "0.1": "0.1", "4e-05": "0.00004", "10.00004": "10.00004", "1e12": "1000000000000", "-0.0": "0", "0E-7": "0",
+    "1000000000000": "1000000000000", "1000000000000.0": "1000000000000", "0.0000000014": "0.000000001",
+    "0.0000000015": "0.000000002", "999999999999.123456789": "999999999999.123456789", "1.2e-9": "0.000000001",
+    "123456789012.1234567894": "123456789012.123456789", "19.989999999999998": "19.99", "5.00": "5", "1E2": "100",
+    "1000000000000.000000001": None, "1000000000001": None, "1.7976931348623157e308": None, "1e30": None, "-1": None,
+    "-1e-12": None, "-0.000000000001": None, "1e400": None, "9223372036854775808": None, "1" + "0" * 37: None,
+    "1" + "0" * 40: None, "-5.25": None,
+}  # fmt: skip
+"""As written → as kept; None: refused."""
+
+
+@pytest.mark.parametrize("field", ["amount", "price"])
+def test_an_amount_is_kept_exactly_or_refused(spark: SparkSession, field: str) -> None:
+    name = {"amount": "total_amount", "price": "price"}[field]
+    values = [priced(number, name) for number in AMOUNTS]
+    rows = judged(spark, values)
+    assert [row["reason_code"] for row in rows] == [
+        "out_of_range" if kept is None else None for kept in AMOUNTS.values()
+    ]
+    for row, (written, kept) in zip(rows, AMOUNTS.items(), strict=True):
+        assert kept is None or row[field] == Decimal(kept), written
+        assert kept is not None or row["reason_detail"].startswith(f"data.{name} is "), written
 
 
 EXTRAS = {

@@ -32,10 +32,10 @@ ORIGINALS = {
     "event_id": "string", "event_type": "string", "event_time": "timestamp", "user_id": "string",
     "schema_version": "int", "session_id": "string", "device_id": "string", "ip": "string", "country": "string",
     "user_agent": "string", "page_url": "string", "device": "string", "browser": "string", "element": "string",
-    "product_id": "string", "product_name": "string", "category": "string", "price": "double", "quantity": "int",
-    "order_id": "string", "amount": "double", "currency": "string", "payment_method": "string",
+    "product_id": "string", "product_name": "string", "category": "string", "price": "decimal(28,9)", "quantity": "int",
+    "order_id": "string", "amount": "decimal(28,9)", "currency": "string", "payment_method": "string",
     "payment_status": "string", "card_fingerprint": "string",
-    "products": "array<struct<product_id:string,quantity:int,price:double>>", "query": "string",
+    "products": "array<struct<product_id:string,quantity:int,price:decimal(28,9)>>", "query": "string",
     "results_count": "bigint", "extra": "string", "topic": "string", "partition": "int", "offset": "bigint",
     "kafka_timestamp": "timestamp", "processed_at": "timestamp", "event_date": "date",
 }  # fmt: skip
@@ -174,7 +174,7 @@ def test_the_table_and_the_views_follow_the_contract(grown: None) -> None:
     table = copy_of(events, "later_events").TABLE
     added = {name: table.schema[name].dataType.simpleString() for name in table.columns if name not in ORIGINALS}
     assert added == {
-        "tenant": "string", "app_version": "string", "coupon": "string", "discount": "double", "gift": "string",
+        "tenant": "string", "app_version": "string", "coupon": "string", "discount": "decimal(28,9)", "gift": "string",
         "parcel_count": "bigint",
     }  # fmt: skip
     on = {each.name: [field.name for field in contract.fields_of(each)] for each in contract.EVENT_TYPES}

@@ -32,7 +32,9 @@ select topic, "partition", "offset", event_id, event_time, place,
     json_extract_string(value, '$.event_type') as event_type,
     json_extract_string(value, '$.user_id') as user_id,
     json_extract_string(value, '$.data.product_id') as product_id,
-    json_extract(value, '$.data.total_amount')::double as amount,
+    json_extract_string(value, '$.data.total_amount')::decimal(28, 9) as amount,
+    json_extract_string(value, '$.data.order_id') as order_id,
+    json_extract_string(value, '$.data.currency') as currency,
     json_extract_string(value, '$.data.payment_status') as payment_status
 from ranked
 """
@@ -136,9 +138,21 @@ def hourly_figures(database: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]
             count(*) filter (event_type = 'page_view'), count(*) filter ({_IS_VIEW}),
             count(*) filter (event_type = 'click'), count(*) filter (event_type = 'add_to_cart'),
             count(*) filter (event_type = 'purchase'), count(*) filter (event_type = 'search'),
-            round(coalesce(sum(amount) filter ({_IS_PAID}), 0), 2), count(distinct user_id),
+            case when count(distinct coalesce(upper(trim(currency)), 'unknown')) filter ({_IS_PAID}) < 2
+                then coalesce(sum(amount) filter ({_IS_PAID}), 0) end, count(distinct user_id),
             round(count(distinct user_id) filter ({_IS_PAID}) / count(distinct user_id), 9)
         from accepted group by 1 order by 1
+        """
+    ).fetchall()
+
+
+def hourly_revenue(database: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """Columns of gold.revenue_hourly up to revenue, in the declared order."""
+    return database.execute(
+        f"""
+        select date_trunc('hour', event_time) as hour_start, coalesce(upper(trim(currency)), 'unknown') as told,
+            count(*), count(distinct order_id), sum(amount)
+        from accepted where {_IS_PAID} group by 1, 2 order by 1, 2
         """
     ).fetchall()
 

@@ -12,8 +12,12 @@ from tests.support.serving_lake import Lake
 ROWS = """
 INSERT INTO gold.kpis_hourly BY NAME SELECT date_trunc('hour', utc) - to_hours(range) AS hour_start,
     30 + range % 7 AS page_views, 20 AS product_views, 5 AS clicks, 4 AS carts, 2 AS purchases, 3 AS searches,
-    55.5 AS revenue, 10 AS unique_users, 0.2 AS conversion_rate,
+    55.5 AS revenue, 'EUR' AS currency, 10 AS unique_users, 0.2 AS conversion_rate,
     utc AS updated_at, (date_trunc('hour', utc) - to_hours(range))::DATE AS hour_date FROM clock, range(24 * 15);
+INSERT INTO gold.revenue_hourly BY NAME SELECT date_trunc('hour', utc) - to_hours(hours.range) AS hour_start,
+    ['EUR', 'JPY'][shops.range] AS currency, 2 AS purchases, 1 AS orders, 55.5 * shops.range AS revenue,
+    utc AS updated_at, (date_trunc('hour', utc) - to_hours(hours.range))::DATE AS hour_date
+    FROM clock, range(24 * 15) hours, range(1, 3) shops;
 INSERT INTO gold.top_products_hourly BY NAME
     SELECT date_trunc('hour', utc) - to_hours(hours.range) AS hour_start, ranks.range + 1 AS rank,
     'p' || ((hours.range + ranks.range) % 3 + 1) AS product_id, 'A lamp' AS product_name, 9 - ranks.range AS views,

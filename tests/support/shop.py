@@ -121,11 +121,14 @@ def assert_gold_is_right(shop: Shop) -> None:
     ranks = "select hour_start, rank, product_id, views, unique_viewers from gold.top_products_hourly order by 1, 2"
     eventually(lambda: tuples(shop.ask(ranks)) == expected_ranks, 120, "hourly ranks equal the recompute")
     figures = (
-        "select hour_start, page_views, product_views, clicks, carts, purchases, searches, round(revenue, 2),"
+        "select hour_start, page_views, product_views, clicks, carts, purchases, searches, revenue,"
         " unique_users, round(conversion_rate, 9) from gold.kpis_hourly order by 1"
     )
     expected_figures = oracle.hourly_figures(database)
     eventually(lambda: tuples(shop.ask(figures)) == expected_figures, 120, "hourly figures equal the recompute")
+    expected_revenue = oracle.hourly_revenue(database)
+    sold = "select hour_start, currency, purchases, orders, revenue from gold.revenue_hourly order by 1, 2"
+    eventually(lambda: tuples(shop.ask(sold)) == expected_revenue, 120, "revenue equals the recompute")
 
 
 def assert_books_balance(shop: Shop) -> None:

@@ -1,0 +1,83 @@
+"""gold.revenue_hourly: what was sold per clock hour and currency, to the last decimal place."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import DateType, DecimalType, LongType, StringType, StructType, TimestampType
+
+from gold.clock import hour_date, hour_start
+from gold.live import IS_PAID, Kept, Live
+from gold.shop import is_paid_purchase
+from lakehouse.file_ages import KEEP_HOURS
+from lakehouse.table import Table, column
+
+UNKNOWN = "unknown"
+"""The currency of a purchase that names none."""
+REVENUE = DecimalType(38, 9)
+TABLE = Table(
+    layer="gold",
+    name="revenue_hourly",
+    grain="one currency in one clock hour in which something was sold",
+    schema=StructType(
+        [
+            column("hour_start", TimestampType(), "Start of the clock hour, UTC"),
+            column("currency", StringType(), "As the events name it, codes in capitals; unknown where they name none"),
+            column("purchases", LongType(), "Events of type purchase that are approved or without a status"),
+            column("orders", LongType(), "Distinct order_id among them: a page that is loaded again is no new order"),
+            column("revenue", REVENUE, "Exact sum of their amounts, in the currency"),
+            column("updated_at", TimestampType(), "When the row was written, UTC"),
+            column("hour_date", DateType(), "Day of hour_start, UTC"),
+        ]
+    ),
+    keys=("hour_start", "currency"),
+    writer="delta-rs",
+    partition_by=("hour_date",),
+    statistics=("hour_start",),
+    keep_hours=KEEP_HOURS,
+)
+
+
+def hourly(events: DataFrame) -> DataFrame:
+    """One row per clock hour and currency in `events`, with the columns of TABLE except `updated_at`."""
+    paid = events.where(is_paid_purchase()).groupBy(hour_start(), currency().alias("currency"))
+    return paid.agg(
+        F.count("*").alias("purchases"),
+        F.count_distinct("order_id").alias("orders"),
+        F.coalesce(F.sum("amount"), F.lit(0)).cast(REVENUE).alias("revenue"),
+    ).select("*", hour_date())
+
+
+def currency() -> Column:
+    """The currency of a purchase, or UNKNOWN; codes in capitals. Never null."""
+    named = F.trim("currency")
+    is_code = named.rlike(r"^[A-Za-z]{3}\z")
+    return F.when(is_code, F.upper(named)).when(F.col("currency").rlike(r"\S"), F.col("currency")).otherwise(UNKNOWN)
+
+
+CURRENCY_SQL = f"""CASE WHEN regexp_matches(trim(currency), '^[A-Za-z]{{3}}$') THEN upper(trim(currency))
+    WHEN regexp_matches(currency, '\\S') THEN currency ELSE '{UNKNOWN}' END"""
+"""What `currency` says, for DuckDB."""
+HOURS = Kept(
+    f"""SELECT hour AS age, {CURRENCY_SQL} AS currency, count(*) AS purchases,
+        coalesce(sum(amount), 0)::DECIMAL(38, 9) AS revenue
+    FROM new_events WHERE {IS_PAID} GROUP BY ALL""",
+    """SELECT age, currency, sum(purchases)::BIGINT AS purchases, sum(revenue)::DECIMAL(38, 9) AS revenue
+    FROM {kept} WHERE {where} GROUP BY ALL""",
+)
+LIVE = Live(
+    TABLE,
+    """
+    WITH orders AS (
+        SELECT age, key[1] AS currency, count(*) AS orders FROM revenue_orders WHERE age IN ({hours}) GROUP BY ALL)
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, currency, purchases, coalesce(orders, 0) AS orders, revenue
+    FROM {revenue_hours} LEFT JOIN orders USING (age, currency)""",
+    {
+        "revenue_hours": HOURS,
+        "revenue_orders": Kept(
+            f"""SELECT DISTINCT hour AS age, [{CURRENCY_SQL}, order_id] AS key FROM new_events
+            WHERE {IS_PAID} AND order_id IS NOT NULL""",
+            is_set=True,
+        ),
+    },
+)
