@@ -119,7 +119,7 @@ def degenerate_case(chance: random.Random, name: str) -> Rows:
     }
     if chance.random() < 0.5:
         values["device_id"], values["ip"] = values["device_id"][-1:], values["ip"][-1:]
-    ids = [f"{chance.choice('aAzZ0é~')}{name}{number}" for number in range(count)]
+    ids = [f"{chance.choice('aAzZ0é~')}{name}-{number}" for number in range(count)]
     return [
         {
             "event_id": event_id,

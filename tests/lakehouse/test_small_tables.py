@@ -169,9 +169,7 @@ def test_doubles_become_decimals_and_what_does_not_fit_null(
     settings: Settings, small: SmallTables, table: Table
 ) -> None:
     amounts = [0.1, 1500.006, float("inf"), 1e300, None]
-    made = rows(*"abcde")
-    place = made.column_names.index("amount")
-    small.append(table, made.set_column(place, "amount", pa.array(amounts, pa.float64())))
+    small.append(table, rows(*"abcde").append_column("amount", pa.array(amounts, pa.float64())))
     money = column("amount", DecimalType(38, 9), "How much")
     exact = replace(table, schema=StructType([money if one.name == "amount" else one for one in SCHEMA.fields]))
     assert inexact_columns(exact, table.schema) == [money] and missing_columns(exact, table.schema) == []
