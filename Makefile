@@ -83,7 +83,7 @@ lock: java .venv/.installed ## Renew the locked versions and sums of Python pack
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@cd superset && ../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@$(BIN)/python -m lakehouse.embedded.jars_lock
+	@$(BIN)/python -m lakehouse.services.jars_lock
 
 clean: ## Remove the environment and caches of this checkout; data in .shoplake/ stays
 	@rm -rf .venv .venv-superset .venv-docs .venv-audit site .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
@@ -93,7 +93,7 @@ java:
 	@python3 requirements/install.py java
 
 jars: .venv/.installed
-	@$(BIN)/python -m lakehouse.embedded.jars
+	@$(BIN)/python -m lakehouse.services.jars
 
 .venv/.installed: requirements/dev.txt requirements/install.py pyproject.toml
 	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }

@@ -19,7 +19,7 @@ from api.request_context import RequestContext
 from api.resources import Resources
 from api.routes import gold, jobs, operations, runs, schedules
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.serving_publish import NewestPublish
+from lakehouse.serving.newest import NewestPublish
 from lakehouse.settings import Settings
 
 

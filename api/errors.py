@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from api.problems import Problem, retry_after
 from api.validation import wrong
 from lakehouse.runs.database import RegistryAway
-from lakehouse.serving_publish import NothingPublishedError
+from lakehouse.serving.newest import NothingPublishedError
 
 DATABASE_RETRY_SECONDS = 2
 _PLACES = {"query": "", "path": "", "header": "", "body": "body"}

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from api.gold_tables import Asked, Listing, chosen
 from api.problems import Problem
-from lakehouse.serving_publish import Publish
+from lakehouse.serving.newest import Publish
 
 LOOK_BACK_DAYS = (2, 64)
 """Only the newest days are looked at first, then more, then all: a page costs the same, however long the history."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from anyio import CapacityLimiter, to_thread
 
-from lakehouse.serving_publish import PublishedTable
+from lakehouse.serving.newest import PublishedTable
 
 KEPT_ANSWERS, KEPT_BYTES = 256, 64 * 1024
 """16 MB of answers are kept at most; larger ones are made anew each time."""

@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from api.stream_figures import StreamFigures, StreamWatch, age
 from api.trust_figures import TrustCollector
-from lakehouse.alerts.book import Book
-from lakehouse.alerts.rules import RULES
 from lakehouse.errors import ShoplakeError
+from lakehouse.monitoring.book import Book
+from lakehouse.monitoring.rules import RULES
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State

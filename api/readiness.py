@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from lakehouse.embedded import kafka
-from lakehouse.embedded.service import PROBE_SECONDS, answers
-from lakehouse.embedded.spark import HTTP2_PREFACE
-from lakehouse.embedded.stream import stream_state
 from lakehouse.errors import ShoplakeError
 from lakehouse.reports import age, read_report
 from lakehouse.runs.registry import RunRegistry
+from lakehouse.services import kafka
+from lakehouse.services.service import PROBE_SECONDS, answers
+from lakehouse.services.spark import HTTP2_PREFACE
+from lakehouse.services.stream import stream_state
 from lakehouse.settings import Settings
 
 KEPT_SECONDS = 1.0

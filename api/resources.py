@@ -15,7 +15,7 @@ from api.limits import Followers, RateLimits
 from api.metrics import Metrics
 from api.readiness import Readiness
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.serving_publish import NewestPublish
+from lakehouse.serving.newest import NewestPublish
 from lakehouse.settings import Settings
 
 

@@ -15,10 +15,10 @@ from api import keys
 from api.app import create_app
 from api.http_protocol import bounded_protocol
 from api.limits import MAX_HEADER_BYTES
-from lakehouse.embedded.ports import busy_port_message
 from lakehouse.errors import UsageError
 from lakehouse.reports import replace_text
 from lakehouse.runs.registry import RunRegistry
+from lakehouse.services.ports import busy_port_message
 from lakehouse.settings import Settings
 
 SHUTDOWN_SECONDS = 10

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lakehouse.embedded.stream import lag, stream_state
 from lakehouse.errors import ShoplakeError
+from lakehouse.services.stream import lag, stream_state
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 

@@ -14,14 +14,14 @@ import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lakehouse.alerts.figures import is_unbalanced
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs import reconcile
+from lakehouse.monitoring.figures import is_unbalanced
 from lakehouse.reports import read_report
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.serving_file import PUBLISHED, names_in, open_serving, rows_of
+from lakehouse.serving.file import PUBLISHED, names_in, open_serving, rows_of
 from lakehouse.settings import Settings
 
 _NEWEST_RESULTS = """

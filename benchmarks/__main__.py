@@ -20,14 +20,14 @@ from rich.table import Table
 from benchmarks import gold_api, job_api
 from benchmarks.cluster import stop_stream
 from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
-from lakehouse import stream_control
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import platform
 from lakehouse.errors import ShoplakeError
-from lakehouse.freshness import FreshnessProbe
-from lakehouse.progress import behind
+from lakehouse.monitoring.freshness import FreshnessProbe
+from lakehouse.services.state import status
+from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
+from lakehouse.stream import control as stream_control
+from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 

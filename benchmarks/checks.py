@@ -25,17 +25,18 @@ from rich.console import Console
 from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from bronze import events as bronze_events
 from gold import kpis
-from lakehouse import batches, stream_control
 from lakehouse.catalog import TABLES
-from lakehouse.embedded.s3 import ensure_bucket
-from lakehouse.embedded.testing import platform
 from lakehouse.jobs import find
 from lakehouse.lake import Lake
-from lakehouse.progress import behind
+from lakehouse.ops import batches
 from lakehouse.reports import read_report
+from lakehouse.services.s3 import ensure_bucket
+from lakehouse.services.testing import platform
 from lakehouse.session import connect as connect_spark
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
+from lakehouse.stream import control as stream_control
+from lakehouse.stream.progress import behind
 from lakehouse.table import Table
 from producer.publish import publish
 from producer.record import Record

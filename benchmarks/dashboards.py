@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
-from lakehouse.serving_file import open_serving
+from lakehouse.serving.file import open_serving
 
 FOLDER = Path(__file__).parents[1] / "superset"
 FILE = RESULTS / "dashboards.json"

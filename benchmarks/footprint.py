@@ -24,15 +24,15 @@ from rich.console import Console
 
 from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from lakehouse.catalog import TABLES
-from lakehouse.embedded import s3
-from lakehouse.embedded.jars import fetch_jars
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings, platform
 from lakehouse.lake import Lake
-from lakehouse.progress import behind
+from lakehouse.services import s3
+from lakehouse.services.jars import fetch_jars
+from lakehouse.services.state import status
+from lakehouse.services.testing import free_settings, platform
 from lakehouse.session import connect as connect_spark
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
+from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator import SimulationOptions, simulate

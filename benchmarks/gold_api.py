@@ -29,11 +29,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import RESULTS, Figure, write_figures
-from lakehouse import serving_minutes
-from lakehouse.embedded.testing import free_settings
-from lakehouse.serving import sources
-from lakehouse.serving_extras import EXTRAS, create
-from lakehouse.serving_file import PUBLISHED
+from lakehouse.services.testing import free_settings
+from lakehouse.serving import minutes as serving_minutes
+from lakehouse.serving.extras import EXTRAS, create
+from lakehouse.serving.file import PUBLISHED
+from lakehouse.serving.publisher import sources
 from lakehouse.settings import Settings
 
 FILE = RESULTS / "gold_api.json"

@@ -22,15 +22,15 @@ from rich.console import Console
 
 from benchmarks.cluster import stop_stream
 from benchmarks.figures import RESULTS, Figure, write_figures
-from lakehouse import stream_control
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import platform
-from lakehouse.fold import Fold
-from lakehouse.freshness import FreshnessProbe
-from lakehouse.live_gold import LIVE
-from lakehouse.progress import behind
+from lakehouse.monitoring.freshness import FreshnessProbe
+from lakehouse.services.state import status
+from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import connect, lasting
+from lakehouse.stream import control as stream_control
+from lakehouse.stream.fold import Fold
+from lakehouse.stream.live_gold import LIVE
+from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 

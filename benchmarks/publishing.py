@@ -18,12 +18,12 @@ from rich.table import Table
 
 from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
-from lakehouse.delta_log import DeltaLog
-from lakehouse.embedded import s3
-from lakehouse.embedded.testing import free_settings, part
-from lakehouse.serving import Publisher, Source, sources
-from lakehouse.serving_evidence import COLUMNS as EVENT_COLUMNS
-from lakehouse.serving_extras import Extras
+from lakehouse.services import s3
+from lakehouse.services.testing import free_settings, part
+from lakehouse.serving.delta_log import DeltaLog
+from lakehouse.serving.evidence import COLUMNS as EVENT_COLUMNS
+from lakehouse.serving.extras import Extras
+from lakehouse.serving.publisher import Publisher, Source, sources
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 

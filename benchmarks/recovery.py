@@ -18,12 +18,12 @@ import typer
 from rich.console import Console
 
 from benchmarks.figures import RESULTS, Figure, write_figures
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import platform
 from lakehouse.errors import ShoplakeError
-from lakehouse.progress import behind
+from lakehouse.services.state import status
+from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
+from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 

@@ -21,9 +21,9 @@ from rich.console import Console
 from benchmarks.dashboards import columns_and_metrics, read_assets
 from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import make_file
-from lakehouse.embedded import processes, superset
-from lakehouse.embedded.child import Child
-from lakehouse.embedded.testing import free_settings, part
+from lakehouse.services import processes, superset
+from lakehouse.services.child import Child
+from lakehouse.services.testing import free_settings, part
 from lakehouse.settings import Settings
 
 FILE = RESULTS / "superset_memory.json"

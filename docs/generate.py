@@ -18,9 +18,9 @@ from typer.cli import get_docs_for_click
 
 from api import openapi
 from api.app import create_app
-from lakehouse.alerts.rules import RULES, Rule
 from lakehouse.catalog import TABLES
 from lakehouse.cli import app, areas
+from lakehouse.monitoring.rules import RULES, Rule
 from lakehouse.settings import Settings, load_settings
 from lakehouse.table import Table
 from producer import contract

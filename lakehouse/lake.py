@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 from tenacity.wait import wait_base
 
-from lakehouse.embedded.s3 import s3_client
 from lakehouse.file_ages import LOG_HOURS
+from lakehouse.services.s3 import s3_client
 from lakehouse.session import commit_mark, marked_run
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
@@ -271,7 +271,7 @@ def properties_of(table: Table) -> dict[str, str]:
     """Delta's properties of a table, as it is declared."""
     kept = {
         "delta.deletedFileRetentionDuration": _minutes(table.keep_hours),
-        # Delta takes none that is shorter than that of the files; lakehouse/log_cleanup.py is what shortens the log.
+        # Delta takes none that is shorter than that of the files; stream/log_cleanup.py shortens the log.
         "delta.logRetentionDuration": _minutes(max(LOG_HOURS, table.keep_hours)),
     }
     statistics = {"delta.dataSkippingStatsColumns": ",".join(table.statistics)} if table.statistics else {}

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
-from lakehouse.embedded.service import PROBE_SECONDS, answers
-from lakehouse.embedded.spark import HTTP2_PREFACE
 from lakehouse.errors import ShoplakeError
+from lakehouse.services.service import PROBE_SECONDS, answers
+from lakehouse.services.spark import HTTP2_PREFACE
 from lakehouse.settings import Settings
 
 

@@ -21,8 +21,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pyspark.sql.types import DecimalType
 
 from lakehouse import authorities
-from lakehouse.embedded.s3 import EMBEDDED_KEY, s3_client
 from lakehouse.errors import UsageError
+from lakehouse.services.s3 import EMBEDDED_KEY, s3_client
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 

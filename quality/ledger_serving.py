@@ -16,8 +16,8 @@ import duckdb
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.hours import sql_on_days
-from lakehouse.serving_file import PUBLISHED, open_serving, rows_of
-from lakehouse.serving_held import how_held, with_held
+from lakehouse.serving.file import PUBLISHED, open_serving, rows_of
+from lakehouse.serving.held import how_held, with_held
 from lakehouse.sql import SqlReader, quoted_text
 from quality.ledger import TOTALS, Fault, hour_place
 

@@ -8,8 +8,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructType, TimestampType
 
-from lakehouse import marks
 from lakehouse.lake import Lake
+from lakehouse.ops import marks
 from lakehouse.table import Table, column
 from silver import events as silver_events
 

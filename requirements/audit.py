@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lakehouse.embedded.jars import locked_jars
+from lakehouse.services.jars import locked_jars
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-audit"

@@ -2,7 +2,7 @@
 a duplicate when it arrives within some hours of the first, whatever time it carries, or carries the same time, at any
 age (docs/decisions/exactly-once.md). A record arrives when its micro-batch begins.
 
-The stream looks among the ids of the last hours (`lakehouse.fold`), and in silver for older events; `backfill` looks
+The stream looks among the ids of the last hours (`stream/fold.py`), and in silver for older events; `backfill` looks
 through all of bronze at once.
 """
 

@@ -24,9 +24,9 @@ from api.kept_answers import Answer, Question
 from api.problems import Problem
 from api.resources import Resources, Shared
 from api.routes.answers import IfNoneMatch, guarded, tags_in
-from lakehouse.serving_publish import Publish, PublishedTable
+from lakehouse.serving.newest import Publish, PublishedTable
+from lakehouse.serving.sql_output import write_csv
 from lakehouse.sql import Result
-from lakehouse.sql_output import write_csv
 
 PREFIX, GOLD_SCOPE = "/v1/gold", "gold:read"
 Form = Literal["json", "csv"]

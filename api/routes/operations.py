@@ -11,8 +11,8 @@ from api.models import Alive, Ready
 from api.problems import KINDS, Problem
 from api.resources import Resources, Shared
 from api.routes import answers
-from lakehouse.serving_file import as_text
-from lakehouse.serving_publish import NothingPublishedError, PublishedTable
+from lakehouse.serving.file import as_text
+from lakehouse.serving.newest import NothingPublishedError, PublishedTable
 
 router = APIRouter(tags=["operations"])
 RETRY_SECONDS = 5

@@ -94,7 +94,7 @@ unpack() {
     umask 022
     cd "$target" &&
       PYTHON=$python "$python" requirements/install.py venv runtime.txt &&
-      .venv/bin/python -m lakehouse.embedded.jars &&
+      .venv/bin/python -m lakehouse.services.jars &&
       { [ "$(fact SHOPLAKE_WITH_SUPERSET)" != true ] || \
         .venv/bin/python requirements/install.py tool .venv-superset superset/requirements.txt; }
   ) || fail "$version cannot be installed; what runs goes on."

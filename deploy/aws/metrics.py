@@ -49,7 +49,7 @@ def main() -> None:
     import boto3
 
     from deploy.aws.start import environment
-    from lakehouse.embedded.state import status
+    from lakehouse.services.state import status
 
     os.environ.update(environment(os.environ, boto3.Session()))
     settings = load_settings()

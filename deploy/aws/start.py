@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lakehouse.embedded.service import write_private
 from lakehouse.errors import ShoplakeError
+from lakehouse.services.service import write_private
 
 LINK_LOCAL = ("169.254.169.254", 80)
 DRIVER_POLL_SECONDS = 10.0
@@ -153,7 +153,7 @@ def main() -> None:
     if not is_unit:
         command = [shoplake, *sys.argv[1:]]
     elif is_executor(os.environ):
-        command = [sys.executable, "-m", "lakehouse.embedded.cluster"]
+        command = [sys.executable, "-m", "lakehouse.services.cluster"]
     else:
         command = [shoplake, "up", *(["--superset"] if os.environ.get("SHOPLAKE_WITH_SUPERSET") == "true" else [])]
     os.execve(command[0], command, {**os.environ, **settings})  # noqa: S606 - no shell is what is wanted

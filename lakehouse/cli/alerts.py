@@ -26,8 +26,8 @@ def list_alerts(format: HowToPrint = Format.table) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from lakehouse.alerts.book import Book
-    from lakehouse.alerts.rules import RULES
+    from lakehouse.monitoring.book import Book
+    from lakehouse.monitoring.rules import RULES
     from lakehouse.runs.registry import RunRegistry
     from lakehouse.settings import load_settings
 
@@ -73,10 +73,10 @@ def test() -> None:
 
     Example: [bold]SHOPLAKE_ALERT_WEBHOOK_URL=http://127.0.0.1:9009/ shoplake alerts test[/]
     """
-    from lakehouse.alerts.book import message
-    from lakehouse.alerts.rules import RULES
-    from lakehouse.alerts.sinks import NotSent, sinks
     from lakehouse.errors import ShoplakeError
+    from lakehouse.monitoring.book import message
+    from lakehouse.monitoring.rules import RULES
+    from lakehouse.monitoring.sinks import NotSent, sinks
     from lakehouse.runs.records import now
     from lakehouse.settings import load_settings
 

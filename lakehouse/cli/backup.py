@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lakehouse.backup import Report
+    from lakehouse.backups.backup import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def backup(
 
     Example: shoplake backup /backups/shop
     """
-    from lakehouse.backup import back_up
+    from lakehouse.backups.backup import back_up
     from lakehouse.settings import load_settings
 
     with _progress() as report:
@@ -46,7 +46,7 @@ def restore(
 
     Example: shoplake restore /backups/shop/20261125T170000Z
     """
-    from lakehouse.backup import restore as bring_back
+    from lakehouse.backups.backup import restore as bring_back
     from lakehouse.settings import load_settings
 
     with _progress() as report:

@@ -25,7 +25,7 @@ def demo(
     """
     from rich.console import Console
 
-    from lakehouse.demo import Plan, run
+    from lakehouse.cli.demo_tour import Plan, run
     from lakehouse.settings import load_settings
 
     console = Console(highlight=False)

@@ -13,7 +13,7 @@ from lakehouse.cli.formats import Format, HowToPrint
 from lakehouse.settings import load_settings
 
 if TYPE_CHECKING:
-    from lakehouse.embedded.state import Snapshot
+    from lakehouse.services.state import Snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -33,10 +33,10 @@ def up(
 
     Example: `shoplake up --detach`
     """
-    from lakehouse.doctor import require_startable
-    from lakehouse.embedded.detached import add_superset, start_detached
-    from lakehouse.embedded.lock import lock_holder
-    from lakehouse.embedded.supervisor import Supervisor
+    from lakehouse.lock import lock_holder
+    from lakehouse.services.detached import add_superset, start_detached
+    from lakehouse.services.doctor import require_startable
+    from lakehouse.services.supervisor import Supervisor
 
     settings = load_settings()
     if superset and lock_holder(settings) is not None:
@@ -63,7 +63,7 @@ def down() -> None:
     """
     from rich.console import Console
 
-    from lakehouse.embedded.detached import stop
+    from lakehouse.services.detached import stop
 
     console = Console(stderr=True)
     with console.status("Ending the platform …"):
@@ -78,8 +78,8 @@ def status(
 
     Example: `shoplake status --format json`
     """
-    from lakehouse.embedded.state import UNSUPERVISED
-    from lakehouse.embedded.state import status as platform_status
+    from lakehouse.services.state import UNSUPERVISED
+    from lakehouse.services.state import status as platform_status
 
     settings = load_settings()
     report = platform_status(settings)
@@ -89,7 +89,7 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    from lakehouse.alerts.book import firing
+    from lakehouse.monitoring.book import firing
 
     table = Table("part", "state", "address", "process", "memory", "lag", "note")
     colours = {"up": "green", "external": "green", "starting": "yellow", "failed": "red"}
@@ -116,7 +116,7 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lakehouse.doctor import examine
+    from lakehouse.services.doctor import examine
 
     checks = examine(load_settings())
     table = Table("check", "", "finding", show_lines=False)

@@ -90,8 +90,8 @@ def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str,
     """Which tables the publisher holds back, and which it lets through, with the failing expectations; and what it says
     of those of which it holds back some rows."""
     from lakehouse.errors import ShoplakeError
-    from lakehouse.serving_file import names_in, published
-    from lakehouse.serving_held import how_held
+    from lakehouse.serving.file import names_in, published
+    from lakehouse.serving.held import how_held
     from lakehouse.settings import load_settings
 
     try:

@@ -184,7 +184,7 @@ def _print(settings: Settings, sql: str, format: Format) -> None:
 
     from rich.console import Console
 
-    from lakehouse import sql_output
+    from lakehouse.serving import sql_output
     from lakehouse.sql import connect
 
     with connect(settings) as reader:

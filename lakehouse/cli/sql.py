@@ -47,8 +47,8 @@ def sql(
     Example: shoplake sql "SELECT * FROM gold.top_products_hourly ORDER BY hour_start DESC, rank LIMIT 10"
     """
     from lakehouse.errors import UsageError
+    from lakehouse.serving.sql_answers import Answers
     from lakehouse.settings import load_settings
-    from lakehouse.sql_answers import Answers
 
     if tables and query is not None:
         raise UsageError("Give a query, or --tables to list the tables; `shoplake sql --help` shows an example.")
@@ -99,7 +99,7 @@ def _print(result: Result, output: OutputFormat, limit: int | None) -> None:
 
 
 def _write(result: Result, output: OutputFormat, limit: int | None) -> None:
-    from lakehouse import sql_output
+    from lakehouse.serving import sql_output
 
     if output is OutputFormat.json:
         sql_output.write_json(result, sys.stdout, limit or 0)

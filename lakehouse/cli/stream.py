@@ -17,7 +17,7 @@ def stream() -> None:
     Example: [bold]shoplake up --no-stream --detach && shoplake stream[/]
     """
     from lakehouse.settings import load_settings
-    from lakehouse.stream import run
+    from lakehouse.stream.query import run
 
     console = Console(soft_wrap=True)
     run(load_settings(), lambda text: console.print(text, highlight=False))

@@ -74,9 +74,9 @@ def export() -> None:
 
 def run(settings: Settings, word: str) -> None:
     """Let Superset's own environment do it; raises ShoplakeError with Superset's last words."""
-    from lakehouse.embedded.service import child_environment
-    from lakehouse.embedded.superset import FOLDER, PYTHON, environment
     from lakehouse.errors import ShoplakeError
+    from lakehouse.services.service import child_environment
+    from lakehouse.services.superset import FOLDER, PYTHON, environment
 
     if not (PYTHON.parents[1] / ".installed").is_file():
         raise ShoplakeError("Superset is not installed: run `make superset`.")

@@ -9,12 +9,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
-from lakehouse import marks, rebuilt, recovery
-from lakehouse.gold_refresh import HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs import cohort_retention, quality, reconcile
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
 from lakehouse.lake import Lake, materialized, settled
+from lakehouse.ops import marks
+from lakehouse.stream import rebuilt, recovery
+from lakehouse.stream.gold_refresh import HOURLY_TABLES, GoldRefresh
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 

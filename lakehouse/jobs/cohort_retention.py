@@ -12,9 +12,9 @@ from pyspark.sql import functions as F
 
 from gold import retention, user_days
 from lakehouse import hours as clock
-from lakehouse import marks
 from lakehouse.jobs.parameters import Say, today
 from lakehouse.lake import Lake
+from lakehouse.ops import marks
 from silver import events as silver_events
 
 NAME = "cohort_retention"

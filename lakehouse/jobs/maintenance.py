@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lakehouse import clustering, log_cleanup
 from lakehouse.catalog import TABLES
-from lakehouse.embedded.s3 import s3_client
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Compacted, Lake
+from lakehouse.services.s3 import s3_client
+from lakehouse.stream import clustering, log_cleanup
 from lakehouse.table import Table
 
 WRITES = TABLES

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lakehouse import marks
 from lakehouse.jobs.parameters import Say
+from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
-from lakehouse.resolution import run_name
+from lakehouse.ops import marks
 from lakehouse.sql import SqlReader, connect, utc_text
 from quality import results, unknown_fields
 from quality.suites import SUITES

@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lakehouse import broker, marks
+from lakehouse import broker
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
+from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
-from lakehouse.resolution import run_name
+from lakehouse.ops import marks
 from lakehouse.sql import connect
 from producer.topics import TOPICS
 from quality import ledger, ledger_serving, results

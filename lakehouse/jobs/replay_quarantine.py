@@ -19,15 +19,16 @@ from pyspark.sql.types import StructType
 
 from bronze.events import RECORD_COLUMNS
 from lakehouse import hours as clock
-from lakehouse import replays, stream_control
 from lakehouse.broker import Offsets
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
+from lakehouse.jobs.redrive import Again, Place, send_again
+from lakehouse.jobs.resolution import resolve, run_name
 from lakehouse.lake import Lake, materialized
-from lakehouse.progress import booked
-from lakehouse.redrive import Again, Place, send_again
-from lakehouse.resolution import resolve, run_name
+from lakehouse.ops import replays
 from lakehouse.sql import connect as open_reader
+from lakehouse.stream import control as stream_control
+from lakehouse.stream.progress import booked
 from silver import checks, fixes, quarantine
 from silver import events as silver_events
 from silver.deduplicate import COORDINATES, IDENTITY

@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 from gold import fraud
 from gold import top_products as top
 from lakehouse import hours as clock
-from lakehouse.gold_refresh import HOURLY_TABLES, GoldRefresh
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.lake import Lake
+from lakehouse.stream.gold_refresh import HOURLY_TABLES, GoldRefresh
 from silver import events as silver_events
 
 Parameters = DayRange

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lakehouse import stream_control
-from lakehouse.embedded.stream import lag, stream_state
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
 from lakehouse.reports import age
+from lakehouse.services.stream import lag, stream_state
 from lakehouse.settings import Settings
+from lakehouse.stream import control as stream_control
 
 PATIENCE_SECONDS = 120.0
 FRESH_SECONDS = 20.0

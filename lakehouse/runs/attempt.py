@@ -13,10 +13,10 @@ from typing import Any, TypeVar, cast
 import structlog
 from pyspark.sql import SparkSession
 
-from lakehouse import schema_changes
 from lakehouse.catalog import TABLES
 from lakehouse.jobs import Job
 from lakehouse.lake import Lake
+from lakehouse.ops import schema_changes
 from lakehouse.runs import spark_work
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway

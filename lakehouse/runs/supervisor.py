@@ -10,7 +10,7 @@ from types import FrameType
 
 import structlog
 
-from lakehouse.alerts.watch import Watch
+from lakehouse.monitoring.watch import Watch
 from lakehouse.reports import write_report
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import RegistryAway

@@ -11,7 +11,6 @@ from types import FrameType
 import structlog
 from pyspark.sql.connect import dataframe, functions, session  # noqa: F401  (loaded here so that no run waits for it)
 
-from lakehouse.embedded.processes import memory_mb
 from lakehouse.runs.attempt import Attempt, insist
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
@@ -20,6 +19,7 @@ from lakehouse.runs.news import RunLog
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.processes import memory_mb
 from lakehouse.session import is_reachable
 from lakehouse.settings import Settings
 

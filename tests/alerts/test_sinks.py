@@ -15,12 +15,12 @@ import pytest
 from botocore.stub import ANY, Stubber
 from structlog.testing import capture_logs
 
-from lakehouse.alerts.book import message
-from lakehouse.alerts.rules import RULES
-from lakehouse.alerts.sinks import LogSink, NotSent, SnsSink, WebhookSink, sinks
-from lakehouse.embedded.service import PROJECT_ROOT
-from lakehouse.embedded.testing import free_settings
+from lakehouse.monitoring.book import message
+from lakehouse.monitoring.rules import RULES
+from lakehouse.monitoring.sinks import LogSink, NotSent, SnsSink, WebhookSink, sinks
 from lakehouse.runs.records import now
+from lakehouse.services.service import PROJECT_ROOT
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.alert_calls import seen
 from tests.support.receiver import Receiver
@@ -147,7 +147,7 @@ def test_a_test_message_that_does_not_arrive_is_an_error(settings: Settings, rec
 
 
 def test_every_rule_has_its_figure_and_every_figure_its_rule(settings: Settings) -> None:
-    from lakehouse.alerts.figures import Figures
+    from lakehouse.monitoring.figures import Figures
     from lakehouse.runs.registry import RunRegistry
 
     found = Figures(settings, RunRegistry.open(settings).database).gather()

@@ -14,11 +14,11 @@ import pytest
 
 from api import keys
 from lakehouse.api_client import ApiClient
-from lakehouse.embedded.service import PROJECT_ROOT, child_environment
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError
 from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
+from lakehouse.services.service import PROJECT_ROOT, child_environment
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.served_api import ServedApi, served, wait_until, worked_off
 

@@ -12,12 +12,12 @@ import time
 import httpx
 import pytest
 
-from lakehouse.embedded.api import is_alive
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.testing import free_settings
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.api import is_alive
+from lakehouse.services.service import child_environment
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.served_api import something_listening, wait_until
 

@@ -17,12 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.problems import KINDS
 from api.server import is_loopback, keep_operator_key, refuse_unsafe
-from lakehouse.embedded.api import is_alive
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import UsageError
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.api import is_alive
+from lakehouse.services.service import child_environment
+from lakehouse.services.testing import free_settings
 from tests.support.served_api import ServedApi, is_problem, served, wait_until
 
 

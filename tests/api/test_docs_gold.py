@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.routes import gold
-from lakehouse.embedded.service import PROJECT_ROOT
+from lakehouse.services.service import PROJECT_ROOT
 from tests.support import pages
 from tests.support.served_api import ServedApi
 

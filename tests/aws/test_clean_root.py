@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from deploy.aws import release
-from lakehouse.embedded.ports import is_free
+from lakehouse.services.ports import is_free
 from tests.support import clean_root
 from tests.support.clean_root import Machine
 from tests.support.shop import eventually

@@ -8,8 +8,8 @@ from botocore.stub import Stubber
 
 from deploy.aws import metrics, start
 from deploy.aws.start import environment
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError
+from lakehouse.services.testing import free_settings
 from tests.support.aws import settings_of
 
 
@@ -171,7 +171,7 @@ def test_the_figures_reach_cloudwatch(aws, tmp_path, monkeypatch):
 
 def test_a_role_that_may_only_look_at_the_bucket_is_enough(aws, monkeypatch, tmp_path):
     """The bucket of the templates is as it should be: a start changes nothing, on AWS's address, with moto's S3."""
-    from lakehouse.embedded import s3
+    from lakehouse.services import s3
 
     settings = free_settings(tmp_path, s3_endpoint="", s3_region="eu-central-1", bucket="lake", bucket_versioning=True)
     s3.ensure_bucket(settings)

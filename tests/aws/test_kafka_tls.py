@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from lakehouse import broker, kafka_security
-from lakehouse.embedded.jars import class_path, fetch_jars
-from lakehouse.embedded.kafka import kafka_properties
-from lakehouse.embedded.service import java, properties
-from lakehouse.embedded.spark import spark_conf
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError
+from lakehouse.services.jars import class_path, fetch_jars
+from lakehouse.services.kafka import kafka_properties
+from lakehouse.services.service import java, properties
+from lakehouse.services.spark import spark_conf
+from lakehouse.services.testing import free_settings
 from producer.sender import open_producer
 from producer.topics import TOPICS, apply_topics
 from tests.support.authority import authority

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from lakehouse import backup
-from lakehouse.embedded import s3
-from lakehouse.embedded.jars import class_path, fetch_jars, jar_set
-from lakehouse.embedded.service import java
-from lakehouse.embedded.spark import s3a_conf, spark_home
-from lakehouse.embedded.testing import free_settings
+from lakehouse.backups import backup
+from lakehouse.services import s3
+from lakehouse.services.jars import class_path, fetch_jars, jar_set
+from lakehouse.services.service import java
+from lakehouse.services.spark import s3a_conf, spark_home
+from lakehouse.services.testing import free_settings
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")]
 SOURCE = Path(__file__).with_name("Commit.java")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from lakehouse.embedded import superset
-from lakehouse.embedded.child import Child
-from lakehouse.embedded.testing import free_settings, part
+from lakehouse.services import superset
+from lakehouse.services.child import Child
+from lakehouse.services.testing import free_settings, part
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 

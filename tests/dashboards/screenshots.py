@@ -19,9 +19,9 @@ from playwright.sync_api import Page
 from lakehouse.api_client import ApiClient
 from lakehouse.cli.platform import StartReporter
 from lakehouse.cli.run_view import run_to_end
-from lakehouse.embedded.detached import start_detached, stop
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services.detached import start_detached, stop
+from lakehouse.services.state import status
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from producer.publish import publish
 from producer.simulator.engine import simulate

@@ -12,9 +12,9 @@ import requests
 import yaml
 from playwright.sync_api import Locator, Page, expect
 
-from lakehouse.embedded import processes, superset
-from lakehouse.embedded.child import Child
-from lakehouse.embedded.service import child_environment
+from lakehouse.services import processes, superset
+from lakehouse.services.child import Child
+from lakehouse.services.service import child_environment
 from lakehouse.settings import Settings
 from quality.documents import first_page
 from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard, password, rows_of

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 import requests
 
-from lakehouse.embedded import superset
-from lakehouse.embedded.testing import free_settings, part
+from lakehouse.services import superset
+from lakehouse.services.testing import free_settings, part
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 from tests.support.browser import SLUGS, browser_page, open_dashboard, password, rows_of

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from lakehouse.embedded.detached import stop
-from lakehouse.embedded.lock import lock_path
-from lakehouse.embedded.ports import is_free
-from lakehouse.embedded.processes import lake_processes
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings
+from lakehouse.lock import lock_path
+from lakehouse.services.detached import stop
+from lakehouse.services.ports import is_free
+from lakehouse.services.processes import lake_processes
+from lakehouse.services.service import child_environment
+from lakehouse.services.state import status
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.browser import SLUGS, browser_page, empty_charts, log_in
 from tests.support.shop import eventually

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import stream_control
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.testing import platform
+from lakehouse.services.service import child_environment
+from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
+from lakehouse.stream import control as stream_control
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support import pages

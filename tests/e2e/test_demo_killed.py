@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services.service import child_environment
+from lakehouse.services.state import status
+from lakehouse.services.testing import free_settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 KILLED_AFTER = {

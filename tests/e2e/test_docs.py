@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.embedded.detached import start_detached, stop
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services.detached import start_detached, stop
+from lakehouse.services.service import child_environment
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions

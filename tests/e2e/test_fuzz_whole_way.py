@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import platform
+from lakehouse.services.state import status
+from lakehouse.services.testing import platform
 from producer.simulator import SimulationOptions, simulate
 from tests.support.fuzz import REASON_OF_KIND
 from tests.support.shop import Shop, assert_books_balance, assert_gold_is_right

@@ -13,9 +13,9 @@ import pytest
 from kafka import KafkaProducer
 from kafka.errors import InvalidTimestampError
 
-from lakehouse.embedded.stream import lag
-from lakehouse.embedded.testing import platform
 from lakehouse.lake import Lake
+from lakehouse.services.stream import lag
+from lakehouse.services.testing import platform
 from lakehouse.session import connect
 from tests.support.refused import replayed
 from tests.support.shop import Shop, eventually, shoplake

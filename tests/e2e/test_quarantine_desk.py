@@ -13,16 +13,16 @@ import pytest
 
 from gold import kpis
 from lakehouse import hours as clock
-from lakehouse import schema_changes
 from lakehouse.catalog import TABLES
-from lakehouse.embedded.testing import platform
 from lakehouse.errors import ShoplakeError
-from lakehouse.gold_refresh import GoldRefresh
 from lakehouse.jobs import JOBS
 from lakehouse.lake import Lake
-from lakehouse.serving_file import published
+from lakehouse.ops import schema_changes
+from lakehouse.services.testing import platform
+from lakehouse.serving.file import published
 from lakehouse.session import connect
 from lakehouse.sql import connect as open_sql
+from lakehouse.stream.gold_refresh import GoldRefresh
 from producer.publish import publish
 from producer.record import Record
 from quality import results
@@ -74,7 +74,7 @@ def test_a_dry_run_changes_nothing(desk: Shop, lake: Lake) -> None:
 
 
 def test_a_stopped_stream_refuses_a_replay(desk: Shop, lake: Lake) -> None:
-    from lakehouse import stream_control
+    from lakehouse.stream import control as stream_control
 
     stream_control.want(desk.settings, "stopped")
     try:

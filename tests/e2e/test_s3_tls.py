@@ -15,11 +15,11 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, SSLError
 
 from lakehouse.authorities import java_options, write_java_store
-from lakehouse.embedded import s3
-from lakehouse.embedded.jars import class_path, fetch_jars
-from lakehouse.embedded.service import java, properties
-from lakehouse.embedded.spark import s3a_conf, spark_home
-from lakehouse.embedded.testing import free_settings, platform
+from lakehouse.services import s3
+from lakehouse.services.jars import class_path, fetch_jars
+from lakehouse.services.service import java, properties
+from lakehouse.services.spark import s3a_conf, spark_home
+from lakehouse.services.testing import free_settings, platform
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from producer.simulator.engine import simulate

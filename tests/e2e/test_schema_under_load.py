@@ -23,12 +23,12 @@ from typing import Any
 
 import pytest
 
-from lakehouse.alerts.figures import Figures
-from lakehouse.alerts.rules import RULES
-from lakehouse.embedded import service
-from lakehouse.embedded.service import PROJECT_ROOT, child_environment
-from lakehouse.embedded.testing import platform
+from lakehouse.monitoring.figures import Figures
+from lakehouse.monitoring.rules import RULES
 from lakehouse.runs.registry import RunRegistry
+from lakehouse.services import service
+from lakehouse.services.service import PROJECT_ROOT, child_environment
+from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from producer.publish import publish
 from producer.record import Record
@@ -44,7 +44,7 @@ KINDS: tuple[tuple[str, Any], ...] = (
 )  # fmt: skip
 VIEWS = "shop.page_views"
 MIGRATE = """
-from lakehouse import schema_changes
+from lakehouse.ops import schema_changes
 from lakehouse.jobs import find
 from lakehouse.lake import Lake
 from lakehouse.session import connect

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lakehouse.embedded.detached import stop
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services.detached import stop
+from lakehouse.services.service import child_environment
+from lakehouse.services.state import status
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import pages
 from tests.support.shop import (

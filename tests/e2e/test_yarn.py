@@ -11,8 +11,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings, running
+from lakehouse.services.state import status
+from lakehouse.services.testing import free_settings, running
 from tests.support import yarn
 from tests.support.shop import (
     Shop,

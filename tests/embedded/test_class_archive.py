@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.embedded.class_archive import java_options
+from lakehouse.services.class_archive import java_options
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from lakehouse.authorities import java_options, write_java_store
-from lakehouse.embedded.cluster import cluster_conf, join
-from lakehouse.embedded.kafka import kafka_properties
-from lakehouse.embedded.s3 import s3proxy_properties
-from lakehouse.embedded.service import child_environment, java, properties
-from lakehouse.embedded.services import services
-from lakehouse.embedded.spark import s3a_conf, service, spark_conf
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import UsageError
+from lakehouse.services.cluster import cluster_conf, join
+from lakehouse.services.kafka import kafka_properties
+from lakehouse.services.s3 import s3proxy_properties
+from lakehouse.services.service import child_environment, java, properties
+from lakehouse.services.services import services
+from lakehouse.services.spark import s3a_conf, service, spark_conf
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.authority import authority
 

@@ -2,10 +2,10 @@ import hashlib
 
 import pytest
 
-from lakehouse.embedded import jars
-from lakehouse.embedded.jars import Jar, fetch_jars, jar_set, locked_jars, missing_jars
-from lakehouse.embedded.jars_lock import JGO_ROOTS, SPARK_ROOTS, pyspark_artifacts
 from lakehouse.errors import ShoplakeError
+from lakehouse.services import jars
+from lakehouse.services.jars import Jar, fetch_jars, jar_set, locked_jars, missing_jars
+from lakehouse.services.jars_lock import JGO_ROOTS, SPARK_ROOTS, pyspark_artifacts
 
 
 @pytest.fixture

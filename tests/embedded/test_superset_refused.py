@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lakehouse.cli.platform import StartReporter
-from lakehouse.embedded import superset
-from lakehouse.embedded.child import FIRST_START_ATTEMPTS, Child
-from lakehouse.embedded.state import Snapshot
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services import superset
+from lakehouse.services.child import FIRST_START_ATTEMPTS, Child
+from lakehouse.services.state import Snapshot
+from lakehouse.services.testing import free_settings
 
 
 def refused(folder: Path, **overrides: object) -> Child:

@@ -9,14 +9,14 @@ import time
 import psutil
 import pytest
 
-from lakehouse.embedded import detached, logs, processes
-from lakehouse.embedded.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
-from lakehouse.embedded.lock import LakeLock, lock_holder, lock_path
-from lakehouse.embedded.ports import busy_port_message, check_ports
-from lakehouse.embedded.service import Service, answers
-from lakehouse.embedded.state import Snapshot, read_state, status, write_state
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.lock import LakeLock, lock_holder, lock_path
+from lakehouse.services import detached, logs, processes
+from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
+from lakehouse.services.ports import busy_port_message, check_ports
+from lakehouse.services.service import Service, answers
+from lakehouse.services.state import Snapshot, read_state, status, write_state
+from lakehouse.services.testing import free_settings
 
 
 def test_the_lock_has_one_holder(tmp_path):
@@ -99,7 +99,7 @@ def test_a_large_log_is_moved_aside_while_it_is_written(tmp_path):
 
 
 def test_a_server_that_does_not_reply_is_not_healthy(monkeypatch):
-    monkeypatch.setattr("lakehouse.embedded.service.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("lakehouse.services.service.PROBE_SECONDS", 0.2)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -171,7 +171,7 @@ def test_a_moment_over_the_limit_ends_nothing(settings, monkeypatch):
     """A JVM that starts a process is seen twice until the new process runs a program of its own."""
     looks = [0, 300, 300, 0, 300, 0, 0]
     monkeypatch.setattr(processes, "memory_over_mb", lambda _pid, _limit: looks.pop(0) if looks else 0)
-    monkeypatch.setattr("lakehouse.embedded.child.HEALTH_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("lakehouse.services.child.HEALTH_CHECK_SECONDS", 0.01)
     child = Child(service(SLEEP, memory_limit_mb=100), settings)
     tick_until(child, lambda: not looks and child.state != "starting")
     assert child.state == "up" and child.message == ""

@@ -8,11 +8,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lakehouse.embedded import s3, yarn
-from lakehouse.embedded.services import services
-from lakehouse.embedded.spark import spark_conf
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.services import s3, yarn
+from lakehouse.services.services import services
+from lakehouse.services.spark import spark_conf
+from lakehouse.services.testing import free_settings
 from tests.support.moto_lake import moto_lake
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from gold import fraud_coverage, kpis, revenue, top_products
 from gold.live import Live
 from lakehouse import hours as clock
-from lakehouse.fold import Fold, frontier_at
+from lakehouse.stream.fold import Fold, frontier_at
 from tests.gold.conftest import NOON, Events, exact
 from tests.support.folding import Row, empty_fold, facts, in_order, record, rows_of
 

@@ -16,14 +16,16 @@ import pytest
 from typer.testing import CliRunner
 
 from gold import kpis, user_days
-from lakehouse import backup, batches, delta_files, marks
+from lakehouse import delta_files
+from lakehouse.backups import backup
 from lakehouse.cli import app, areas
 from lakehouse.delta_files import snapshot
-from lakehouse.embedded.lock import LakeLock
-from lakehouse.embedded.s3 import EMBEDDED_KEY, s3_client
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.lock import LakeLock
+from lakehouse.ops import batches, marks
 from lakehouse.runs.registry import RunRegistry
+from lakehouse.services.s3 import EMBEDDED_KEY, s3_client
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.folder_s3 import FolderTable
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from lakehouse import batches
-from lakehouse.offset_log import Plan
+from lakehouse.ops import batches
+from lakehouse.stream.offset_log import Plan
 
 COUNTS = pa.table(
     {

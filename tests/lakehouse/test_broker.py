@@ -10,9 +10,9 @@ from kafka import KafkaProducer
 
 from lakehouse import broker
 from lakehouse.broker import Span
-from lakehouse.embedded import kafka
-from lakehouse.embedded.jars import fetch_jars
-from lakehouse.embedded.testing import free_settings, part
+from lakehouse.services import kafka
+from lakehouse.services.jars import fetch_jars
+from lakehouse.services.testing import free_settings, part
 from lakehouse.settings import Settings
 
 TOPIC = "shop.purchases"

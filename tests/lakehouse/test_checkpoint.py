@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import recovery
-from lakehouse.checkpoint import open_generation
-from lakehouse.micro_batch import Start
+from lakehouse.stream import recovery
+from lakehouse.stream.checkpoint import open_generation
+from lakehouse.stream.micro_batch import Start
 
 
 @dataclass

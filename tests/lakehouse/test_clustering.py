@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from lakehouse.catalog import TABLES
-from lakehouse.clustering import due, scope_of
 from lakehouse.delta_files import DataFile
+from lakehouse.stream.clustering import due, scope_of
 from silver.events import TABLE
 
 TODAY = date(2026, 9, 10)

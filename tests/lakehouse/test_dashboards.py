@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from benchmarks.dashboards import FOLDER, chart_query, read_assets
-from lakehouse.serving_file import LOCKED, open_serving
+from lakehouse.serving.file import LOCKED, open_serving
 from tests.support.sample_serving import fill
 from tests.support.serving_lake import Lake
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import demo
-from lakehouse.embedded import superset
-from lakehouse.embedded.state import ServiceState, Snapshot, write_state
-from lakehouse.embedded.testing import free_settings
+from lakehouse.cli import demo_tour as demo
 from lakehouse.errors import UsageError
+from lakehouse.services import superset
+from lakehouse.services.state import ServiceState, Snapshot, write_state
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 
 

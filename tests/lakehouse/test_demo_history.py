@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lakehouse import demo
-from lakehouse.embedded.state import ServiceState, Snapshot
-from lakehouse.embedded.testing import free_settings
+from lakehouse.cli import demo_tour as demo
+from lakehouse.services.state import ServiceState, Snapshot
+from lakehouse.services.testing import free_settings
 from producer.publish import Counts
 
 PLAN = demo.Plan()

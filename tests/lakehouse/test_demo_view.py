@@ -7,8 +7,8 @@ import duckdb
 import pytest
 from rich.console import Console, RenderableType
 
-from lakehouse import demo_view as view
-from lakehouse.demo_trust import Trust
+from lakehouse.cli import demo_view as view
+from lakehouse.cli.demo_trust import Trust
 from lakehouse.sql_guard import check_reading
 from tests.support.declared_tables import create_tables
 

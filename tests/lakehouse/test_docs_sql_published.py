@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lakehouse import sql_output
-from lakehouse.embedded.testing import free_settings
-from lakehouse.serving_reader import reader_for
+from lakehouse.services.testing import free_settings
+from lakehouse.serving import sql_output
+from lakehouse.serving.reader import reader_for
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 

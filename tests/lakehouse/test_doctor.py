@@ -1,10 +1,10 @@
 import psutil
 import pytest
 
-from lakehouse import doctor
-from lakehouse.doctor import examine, java_version, require_startable
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import UsageError
+from lakehouse.services import doctor
+from lakehouse.services.doctor import examine, java_version, require_startable
+from lakehouse.services.testing import free_settings
 
 
 def by_name(settings):

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lakehouse import batches
 from lakehouse import hours as clock
-from lakehouse.fold import Fold, frontier_at
-from lakehouse.live_gold import LIVE
-from lakehouse.offset_log import Plan
+from lakehouse.ops import batches
+from lakehouse.stream.fold import Fold, frontier_at
+from lakehouse.stream.live_gold import LIVE
+from lakehouse.stream.offset_log import Plan
 from tests.support.folding import (
     DEDUPE,
     NOON,

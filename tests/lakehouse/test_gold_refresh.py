@@ -13,10 +13,10 @@ import pytest
 
 from gold import fraud, kpis, top_products
 from lakehouse import hours as clock
-from lakehouse.gold_refresh import replace_flags, replace_hours
 from lakehouse.lake import arrow_schema, properties_of
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
+from lakehouse.stream.gold_refresh import replace_flags, replace_hours
 from lakehouse.table import Table
 from tests.support.memory_s3 import memory_lake
 

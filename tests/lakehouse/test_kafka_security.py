@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from lakehouse import kafka_security
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.services.testing import free_settings
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_without_credentials_it_says_so(tmp_path, credentials, monkeypatch):
 def test_spark_signs_in_with_the_library_that_is_locked(tmp_path):
     import zipfile
 
-    from lakehouse.embedded.jars import jar_set
+    from lakehouse.services.jars import jar_set
 
     options = kafka_security.spark_options(msk(tmp_path, kafka_ca_file=tmp_path / "ca.pem"))
     assert options["kafka.security.protocol"] == "SASL_SSL" and options["kafka.sasl.mechanism"] == "OAUTHBEARER"

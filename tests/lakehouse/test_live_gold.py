@@ -15,9 +15,9 @@ import pytest
 
 from gold.clock import micros
 from lakehouse import hours as clock
-from lakehouse import live_gold, recovery
-from lakehouse.fold import Taken, frontier_at
-from lakehouse.live_gold import LATE_SECONDS, LONGEST_PAUSE, SCAN_SECONDS, STRAGGLER_SECONDS, LiveGold
+from lakehouse.stream import live_gold, recovery
+from lakehouse.stream.fold import Taken, frontier_at
+from lakehouse.stream.live_gold import LATE_SECONDS, LONGEST_PAUSE, SCAN_SECONDS, STRAGGLER_SECONDS, LiveGold
 
 NOW = datetime(2026, 5, 1, 12, 45, tzinfo=UTC)
 FIRST_HOUR = clock.number_of(frontier_at(NOW))

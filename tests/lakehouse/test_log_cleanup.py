@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from lakehouse.catalog import TABLES
 from lakehouse.file_ages import KEEP_HOURS, LOG_HOURS
 from lakehouse.lake import properties_of
-from lakehouse.log_cleanup import commits_to_read, expired
+from lakehouse.stream.log_cleanup import commits_to_read, expired
 
 BEGIN = datetime(2026, 9, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import offset_log
+from lakehouse.stream import offset_log
 
 
 @pytest.fixture

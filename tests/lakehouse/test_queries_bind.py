@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse import demo_view
-from lakehouse.serving import CREATE_PUBLISHED
+from lakehouse.cli import demo_view
+from lakehouse.serving.publisher import CREATE_PUBLISHED
 from silver.views import VIEWS
 from tests.support.declared_tables import create_tables
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lakehouse import hours as clock
-from lakehouse import rebuilt
-from lakehouse.embedded import s3
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services import s3
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
+from lakehouse.stream import rebuilt
 from tests.support.moto_lake import moto_lake
 
 

@@ -9,8 +9,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from bronze import events as bronze_events
-from lakehouse import batches, recovery
 from lakehouse import hours as clock
+from lakehouse.ops import batches
+from lakehouse.stream import recovery
 from lakehouse.table import Table
 from silver import events as silver_events
 from silver import quarantine

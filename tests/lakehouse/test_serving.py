@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse.delta_log import DeltaLog
-from lakehouse.serving import Publisher
-from lakehouse.serving_file import published
+from lakehouse.serving.delta_log import DeltaLog
+from lakehouse.serving.file import published
+from lakehouse.serving.publisher import Publisher
 from tests.support.serving_lake import Lake
 
 
@@ -138,7 +138,7 @@ def test_a_broken_file_is_made_anew(lake: Lake) -> None:
 READER = """
 import sys
 from pathlib import Path
-from lakehouse.serving_file import open_serving
+from lakehouse.serving.file import open_serving
 path, stop, reads = Path(sys.argv[1]), Path(sys.argv[2]), 0
 print("ready", flush=True)
 while reads < 5 or not stop.exists():

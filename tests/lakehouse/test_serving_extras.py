@@ -9,11 +9,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse import serving_evidence, serving_lag, serving_minutes
-from lakehouse.serving import Publisher
-from lakehouse.serving_evidence import COLUMNS, KEPT_DAYS, Evidence
-from lakehouse.serving_extras import Extras
-from lakehouse.serving_file import published
+from lakehouse.serving import evidence as serving_evidence
+from lakehouse.serving import lag as serving_lag
+from lakehouse.serving import minutes as serving_minutes
+from lakehouse.serving.evidence import COLUMNS, KEPT_DAYS, Evidence
+from lakehouse.serving.extras import Extras
+from lakehouse.serving.file import published
+from lakehouse.serving.publisher import Publisher
 from silver import events
 from tests.support.folder_s3 import FolderTable
 from tests.support.serving_lake import Lake

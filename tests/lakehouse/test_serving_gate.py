@@ -7,11 +7,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse import publishing
-from lakehouse.delta_log import DeltaLog
-from lakehouse.serving import Publisher
-from lakehouse.serving_file import published, rows_of
-from lakehouse.serving_held import how_held
+from lakehouse.serving import publishing
+from lakehouse.serving.delta_log import DeltaLog
+from lakehouse.serving.file import published, rows_of
+from lakehouse.serving.held import how_held
+from lakehouse.serving.publisher import Publisher
 from quality import results
 from quality.gate import Ruling, rule
 from quality.suites import SUITES

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import make_url
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving_file import LOCKED, open_serving
-from lakehouse.serving_reader import FORBIDDEN, ServingReader
+from lakehouse.serving.file import LOCKED, open_serving
+from lakehouse.serving.reader import FORBIDDEN, ServingReader
 from tests.support.escapes import ESCAPES, MARKER
 
 

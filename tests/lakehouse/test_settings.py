@@ -1,7 +1,7 @@
 import pytest
 
-from lakehouse.embedded.service import PROJECT_ROOT
 from lakehouse.errors import UsageError
+from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.settings import Settings, load_settings
 
 

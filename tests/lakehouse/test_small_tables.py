@@ -18,13 +18,14 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from pyspark.sql.types import ArrayType, DateType, DecimalType, DoubleType, StringType, StructType, TimestampType
 
-from lakehouse import log_cleanup, small_tables
-from lakehouse.embedded.s3 import s3_client
+from lakehouse import small_tables
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake import Lake, arrow_rows, properties_of
-from lakehouse.schema_changes import inexact_columns, missing_columns
+from lakehouse.ops.schema_changes import inexact_columns, missing_columns
+from lakehouse.services.s3 import s3_client
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
+from lakehouse.stream import log_cleanup
 from lakehouse.table import Table, column
 from tests.support.memory_s3 import memory_lake
 

@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lakehouse import sql_output
 from lakehouse.cli.sql import register
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.serving import sql_output
 from lakehouse.settings import Settings
 from lakehouse.sql import Result, SqlReader, connect, query, secret, tables
 from lakehouse.sql_guard import LAYERS, check_reading, listed_layer, named_tables, tokens
@@ -478,5 +478,6 @@ def test_threads_share_a_reader(reader: SqlReader) -> None:
 
 
 def test_a_question_loads_no_spark() -> None:
-    check = "import lakehouse.sql, lakehouse.sql_output, lakehouse.cli.sql, sys; sys.exit('pyspark' in sys.modules)"
+    loaded = "lakehouse.sql, lakehouse.serving.sql_output, lakehouse.cli.sql"
+    check = f"import {loaded}, sys; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lakehouse import sql_guard
-from lakehouse.embedded.service import PROJECT_ROOT
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services.service import PROJECT_ROOT
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 

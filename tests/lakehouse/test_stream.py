@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.stream import _reason
+from lakehouse.stream.query import _reason
 
 PYTHON_FAILURE = """[FOREACH_BATCH_USER_FUNCTION_ERROR] An error occurred in the user provided function.
 Traceback (most recent call last):

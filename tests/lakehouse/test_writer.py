@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import writer
-from lakehouse.embedded import s3
-from lakehouse.embedded.lock import StreamLock
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.lock import StreamLock
+from lakehouse.services import s3
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
-from lakehouse.writer import Writer
+from lakehouse.stream import writer
+from lakehouse.stream.writer import Writer
 from tests.support.moto_lake import moto_lake
 
 

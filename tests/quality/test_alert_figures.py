@@ -10,16 +10,16 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse.alerts import figures as gathering
-from lakehouse.alerts.figures import Figure, Figures
-from lakehouse.alerts.rules import RULES
-from lakehouse.embedded.testing import free_settings
 from lakehouse.jobs import reconcile
+from lakehouse.monitoring import figures as gathering
+from lakehouse.monitoring.figures import Figure, Figures
+from lakehouse.monitoring.rules import RULES
 from lakehouse.reports import write_report
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.records import new_id, now
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.serving_file import PUBLISHED
+from lakehouse.services.testing import free_settings
+from lakehouse.serving.file import PUBLISHED
 from lakehouse.settings import Settings
 from tests.quality.conftest import Reader
 

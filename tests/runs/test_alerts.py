@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from lakehouse.alerts.book import GIVE_UP, TAKEN_SECONDS, Book, firing, pause_seconds
-from lakehouse.alerts.rules import RULES
-from lakehouse.alerts.sinks import NotSent, WebhookSink
-from lakehouse.alerts.watch import Watch
+from lakehouse.monitoring.book import GIVE_UP, TAKEN_SECONDS, Book, firing, pause_seconds
+from lakehouse.monitoring.rules import RULES
+from lakehouse.monitoring.sinks import NotSent, WebhookSink
+from lakehouse.monitoring.watch import Watch
 from lakehouse.runs.records import now
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
@@ -136,8 +136,8 @@ def test_a_message_whose_process_died_is_sent_by_another(book: Book, receiver: R
 def test_a_receiver_that_fails_hangs_and_recovers_gets_each_message_once(
     registry: RunRegistry, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.alerts.watch.DELIVER_SECONDS", 0.05)
-    monkeypatch.setattr("lakehouse.alerts.book.pause_seconds", lambda _attempts: 0.05)
+    monkeypatch.setattr("lakehouse.monitoring.watch.DELIVER_SECONDS", 0.05)
+    monkeypatch.setattr("lakehouse.monitoring.book.pause_seconds", lambda _attempts: 0.05)
     sink = WebhookSink(receiver.url, seconds=0.3)
     told: list[dict[str, Any]] = []
 

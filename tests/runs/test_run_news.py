@@ -11,12 +11,12 @@ import pytest
 import structlog
 from kafka.errors import KafkaTimeoutError
 
-from lakehouse.embedded.testing import free_settings
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.runs.attempt import NoSpark
 from lakehouse.runs.claims import Line
 from lakehouse.runs.failures import explain
 from lakehouse.runs.news import News, RunLog
+from lakehouse.services.testing import free_settings
 from lakehouse.session import SparkAway, _address
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.testing import free_settings
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.service import child_environment
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import job_worker
 from tests.support.shop import eventually

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from lakehouse import hours as clock
-from lakehouse.fold import Fold
+from lakehouse.stream.fold import Fold
 from silver import deduplicate
 from silver.deduplicate import ARRIVAL
 from silver.events import TABLE

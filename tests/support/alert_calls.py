@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from lakehouse.alerts.book import Book
-from lakehouse.alerts.figures import Figure
-from lakehouse.alerts.rules import RULES
-from lakehouse.alerts.sinks import WebhookSink
-from lakehouse.alerts.watch import Watch
+from lakehouse.monitoring.book import Book
+from lakehouse.monitoring.figures import Figure
+from lakehouse.monitoring.rules import RULES
+from lakehouse.monitoring.sinks import WebhookSink
+from lakehouse.monitoring.watch import Watch
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from playwright.sync_api import APIResponse, ConsoleMessage, Page, Response, Route, TimeoutError, sync_playwright
 
-from lakehouse.embedded import superset
+from lakehouse.services import superset
 from lakehouse.settings import Settings
 
 SLUGS = ("shop-now", "fraud-desk", "retention", "pipeline-health")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.dashboards import chart_queries
-from lakehouse.serving_file import PUBLISHED, open_serving
+from lakehouse.serving.file import PUBLISHED, open_serving
 
 PAUSE_SECONDS = 5.0
 """Dashboards refresh every ten."""

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from gold.live import Live
 from lakehouse import hours as clock
-from lakehouse.fold import OF_EVENT, Fold
-from lakehouse.live_gold import LIVE
+from lakehouse.stream.fold import OF_EVENT, Fold
+from lakehouse.stream.live_gold import LIVE
 
 Row = dict[str, Any]
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

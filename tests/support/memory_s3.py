@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 
 Headers = dict[str, str]

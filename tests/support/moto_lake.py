@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from moto import mock_aws
 
-from lakehouse.embedded import s3
-from lakehouse.embedded.testing import free_settings
+from lakehouse.services import s3
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 
 

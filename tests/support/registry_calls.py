@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql.types import StringType, StructType
 
-from lakehouse.embedded.testing import free_settings
 from lakehouse.jobs import Job
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import Database
 from lakehouse.runs.records import QueueFull, Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.table import Table, column
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from lakehouse import serving_minutes
+from lakehouse.serving import minutes as serving_minutes
 from tests.support.serving_lake import Lake
 
 ROWS = """

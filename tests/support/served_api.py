@@ -20,12 +20,12 @@ from pyspark.sql.types import StringType, StructType
 
 from api import keys
 from api.server import Server, keep_operator_key, server
-from lakehouse.embedded.testing import free_settings
 from lakehouse.jobs import JOBS, Job
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.table import Table, column
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from pyspark.sql.types import StructType
 
 from gold import kpis, top_products
-from lakehouse import batches
-from lakehouse.delta_log import DeltaLog
-from lakehouse.serving import Publisher
-from lakehouse.serving_file import open_serving
+from lakehouse.ops import batches
+from lakehouse.serving.delta_log import DeltaLog
+from lakehouse.serving.file import open_serving
+from lakehouse.serving.publisher import Publisher
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.table import Table

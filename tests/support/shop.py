@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lakehouse.progress import behind
 from lakehouse.settings import Settings
 from lakehouse.sql import connect as open_sql
+from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator.engine import simulate

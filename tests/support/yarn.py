@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lakehouse.embedded.jars import class_path, fetch_jars
-from lakehouse.embedded.service import java, java_home
-from lakehouse.embedded.spark import s3a_conf, spark_home
-from lakehouse.embedded.yarn import hadoop_xml
+from lakehouse.services.jars import class_path, fetch_jars
+from lakehouse.services.service import java, java_home
+from lakehouse.services.spark import s3a_conf, spark_home
+from lakehouse.services.yarn import hadoop_xml
 from lakehouse.settings import Settings
 from tests.support.shop import eventually
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from lakehouse.embedded.testing import free_settings, running
+from lakehouse.services.testing import free_settings, running
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support.shop import DAY_MS, Shop

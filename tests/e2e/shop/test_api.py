@@ -19,8 +19,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lakehouse.embedded.service import PROJECT_ROOT
-from lakehouse.embedded.state import status
+from lakehouse.services.service import PROJECT_ROOT
+from lakehouse.services.state import status
 from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.sql_answers import Answers
+from lakehouse.serving.sql_answers import Answers
 from tests.support.shop import Shop
 
 pytestmark = pytest.mark.e2e

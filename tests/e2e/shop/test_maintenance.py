@@ -16,13 +16,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, LongType, StringType, StructType
 
-from lakehouse import log_cleanup, marks
-from lakehouse.embedded.s3 import ensure_bucket, s3_client
 from lakehouse.file_ages import LOG_HOURS
 from lakehouse.jobs.maintenance import tidy
 from lakehouse.lake import Lake
+from lakehouse.ops import marks
+from lakehouse.services.s3 import ensure_bucket, s3_client
 from lakehouse.session import connect as connect_spark
 from lakehouse.sql import SqlReader, connect
+from lakehouse.stream import log_cleanup
 from lakehouse.table import Table, column
 from tests.support.shop import Shop
 

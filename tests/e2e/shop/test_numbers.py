@@ -9,9 +9,9 @@ import pytest
 
 from gold import fraud, kpis, top_products
 from lakehouse import hours as clock
-from lakehouse import rebuilt
 from lakehouse.lake import Lake, settled
 from lakehouse.session import connect
+from lakehouse.stream import rebuilt
 from producer.simulator.defects import DEFECTS
 from silver import events as silver_events
 from silver import quarantine

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from lakehouse.api_client import ApiClient
-from lakehouse.embedded.service import PROJECT_ROOT
-from lakehouse.serving_file import published
+from lakehouse.services.service import PROJECT_ROOT
+from lakehouse.serving.file import published
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support.shop import Shop, eventually

@@ -17,13 +17,13 @@ from typing import Any
 import psutil
 import pytest
 
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.state import status
 from lakehouse.jobs import JOBS
 from lakehouse.lake import Lake
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.service import child_environment
+from lakehouse.services.state import status
 from lakehouse.session import SparkAway, connect, is_reachable
 from lakehouse.settings import Settings
 from producer.simulator.engine import simulate

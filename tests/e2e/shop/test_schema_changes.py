@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import functions as F
 from pyspark.sql.types import DecimalType, DoubleType, IntegerType, LongType, StringType, StructType
 
-from lakehouse import schema_changes
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake import Lake
+from lakehouse.ops import schema_changes
 from lakehouse.session import connect
 from lakehouse.table import Table, column
 from tests.support.shop import Shop

@@ -12,12 +12,12 @@ import pytest
 
 from gold import kpis
 from lakehouse import hours as clock
-from lakehouse.gold_refresh import GoldRefresh
 from lakehouse.jobs import replay_quarantine
 from lakehouse.lake import Lake
-from lakehouse.serving_file import open_serving, published, rows_of
-from lakehouse.serving_held import how_held
+from lakehouse.serving.file import open_serving, published, rows_of
+from lakehouse.serving.held import how_held
 from lakehouse.session import connect
+from lakehouse.stream.gold_refresh import GoldRefresh
 from producer.publish import publish
 from silver import events as silver_events
 from tests.support import pages

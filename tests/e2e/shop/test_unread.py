@@ -18,14 +18,14 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from lakehouse import broker
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.state import status
 from lakehouse.jobs import JOBS
-from lakehouse.progress import behind
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services.service import child_environment
+from lakehouse.services.state import status
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
+from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 from producer.topics import TOPICS

@@ -11,12 +11,12 @@ import sys
 import psutil
 import pytest
 
-from lakehouse.embedded.lock import lock_holder, lock_path
-from lakehouse.embedded.processes import lake_processes
-from lakehouse.embedded.s3 import s3_client
-from lakehouse.embedded.service import child_environment
-from lakehouse.embedded.state import status
-from lakehouse.embedded.testing import free_settings, platform
+from lakehouse.lock import lock_holder, lock_path
+from lakehouse.services.processes import lake_processes
+from lakehouse.services.s3 import s3_client
+from lakehouse.services.service import child_environment
+from lakehouse.services.state import status
+from lakehouse.services.testing import free_settings, platform
 from lakehouse.session import connect
 from lakehouse.settings import Settings
 from tests.support.shop import Shop, eventually

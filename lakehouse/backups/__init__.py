@@ -1,0 +1,1 @@
+"""Copies a lake elsewhere, and back."""

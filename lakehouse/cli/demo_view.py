@@ -1,0 +1,343 @@
+"""What the demo shows: one query and one pure function (rows → rich renderable) per panel.
+
+Every panel reads well at 100 columns and without colour; colour only repeats what a word or sign says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lakehouse.cli.demo_trust import Trust
+
+Row = dict[str, Any]
+Rows = Sequence[Row]
+
+LAYERS = """
+WITH b AS (SELECT topic, count(*) AS n FROM bronze.events GROUP BY topic),
+     s AS (SELECT topic, count(*) AS n FROM silver.events GROUP BY topic),
+     q AS (SELECT topic, count(*) AS n FROM silver.quarantine GROUP BY topic),
+     d AS (SELECT topic, sum(duplicate_rows) AS n FROM ops.batches GROUP BY topic)
+SELECT topic, coalesce(b.n, 0) AS bronze, coalesce(s.n, 0) AS silver,
+       coalesce(d.n, 0) AS duplicates, coalesce(q.n, 0) AS quarantined
+FROM b FULL JOIN s USING (topic) FULL JOIN q USING (topic) FULL JOIN d USING (topic)
+ORDER BY topic
+"""
+BOOK = """
+SELECT topic, sum(bronze_rows)::BIGINT AS bronze, sum(silver_rows)::BIGINT AS silver,
+       sum(duplicate_rows)::BIGINT AS duplicates, sum(quarantined_rows)::BIGINT AS quarantined
+FROM ops.batches GROUP BY topic ORDER BY topic
+"""
+"""The same of finished batches: beside live traffic the tables differ by the batch that is being written."""
+LAST_HOUR = """
+SELECT as_of, rank, product_id, product_name, views, unique_viewers
+FROM gold.top_products_last_hour ORDER BY rank LIMIT 10
+"""
+HOURLY_PRODUCTS = """
+SELECT hour_start, status, rank, product_id, product_name, views
+FROM gold.top_products_hourly
+WHERE rank <= 3 AND hour_start > (SELECT max(hour_start) FROM gold.top_products_hourly) - INTERVAL 6 HOUR
+ORDER BY hour_start DESC, rank
+"""
+HOURLY_FIGURES = """
+SELECT hour_start, page_views, product_views, clicks, carts, purchases, searches, revenue, unique_users,
+       conversion_rate
+FROM gold.kpis_hourly ORDER BY hour_start DESC LIMIT 6
+"""
+FLAGS = """
+SELECT event_time, rule_id, severity, score, entity_type, entity, reason, len(evidence) AS events
+FROM gold.fraud_flags ORDER BY event_time DESC, flag_id LIMIT 8
+"""
+FLAG_COUNTS = "SELECT rule_id, count(*) AS flags FROM gold.fraud_flags GROUP BY rule_id ORDER BY flags DESC, rule_id"
+QUARANTINE = """
+SELECT reason_code, count(*) AS records, min(reason_detail) AS example
+FROM silver.quarantine WHERE status = 'open' GROUP BY reason_code ORDER BY records DESC, reason_code
+"""
+RETENTION = """
+SELECT cohort_start, cohort_size, period_index, retained_users, retention_rate, is_complete
+FROM gold.cohort_retention
+WHERE granularity = 'week' AND definition = 'n_day' AND activity = 'any'
+ORDER BY cohort_start, period_index
+"""
+
+BAR = 24
+SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan"}
+HEAT = ("on grey15", "on #10303f", "on #0f4a5c", "on #0d6b6f", "black on #2f9e77", "black on #8fd16a")
+HEAT_LIMITS = (0.05, 0.1, 0.2, 0.4, 0.7)
+
+
+def balance(row: Row) -> int:
+    """Records of bronze that are in none of silver, duplicates and quarantine (or, negative, in two): 0 is right."""
+    return int(row["bronze"]) - int(row["silver"]) - int(row["duplicates"]) - int(row["quarantined"])
+
+
+def is_balanced(rows: Rows) -> bool:
+    """Whether there are records, and every one of them is accounted for on every topic."""
+    return bool(rows) and all(balance(row) == 0 for row in rows)
+
+
+def layers(rows: Rows) -> Table:
+    """Records per topic and layer, with the identity bronze = silver + duplicates + quarantined."""
+    counts = ("bronze", "silver", "duplicates", "quarantined")
+    table = _table("Records per layer: bronze = silver + duplicates + quarantined", "topic", *counts, "identity")
+    for name in (*counts, "identity"):
+        _column(table, name).justify = "right"
+    for row in rows:
+        table.add_row(row["topic"], *(_count(row[name]) for name in counts), _identity(row))
+    total = {name: sum(int(row[name]) for row in rows) for name in counts}
+    table.add_section()
+    table.add_row("all", *(_count(total[name]) for name in counts), _identity(total), style="bold")
+    return table
+
+
+def top_products(rows: Rows) -> RenderableType:
+    """The rolling top 10, with a bar per product."""
+    if not rows:
+        return _nothing("Top products, last 60 minutes", "no product was viewed in the last hour")
+    title = f"Top products, last 60 minutes to {_clock(rows[0]['as_of'])} UTC"
+    table = _table(title, "#", "product", "views", "viewers", "")
+    for name in ("#", "views", "viewers"):
+        _column(table, name).justify = "right"
+    most = max(int(row["views"]) for row in rows) or 1
+    for row in rows:
+        bar = Text("█" * max(1, round(BAR * int(row["views"]) / most)), style="cyan")
+        table.add_row(str(row["rank"]), _product(row), _count(row["views"]), _count(row["unique_viewers"]), bar)
+    return table
+
+
+def hourly_products(rows: Rows) -> RenderableType:
+    """One line per clock hour with its first three products."""
+    if not rows:
+        return _nothing("Top products by clock hour", "no hour has a viewed product yet")
+    table = _table("Top products by clock hour (UTC)", "hour", "status", "first", "second", "third")
+    for hour, group in groupby(rows, key=lambda row: row["hour_start"]):
+        ranked = list(group)
+        cells = [Text.assemble(_product(row, 13), (f" {_count(row['views'])}", "dim")) for row in ranked[:3]]
+        status = Text(ranked[0]["status"], style="green" if ranked[0]["status"] == "final" else "yellow")
+        table.add_row(_hour(hour), status, *cells, *[""] * (3 - len(cells)))
+    return table
+
+
+def hourly_figures(rows: Rows) -> RenderableType:
+    """The shop's figures per clock hour."""
+    if not rows:
+        return _nothing("The shop by clock hour", "no hour has an event yet")
+    counts = ("page_views", "product_views", "clicks", "carts", "purchases", "searches", "unique_users")
+    heads = ("pages", "products", "clicks", "carts", "orders", "searches", "users", "revenue", "bought")
+    table = _table("The shop by clock hour (UTC)", "hour", *heads)
+    for name in heads:
+        _column(table, name).justify = "right"
+    for row in rows:
+        rate = row["conversion_rate"]
+        cells = [_count(row[name]) for name in counts]
+        revenue = f"{row['revenue'] or 0:,.0f}"
+        table.add_row(_hour(row["hour_start"]), *cells, revenue, "–" if rate is None else f"{rate:.1%}")
+    return table
+
+
+def flags(rows: Rows, counts: Rows = ()) -> RenderableType:
+    """The newest fraud flags with their reasons; `counts` (rule_id, flags) becomes a line below."""
+    if not rows:
+        return _nothing("Fraud flags", "no flag was raised")
+    table = _table("Newest fraud flags (UTC)", "time", "rule", "severity", "who", "why")
+    _column(table, "why").ratio = 1
+    _column(table, "why").no_wrap = False
+    for row in rows:
+        severity = Text(f"{row['severity']} {row['score']:.2f}", style=SEVERITY_STYLES.get(row["severity"], ""))
+        who = _short(f"{row['entity_type']} {row['entity']}", 22)
+        why = Text(f"{row['reason']} ({_many(row['events'], 'event')})")
+        table.add_row(_minute(row["event_time"]), Text(row["rule_id"]), severity, who, why)
+    if not counts:
+        return table
+    total = " · ".join(f"{row['rule_id']} {_count(row['flags'])}" for row in counts)
+    return Group(table, Text(f"All flags: {total}", style="dim"))
+
+
+def quarantine(rows: Rows) -> RenderableType:
+    """Refused records by reason, with one example."""
+    if not rows:
+        return _nothing("Quarantine", "every record was accepted")
+    table = _table("Quarantine: refused records by reason", "reason", "records", "for example")
+    _column(table, "records").justify = "right"
+    _column(table, "for example").ratio = 1
+    for row in rows:
+        table.add_row(Text(row["reason_code"]), _count(row["records"]), _short(row["example"] or "", 60))
+    return table
+
+
+def trust(facts: Trust) -> RenderableType:
+    """The desk, the ledger and the gate: a line or two each."""
+    table = Table(title="Desk, ledger, gate", title_justify="left", title_style="bold", box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    for name, sign, said in (_desk(facts), _ledger(facts.ledger), _gate(facts)):
+        table.add_row(name, Text("✓", "green") if sign else Text("✗", "bold red"), said)
+    return table
+
+
+Line = tuple[str, bool, Text]
+
+
+def _desk(facts: Trust) -> Line:
+    run = facts.replay
+    if run["state"] != "succeeded":
+        return "desk", False, _why(run)
+    by_status: Counter[str] = Counter()
+    for row in facts.desk:
+        by_status[row["status"]] += int(row["records"])
+    if not by_status:
+        return "desk", True, Text("every record was accepted")
+    result = run["result"]
+    said = Text(f"{_many(sum(by_status.values()), 'record')} refused. A replay with a fix looked at ")
+    said.append(f"{result['chosen']:,} and brought {result['resolved']:,} home: {by_status['resolved']:,} resolved, ")
+    said.append(f"{by_status['open']:,} open.")
+    top = facts.desk[0]
+    said.append(f" Most: {top['reason_code']} ({_count(top['records'])}). {facts.remedy}", style="dim")
+    return "desk", True, said
+
+
+def _ledger(run: Row) -> Line:
+    if run["state"] != "succeeded":
+        return "ledger", False, _why(run)
+    found = run["result"]
+    parts = " + ".join(f"{name} {_count(found[name])}" for name in ("silver", "duplicates", "quarantined"))
+    said = Text(f"Kafka = bronze {_count(found['bronze'])} = {parts};")
+    said.append(f" gold adds up in {_many(found['gold_hours'], 'hour')}, the published file in")
+    said.append(f" {_count(found['served_hours'])}.")
+    for note in found["notes"]:
+        said.append(f" {note}.", style="dim")
+    return "ledger", True, said
+
+
+def _gate(facts: Trust) -> Line:
+    run = facts.gate
+    if run["state"] != "succeeded":
+        return "gate", False, _why(run)
+    found = run["result"]
+    said = Text(f"{_many(found['expectations'], 'expectation')} judged, {_fail(found['failed'])}")
+    if found["warnings"]:
+        said.append(f" ({len(found['warnings'])} only warn: {', '.join(found['warnings'])})", style="dim")
+    if facts.held_back:
+        named = "; ".join(f"{table} by {why}" for table, why in facts.held_back.items())
+        return "gate", False, said.append(f". Held back: {named}.")
+    return "gate", True, said.append(". Nothing is held back: dashboards show the newest gold.")
+
+
+def _fail(number: int) -> str:
+    return "all hold" if not number else f"{number:,} {'fails' if number == 1 else 'fail'}"
+
+
+def _why(run: Row) -> Text:
+    return Text(f"{run['job']} {run['state']}: {(run['error'] or {}).get('message', '')}")
+
+
+def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableType:
+    """The retention triangle: cohorts down, periods across; a `*` marks a period that is not over yet."""
+    if not rows:
+        return _nothing("Retention", "no cohort yet; `shoplake run cohort_retention` computes it")
+    shown = range(min(periods, 1 + max(int(row["period_index"]) for row in rows)))
+    heads = [f"{period[0]}{index}" for index in shown]
+    table = _table(f"Retention by {period} (* not over yet)", "cohort", "users", *heads)
+    for name in ("users", *heads):
+        _column(table, name).justify = "right"
+    for cohort, group in groupby(rows, key=lambda row: row["cohort_start"]):
+        cells = list(group)
+        by_index = {int(cell["period_index"]): cell for cell in cells}
+        table.add_row(_day(cohort), _count(cells[0]["cohort_size"]), *(_heat(by_index.get(index)) for index in shown))
+    return table
+
+
+def freshness(p50: float | None, p99: float | None, samples: int, target: tuple[float, float] = (2.0, 5.0)) -> Text:
+    """Seconds from produced to visible in gold by SQL, against the target."""
+    text = Text("Freshness, produced → visible in gold by SQL: ", style="bold")
+    if p50 is None or p99 is None or not samples:
+        return text.append("not measured yet", style="dim")
+    for name, seconds, most in (("p50", p50, target[0]), ("p99", p99, target[1])):
+        sign, style = ("✓", "green") if seconds <= most else ("✗", "red")
+        text.append(f"{name} {seconds:.1f} s {sign}  ", style=style)
+    return text.append(f"target {target[0]:g} s / {target[1]:g} s, {_many(samples, 'sample')}", style="dim")
+
+
+def next_steps(steps: Iterable[tuple[str, str]]) -> Table:
+    """What to look at next: pairs of a description and a command or address."""
+    table = Table(title="What to look at next", title_justify="left", title_style="bold", box=None, show_header=False)
+    for what, where in steps:
+        table.add_row(Text(what), Text(where, style="cyan", overflow="fold"))
+    return table
+
+
+def page(panels: Iterable[RenderableType]) -> Group:
+    """The panels below one another, with a line between."""
+    lines: list[RenderableType] = []
+    for panel in panels:
+        lines.extend([panel, Text("")])
+    return Group(*lines[:-1])
+
+
+def _table(title: str, *heads: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", border_style="dim")
+    for head in heads:
+        table.add_column(head, no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _column(table: Table, head: str) -> Any:
+    return next(column for column in table.columns if column.header == head)
+
+
+def _identity(row: Row) -> Text:
+    missing = balance(row)
+    return Text("✓", style="green") if missing == 0 else Text(f"✗ {missing:+,}", style="bold red")
+
+
+def _heat(cell: Row | None) -> Text:
+    if cell is None or cell["retention_rate"] is None:
+        return Text("·", style="dim")
+    rate = float(cell["retention_rate"])
+    style = HEAT[sum(rate >= limit for limit in HEAT_LIMITS)]
+    return Text(f"{rate:.0%}{' ' if cell['is_complete'] else '*'}", style=style)
+
+
+def _product(row: Row, width: int = 36) -> Text:
+    return _short(row["product_name"] or row["product_id"], width)
+
+
+def _short(value: str, width: int) -> Text:
+    line = "".join(char if char.isprintable() else "�" for char in value)
+    return Text(line if len(line) <= width else line[: width - 1] + "…")
+
+
+def _nothing(title: str, why: str) -> Text:
+    return Text.assemble((title, "bold"), f": {why}.")
+
+
+def _count(value: Any) -> str:
+    return "–" if value is None else f"{int(value):,}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%m-%d %H:%M}"
+
+
+def _hour(moment: datetime) -> str:
+    return f"{moment:%m-%d %H:00}"
+
+
+def _day(moment: date) -> str:
+    return f"{moment:%Y-%m-%d}"

@@ -1,0 +1,131 @@
+"""The rules of the alerts, as data. A new one is one entry here, and one figure where it needs a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lakehouse.settings import Settings
+
+Severity = Literal["critical", "warning"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Fires when a figure (`lakehouse.monitoring.figures`) is greater than `limit` for `holds_seconds` on end.
+
+    It is over when the figure has not been for as long. `limit` is a number or the name of the setting that holds it.
+    A figure that cannot be told now changes nothing.
+    """
+
+    name: str
+    severity: Severity
+    figure: str
+    limit: float | str
+    holds_seconds: float
+    means: str
+    what_to_do: str
+
+    def limit_in(self, settings: Settings) -> float:
+        """The limit as a number."""
+        return float(getattr(settings, self.limit)) if isinstance(self.limit, str) else self.limit
+
+
+RULES = (
+    Rule(
+        "stream_silent",
+        "critical",
+        "stream_silent_seconds",
+        60,
+        60,
+        "The stream has not said for a minute that it lives.",
+        "Look at `shoplake status` and the end of stream.log and spark.log. It is started again by itself; when that"
+        " goes on, the last line of stream.log says why.",
+    ),
+    Rule(
+        "stream_behind",
+        "warning",
+        "lag_records",
+        "alert_lag_records",
+        60,
+        "More records wait on the broker than the stream should leave there.",
+        "`shoplake status` shows the lag. When it grows, the traffic is more than this machine can take: give Spark"
+        " more cores and memory. When it falls, a backlog is being worked off: wait.",
+    ),
+    Rule(
+        "data_stale",
+        "critical",
+        "unread_seconds",
+        "alert_freshness_seconds",
+        60,
+        "Records wait, and none has reached the tables for long.",
+        "If somebody stopped the stream, `shoplake run stream -p action=start` starts it; else see stream_silent.",
+    ),
+    Rule(
+        "run_failed",
+        "warning",
+        "failed_jobs",
+        0,
+        0,
+        "The newest run of a job failed or was lost. It is over when a run of the job succeeds.",
+        "`shoplake runs list --state failed` and `shoplake runs logs ID` say why; run the job again once it is mended.",
+    ),
+    Rule(
+        "table_blocked",
+        "critical",
+        "blocked_tables",
+        0,
+        0,
+        "A table fails its expectations: dashboards stay on its last good version, or lack the rows that fail.",
+        "`shoplake quality status` names the expectation. Mend the data (a backfill of the days), then `shoplake"
+        " quality check`; or let it pass for a while with `shoplake quality override`.",
+    ),
+    Rule(
+        "check_failing",
+        "critical",
+        "failing_checks",
+        0,
+        0,
+        "An expectation that must hold fails where nothing can be held back: in silver or in the books.",
+        "`shoplake quality status` says what it means. A backfill of the days rebuilds silver and gold from bronze;"
+        " then `shoplake quality check`.",
+    ),
+    Rule(
+        "ledger_unbalanced",
+        "critical",
+        "unbalanced_places",
+        0,
+        0,
+        "Records are lost or doubled: bronze is not silver + duplicates + quarantined.",
+        "`shoplake reconcile --full` names the first topic, partition and hour. Bronze has every record: a backfill of"
+        " these days rebuilds silver and gold.",
+    ),
+    Rule(
+        "schema_incompatible",
+        "critical",
+        "largest_broken_share",
+        0.05,
+        0,
+        "A producer sends another shape: many of a topic's records are refused for one and the same field.",
+        "Ask the producer's owner. `shoplake quarantine list` shows the records; they are kept, and come home with"
+        " `shoplake quarantine replay --fix` (docs/quality.md).",
+    ),
+    Rule(
+        "quarantine_rising",
+        "warning",
+        "refused_share",
+        "alert_quarantine_share",
+        0,
+        "A large share of the records of the last quarter of an hour is refused.",
+        "`shoplake quarantine list --summary` shows the reasons, docs/quarantine-reasons.md what each asks for.",
+    ),
+    Rule(
+        "publisher_stale",
+        "warning",
+        "publisher_failing",
+        0,
+        120,
+        "The serving file is not brought up to date: dashboards and SQL over gold show an old state.",
+        "Look at `shoplake status` and the end of publisher.log.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The lake's own tables, and the catalogue of all of them."""

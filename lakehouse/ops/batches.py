@@ -1,0 +1,76 @@
+"""ops.batches: the book of the stream. One row per micro-batch and topic-partition, written last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark.sql.types import BooleanType, IntegerType, LongType, StringType, StructType, TimestampType
+
+from lakehouse.table import Table, column
+
+if TYPE_CHECKING:
+    from lakehouse.stream.offset_log import Plan
+
+TABLE = Table(
+    layer="ops",
+    name="batches",
+    grain="one micro-batch × topic-partition",
+    schema=StructType(
+        [
+            column("batch_id", LongType(), "Number of the micro-batch; rises over all checkpoints"),
+            column("topic", StringType(), "Kafka topic"),
+            column("partition", IntegerType(), "Kafka partition"),
+            column("from_offset", LongType(), "First offset of the batch"),
+            column(
+                "to_offset",
+                LongType(),
+                "Next offset after the batch; not every offset has a record (transactions, compaction)",
+            ),
+            column("bronze_rows", LongType(), "Records read"),
+            column("silver_rows", LongType(), "Events accepted"),
+            column("duplicate_rows", LongType(), "Records of an event that silver already had"),
+            column("quarantined_rows", LongType(), "Records refused"),
+            column("generation", StringType(), "Checkpoint generation"),
+            column("started_at", TimestampType(), "When the batch began, UTC; ingested_at of its bronze rows"),
+            column(
+                "late_pending",
+                BooleanType(),
+                "Whether an older hour's gold had waited minutes to be restated",
+            ),
+            column("committed_at", TimestampType(), "When the batch was done, UTC"),
+        ]
+    ),
+    keys=("batch_id", "topic", "partition"),
+    writer="delta-rs",
+)
+
+
+def planned(counts: pa.Table, plan: Plan | None) -> pa.Table:
+    """Rows of the book with the offsets that Spark planned to read, which are more than those of the records: a
+    transaction leaves marks that are no records, an aborted one all of its own, and compaction takes records away.
+
+    So a batch begins where the last one ended, and nothing waits behind the last record.
+    """
+    if plan is None:
+        return counts
+    found = {(row["topic"], row["partition"]): row for row in counts.to_pylist()}
+    for topic, partitions in plan.end.items():
+        for partition, end in partitions.items():
+            begin = plan.begin.get(topic, {}).get(partition, 0)
+            if begin < end:
+                row = found.setdefault((topic, int(partition)), _without_records(counts, topic, int(partition)))
+                row |= {"from_offset": begin, "to_offset": end}
+    return pa.Table.from_pylist(list(found.values()), counts.schema)
+
+
+def _without_records(counts: pa.Table, topic: str, partition: int) -> dict[str, Any]:
+    return dict.fromkeys(counts.column_names, 0) | {"topic": topic, "partition": partition}
+
+
+def next_offsets(rows: pa.Table, before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Next offset per topic and partition (as text) after a batch with these rows of the book."""
+    found = {topic: dict(partitions) for topic, partitions in before.items()}
+    for row in rows.select(["topic", "partition", "to_offset"]).to_pylist():
+        found.setdefault(row["topic"], {})[str(row["partition"])] = row["to_offset"]
+    return found

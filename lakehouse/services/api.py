@@ -1,0 +1,28 @@
+"""The HTTP API as a child process."""
+
+from __future__ import annotations
+
+import sys
+
+from lakehouse.services.service import Service, says_ok
+from lakehouse.settings import Settings
+
+
+def service(settings: Settings) -> Service:
+    """The API as the supervisor sees it. It waits for nothing: what is missing it tells itself."""
+    return Service(
+        name="api",
+        address_name="url",
+        address=settings.own_api_url,
+        command=(sys.executable, "-m", "lakehouse.cli", "api"),
+        ports={"SHOPLAKE_API_PORT": settings.api_port},
+        is_healthy=lambda _pid: is_alive(settings.own_api_url),
+        memory_limit_mb=256 + settings.sql_memory_mb,
+        start_seconds=120,
+        stop_seconds=15,
+    )
+
+
+def is_alive(url: str) -> bool:
+    """Whether the API at `url` says that it lives."""
+    return says_ok(f"{url}/livez")

@@ -1,0 +1,129 @@
+"""`up --detach` and `down`: the supervisor in the background, started, waited for and ended from here."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.lock import LakeLock, lock_holder, lock_path
+from lakehouse.services import processes, superset
+from lakehouse.services.logs import open_log
+from lakehouse.services.service import child_environment
+from lakehouse.services.state import Snapshot, read_state, write_state
+from lakehouse.services.supervisor import prepare_start
+from lakehouse.settings import Settings
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 180
+
+
+def start_detached(
+    settings: Settings,
+    report: Callable[[Snapshot], None],
+    *,
+    with_stream: bool = True,
+    with_superset: bool = False,
+) -> None:
+    """Start the platform in the background and return when every part is up.
+
+    Raises UsageError when a start cannot work, ShoplakeError when a part does not come up.
+    """
+    lock = LakeLock(settings)
+    lock.acquire()
+    try:
+        prepare_start(settings)
+        write_state(settings, None)
+    finally:
+        lock.release()
+    process = _spawn(settings, with_stream, with_superset)
+    try:
+        _wait_until_up(settings, process, report)
+    except KeyboardInterrupt:
+        stop(settings)
+        raise
+
+
+def add_superset(settings: Settings, report: Callable[[Snapshot], None]) -> None:
+    """Have the running platform start Superset, too, and return when it is up or says why not.
+
+    Raises ShoplakeError when the platform ends meanwhile.
+    """
+    wanted = superset.wanted_file(settings)
+    wanted.touch()
+    while lock_holder(settings) is not None:
+        snapshot = None if wanted.exists() else read_state(settings)
+        if snapshot is not None:
+            report(snapshot)
+            if snapshot.services[superset.NAME].state in ("up", "failed"):
+                return
+        time.sleep(POLL_SECONDS)
+    raise ShoplakeError("The platform has ended before Superset was up.")
+
+
+def stop(settings: Settings) -> bool:
+    """End the platform, also what a killed supervisor left behind; whether there was anything to end."""
+    supervisor = lock_holder(settings)
+    if supervisor is not None:
+        _end_supervisor(supervisor)
+    left = processes.end_lake_processes(settings)
+    write_state(settings, None)
+    lock_path(settings).unlink(missing_ok=True)
+    return supervisor is not None or left > 0
+
+
+def _spawn(settings: Settings, with_stream: bool, with_superset: bool) -> subprocess.Popen[bytes]:
+    options = [*([] if with_stream else ["--no-stream"]), *(["--superset"] if with_superset else [])]
+    command = [sys.executable, "-m", "lakehouse.services", *options]
+    log = settings.logs / "supervisor.log"
+    log.unlink(missing_ok=True)
+    with open_log(log) as file:
+        return subprocess.Popen(
+            command,
+            env=child_environment(settings),
+            cwd=settings.data_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_until_up(settings: Settings, process: subprocess.Popen[bytes], report: Callable[[Snapshot], None]) -> None:
+    """Returns when all is up; a supervisor that gives up says why in the last line of its log."""
+    while True:
+        ended = process.poll() is not None
+        snapshot = read_state(settings)
+        if snapshot is not None and snapshot.supervisor == process.pid:
+            report(snapshot)
+            if snapshot.is_up:
+                return
+        if ended:
+            error = UsageError if process.returncode == UsageError.exit_code else ShoplakeError
+            lines = (settings.logs / "supervisor.log").read_text().strip().splitlines()
+            raise error(lines[-1] if lines else "The supervisor ended without a word.")
+        time.sleep(POLL_SECONDS)
+
+
+def _end_supervisor(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.terminate()
+        if not _ends_within(process, STOP_SECONDS):
+            process.kill()
+            _ends_within(process, 10)
+
+
+def _ends_within(process: psutil.Process, seconds: float) -> bool:
+    """Whether it ends. One that its parent has not asked about has ended, too: psutil's `wait` would go on waiting."""
+    end = time.monotonic() + seconds
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

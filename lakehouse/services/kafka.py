@@ -1,0 +1,124 @@
+"""The embedded broker: Apache Kafka in KRaft mode, one node, one JVM."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.services.jars import class_path
+from lakehouse.services.service import PROBE_SECONDS, Service, answers, java, jvm_options, properties, write_text
+from lakehouse.settings import Settings
+
+# An ApiVersions request, version 0: the first thing any client asks.
+API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+LOG4J = """\
+rootLogger.level = WARN
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %c{1}: %m%n
+logger.config.name = org.apache.kafka.common.config.AbstractConfig
+logger.config.level = ERROR
+"""
+
+
+def kafka_properties(settings: Settings) -> dict[str, object]:
+    """The broker's configuration. Flushing stays Kafka's default: durability comes from replication, not fsync."""
+    home = settings.data_dir / "kafka"
+    return {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{settings.kafka_controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": (
+            f"PLAINTEXT://127.0.0.1:{settings.kafka_port},CONTROLLER://127.0.0.1:{settings.kafka_controller_port}"
+        ),
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{settings.kafka_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": home / "data",
+        "auto.create.topics.enable": "false",
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+        "replica.fetch.max.bytes": MAX_MESSAGE_BYTES,
+        "log.retention.hours": settings.topic_retention_hours,
+        "log.segment.bytes": 128 * 1024 * 1024,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "offsets.topic.num.partitions": 4,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        "controlled.shutdown.enable": "false",
+    }
+
+
+def service(settings: Settings) -> Service:
+    """The broker as the supervisor sees it."""
+    return Service(
+        name="kafka",
+        address_name="bootstrap",
+        address=settings.bootstrap,
+        is_embedded=settings.kafka_is_embedded,
+        command=_command(settings, "kafka.Kafka", str(_home(settings) / "server.properties")),
+        env={"CLASSPATH": class_path("kafka")},
+        ports={
+            "SHOPLAKE_KAFKA_PORT": settings.kafka_port,
+            "SHOPLAKE_KAFKA_CONTROLLER_PORT": settings.kafka_controller_port,
+        },
+        is_healthy=lambda _pid: answers(settings.kafka_port, API_VERSIONS_REQUEST),
+        prepare=lambda: _prepare(settings),
+        on_up=lambda: _apply_topics(settings),
+        memory_limit_mb=settings.kafka_memory_mb + 384,
+    )
+
+
+def is_reachable(settings: Settings) -> bool:
+    """Whether it is worth asking the broker: a client would try for half a minute before it says no."""
+    if settings.kafka_is_embedded:
+        return answers(settings.kafka_port, API_VERSIONS_REQUEST)
+    for address in settings.bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        with contextlib.suppress(OSError, ValueError), socket.create_connection((host, int(port)), PROBE_SECONDS):
+            return True
+    return False
+
+
+def _home(settings: Settings) -> Path:
+    return settings.data_dir / "kafka"
+
+
+def _command(settings: Settings, main: str, *arguments: str) -> tuple[str, ...]:
+    options = jvm_options(settings, settings.kafka_memory_mb)
+    logging = f"-Dlog4j2.configurationFile={_home(settings) / 'log4j2.properties'}"
+    return (java(), *options, "-XX:+UseG1GC", "-XX:MaxDirectMemorySize=128m", logging, main, *arguments)
+
+
+def _prepare(settings: Settings) -> None:
+    """Write the configuration, and format the storage of a new lake."""
+    home = _home(settings)
+    write_text(home / "log4j2.properties", LOG4J)
+    configuration = write_text(home / "server.properties", properties(kafka_properties(settings)))
+    if (home / "data" / "meta.properties").exists():
+        return
+    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # With an equals sign: one id in 64 begins with a dash, and would be taken for an option.
+    named = f"--cluster-id={cluster_id}"
+    command = _command(settings, "kafka.tools.StorageTool", "format", named, "-c", str(configuration))
+    done = subprocess.run(command, env={"CLASSPATH": class_path("kafka")}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ShoplakeError(f"Kafka's storage cannot be formatted: {(done.stderr or done.stdout).strip()}")
+
+
+def _apply_topics(settings: Settings) -> None:
+    from producer.topics import apply_topics
+
+    apply_topics(settings)

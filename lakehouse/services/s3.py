@@ -1,0 +1,153 @@
+"""The embedded S3 server (S3Proxy over a folder), and the bucket of the lake wherever it lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.services.jars import class_path
+from lakehouse.services.service import Service, answers, java, jvm_options, properties, write_text
+from lakehouse.settings import Settings
+
+EMBEDDED_KEY = "shoplake"
+NOTHING_PUBLIC = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
+LOGBACK = """\
+<configuration>
+  <appender name="console" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %logger{0}: %m%n</pattern></encoder>
+  </appender>
+  <root level="WARN"><appender-ref ref="console"/></root>
+</configuration>
+"""
+
+
+def s3proxy_properties(settings: Settings) -> dict[str, object]:
+    """The server's configuration: no authorization, since it listens on this machine only."""
+    return {
+        "s3proxy.endpoint": f"http://127.0.0.1:{settings.s3_port}",
+        "s3proxy.authorization": "none",
+        "s3proxy.jetty.max-threads": 128,
+        "jclouds.provider": "filesystem-nio2",
+        "jclouds.filesystem.basedir": settings.data_dir / "s3",
+        "jclouds.identity": EMBEDDED_KEY,
+        "jclouds.credential": EMBEDDED_KEY,
+    }
+
+
+def service(settings: Settings) -> Service:
+    """The S3 server as the supervisor sees it."""
+    home = settings.data_dir / "s3proxy"
+    return Service(
+        name="s3",
+        address_name="endpoint",
+        address=settings.endpoint,
+        is_embedded=settings.s3_is_embedded,
+        command=(
+            java(),
+            *jvm_options(settings, settings.s3_memory_mb),
+            "-XX:+UseG1GC",
+            "-XX:MaxDirectMemorySize=256m",
+            f"-Dlogback.configurationFile={home / 'logback.xml'}",
+            "org.gaul.s3proxy.Main",
+            "--properties",
+            str(home / "s3proxy.properties"),
+        ),
+        env={"CLASSPATH": class_path("s3proxy")},
+        ports={"SHOPLAKE_S3_PORT": settings.s3_port},
+        is_healthy=lambda _pid: answers(settings.s3_port, b"GET / HTTP/1.0\r\n\r\n"),
+        prepare=lambda: _prepare(settings),
+        on_up=lambda: ensure_bucket(settings),
+        memory_limit_mb=settings.s3_memory_mb + 256,
+    )
+
+
+def s3_client(settings: Settings) -> Any:
+    """A boto3 client for the lake's S3: the standard AWS chain, or any key for the embedded server."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        s3={"addressing_style": "path" if settings.endpoint else "auto"},
+        # Servers other than AWS do not all know the newer checksums.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        retries={"max_attempts": 4, "mode": "standard"},
+        connect_timeout=5,
+        read_timeout=30,
+    )
+    keys: dict[str, str] = {}
+    if settings.s3_is_embedded:
+        keys = {"aws_access_key_id": EMBEDDED_KEY, "aws_secret_access_key": EMBEDDED_KEY}
+    endpoint = settings.endpoint or None
+    if settings.s3_ca_file is not None:
+        keys["verify"] = str(settings.s3_ca_file)
+    return boto3.client("s3", endpoint_url=endpoint, region_name=settings.s3_region, config=config, **keys)
+
+
+def ensure_bucket(settings: Settings) -> None:
+    """Make the lake's bucket when it is not there; block public access and set versioning where S3 can."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = s3_client(settings)
+    try:
+        _create_bucket(client, settings)
+        if not settings.s3_is_embedded:
+            _protect_bucket(client, settings)
+    except (BotoCoreError, ClientError) as error:
+        where = settings.endpoint or "AWS"
+        raise ShoplakeError(f"The bucket {settings.bucket} cannot be made ready at {where}: {error}") from None
+
+
+def _create_bucket(client: Any, settings: Settings) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        client.head_bucket(Bucket=settings.bucket)
+        return
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+    location: dict[str, Any] = {}
+    if not settings.endpoint and settings.s3_region != "us-east-1":
+        location = {"CreateBucketConfiguration": {"LocationConstraint": settings.s3_region}}
+    client.create_bucket(Bucket=settings.bucket, **location)
+
+
+def _protect_bucket(client: Any, settings: Settings) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        # A role on AWS may look at this, and not change it: written only where it differs.
+        if _public_access(client, settings) != NOTHING_PUBLIC:
+            client.put_public_access_block(Bucket=settings.bucket, PublicAccessBlockConfiguration=NOTHING_PUBLIC)
+    except ClientError as error:
+        # Servers other than AWS may not know public access, and so cannot block it.
+        if not settings.endpoint or error.response["Error"]["Code"] != "NotImplemented":
+            raise
+    known = client.get_bucket_versioning(Bucket=settings.bucket).get("Status")
+    wanted = "Enabled" if settings.bucket_versioning else "Suspended"
+    if known != wanted and (known or settings.bucket_versioning):
+        client.put_bucket_versioning(Bucket=settings.bucket, VersioningConfiguration={"Status": wanted})
+
+
+def _public_access(client: Any, settings: Settings) -> dict[str, bool] | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        return dict(client.get_public_access_block(Bucket=settings.bucket)["PublicAccessBlockConfiguration"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchPublicAccessBlockConfiguration":
+            return None
+        raise
+
+
+def _prepare(settings: Settings) -> None:
+    home = settings.data_dir / "s3proxy"
+    (settings.data_dir / "s3").mkdir(parents=True, exist_ok=True)
+    write_text(home / "logback.xml", LOGBACK)
+    write_text(home / "s3proxy.properties", properties(s3proxy_properties(settings)))

@@ -1,0 +1,301 @@
+"""The embedded Spark Connect server: the one engine of the lake and its only Delta writer."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from lakehouse.authorities import java_options, write_java_store
+from lakehouse.errors import UsageError
+from lakehouse.services import class_archive, yarn
+from lakehouse.services.jars import class_path, jar_set
+from lakehouse.services.s3 import EMBEDDED_KEY
+from lakehouse.services.service import Service, answers, java_home, jit_options, write_private, write_text
+from lakehouse.settings import Settings
+
+# The HTTP/2 preface and an empty SETTINGS frame: a living gRPC server replies with its own settings.
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+# Settings of the environment by which Spark's launcher adds folders to the class path.
+_FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
+# The planner is large and each of its methods is used a little: compiling it to the last degree takes a third of two
+# cores for minutes. Loops over rows have a threshold of their own, which is as it was.
+LOOPS_FIRST = (
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+)
+LOG4J = """\
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %c{1}: %m%n
+logger.conf.name = org.apache.spark.SparkConf
+logger.conf.level = error
+logger.native.name = org.apache.hadoop.util.NativeCodeLoader
+logger.native.level = error
+logger.metrics.name = org.apache.hadoop.metrics2
+logger.metrics.level = error
+logger.admin.name = org.apache.spark.sql.kafka010.KafkaDataConsumer
+logger.admin.level = error
+logger.kafka.name = org.apache.kafka.clients
+logger.kafka.level = error
+"""
+
+
+def spark_conf(settings: Settings) -> dict[str, str]:
+    """The whole Spark configuration, a pure function of the settings: tests and clusters use the same."""
+    return {
+        **_engine_conf(settings),
+        **_delta_conf(settings),
+        **_streaming_conf(),
+        **{f"spark.hadoop.{name}": value for name, value in s3a_conf(settings).items()},
+    }
+
+
+def _engine_conf(settings: Settings) -> dict[str, str]:
+    home = settings.data_dir / "spark"
+    return {
+        **_where_conf(settings),
+        "spark.app.name": "shoplake",
+        "spark.driver.memory": f"{settings.spark_memory_mb}m",
+        "spark.driver.extraJavaOptions": (
+            "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
+            # Room for what the JIT compiled of the generated code, or it is compiled again and again.
+            "-XX:ReservedCodeCacheSize=400m "
+            f"{' '.join(jit_options(settings, LOOPS_FIRST))} "
+            f'"-Dderby.system.home={home / "derby"}" '
+            f"-Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
+        ),
+        "spark.local.dir": str(home / "local"),
+        "spark.sql.warehouse.dir": str(home / "warehouse"),
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.master.rest.enabled": "false",
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        # Runs show their tasks; most of their queries are over within the default of two seconds.
+        "spark.connect.progress.reportInterval": "250ms",
+        "spark.connect.grpc.binding.port": str(settings.spark_port),
+        "spark.pyspark.python": sys.executable,
+        "spark.pyspark.driver.python": sys.executable,
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
+        # Micro-batches are small: planning again in the middle costs more than it finds.
+        "spark.sql.adaptive.enabled": "false",
+        # A micro-batch runs some two hundred generated classes. The default of 100 would have each of them
+        # compiled again for every batch, which costs more than the batch.
+        "spark.sql.codegen.cache.maxEntries": "2000",
+        # The number of its stage in the name of a generated class makes the same code look different in every query.
+        "spark.sql.codegen.useIdInClassName": "false",
+        # A batch is kept for seconds: looking for a good compression takes longer than it saves.
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",
+        "spark.sql.debug.maxToStringFields": "100",
+        "spark.scheduler.mode": "FAIR",
+        "spark.cleaner.periodicGC.interval": "10min",
+    }
+
+
+def _where_conf(settings: Settings) -> dict[str, str]:
+    """On one machine the driver is the executor, and jars on its class path need not be copied at each start. In a
+    standalone cluster executors get them from the driver, on YARN from the bucket."""
+    if settings.spark_is_local:
+        return {
+            "spark.master": settings.master,
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.extraClassPath": class_path("spark"),
+        }
+    return {
+        "spark.driver.host": settings.spark_driver_host,
+        "spark.driver.bindAddress": settings.spark_driver_host,
+        **(_yarn_conf(settings) if settings.spark_is_on_yarn else _standalone_conf(settings)),
+        "spark.executor.memory": f"{settings.spark_executor_memory_mb}m",
+        "spark.executor.cores": str(settings.spark_executor_cores),
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError",
+        # An executor that is gone is noticed in seconds, not in the two minutes that suit long jobs.
+        "spark.network.timeout": "30s",
+        "spark.network.timeoutInterval": "10s",
+        "spark.executor.heartbeatInterval": "5s",
+    }
+
+
+def _standalone_conf(settings: Settings) -> dict[str, str]:
+    jars = class_path("spark").replace(":", ",")
+    return {"spark.master": settings.master, **secret_conf(settings), "spark.jars": jars}
+
+
+def _yarn_conf(settings: Settings) -> dict[str, str]:
+    return {**yarn.conf(settings, spark_home() / "jars"), "spark.driver.extraClassPath": class_path("spark")}
+
+
+def secret_conf(settings: Settings) -> dict[str, str]:
+    """What everyone in a cluster needs to know before it may join or submit; nothing when the cluster has no secret.
+
+    A cluster that is started here has one: it is made at the first start. Raises UsageError when the file is missing.
+    """
+    file = settings.spark_secret_file
+    if file is None:
+        if not settings.starts_spark_master:
+            return {}
+        file = _made_secret(settings)
+    try:
+        secret = file.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"The cluster's secret cannot be read ({error}): see SHOPLAKE_SPARK_SECRET_FILE.") from None
+    return {
+        "spark.authenticate": "true",
+        "spark.authenticate.secret": secret,
+        "spark.network.crypto.enabled": "true",
+    }
+
+
+def _made_secret(settings: Settings) -> Path:
+    file = settings.data_dir / "spark" / "cluster.secret"
+    if not file.exists():
+        write_private(file, secrets.token_hex(32))
+    return file
+
+
+def _delta_conf(settings: Settings) -> dict[str, str]:
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # The state of a table is in the memory of its one writer. A file of it per commit is two writes, a deletion and
+        # a handful of looks, and doubles the names in a log that is listed with every commit.
+        "spark.databricks.delta.writeChecksumFile.enabled": "false",
+        # Nor the names of all files for it, which an append would put the table's log together for.
+        "spark.databricks.delta.allFilesInCrc.enabled": "false",
+        # A commit whose answer was lost on the way is recognised, and not made again under the next version.
+        "spark.databricks.delta.commit.idempotencyCheck.enabled": "true",
+        # Every replacement puts the table's log together anew, and each task of that generates code for the widest rows
+        # there are, which costs more than the rows: one task where files are few.
+        "spark.databricks.delta.snapshotPartitions": "1" if settings.spark_is_local else "8",
+        # A file of the default 1 GB would hold a day or more: nothing of it could be passed over by a lookup, and each
+        # merging of the running day's new files would write the day anew.
+        "spark.databricks.delta.optimize.maxFileSize": str(128 * 2**20),
+        "spark.databricks.delta.optimize.minFileSize": str(64 * 2**20),
+        # A vacuum lists a table's files in as many tasks as this says. The default of 10,000, most of them empty, is
+        # a minute of a core per table.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
+    }
+
+
+def _streaming_conf() -> dict[str, str]:
+    rocksdb = "spark.sql.streaming.stateStore.rocksdb"
+    return {
+        "spark.sql.streaming.stateStore.providerClass": (
+            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+        ),
+        f"{rocksdb}.changelogCheckpointing.enabled": "true",
+        f"{rocksdb}.trackTotalNumberOfRows": "false",
+        "spark.sql.streaming.minBatchesToRetain": "20",
+        "spark.sql.streaming.metricsEnabled": "false",
+    }
+
+
+def s3a_conf(settings: Settings) -> dict[str, str]:
+    """Hadoop's S3A settings. A dead S3 fails in about a minute instead of ten."""
+    conf = {
+        "fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "fs.s3a.endpoint.region": settings.s3_region,
+        "fs.s3a.connection.maximum": "64",
+        "fs.s3a.threads.max": "16",
+        # No markers of empty folders, and no looks whether they are needed. Never `create`: it would drop the look
+        # whether a commit of that name is there.
+        "fs.s3a.performance.flags": "delete,mkdir",
+        "fs.s3a.connection.establish.timeout": "15s",
+        "fs.s3a.connection.timeout": "30s",
+        "fs.s3a.attempts.maximum": "3",
+        "fs.s3a.retry.limit": "3",
+        "fs.s3a.retry.interval": "500ms",
+    }
+    if settings.spark_is_local:  # an executor elsewhere has its own folders
+        conf["fs.s3a.buffer.dir"] = str(settings.data_dir / "spark" / "s3a")
+    if settings.endpoint:
+        conf["fs.s3a.endpoint"] = settings.endpoint
+        conf["fs.s3a.path.style.access"] = "true"
+        conf["fs.s3a.connection.ssl.enabled"] = str(settings.endpoint.startswith("https")).lower()
+    if settings.s3_is_embedded:
+        conf["fs.s3a.access.key"] = EMBEDDED_KEY
+        conf["fs.s3a.secret.key"] = EMBEDDED_KEY
+        conf["fs.s3a.aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
+    else:
+        conf["fs.s3a.aws.credentials.provider"] = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
+    return conf
+
+
+def service(settings: Settings) -> Service:
+    """The Spark Connect server as the supervisor sees it."""
+    return Service(
+        name="spark",
+        address_name="remote",
+        address=settings.remote,
+        is_embedded=settings.spark_is_embedded,
+        command=(
+            str(spark_home() / "bin" / "spark-submit"),
+            "--properties-file",
+            str(_conf_file(settings)),
+            "--class",
+            "org.apache.spark.sql.connect.service.SparkConnectServer",
+            "spark-internal",
+        ),
+        env={
+            "SPARK_HOME": str(spark_home()),
+            # Spark puts this folder on the class path, where an archive of classes allows none with files in it.
+            "SPARK_CONF_DIR": str(spark_home() / "conf"),
+            "SPARK_LOCAL_IP": "127.0.0.1" if settings.spark_is_local else settings.spark_driver_host,
+            "JAVA_HOME": str(java_home()),
+            **({"HADOOP_CONF_DIR": str(yarn.hadoop_conf(settings))} if settings.spark_is_on_yarn else {}),
+        },
+        ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
+        depends_on=("spark-master", "s3") if settings.spark_is_on_yarn else ("spark-master",),
+        is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
+        prepare=lambda: _prepare(settings),
+        memory_limit_mb=settings.spark_memory_mb + 1792,
+        start_seconds=180,
+        stop_seconds=60,  # the first one of an environment writes down its classes
+    )
+
+
+def spark_home() -> Path:
+    """The Spark inside the pyspark package."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise UsageError("pyspark is not installed: `make` installs what this project needs.")
+    return Path(spec.origin).parent
+
+
+def _conf_file(settings: Settings) -> Path:
+    return settings.data_dir / "spark" / "conf" / "spark-defaults.conf"
+
+
+def _prepare(settings: Settings) -> None:
+    home = settings.data_dir / "spark"
+    for folder in ("local", "warehouse", "derby", "s3a"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    write_java_store(settings)
+    if settings.spark_is_on_yarn:
+        yarn.prepare(settings, spark_home() / "jars")
+    logging = write_text(_conf_file(settings).with_name("log4j2.properties"), LOG4J)
+    conf = spark_conf(settings)
+    conf["spark.driver.extraJavaOptions"] += f' "-Dlog4j2.configurationFile={logging}"{_class_archive(settings)}'
+    write_private(_conf_file(settings), "".join(f"{name} {value}\n" for name, value in conf.items() if value))
+
+
+def _class_archive(settings: Settings) -> str:
+    """Options for the classes of one machine's server; in a cluster executors start with others.
+
+    None where Spark's launcher adds folders to the class path: Java would refuse to start.
+    """
+    adds_folders = any(os.environ.get(name) for name in _FOLDERS) or (spark_home() / "conf").exists()
+    if adds_folders or not settings.spark_is_local:
+        return ""
+    jars = [jar.path for jar in jar_set("spark")] + sorted((spark_home() / "jars").glob("*.jar"))
+    return class_archive.java_options(java_home(), jars)

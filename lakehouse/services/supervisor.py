@@ -1,0 +1,114 @@
+"""Starts the parts of a lake, watches them, and ends them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.lock import LakeLock
+from lakehouse.services import processes, superset
+from lakehouse.services.child import Child
+from lakehouse.services.jars import fetch_jars
+from lakehouse.services.ports import check_ports
+from lakehouse.services.services import services
+from lakehouse.services.state import Snapshot, write_state
+from lakehouse.settings import Settings
+
+TICK_SECONDS = 0.2
+STATE_SECONDS = 5.0
+
+
+def prepare_start(settings: Settings) -> None:
+    """End what a killed supervisor left, and make sure that a start can work; raises UsageError when not."""
+    processes.end_lake_processes(settings)
+    embedded = [service for service in services(settings) if service.is_embedded]
+    check_ports({setting: port for service in embedded for setting, port in service.ports.items()})
+    fetch_jars()
+
+
+class Supervisor:
+    """Runs in the foreground until told to stop; `report` hears of every change."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        report: Callable[[Snapshot], None],
+        *,
+        with_stream: bool = True,
+        with_superset: bool = False,
+    ) -> None:
+        """Nothing is started yet."""
+        self._settings = settings
+        self._report = report
+        self._children = [
+            Child(service, settings)
+            for service in services(settings, with_stream=with_stream, with_superset=with_superset)
+        ]
+        self._stopping = threading.Event()
+        self._lock = LakeLock(settings)
+        self._last: Snapshot | None = None
+        self._written = 0.0
+
+    def run(self) -> None:
+        """Start everything and supervise it until SIGINT, SIGTERM or `stop`.
+
+        Raises UsageError when a start cannot work, ShoplakeError when a part does not come up.
+        """
+        self._lock.acquire()
+        try:
+            prepare_start(self._settings)
+            superset.wanted_file(self._settings).unlink(missing_ok=True)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, self._on_signal)
+            self._watch()
+        finally:
+            self._stop_children()
+            write_state(self._settings, None)
+            self._lock.release()
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            self._add_superset_when_asked()
+            by_name = {child.service.name: child for child in self._children}
+            for child in self._children:
+                needed = (by_name[name] for name in child.service.depends_on if name in by_name)
+                child.tick(all(one.is_ready for one in needed))
+                self._tell()
+                if child.has_given_up:
+                    raise ShoplakeError(f"The platform did not start: {child.message}")
+            self._stopping.wait(TICK_SECONDS)
+
+    def _add_superset_when_asked(self) -> None:
+        wanted = superset.wanted_file(self._settings)
+        if not wanted.exists():
+            return
+        service = superset.service(self._settings)
+        if service.name not in {child.service.name for child in self._children}:
+            self._children.append(Child(service, self._settings))
+            self._tell()
+        wanted.unlink(missing_ok=True)
+
+    def _tell(self) -> None:
+        """Write the state down, and report it when it changed."""
+        snapshot = Snapshot.of(os.getpid(), self._children)
+        changed = self._last is None or snapshot.services != self._last.services
+        if changed or time.monotonic() - self._written > STATE_SECONDS:
+            write_state(self._settings, snapshot)
+            self._written = time.monotonic()
+        if changed:
+            self._last = snapshot
+            self._report(snapshot)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping.set()
+
+    def _stop_children(self) -> None:
+        """In the reverse order of the start: what writes ends before what it writes to."""
+        for child in reversed(self._children):
+            child.stop()
+        processes.end_lake_processes(self._settings, patience=5)

@@ -1,0 +1,88 @@
+"""A whole platform for a test: free ports, its own folder, gone afterwards."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.runs.registry import RunRegistry
+from lakehouse.services.child import Child
+from lakehouse.services.detached import start_detached, stop
+from lakehouse.services.service import Service
+from lakehouse.settings import Settings, load_settings
+
+PORT_SETTINGS = (
+    "kafka_port", "kafka_controller_port", "s3_port", "spark_port", "spark_master_port", "spark_master_ui_port",
+    "api_port", "superset_port",
+)  # fmt: skip
+
+
+def free_settings(folder: Path, **overrides: object) -> Settings:
+    """Settings of a lake in `folder` on free ports, whatever the environment and `.env` say."""
+    defaults: dict[str, object] = {
+        "_env_file": None,
+        "data_dir": folder / "lake",
+        "kafka_bootstrap": None,
+        "s3_endpoint": None,
+        "spark_remote": None,
+        "spark_memory_mb": 2048,
+        **dict(zip(PORT_SETTINGS, _free_ports(len(PORT_SETTINGS)), strict=True)),
+    }
+    return load_settings(**{**defaults, **overrides})
+
+
+@contextmanager
+def platform(folder: Path, *, stream: bool = False, **overrides: object) -> Iterator[Settings]:
+    """A running platform with its data in `folder`: `running` with free settings."""
+    with running(free_settings(folder, **overrides), stream=stream) as settings:
+        yield settings
+
+
+@contextmanager
+def running(settings: Settings, *, stream: bool = False) -> Iterator[Settings]:
+    """The platform of these settings, in which no job runs but those that somebody starts; an error in the test tells
+    where its logs are."""
+    _pause_schedules(settings)
+    try:
+        start_detached(settings, lambda _snapshot: None, with_stream=stream)
+        yield settings
+    except BaseException as error:
+        error.add_note(f"The platform's logs are in {settings.logs}")
+        raise
+    finally:
+        stop(settings)
+
+
+@contextmanager
+def part(service: Service, settings: Settings) -> Iterator[Child]:
+    """One part alone, running; raises ShoplakeError when it does not start."""
+    child = Child(service, settings)
+    try:
+        while child.state != "up":
+            child.tick(True)
+            if child.state == "failed":
+                raise ShoplakeError(f"{service.name} {child.message}")
+            time.sleep(0.2)
+        yield child
+    finally:
+        child.stop()
+
+
+def _pause_schedules(settings: Settings) -> None:
+    registry = RunRegistry.open(settings)
+    for schedule in registry.schedules():
+        registry.pause(schedule.job)
+    registry.close()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Distinct ports that were free a moment ago."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]

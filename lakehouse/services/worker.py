@@ -1,0 +1,34 @@
+"""The workers that run jobs, as a child process with its own children."""
+
+from __future__ import annotations
+
+import sys
+
+from lakehouse.reports import age, read_report
+from lakehouse.services.service import Service
+from lakehouse.settings import Settings
+
+STALE_SECONDS = 30
+
+
+def service(settings: Settings) -> Service:
+    """The workers as the supervisor sees them. They start without Spark too, and wait for it with what needs it."""
+    return Service(
+        name="worker",
+        address_name="state_file",
+        address=str(settings.run_dir / "worker.json"),
+        command=(sys.executable, "-m", "lakehouse.runs"),
+        is_healthy=lambda pid: _is_running(settings, pid),
+        depends_on=("kafka", "s3"),
+        memory_limit_mb=320 + (192 + settings.sql_memory_mb) * settings.max_parallel_runs,
+        start_seconds=120,
+        stop_seconds=20,
+    )
+
+
+def _is_running(settings: Settings, pid: int) -> bool:
+    """Whether the workers have become warm and the care for them goes on."""
+    report = read_report(settings.run_dir / "worker.json")
+    is_alive = report.get("pid") == pid and report.get("state") == "running" and age(report) < STALE_SECONDS
+    longest = 4 * STALE_SECONDS
+    return is_alive and bool(report.get("cared_seconds_ago", longest) < longest)

@@ -1,0 +1,1 @@
+"""Gates gold, publishes it as a DuckDB file, and reads that."""

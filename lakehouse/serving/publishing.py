@@ -1,0 +1,85 @@
+"""The process that keeps the serving file up to date, supervised as `publisher`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from lakehouse.errors import ShoplakeError
+from lakehouse.reports import write_report
+from lakehouse.settings import Settings, load_settings
+from lakehouse.sql import connect
+from lakehouse.sql_guard import one_sentence
+
+if TYPE_CHECKING:
+    from lakehouse.serving.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+REST = 2
+"""A publish that takes long is followed by a rest twice as long: the stream needs the cores more."""
+NAP_SECONDS = 0.1
+LOOK_SECONDS = 5.0
+"""How often all tables are looked at. In between gold is, when the stream says that it has written."""
+
+
+def main() -> None:
+    """Publish what changed, then wait for the shortest interval between publishes; until it is ended.
+
+    Ending it at any moment is safe: a publish counts when its file takes the place of the last one.
+    """
+    from lakehouse.serving.delta_log import DeltaLog
+    from lakehouse.serving.extras import Extras
+    from lakehouse.serving.publisher import Publisher
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    os.nice(5)
+    settings = load_settings()
+    with connect(settings, settings.sql_memory_mb) as reader:
+        publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
+        looked, written_at = -LOOK_SECONDS, 0.0
+        while True:
+            begin = time.monotonic()
+            is_look = begin - looked >= LOOK_SECONDS
+            if not is_look and gold_written_at(settings) == written_at:
+                time.sleep(NAP_SECONDS)
+                continue
+            written_at = gold_written_at(settings)
+            looked = begin if is_look else looked
+            message = _publish(publisher, only_gold=not is_look)
+            seconds, audit = round(time.monotonic() - begin, 3), round(publisher.audit_seconds, 3)
+            report = settings.run_dir / "publisher.json"
+            write_report(report, seconds=seconds, audit_seconds=audit, message=message)
+            took = time.monotonic() - begin
+            time.sleep(max(settings.publish_seconds - took, took * REST))
+
+
+def gold_written_at(settings: Settings) -> float:
+    """When the stream last wrote gold, as the report of a stream on this machine says; 0 where there is none."""
+    try:
+        return settings.gold_report.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _publish(publisher: Publisher, *, only_gold: bool = False) -> str:
+    """Publish once; what went wrong, in one sentence, or nothing. It is tried again after the interval."""
+    import duckdb
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        if changed := publisher.publish():
+            log.info("published %s (audit %.0f ms)", ", ".join(changed), publisher.audit_seconds * 1000)
+    except duckdb.Error as error:
+        log.warning("%s", error)
+        return f"Nothing is published, the last publish stays. {one_sentence(error)}"
+    except (ShoplakeError, BotoCoreError, ClientError, OSError) as error:
+        log.warning("%s", error)
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    main()

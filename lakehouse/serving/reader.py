@@ -1,0 +1,90 @@
+"""SQL over the serving file: read-only, locked down, answers without S3; each query sees the newest publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from lakehouse import sql_guard
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.serving.file import PUBLISHED, open_with_moments
+from lakehouse.settings import Settings
+from lakehouse.sql import CHUNK, Result, distinct
+
+FORBIDDEN = frozenset(Path(__file__).with_name("forbidden_functions.txt").read_text(encoding="utf-8").split())
+"""Functions that reach files, networks, secrets or the configuration. All are without effect on the locked file;
+saying no at once gives a clearer message. Superset's configuration reads the same list."""
+
+
+class ServingReader:
+    """Reads the published file of one lake."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self._path = path
+
+    def stream(self, sql: str) -> Result:
+        """Run one reading statement.
+
+        Raises UsageError for a statement that does more than read gold, ShoplakeError for one that fails.
+        """
+        check(sql)
+        connection = None
+        try:
+            connection = open_with_moments(self._path)
+            connection.execute(sql)
+        except duckdb.Error as error:
+            if connection is not None:
+                connection.close()
+            raise _plain(error) from None
+        described = connection.description or []
+        columns = distinct([str(column[0]) for column in described])
+        return Result(columns, tuple(str(column[1]) for column in described), _rows(connection))
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of one reading statement, as dictionaries."""
+        return list(self.stream(sql).dicts())
+
+    def tables(self) -> dict[str, datetime]:
+        """When each table was published, UTC."""
+        rows = self.query(f"SELECT table_name, published_at FROM {PUBLISHED}")  # noqa: S608 - the names are declared in this project
+        return {str(row["table_name"]): row["published_at"] for row in rows}
+
+
+def reader_for(settings: Settings, sql: str) -> ServingReader | None:
+    """The serving file's reader when it can answer `sql`; None when nothing is published, or it names other tables."""
+    path = settings.serving_file
+    if not path.is_file():
+        return None
+    pieces = sql_guard.tokens(sql)
+    if sql_guard.listed_layer(pieces) is not None:
+        return None
+    reader = ServingReader(path)
+    is_known = set(sql_guard.named_tables(pieces)) <= set(reader.tables())
+    return reader if is_known else None
+
+
+def check(sql: str) -> None:
+    """Raise UsageError unless `sql` is one statement that only reads tables."""
+    pieces = sql_guard.check_reading(sql)
+    for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
+        if piece.is_name and after is not None and after.value == "(" and piece.value in FORBIDDEN:
+            raise UsageError(f"{piece.value} is not allowed here: queries read the published tables only.")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    try:
+        while chunk := connection.fetchmany(CHUNK):
+            yield from chunk
+    except duckdb.Error as error:
+        raise _plain(error) from None
+    finally:
+        connection.close()
+
+
+def _plain(error: duckdb.Error) -> ShoplakeError:
+    return ShoplakeError(sql_guard.one_sentence(error))

@@ -1,0 +1,1 @@
+"""The stream: Kafka → bronze → silver → gold, live."""

@@ -1,0 +1,65 @@
+"""Lays rows with like values of a table's `cluster_by` into the same files, so that a lookup passes the others over.
+
+A past day is written anew once, and again when enough was added to it since: a run costs what has changed, not what
+exists. The running day is left to those who write it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from lakehouse.delta_files import DataFile, snapshot
+from lakehouse.lake import Lake
+from lakehouse.ops import marks
+from lakehouse.table import Table
+
+JOB = "maintenance"
+"""Whose marks say until when the files of a day were written that lie as they should."""
+NEW_SHARE = 0.05
+"""So much of a day's bytes must be newer than its mark: a few late events are not worth writing the day anew."""
+LONGEST_SECONDS = 1200.0
+"""No day is begun after that, so that the run ends in time; its marks let the next one go on."""
+
+
+def cluster(lake: Lake, client: Any, table: Table, today: date, seconds: float = LONGEST_SECONDS) -> int:
+    """Cluster the days that need it, the newest first, and return how many were; `client` is S3's."""
+    if not table.cluster_by:
+        return 0
+    found = snapshot(client, lake.settings.bucket, table)
+    if found is None:
+        return 0
+    end, done = time.monotonic() + seconds, 0
+    for day in due(table, found.live.values(), marks.of_job(lake, JOB), today):
+        if time.monotonic() > end:
+            break
+        lake.cluster(table, f"{table.partition_by[0]} = DATE '{day}'")
+        marks.move(lake, JOB, scope_of(table, day), datetime.now(UTC))
+        done += 1
+    return done
+
+
+def due(table: Table, files: Iterable[DataFile], done: Mapping[str, datetime], today: date) -> list[date]:
+    """Days before `today` with several files, enough of them written after the day's mark in `done`; newest first."""
+    of_day: dict[date, list[DataFile]] = defaultdict(list)
+    for file in files:
+        if (value := file.partition[0]) is not None:
+            of_day[date.fromisoformat(value)].append(file)
+    return [
+        day
+        for day in sorted(of_day, reverse=True)
+        if day < today and len(of_day[day]) > 1 and _is_new(of_day[day], done.get(scope_of(table, day)))
+    ]
+
+
+def scope_of(table: Table, day: date) -> str:
+    """What the mark of a table's day is for."""
+    return f"{table.full_name} {day}"
+
+
+def _is_new(files: list[DataFile], mark: datetime | None) -> bool:
+    new = sum(file.size for file in files if mark is None or file.written_at > mark)
+    return new > NEW_SHARE * sum(file.size for file in files)

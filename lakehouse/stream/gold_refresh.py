@@ -1,0 +1,199 @@
+"""Recomputes gold of clock hours from `silver.events`, in Spark: old hours that late events touch, hours that have
+closed, and whatever a job asks for. Doing so twice changes nothing.
+
+The functions in `gold/` say what a table holds; this module decides which rows are replaced by which.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from gold import fraud, fraud_coverage, kpis, revenue, top_products
+from gold.clock import moment_column
+from gold.fraud_rules import CONTEXT
+from lakehouse import hours as clock
+from lakehouse.lake import ATTEMPTS, Lake, materialized
+from lakehouse.settings import Settings
+from lakehouse.small_tables import SmallTables
+from lakehouse.stream import rebuilt
+from lakehouse.table import Table
+from silver import events as silver_events
+
+HourlyRows = Callable[[DataFrame, datetime, Settings], DataFrame]
+Range = tuple[datetime, datetime]
+COLUMNS = [
+    "event_id", "event_type", "event_time", "event_date", "user_id", "device_id", "ip", "country", "product_id",
+    "product_name", "order_id", "amount", "currency", "payment_status", "card_fingerprint",
+]  # fmt: skip
+"""Of silver.events, what the tables below read."""
+
+
+def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    closed_before = clock.start_of(clock.number_of(now - timedelta(minutes=settings.lateness_minutes)))
+    return top_products.with_status(top_products.hourly(events, settings.top_n), closed_before, now)
+
+
+def _kpis(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    return kpis.hourly(events, settings.currency).withColumn("updated_at", moment_column(now, "hour_start"))
+
+
+def _revenue(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    return revenue.hourly(events).withColumn("updated_at", moment_column(now, "currency"))
+
+
+def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
+    return fraud_coverage.hourly(events).withColumn("updated_at", moment_column(now, "rule_id"))
+
+
+HOURLY_TABLES: tuple[tuple[Table, HourlyRows], ...] = (
+    (top_products.HOURLY, _top_products),
+    (kpis.TABLE, _kpis),
+    (revenue.TABLE, _revenue),
+    (fraud_coverage.TABLE, _coverage),
+)
+"""Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
+
+
+class GoldRefresh:
+    """Writes gold through one Lake. Its methods are safe to repeat."""
+
+    def __init__(self, lake: Lake) -> None:
+        """Keep `lake`."""
+        self._lake = lake
+
+    def restate(
+        self,
+        hours: Iterable[int],
+        now: datetime,
+        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
+        with_flags: bool = True,
+    ) -> list[str]:
+        """Recompute hours, and the flags that their events can touch, from `silver.events`.
+
+        Returns what was not so before, a sentence per table and hour.
+        """
+        wanted = set(hours)
+        if not wanted:
+            return []
+        emits = [(first, last + CONTEXT) for first, last in clock.ranges_of(wanted)]
+        reads = [(first - CONTEXT, last) for first, last in emits]
+        silver = self._lake.read(silver_events.TABLE)
+        events = materialized(silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS))
+        different: list[str] = []
+        for table, rows in tables:
+            fresh = rows(events.where(clock.is_in(wanted)), now, self._lake.settings)
+            different += replace_hours(self._lake.small, table, fresh.toArrow(), wanted)
+        if with_flags:
+            first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
+            flags = fraud.flags(events, first, last, now).where(clock.within(emits))
+            replace_flags(self._lake.small, flags.toArrow(), emits)
+        return different
+
+    def restate_beside_stream(
+        self,
+        hours: Iterable[int],
+        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
+        with_flags: bool = True,
+    ) -> None:
+        """`restate` for a job: the stream may accept events of the same hours meanwhile, and its newer gold must not
+        stay overwritten. Hours that grew since they were read are done again, a few rounds at most: where traffic never
+        pauses, the stream is told to write those of its window anew."""
+        wanted = set(hours)
+        self._restate_what_grows(wanted, tables, with_flags)
+        rebuilt.tell(self._lake.settings, wanted)
+
+    def _restate_what_grows(
+        self, left: set[int], tables: tuple[tuple[Table, HourlyRows], ...], with_flags: bool
+    ) -> None:
+        before = self._events_per_hour(left)
+        for attempt in range(ATTEMPTS):
+            self.restate(left, datetime.now(UTC), tables=tables, with_flags=with_flags)
+            after = self._events_per_hour(left)
+            left = {hour for hour in left if before.get(hour) != after.get(hour)}
+            if not left:
+                return
+            before = after
+            time.sleep(1 + attempt)
+
+    def _events_per_hour(self, hours: set[int]) -> dict[int, int]:
+        reads = clock.ranges_of(hours)
+        events = self._lake.read(silver_events.TABLE).where(clock.on_dates(reads) & clock.within(reads))
+        counts = events.groupBy(clock.hour_number().alias("hour")).agg(F.count("*").alias("events")).collect()
+        return {row["hour"]: row["events"] for row in counts}
+
+
+def replace_hours(small: SmallTables, table: Table, fresh: pa.Table, wanted: set[int]) -> list[str]:
+    """Make `fresh` the rows of the `wanted` hours; the days' other hours stay. Returns a sentence for each hour that is
+    another now, but for when it was written and whether it is final."""
+    different: list[str] = []
+    listed = ", ".join(map(str, sorted(wanted)))
+    compared = ", ".join(name for name in table.columns if name not in ("updated_at", "status", "hour_date"))
+    is_wanted = f"epoch_us(hour_start) // 3600000000 IN ({listed})"
+
+    def changed(known: pa.Table) -> pa.Table:
+        with _duckdb(known=known, fresh=fresh) as connection:
+            hours = connection.execute(
+                f"""SELECT DISTINCT strftime(hour_start, '%Y-%m-%d %H:00') FROM (
+                    (SELECT {compared} FROM known WHERE {is_wanted} EXCEPT SELECT {compared} FROM fresh)
+                    UNION ALL (SELECT {compared} FROM fresh EXCEPT SELECT {compared} FROM known)) ORDER BY ALL"""
+            ).fetchall()
+            different[:] = [f"{table.full_name} {hour[0]}" for hour in hours]
+            return connection.execute(
+                f"SELECT {', '.join(table.columns)} FROM known WHERE NOT {is_wanted}"
+                f" UNION ALL BY NAME SELECT {', '.join(fresh.column_names)} FROM fresh"
+            ).to_arrow_table()
+
+    small.replace_days(table, clock.dates_of(wanted), changed)
+    return different
+
+
+def replace_flags(small: SmallTables, found: pa.Table, emits: list[Range]) -> int:
+    """Make the flags whose first crossing lies in `emits` those that were `found`; they keep when they were first
+    detected. Nothing is written when they are the same. Returns how many are new."""
+    is_emitted = " OR ".join(
+        f"(event_time >= TIMESTAMPTZ '{first.isoformat()}' AND event_time < TIMESTAMPTZ '{last.isoformat()}')"
+        for first, last in emits
+    )
+    days = clock.days_of(emits)
+    names = ", ".join(f"f.{name}" for name in fraud.TABLE.columns if name != "detected_at")
+    state = {"new": 0}
+
+    def changed(known: pa.Table) -> pa.Table:
+        with _duckdb(known=known, found=found) as connection:
+            state["new"] = _one(connection, "SELECT count(*) FROM found ANTI JOIN known USING (flag_id)")
+            return connection.execute(
+                f"""SELECT * FROM known WHERE NOT ({is_emitted})
+                UNION ALL BY NAME SELECT {names}, coalesce(k.detected_at, f.detected_at) AS detected_at
+                FROM found f LEFT JOIN known k USING (flag_id)"""
+            ).to_arrow_table()
+
+    with _duckdb(known=small.read(fraud.TABLE, days), found=found) as connection:
+        evidence = "flag_id, evidence"
+        is_same = not _one(
+            connection,
+            f"""SELECT count(*) FROM (
+                (SELECT {evidence} FROM known WHERE {is_emitted} EXCEPT SELECT {evidence} FROM found)
+                UNION ALL (SELECT {evidence} FROM found EXCEPT SELECT {evidence} FROM known))""",
+        )
+    if not is_same:
+        small.replace_days(fraud.TABLE, days, changed)
+    return state["new"]
+
+
+def _duckdb(**tables: pa.Table) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"python_enable_replacements": False})
+    connection.execute("SET TimeZone = 'UTC'")
+    for name, table in tables.items():
+        connection.register(name, table)
+    return connection
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    return int(connection.execute(sql).fetchall()[0][0])

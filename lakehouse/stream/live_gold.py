@@ -1,0 +1,209 @@
+"""When gold is written while the stream runs: hours of the window with every batch, from the fold; flags and older
+hours beside the batches, one piece of such work at a time. An older hour, and an hour that has just closed, is
+recomputed by Spark from silver: that is its final row.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from gold import fraud_coverage, fraud_live, kpis, revenue, top_products
+from gold.clock import micros
+from gold.fraud_rules import CONTEXT
+from gold.live import Live
+from lakehouse import hours as clock
+from lakehouse.lake import Lake
+from lakehouse.reports import write_report
+from lakehouse.stream import recovery
+from lakehouse.stream.fold import MICROS_OF_HOUR, Fold, Taken
+from lakehouse.stream.gold_refresh import GoldRefresh, replace_flags, replace_hours
+from quality import results
+
+LIVE: tuple[Live, ...] = (
+    top_products.LAST_HOUR_LIVE,
+    top_products.HOURLY_LIVE,
+    kpis.LIVE,
+    revenue.LIVE,
+    fraud_coverage.LIVE,
+)
+"""Gold tables that follow every batch."""
+IDLE_SECONDS = 10.0
+SCAN_SECONDS = 2.0
+"""Shortest time between two scans for flags."""
+RECENT = timedelta(minutes=10)
+STRAGGLER_SECONDS = 60.0
+"""Events older than RECENT widen a scan, which makes it dearer: they wait for the next wide one."""
+LATE_SECONDS, LATE_PAUSE, LONGEST_PAUSE = 15.0, 9, 600.0
+"""How long an older hour waits for more of its kind; and after a restatement, for so many times as long as it took."""
+LONG_SECONDS = 240.0
+"""Must stay below `recovery.LOOK_BACK`: hours that waited longer are booked as late_pending; recovery looks at the
+batches of the others again."""
+EQUALS_HISTORY = ("gold", "live_equals_history", "block")
+MEANS = "What the stream has said of an hour is what Spark makes of it from silver when it has closed."
+
+
+class LiveGold:
+    """Keeps gold up to date; called by one thread, after each batch or while nothing comes."""
+
+    def __init__(self, lake: Lake, fold: Fold, now: datetime) -> None:
+        """Find what an earlier process left undone; the window's hours are written with the next batch."""
+        self._lake, self._fold, self._gold = lake, fold, GoldRefresh(lake)
+        self._lateness = timedelta(minutes=lake.settings.lateness_minutes)
+        self._touched = {fold.first_hour + number for number in range(3)}
+        self._late = recovery.late_hours(lake, self._tellable_from())
+        self._late_since = self._restating_since = time.monotonic()
+        self._late_due = 0.0
+        self._restating: set[int] = set()
+        self._grew: set[int] = set()
+        self._written = self._scanned = 0.0
+        self._widely_scanned = -STRAGGLER_SECONDS
+        self._closed = self._closed_hour(now)
+        self._unscanned: int | None = micros(self._tellable_from())
+        """Where the flags of what came since the last scan begin; None: nothing came."""
+        self._beside: Future[list[str] | None] | None = None
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+        self._pool = ThreadPoolExecutor(max_workers=len(LIVE), thread_name_prefix="gold")
+
+    @property
+    def waits_for_long(self) -> bool:
+        """Whether an hour that has to be restated from silver has been waiting for minutes."""
+        waiting = ((self._late, self._late_since), (self._restating, self._restating_since))
+        return any(hours and time.monotonic() - since > LONG_SECONDS for hours, since in waiting)
+
+    def close(self) -> None:
+        """Wait for what is done beside the batches; another one goes on from the tables."""
+        self._worker.shutdown()
+        self._pool.shutdown()
+        if self._beside is not None:
+            self._beside.result()
+
+    def after_batch(self, taken: Taken, now: datetime) -> None:
+        """Write what the batch changed in the window, and remember what else has to be done."""
+        self._touched |= taken.touched
+        self._grew |= taken.touched | taken.late
+        self._add_late(taken.late)
+        if taken.oldest is not None:
+            self._unscanned = min(taken.oldest, self._unscanned or taken.oldest)
+        self._leave_to_silver()
+        self._write(now)
+
+    def _leave_to_silver(self) -> None:
+        """Flags of events that came before what the fold can tell are restated with their hours."""
+        first = self._tellable_from()
+        if self._unscanned is not None and self._unscanned < micros(first):
+            oldest = self._unscanned // MICROS_OF_HOUR  # of an hour, flags of CONTEXT after it are restated, too
+            self._add_late(set(range(oldest, max(oldest + 1, clock.number_of(first)))))
+            self._unscanned = micros(first)
+
+    def idle(self, now: datetime) -> None:
+        """No events: the rolling hour moves on all the same, and hours close."""
+        self._late_due = 0.0
+        if self._touched or self._closed_hour(now) > self._closed or time.monotonic() - self._written >= IDLE_SECONDS:
+            self._write(now)
+        self.work_beside(now)
+
+    def _write(self, now: datetime) -> None:
+        closed = self._closed_hour(now)
+        self._add_late(set(range(self._closed + 1, closed + 1)))
+        self._add_late({hour for hour in self._touched if hour < self._fold.first_hour})
+        hours = {hour for hour in self._touched if hour >= self._fold.first_hour}
+        settings = self._lake.settings
+        of_table = [
+            (live, self._fold.rows(live, hours, now, closed, settings.top_n, settings.currency))
+            for live in LIVE
+            if hours or live is top_products.LAST_HOUR_LIVE
+        ]
+        for work in [self._pool.submit(self._put, live, rows, hours, now) for live, rows in of_table]:
+            work.result()
+        self._touched, self._closed, self._written = set(), closed, time.monotonic()
+        write_report(self._lake.settings.gold_report)
+
+    def _put(self, live: Live, rows: pa.Table, hours: set[int], now: datetime) -> None:
+        if live is top_products.LAST_HOUR_LIVE:
+            self._lake.small.overwrite(live.table, rows)
+            return
+        stamped = rows.append_column("updated_at", pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), rows.num_rows))
+        dated = stamped.append_column("hour_date", stamped.column("hour_start").cast(pa.date32()))
+        replace_hours(self._lake.small, live.table, dated, hours)
+
+    def work_beside(self, now: datetime) -> None:
+        """Begin a scan for flags, or the restatement of older hours, when it is due and none is under way. One that
+        failed ends the stream, and the restarted stream does it again."""
+        if self._beside is not None:
+            if not self._beside.done():
+                return
+            self._ended(self._beside.result(), now)
+        self._leave_to_silver()
+        moment = time.monotonic()
+        if self._late and moment >= self._late_due and moment - self._late_since >= LATE_SECONDS:
+            self._restating, self._restating_since = self._late, self._late_since
+            self._late, self._grew = set(), set()
+            self._beside = self._worker.submit(self._restate, self._restating, now)
+        elif self._unscanned is not None and moment - self._scanned >= SCAN_SECONDS:
+            emit_from = self._next_scan(now)
+            self._beside = self._worker.submit(self._scan, emit_from, now)
+
+    def _ended(self, different: list[str] | None, now: datetime) -> None:
+        """Hours that got events while they were restated from an older silver are written again; else what silver told
+        of closed hours is compared with what the stream has said, and a difference raises an alert."""
+        grew = self._restating & self._grew
+        self._touched |= {hour for hour in grew if hour >= self._fold.first_hour}
+        self._add_late({hour for hour in grew if hour < self._fold.first_hour})
+        if different is not None and not grew:
+            said = json.dumps(different)
+            verdict = ("stream", now, *EQUALS_HISTORY, not different, said, MEANS, "incremental")
+            self._lake.append_rows(results.TABLE, [verdict])
+        self._beside, self._restating = None, set()
+
+    def _next_scan(self, now: datetime) -> int:
+        """Where the next scan begins: at the oldest new event, stragglers only now and then."""
+        recent, oldest = micros(now - RECENT), self._unscanned or micros(now)
+        moment = time.monotonic()
+        is_wide = oldest >= recent or moment - self._widely_scanned >= STRAGGLER_SECONDS
+        self._unscanned = None if is_wide else oldest
+        self._widely_scanned = moment if is_wide and oldest < recent else self._widely_scanned
+        self._scanned = moment
+        return oldest if is_wide else max(recent, micros(self._tellable_from()))
+
+    def _scan(self, emit_from: int, now: datetime) -> None:
+        until = now + timedelta(minutes=self._lake.settings.max_future_minutes + 1)
+        with self._fold.snapshot() as reader:
+            found = fraud_live.flags(reader, "fraud_events", emit_from, micros(until), now)
+        if replace_flags(self._lake.small, found, [(clock_of(emit_from), until)]):
+            write_report(self._lake.settings.gold_report)
+
+    def _restate(self, hours: set[int], now: datetime) -> list[str] | None:
+        """What of the closed hours among them was not as the stream had said; None when there was none."""
+        began = time.monotonic()
+        different = self._gold.restate(hours, now)
+        took = time.monotonic() - began
+        self._late_due = time.monotonic() + min(LATE_PAUSE * took, LONGEST_PAUSE)
+        # An older hour is other than it was since late events came; a closed one must be what the stream has said.
+        newest = self._closed_hour(now)
+        kept = (hour for hour in hours if self._fold.first_hour <= hour <= newest)
+        closed = {f"{clock.start_of(hour):%Y-%m-%d %H:00}" for hour in kept}
+        return [each for each in different if each.split(" ", 1)[1] in closed] if closed else None
+
+    def _tellable_from(self) -> datetime:
+        """From when on the fold can tell flags: they depend on what came before them."""
+        return clock.start_of(self._fold.first_hour) + CONTEXT
+
+    def _closed_hour(self, now: datetime) -> int:
+        """The newest hour that is final: ended, and the lateness setting has passed."""
+        return clock.number_of(now - self._lateness) - 1
+
+    def _add_late(self, hours: set[int]) -> None:
+        """Remember hours to restate from silver; the first one starts the clock."""
+        if hours and not self._late:
+            self._late_since = time.monotonic()
+        self._late |= hours
+
+
+def clock_of(moment: int) -> datetime:
+    """Microseconds since the epoch as a moment, UTC."""
+    return clock.start_of(0) + timedelta(microseconds=moment)

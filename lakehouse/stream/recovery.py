@@ -1,0 +1,166 @@
+"""What an earlier process left: how far the lake is, and what is half done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+
+from bronze import events as bronze_events
+from gold import top_products
+from lakehouse import hours as clock
+from lakehouse.delta_files import snapshot
+from lakehouse.lake import Lake
+from lakehouse.ops import batches
+from lakehouse.services.s3 import s3_client
+from lakehouse.sql import SqlReader, quoted_text
+from lakehouse.stream.fold import OF_EVENT, frontier_at
+from lakehouse.table import Table
+from silver import events as silver_events
+from silver import quarantine
+from silver.deduplicate import COORDINATES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakehouse.stream.micro_batch import Start
+
+LOOK_BACK = "INTERVAL 5 MINUTES"
+Offsets = dict[str, dict[str, int]]
+"""topic → partition (as text, as Kafka's JSON spells it) → offset."""
+
+
+@dataclass(frozen=True)
+class Book:
+    """What `ops.batches` says: the next offset per topic-partition, and the last batch per checkpoint generation."""
+
+    offsets: Offsets
+    last_of: dict[str, int]
+    began_at: datetime | None = None
+    """When the first batch began, UTC."""
+
+    @property
+    def newest(self) -> str:
+        """Generation and number of the last batch, as the fold is tagged; empty when there is none."""
+        return next((f"{name}:{last}" for name, last in self.last_of.items() if last == self.last_batch), "")
+
+    @property
+    def last_batch(self) -> int:
+        """Highest batch id of all generations; -1 when there is none."""
+        return max(self.last_of.values(), default=-1)
+
+
+def read_book(lake: Lake) -> Book:
+    """The book, read once."""
+    groups = lake.read(batches.TABLE).groupBy("generation", "topic", "partition")
+    rows = groups.agg(
+        F.max("to_offset").alias("next_offset"), F.max("batch_id").alias("last"), F.min("started_at").alias("began")
+    ).collect()
+    last_of: dict[str, int] = {}
+    for row in rows:
+        last_of[row["generation"]] = max(row["last"], last_of.get(row["generation"], -1))
+    began_at = min((row["began"].replace(tzinfo=UTC) for row in rows), default=None)
+    return Book(_highest(rows), last_of, began_at)
+
+
+def offsets_in_lake(lake: Lake, booked: Offsets) -> Offsets:
+    """Next offset per topic-partition that neither the book nor bronze, silver or quarantine has; more than
+    `booked` where a batch was cut off between its writes."""
+    is_beyond = ~is_before(booked)
+    held = [
+        lake.read(table).where(is_beyond).select(*COORDINATES)
+        for table in (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE)
+    ]
+    return _next_offsets(reduce(DataFrame.union, held), F.max("offset") + 1, booked)
+
+
+def _next_offsets(frame: DataFrame, next_offset: Column, known: Offsets | None = None) -> Offsets:
+    return _highest(frame.groupBy("topic", "partition").agg(next_offset.alias("next_offset")).collect(), known)
+
+
+def _highest(rows: Iterable[Row], known: Offsets | None = None) -> Offsets:
+    """The highest `next_offset` per topic-partition of `rows` and of `known`."""
+    found = {topic: dict(partitions) for topic, partitions in (known or {}).items()}
+    for row in rows:
+        partitions, partition = found.setdefault(row["topic"], {}), str(row["partition"])
+        partitions[partition] = max(row["next_offset"], partitions.get(partition, 0))
+    return found
+
+
+def is_before(offsets: Offsets) -> Column:
+    """True for a record whose offset is below the given one of its topic-partition."""
+    return clock.any_of(
+        [
+            (F.col("topic") == topic) & (F.col("partition") == int(partition)) & (F.col("offset") < offset)
+            for topic, partitions in offsets.items()
+            for partition, offset in partitions.items()
+        ]
+    )
+
+
+def not_in(lake: Lake, table: Table, rows: DataFrame, start: Start) -> DataFrame:
+    """`rows` less those whose coordinates `table` has, looking only at what a cut-off batch can have written."""
+    held = lake.read(table).where(~is_before(start.starting_offsets)).select(*COORDINATES)
+    return rows.join(F.broadcast(held), on=COORDINATES, how="left_anti")
+
+
+def written_beyond(lake: Lake, booked: Offsets) -> pa.Table:
+    """Ids, times and coordinates of events that silver has of a batch that was cut off before the book."""
+    silver = lake.read(silver_events.TABLE).where(~is_before(booked))
+    return silver.select("event_id", "event_time", "processed_at", *COORDINATES).toArrow()
+
+
+def accepted_since(lake: Lake, reader: SqlReader, booked: Offsets, now: datetime) -> pa.RecordBatchReader | None:
+    """Events of silver before these offsets that the fold is made of: those of its window, and those whose ids are
+    looked up. None when there are none.
+
+    Files are chosen by their day and by when they were written, so that a long history costs nothing.
+    """
+    since = now - timedelta(hours=lake.settings.dedupe_hours)
+    frontier = min(frontier_at(now), since)
+    found = snapshot(s3_client(lake.settings), lake.settings.bucket, silver_events.TABLE)
+    files = [
+        path
+        for path, file in (found.live if found else {}).items()
+        if file.written_at >= since or (file.partition[0] or "") >= str(frontier.date())
+    ]
+    if not files or not booked:
+        return None
+    listed = ", ".join(quoted_text(reader.address(silver_events.TABLE.full_name, file)) for file in files)
+    is_booked = " OR ".join(
+        f'(topic = {quoted_text(topic)} AND "partition" = {partition} AND "offset" < {offset})'
+        for topic, partitions in booked.items()
+        for partition, offset in partitions.items()
+    )
+    is_new = f"event_time >= {_moment(frontier)} OR processed_at >= {_moment(since)}"
+    return reader.batches(
+        f"SELECT {', '.join(OF_EVENT)}, processed_at FROM read_parquet([{listed}], union_by_name = true)"  # noqa: S608 - names of this project
+        f" WHERE ({is_new}) AND ({is_booked})"
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return f"TIMESTAMPTZ '{moment.isoformat()}'"
+
+
+def late_hours(lake: Lake, before: datetime) -> set[int]:
+    """Hours before `before` whose gold may be older than silver, or that never became final.
+
+    The book says when no hour had been waiting for long: then all was done that came LOOK_BACK before. With late
+    events in every batch some hour always waits, but none for long.
+    """
+    book = lake.read(batches.TABLE)
+    settled = book.where(~F.col("late_pending")).agg(F.max("committed_at").alias("settled"))
+    is_done = F.col("committed_at") < F.col("settled") - F.expr(LOOK_BACK)
+    done = book.join(F.broadcast(settled), how="cross").where(is_done)
+    is_open = ~is_before(_next_offsets(done, F.max("to_offset"))) & (F.col("event_time") < F.lit(before))
+    late = lake.read(silver_events.TABLE).where(is_open).select(clock.hour_number().alias("hour"))
+    is_provisional = (F.col("status") == "provisional") & (F.col("hour_start") < F.lit(before))
+    provisional = lake.read(top_products.HOURLY).where(is_provisional)
+    unfinished = provisional.select(clock.hour_number("hour_start").alias("hour"))
+    return {row["hour"] for row in late.union(unfinished).distinct().collect()}
