@@ -28,9 +28,10 @@ status: .venv/.installed ## Show what runs, where, and how far behind the stream
 doctor: .venv/.installed ## Check this machine, with a remedy per finding
 	@$(BIN)/shoplake doctor
 
-lint: .venv/.installed ## Check style and types
+lint: .venv/.installed ## Check style, types, and which room imports which
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
 	@$(BIN)/mypy
 
 bench: java .venv/.installed jars ## Measure throughput, freshness, memory, checks, dashboards, gold over HTTP, publishing

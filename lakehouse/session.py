@@ -90,6 +90,23 @@ def is_reachable(settings: Settings) -> bool:
     return True
 
 
+def end_session(settings: Settings, session_id: str) -> list[str]:
+    """Interrupt everything in a session and close it, so that nobody can use it again, whoever still holds it.
+
+    Returns the interrupted operations. A server that does not answer has taken its sessions with it.
+    """
+    if not is_reachable(settings):
+        return []
+    try:
+        spark = connect(settings, session_id, patience=2)
+    except SparkAway:  # closed already, or gone meanwhile
+        return []
+    try:
+        return list(spark.interruptAll())
+    finally:
+        spark.stop()
+
+
 def _address(settings: Settings, session_id: str | None) -> str:
     if session_id is None:
         return settings.remote

@@ -1,6 +1,6 @@
 """The ledger: Kafka ↔ bronze ↔ silver + duplicates + quarantined ↔ gold, per topic-partition and hour.
 
-The last step, gold ↔ serving file, is in quality/ledger_serving.py.
+The last step, gold ↔ serving file, is in lakehouse/serving/ledger.py.
 
 Every record is looked for, not only counted: a record of bronze is in silver, or in quarantine, or its event is in
 silver by another record (a duplicate). Only what the stream's book says is done is judged, so that the stream may go

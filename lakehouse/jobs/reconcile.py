@@ -14,9 +14,10 @@ from lakehouse.jobs.parameters import Say
 from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
+from lakehouse.serving import ledger as serving_ledger
 from lakehouse.sql import connect
 from producer.topics import TOPICS
-from quality import ledger, ledger_serving, results
+from quality import ledger, results
 
 WRITES = (marks.TABLE, results.LEDGER)
 NAME = "reconcile"
@@ -44,7 +45,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         now = datetime.now(UTC)
         # Gold may have changed since the mark without a new batch: a job, a hand.
         days = {*found.days, now.date(), now.date() - timedelta(days=1)}
-        shown = ledger_serving.compare(reader, lake.settings.serving_file, sorted(days), now)
+        shown = serving_ledger.compare(reader, lake.settings.serving_file, sorted(days), now)
     faults, notes = [*found.faults, *shown.faults], [*found.notes, *shown.notes]
     row = (
         run_name(lake),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql.types import BooleanType, IntegerType, LongType, StringType, StructType, TimestampType
 
+from lakehouse.broker import Offsets
 from lakehouse.table import Table, column
-
-if TYPE_CHECKING:
-    from lakehouse.stream.offset_log import Plan
 
 TABLE = Table(
     layer="ops",
@@ -44,6 +42,14 @@ TABLE = Table(
     keys=("batch_id", "topic", "partition"),
     writer="delta-rs",
 )
+
+
+class Plan(NamedTuple):
+    """What a micro-batch reads: from its begin to before its end, per topic-partition; one without a begin is new, and
+    read from 0."""
+
+    begin: Offsets
+    end: Offsets
 
 
 def planned(counts: pa.Table, plan: Plan | None) -> pa.Table:

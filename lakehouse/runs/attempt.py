@@ -24,6 +24,7 @@ from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.news import News, RunLog
 from lakehouse.runs.records import Run
 from lakehouse.runs.states import State
+from lakehouse.session import end_session
 from lakehouse.settings import Settings
 
 BEAT_SECONDS = 0.5
@@ -166,7 +167,7 @@ class Attempt:
         if self._spark is None:
             return
         with contextlib.suppress(Exception):  # a server that is gone needs no goodbye
-            spark_work.end_session(self._settings, self._run.session_id or "")
+            end_session(self._settings, self._run.session_id or "")
         with contextlib.suppress(Exception):
             self._spark.client.close()
         # Asks the server no more, as the client is closed; without it pyspark would take this session for the current
@@ -229,7 +230,7 @@ class Attempt:
             log.error("the job does not stop, this process ends", why=self._stop)
             if self._job.needs_spark and self._run.session_id:
                 with contextlib.suppress(Exception):
-                    spark_work.end_session(self._settings, self._run.session_id)
+                    end_session(self._settings, self._run.session_id)
             self._conclude(None, None)
             os._exit(EXIT_CODE)
 

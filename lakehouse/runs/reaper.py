@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from lakehouse.runs import spark_work
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.records import Run
+from lakehouse.session import end_session
 from lakehouse.settings import Settings
 
 SILENT_SECONDS = 5.0
@@ -25,7 +25,7 @@ def reap_worker(settings: Settings, claims: Claims, worker: str) -> list[Run]:
 
 
 def _reap(settings: Settings, claims: Claims, run: Run, cause: str) -> bool:
-    interrupted = spark_work.end_session(settings, run.session_id) if run.session_id else []
+    interrupted = end_session(settings, run.session_id) if run.session_id else []
     state = claims.reconcile(run, cause)
     log.warning("reaped", run=run.id, attempt=run.attempt, worker=run.worker, interrupted=interrupted, state=state)
     return state is not None

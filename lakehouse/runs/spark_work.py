@@ -1,4 +1,4 @@
-"""A run's work inside Spark: the session of an attempt, its end from outside, and what it has written."""
+"""A run's work inside Spark: the session of an attempt, and what it has written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse.lake import Lake
 from lakehouse.runs.news import News
-from lakehouse.session import SparkAway, commit_mark, connect, is_reachable, mark_commits
+from lakehouse.session import commit_mark, connect, mark_commits
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
@@ -24,23 +24,6 @@ def open_session(settings: Settings, session_id: str, run_id: str, news: News) -
     mark_commits(spark, run_id)
     spark.registerProgressHandler(cast("ProgressHandler", news.spark_progress))
     return spark
-
-
-def end_session(settings: Settings, session_id: str) -> list[str]:
-    """Interrupt everything in a session and close it, so that nobody can use it again, whoever still holds it.
-
-    Returns the interrupted operations. A server that does not answer has taken its sessions with it.
-    """
-    if not is_reachable(settings):
-        return []
-    try:
-        spark = connect(settings, session_id, patience=2)
-    except SparkAway:  # closed already, or gone meanwhile
-        return []
-    try:
-        return list(spark.interruptAll())
-    finally:
-        spark.stop()
 
 
 def written(lake: Lake, tables: Iterable[Table], run_id: str, since: datetime) -> dict[str, dict[str, Any]]:

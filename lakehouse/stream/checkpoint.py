@@ -12,13 +12,14 @@ import uuid
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from lakehouse.broker import Offsets
 from lakehouse.stream import offset_log, recovery
 from lakehouse.stream.micro_batch import Start
 
 _START_FILE = "generation.json"
 
 
-def open_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path) -> tuple[Start, Path]:
+def open_generation(book: recovery.Book, in_lake: Offsets, folder: Path) -> tuple[Start, Path]:
     """The generation to run and its checkpoint folder under `folder`; a new one where none can be continued.
 
     `in_lake` is what the tables hold, in the book or not.
@@ -30,7 +31,7 @@ def open_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path
     return _new_generation(book, in_lake, folder)
 
 
-def _looking_at(start: Start, book: recovery.Book, in_lake: recovery.Offsets) -> Start:
+def _looking_at(start: Start, book: recovery.Book, in_lake: Offsets) -> Start:
     """A start that leaves out what the tables have and the book has not, whoever wrote it: a batch of this generation
     that was cut off, or of a later one whose checkpoint is lost. What is in the book is not done again."""
     return replace(
@@ -50,7 +51,7 @@ def _read(file: Path) -> Start | None:
         return None
 
 
-def _is_current(book: recovery.Book, start: Start, checkpoint: Path, in_lake: recovery.Offsets) -> bool:
+def _is_current(book: recovery.Book, start: Start, checkpoint: Path, in_lake: Offsets) -> bool:
     """Whether the checkpoint has planned every batch of its generation that the lake knows, and no later one exists.
 
     Batches in the book are told by their number; one that was cut off before the book is told by its offsets.
@@ -66,7 +67,7 @@ def _is_current(book: recovery.Book, start: Start, checkpoint: Path, in_lake: re
     return is_whole and knows_the_book and planned_to is not None and _covers(planned_to, in_lake)
 
 
-def _covers(planned_to: recovery.Offsets, in_lake: recovery.Offsets) -> bool:
+def _covers(planned_to: Offsets, in_lake: Offsets) -> bool:
     return all(
         offset <= planned_to.get(topic, {}).get(partition, 0)
         for topic, partitions in in_lake.items()
@@ -74,7 +75,7 @@ def _covers(planned_to: recovery.Offsets, in_lake: recovery.Offsets) -> bool:
     )
 
 
-def _new_generation(book: recovery.Book, in_lake: recovery.Offsets, folder: Path) -> tuple[Start, Path]:
+def _new_generation(book: recovery.Book, in_lake: Offsets, folder: Path) -> tuple[Start, Path]:
     start = _looking_at(Start(uuid.uuid4().hex, book.last_batch + 1), book, in_lake)
     path = folder / start.generation
     path.mkdir(parents=True)

@@ -23,6 +23,7 @@ from bronze import events as bronze_events
 from lakehouse import hours as clock
 from lakehouse.lake import Lake
 from lakehouse.ops import batches
+from lakehouse.ops.batches import Plan
 from lakehouse.services import s3
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
@@ -30,7 +31,6 @@ from lakehouse.stream import offset_log, rebuilt, recovery, writer
 from lakehouse.stream.fold import OF_EVENT, Fold, Taken
 from lakehouse.stream.housekeeping import Housekeeping
 from lakehouse.stream.live_gold import LIVE, LiveGold
-from lakehouse.stream.offset_log import Plan
 from lakehouse.table import Table
 from silver import deduplicate, quarantine
 from silver import events as silver_events

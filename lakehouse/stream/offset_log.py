@@ -8,17 +8,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from lakehouse.stream.recovery import Offsets
-
-
-class Plan(NamedTuple):
-    """What a micro-batch reads: from its begin to before its end, per topic-partition; one without a begin is new, and
-    read from 0."""
-
-    begin: Offsets
-    end: Offsets
+from lakehouse.broker import Offsets
+from lakehouse.ops.batches import Plan
 
 
 def batches(checkpoint: Path) -> list[int]:

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from bronze import events as bronze_events
 from gold import top_products
 from lakehouse import hours as clock
+from lakehouse.broker import Offsets
 from lakehouse.delta_files import snapshot
 from lakehouse.lake import Lake
 from lakehouse.ops import batches
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from lakehouse.stream.micro_batch import Start
 
 LOOK_BACK = "INTERVAL 5 MINUTES"
-Offsets = dict[str, dict[str, int]]
 """topic → partition (as text, as Kafka's JSON spells it) → offset."""
 
 

@@ -17,8 +17,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.runs.spark_work import end_session
 from lakehouse.services import s3
+from lakehouse.session import end_session
 from lakehouse.settings import Settings
 
 KEY = "_shoplake/writer.json"

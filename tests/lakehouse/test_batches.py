@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from lakehouse.ops import batches
-from lakehouse.stream.offset_log import Plan
+from lakehouse.ops.batches import Plan
 
 COUNTS = pa.table(
     {

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from lakehouse import hours as clock
 from lakehouse.ops import batches
+from lakehouse.ops.batches import Plan
 from lakehouse.stream.fold import Fold, frontier_at
 from lakehouse.stream.live_gold import LIVE
-from lakehouse.stream.offset_log import Plan
 from tests.support.folding import (
     DEDUPE,
     NOON,

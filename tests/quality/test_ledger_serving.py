@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from quality.ledger_serving import PUBLISH_TAKES, Comparison, compare
+from lakehouse.serving.ledger import PUBLISH_TAKES, Comparison, compare
 from tests.support.serving_lake import Lake
 
 NOW = datetime(2026, 9, 2, 12, tzinfo=UTC)
