@@ -25,6 +25,7 @@ from rich.console import Console
 from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from lakehouse.catalog import TABLES
 from lakehouse.lake import Lake
+from lakehouse.lake_secret import s3_keys
 from lakehouse.services import s3
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.state import status
@@ -162,8 +163,7 @@ def _logging_s3(folder: Path) -> Iterator[tuple[str, Path]]:
     server.prepare()
     logback = settings.data_dir / "s3proxy" / "logback.xml"
     logback.write_text(s3.LOGBACK.replace("<root", LOG_REQUESTS))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        os.environ[name] = s3.EMBEDDED_KEY
+    os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"] = s3_keys(settings)
     with log.open("wb") as output:
         process = subprocess.Popen(
             server.command, env={**os.environ, **server.env}, stdout=output, stderr=subprocess.STDOUT

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
+from lakehouse.lake_secret import s3_keys
 from lakehouse.services import s3
 from lakehouse.services.testing import free_settings, part
 from lakehouse.serving.delta_log import DeltaLog
@@ -111,8 +112,7 @@ def _options(settings: Settings) -> dict[str, str]:
         "AWS_ENDPOINT_URL": str(settings.endpoint),
         "AWS_ALLOW_HTTP": "true",
         "AWS_REGION": settings.s3_region,
-        "AWS_ACCESS_KEY_ID": s3.EMBEDDED_KEY,
-        "AWS_SECRET_ACCESS_KEY": s3.EMBEDDED_KEY,
+        **dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_keys(settings), strict=True)),
     }
 
 

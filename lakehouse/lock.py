@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from lakehouse.errors import UsageError
+from lakehouse.lake_secret import keep_private
 from lakehouse.settings import Settings
 
 
@@ -52,6 +53,12 @@ class LakeLock(Lock):
         """The lock of this lake, not taken yet."""
         up = f"The lake in {settings.data_dir} is already up: `shoplake status` shows it, `shoplake down` ends it."
         super().__init__(lock_path(settings), up)
+        self._settings = settings
+
+    def acquire(self) -> None:
+        """Take the lock, and let nobody else into the lake's folder; raises UsageError for one of another user."""
+        keep_private(self._settings)
+        super().acquire()
 
 
 class StreamLock(Lock):

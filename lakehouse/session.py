@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.lake_secret import spark_token
 from lakehouse.services.service import PROBE_SECONDS, answers
 from lakehouse.services.spark import HTTP2_PREFACE
 from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
 
 
 class SparkAway(ShoplakeError):
@@ -39,7 +43,6 @@ def connect(settings: Settings, session_id: str | None = None, *, patience: int 
     is nothing to wait for.
     """
     # Seconds of processor time to import, and most processes of the lake never ask Spark.
-    from pyspark.sql.connect.client.core import DefaultChannelBuilder
     from pyspark.sql.connect.client.retries import DefaultPolicy
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
@@ -48,7 +51,7 @@ def connect(settings: Settings, session_id: str | None = None, *, patience: int 
     try:
         # What SparkSession.builder.remote() does, with options for the channel.
         os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
-        channel = DefaultChannelBuilder(_address(settings, session_id), _CHANNEL)
+        channel = _builder(settings)(_address(settings, session_id), _CHANNEL)
         spark = cast(SparkSession, ConnectSession.builder.channelBuilder(channel).create())
         spark.client.set_retry_policies([DefaultPolicy(max_retries=patience, max_backoff=2000)])
         spark.conf.set("spark.sql.session.timeZone", "UTC")
@@ -105,6 +108,21 @@ def end_session(settings: Settings, session_id: str) -> list[str]:
         return list(spark.interruptAll())
     finally:
         spark.stop()
+
+
+def _builder(settings: Settings) -> type[DefaultChannelBuilder]:
+    """How the channel is made. The embedded server's token goes to 127.0.0.1 without TLS, which pyspark does for the
+    name localhost alone: that is looked for at ::1 first, where a stranger may listen."""
+    import grpc
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+    class LocalChannelBuilder(DefaultChannelBuilder):
+        def toChannel(self) -> grpc.Channel:
+            token = grpc.access_token_call_credentials(spark_token(settings))
+            local = grpc.composite_channel_credentials(grpc.local_channel_credentials(), token)
+            return self._secure_channel(self.endpoint, local)
+
+    return LocalChannelBuilder if settings.spark_is_embedded else DefaultChannelBuilder
 
 
 def _address(settings: Settings, session_id: str | None) -> str:

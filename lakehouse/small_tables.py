@@ -22,7 +22,8 @@ from pyspark.sql.types import DecimalType
 
 from lakehouse import authorities
 from lakehouse.errors import UsageError
-from lakehouse.services.s3 import EMBEDDED_KEY, s3_client
+from lakehouse.lake_secret import s3_keys
+from lakehouse.services.s3 import s3_client
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
@@ -37,14 +38,14 @@ Change = Callable[[pa.Table], pa.Table]
 
 
 def storage_options(settings: Settings) -> dict[str, str]:
-    """How delta-rs reaches the lake's S3: its own AWS chain, or the embedded server's key."""
+    """How delta-rs reaches the lake's S3: its own AWS chain, or the embedded server's keys."""
     authorities.duckdb_statements(settings)  # delta-rs goes by the same environment as DuckDB's Delta reader
     options = {"AWS_REGION": settings.s3_region, "aws_conditional_put": "etag"}
     if settings.endpoint:
         options |= {"AWS_ENDPOINT_URL": settings.endpoint, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false"}
         options["AWS_ALLOW_HTTP"] = str(settings.endpoint.startswith("http://")).lower()
     if settings.s3_is_embedded:
-        options |= {"AWS_ACCESS_KEY_ID": EMBEDDED_KEY, "AWS_SECRET_ACCESS_KEY": EMBEDDED_KEY}
+        options["AWS_ACCESS_KEY_ID"], options["AWS_SECRET_ACCESS_KEY"] = s3_keys(settings)
     return options
 
 

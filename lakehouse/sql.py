@@ -23,6 +23,7 @@ import duckdb
 
 from lakehouse import authorities, sql_guard
 from lakehouse.errors import ShoplakeError
+from lakehouse.lake_secret import s3_keys
 from lakehouse.settings import Settings
 from silver.views import SOURCE, VIEWS
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXTENSIONS = ("httpfs", "delta")
-# The embedded server asks for no authorization, but the client signs its requests and needs some key.
-ANY_KEY = ("shoplake", "shoplake", "")
 CHUNK = 2048
 MEMORY_MB = 2048
 PROBE_SECONDS = 3.0
@@ -326,7 +325,7 @@ def _duckdb(settings: Settings, memory_mb: int) -> duckdb.DuckDBPyConnection:
 def _keys(settings: Settings) -> tuple[str, str, str]:
     """Access key, secret key and session token, as they are valid now."""
     if settings.s3_is_embedded:
-        return ANY_KEY
+        return (*s3_keys(settings), "")
     import boto3
 
     credentials = boto3.Session().get_credentials()

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     app.command()(status)
     app.command()(doctor)
+    app.command()(credentials)
 
 
 def up(
@@ -78,12 +79,15 @@ def status(
 
     Example: `shoplake status --format json`
     """
+    from lakehouse.lake_secret import local_remote
     from lakehouse.services.state import UNSUPERVISED
     from lakehouse.services.state import status as platform_status
 
     settings = load_settings()
     report = platform_status(settings)
     if format is Format.json:
+        # For programs: an address that works as it is, with the token in it.
+        report["spark"]["remote"] = local_remote(settings)
         print(json.dumps(report))
         return
     from rich.console import Console
@@ -126,6 +130,16 @@ def doctor() -> None:
     Console().print(table)
     if any(check.result == "failure" for check in checks):
         raise typer.Exit(2)
+
+
+def credentials() -> None:
+    """Print what other programs show to the lake's own S3 and Spark servers, as lines for a shell.
+
+    Example: `eval "$(shoplake credentials)"`
+    """
+    from lakehouse.lake_secret import credentials_of
+
+    print(credentials_of(load_settings()))
 
 
 class StartReporter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lakehouse.services.service import Service, says_ok
+from lakehouse.services.service import CLIENT_SECRETS, Service, says_ok
 from lakehouse.settings import Settings
 
 
@@ -16,6 +16,7 @@ def service(settings: Settings) -> Service:
         address=settings.own_api_url,
         command=(sys.executable, "-m", "lakehouse.cli", "api"),
         ports={"SHOPLAKE_API_PORT": settings.api_port},
+        secrets=CLIENT_SECRETS,
         is_healthy=lambda _pid: is_alive(settings.own_api_url),
         memory_limit_mb=256 + settings.sql_memory_mb,
         start_seconds=120,

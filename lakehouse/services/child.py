@@ -109,7 +109,7 @@ class Child:
             self._fail(now, str(error), has_run=False)
             return
         environment = {
-            **child_environment(self._settings),
+            **child_environment(self._settings, self.service.secrets),
             **self.service.env,
             **processes.lake_mark(self._settings),
         }
@@ -122,6 +122,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,
             )
         self.state, self.message = "starting", ""
         self._started, self._healthy_since = now, None

@@ -86,6 +86,7 @@ def _worker(settings: Settings, number: int) -> Service:
         address=settings.master,
         command=(_spark_class(), WORKER, *limits, *places, settings.master),
         env=_environment(settings),
+        secrets=("AWS_",),
         is_healthy=lambda pid: _has_joined(settings, pid),
         prepare=lambda: _prepare_worker(settings, folder),
         depends_on=("spark-master",),

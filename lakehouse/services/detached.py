@@ -91,6 +91,7 @@ def _spawn(settings: Settings, with_stream: bool, with_superset: bool) -> subpro
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,
         )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 from collections.abc import Mapping
 
 import psutil
 
 from lakehouse.errors import UsageError
+from lakehouse.settings import Settings
 
 
 def is_free(port: int) -> bool:
@@ -54,3 +56,27 @@ def check_ports(ports: Mapping[str, int]) -> None:
         by_port[port] = setting
         if message := busy_port_message(setting, port):
             raise UsageError(message)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address. A name other than localhost may be anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def trusted_proxies(settings: Settings) -> list[str]:
+    """Addresses and networks of the proxies that are believed. Raises UsageError for what would be everybody."""
+    found = [one.strip() for one in settings.api_trusted_proxies.split(",") if one.strip()]
+    for one in found:
+        try:
+            is_wrong = ipaddress.ip_network(one).prefixlen == 0
+        except ValueError:
+            is_wrong = True
+        if is_wrong:
+            raise UsageError(
+                f"SHOPLAKE_API_TRUSTED_PROXIES has {one!r}, and wants the addresses or networks of your proxies:"
+                " whoever is believed can pretend to be any caller."
+            )
+    return found

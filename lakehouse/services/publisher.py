@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lakehouse.reports import age, read_report
-from lakehouse.services.service import Service
+from lakehouse.services.service import CLIENT_SECRETS, Service
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 120
@@ -18,6 +18,7 @@ def service(settings: Settings) -> Service:
         address_name="serving_file",
         address=str(settings.serving_file),
         command=(sys.executable, "-m", "lakehouse.serving.publishing"),
+        secrets=CLIENT_SECRETS,
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("s3",),
         memory_limit_mb=320 + settings.sql_memory_mb,

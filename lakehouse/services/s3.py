@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.lake_secret import s3_keys
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import Service, answers, java, jvm_options, properties, write_text
+from lakehouse.services.service import Service, answers, java, jvm_options, properties, write_private, write_text
 from lakehouse.settings import Settings
 
-EMBEDDED_KEY = "shoplake"
 NOTHING_PUBLIC = {
     "BlockPublicAcls": True,
     "IgnorePublicAcls": True,
@@ -27,15 +27,20 @@ LOGBACK = """\
 
 
 def s3proxy_properties(settings: Settings) -> dict[str, object]:
-    """The server's configuration: no authorization, since it listens on this machine only."""
+    """The server's configuration: on this machine only, and only for who signs with the lake's keys."""
+    key, secret = s3_keys(settings)
     return {
         "s3proxy.endpoint": f"http://127.0.0.1:{settings.s3_port}",
-        "s3proxy.authorization": "none",
+        "s3proxy.authorization": "aws-v2-or-v4",
+        "s3proxy.identity": key,
+        "s3proxy.credential": secret,
+        # A body that is signed as a whole is held in memory until its signature was checked.
+        "s3proxy.v4-max-non-chunked-request-size": 64 * 2**20,
         "s3proxy.jetty.max-threads": 128,
         "jclouds.provider": "filesystem-nio2",
         "jclouds.filesystem.basedir": settings.data_dir / "s3",
-        "jclouds.identity": EMBEDDED_KEY,
-        "jclouds.credential": EMBEDDED_KEY,
+        "jclouds.identity": "folder",
+        "jclouds.credential": "folder",
     }
 
 
@@ -67,7 +72,7 @@ def service(settings: Settings) -> Service:
 
 
 def s3_client(settings: Settings) -> Any:
-    """A boto3 client for the lake's S3: the standard AWS chain, or any key for the embedded server."""
+    """A boto3 client for the lake's S3: the standard AWS chain, or the lake's own keys for the embedded server."""
     import boto3
     from botocore.config import Config
 
@@ -82,7 +87,7 @@ def s3_client(settings: Settings) -> Any:
     )
     keys: dict[str, str] = {}
     if settings.s3_is_embedded:
-        keys = {"aws_access_key_id": EMBEDDED_KEY, "aws_secret_access_key": EMBEDDED_KEY}
+        keys = dict(zip(("aws_access_key_id", "aws_secret_access_key"), s3_keys(settings), strict=True))
     endpoint = settings.endpoint or None
     if settings.s3_ca_file is not None:
         keys["verify"] = str(settings.s3_ca_file)
@@ -150,4 +155,4 @@ def _prepare(settings: Settings) -> None:
     home = settings.data_dir / "s3proxy"
     (settings.data_dir / "s3").mkdir(parents=True, exist_ok=True)
     write_text(home / "logback.xml", LOGBACK)
-    write_text(home / "s3proxy.properties", properties(s3proxy_properties(settings)))
+    write_private(home / "s3proxy.properties", properties(s3proxy_properties(settings)))

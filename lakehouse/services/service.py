@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -18,6 +19,14 @@ from lakehouse.settings import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PROBE_SECONDS = 3.0
+CLIENT_SECRETS = ("AWS_", "SPARK_CONNECT_AUTHENTICATE_TOKEN", "SHOPLAKE_SPARK_REMOTE")
+"""What the lake's clients of S3, Kafka and Spark need where these are external ones."""
+_SECRET = re.compile(
+    "SECRET(?!_FILE)|TOKEN|PASSW|CREDENTIAL|(^|_)KEY(_|$)(?<!TLS_KEY)"
+    "|^SHOPLAKE_(SPARK_REMOTE|SUPERSET_DATABASE_URL|ALERT_WEBHOOK_URL)$",
+    re.IGNORECASE,
+)
+"""Names of variables that may hold a secret."""
 NO_JAVA = "Java was not found: install Java 17 or 21 (or set JAVA_HOME to it)."
 
 
@@ -32,6 +41,7 @@ class Service:
     `address_name` is the key of the address in `shoplake status`. `ports` maps a setting's name to its port.
     `prepare` runs before each start, `on_up` once when the part answers for the first time (also when external).
     `is_healthy` gets the process id of the running child. Without an optional part the rest of the platform goes on.
+    `secrets` are the names, or their beginnings, of the secret variables that the child gets; the others it does not.
     """
 
     name: str
@@ -42,6 +52,7 @@ class Service:
     memory_limit_mb: int
     is_embedded: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
     prepare: Callable[[], None] = _nothing
     on_up: Callable[[], None] = _nothing
@@ -115,16 +126,17 @@ def jit_options(settings: Settings, when_full: tuple[str, ...] = ()) -> tuple[st
     return ("-XX:TieredStopAtLevel=1",) if settings.java_jit == "quick" else when_full
 
 
-def child_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with the settings in it, so that a child sees exactly what its parent saw.
+def child_environment(settings: Settings, secrets: tuple[str, ...] = ("",)) -> dict[str, str]:
+    """This process's environment with the settings in it, so that a child sees exactly what its parent saw; of its
+    secrets only those whose names begin with one of `secrets`.
 
     A setting that is unset here is unset there, and Python children find this project's code.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOPLAKE_")}
     values = settings.model_dump(exclude_none=True)
+    everything = inherited | {f"SHOPLAKE_{name.upper()}": str(value) for name, value in values.items()}
     return {
-        **inherited,
-        **{f"SHOPLAKE_{name.upper()}": str(value) for name, value in values.items()},
+        **{name: value for name, value in everything.items() if not _SECRET.search(name) or name.startswith(secrets)},
         "PYTHONPATH": str(PROJECT_ROOT),
         "PYTHONUNBUFFERED": "1",
         "PYSPARK_PYTHON": sys.executable,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lakehouse.authorities import java_options, write_java_store
 from lakehouse.errors import UsageError
+from lakehouse.lake_secret import s3_keys, spark_token
 from lakehouse.services import class_archive, yarn
 from lakehouse.services.jars import class_path, jar_set
-from lakehouse.services.s3 import EMBEDDED_KEY
 from lakehouse.services.service import Service, answers, java_home, jit_options, write_private, write_text
 from lakehouse.settings import Settings
 
@@ -81,6 +81,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         # Runs show their tasks; most of their queries are over within the default of two seconds.
         "spark.connect.progress.reportInterval": "250ms",
         "spark.connect.grpc.binding.port": str(settings.spark_port),
+        "spark.connect.authenticate.token": spark_token(settings),
         "spark.pyspark.python": sys.executable,
         "spark.pyspark.driver.python": sys.executable,
         "spark.sql.session.timeZone": "UTC",
@@ -108,6 +109,7 @@ def _where_conf(settings: Settings) -> dict[str, str]:
             "spark.master": settings.master,
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
+            "spark.authenticate": "true",  # on one machine Spark makes the secret for itself
             "spark.driver.extraClassPath": class_path("spark"),
         }
     return {
@@ -221,8 +223,7 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         conf["fs.s3a.path.style.access"] = "true"
         conf["fs.s3a.connection.ssl.enabled"] = str(settings.endpoint.startswith("https")).lower()
     if settings.s3_is_embedded:
-        conf["fs.s3a.access.key"] = EMBEDDED_KEY
-        conf["fs.s3a.secret.key"] = EMBEDDED_KEY
+        conf["fs.s3a.access.key"], conf["fs.s3a.secret.key"] = s3_keys(settings)
         conf["fs.s3a.aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
     else:
         conf["fs.s3a.aws.credentials.provider"] = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
@@ -254,6 +255,7 @@ def service(settings: Settings) -> Service:
         },
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
         depends_on=("spark-master", "s3") if settings.spark_is_on_yarn else ("spark-master",),
+        secrets=("AWS_",),
         is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
         prepare=lambda: _prepare(settings),
         memory_limit_mb=settings.spark_memory_mb + 1792,

@@ -8,7 +8,7 @@ from typing import Any
 from lakehouse.errors import ShoplakeError
 from lakehouse.reports import age, read_report
 from lakehouse.services.kafka import is_reachable
-from lakehouse.services.service import Service
+from lakehouse.services.service import CLIENT_SECRETS, Service
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 180
@@ -21,6 +21,7 @@ def service(settings: Settings) -> Service:
         address_name="state_file",
         address=str(settings.run_dir / "stream.json"),
         command=(sys.executable, "-m", "lakehouse.cli", "stream"),
+        secrets=CLIENT_SECRETS,
         is_healthy=lambda pid: _is_running(stream_state(settings), pid),
         depends_on=("kafka", "s3", "spark"),
         memory_limit_mb=256,

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from lakehouse.errors import UsageError
-from lakehouse.services.ports import busy_port_message
+from lakehouse.services.ports import busy_port_message, is_loopback, trusted_proxies
 from lakehouse.services.service import PROJECT_ROOT, Service, says_ok
 from lakehouse.settings import Settings
 from quality.documents import first_page
@@ -25,6 +25,7 @@ def service(settings: Settings) -> Service:
         address=settings.superset_url,
         command=(str(PYTHON), str(FOLDER / "serve.py")),
         env=environment(settings),
+        secrets=("SHOPLAKE_SUPERSET_DATABASE_URL",),
         is_healthy=lambda _pid: says_ok(f"{settings.superset_url}/health"),
         prepare=lambda: check(settings),
         depends_on=("publisher",),
@@ -57,6 +58,11 @@ def wanted_file(settings: Settings) -> Path:
 
 def check(settings: Settings) -> None:
     """Raise UsageError with one sentence when Superset cannot start here."""
+    if not is_loopback(settings.superset_host) and not trusted_proxies(settings):
+        raise UsageError(
+            f"would listen on {settings.superset_host} without TLS, and passwords could be read on their way: name the"
+            " proxy before it in SHOPLAKE_API_TRUSTED_PROXIES, or leave SHOPLAKE_SUPERSET_HOST out"
+        )
     if not (PYTHON.parents[1] / ".installed").is_file():
         raise UsageError("is not installed: run `make superset`")
     free = psutil.virtual_memory().available // 2**20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lakehouse.reports import age, read_report
-from lakehouse.services.service import Service
+from lakehouse.services.service import CLIENT_SECRETS, Service
 from lakehouse.settings import Settings
 
 STALE_SECONDS = 30
@@ -18,6 +18,7 @@ def service(settings: Settings) -> Service:
         address_name="state_file",
         address=str(settings.run_dir / "worker.json"),
         command=(sys.executable, "-m", "lakehouse.runs"),
+        secrets=(*CLIENT_SECRETS, "SHOPLAKE_ALERT_WEBHOOK_URL"),
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("kafka", "s3"),
         memory_limit_mb=320 + (192 + settings.sql_memory_mb) * settings.max_parallel_runs,

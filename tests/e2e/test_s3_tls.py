@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, SSLError
 
 from lakehouse.authorities import java_options, write_java_store
+from lakehouse.lake_secret import s3_keys
 from lakehouse.services import s3
 from lakehouse.services.jars import class_path, fetch_jars
 from lakehouse.services.service import java, properties
@@ -53,8 +54,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with (folder / "s3.log").open("wb") as log:
         process = subprocess.Popen(service.command, env={**os.environ, **service.env}, stdout=log, stderr=log)
     keys = pytest.MonkeyPatch()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        keys.setenv(name, s3.EMBEDDED_KEY)
+    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_keys(own), strict=True):
+        keys.setenv(name, value)
     client = free_settings(folder / "client", s3_endpoint=endpoint, s3_ca_file=ca)
 
     def answers() -> bool:

@@ -21,10 +21,11 @@ from lakehouse.backups import backup
 from lakehouse.cli import app, areas
 from lakehouse.delta_files import snapshot
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.lake_secret import s3_keys
 from lakehouse.lock import LakeLock
 from lakehouse.ops import batches, marks
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.s3 import EMBEDDED_KEY, s3_client
+from lakehouse.services.s3 import s3_client
 from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.folder_s3 import FolderTable
@@ -65,8 +66,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture
 def lake(server: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HandMade:
     """A lake in a bucket of its own."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, EMBEDDED_KEY)
+    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_keys(server), strict=True):
+        monkeypatch.setenv(name, value)
     bucket = f"lake-{uuid.uuid4().hex}"
     made = HandMade(
         free_settings(tmp_path, s3_endpoint=server.endpoint, bucket=bucket), server.data_dir / "s3" / bucket

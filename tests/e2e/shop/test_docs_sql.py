@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.lake_secret import credentials_of
 from lakehouse.serving.sql_answers import Answers
 from tests.support.shop import Shop
 
@@ -37,12 +38,13 @@ def test_documented_query_answers(answers: Answers, statement: str) -> None:
 @pytest.mark.parametrize("block", OVER_DELTA, ids=["DuckDB", "Spark", "polars", "pandas"])
 def test_documented_program_reads_delta(shop: Shop, block: str) -> None:
     here = shop.settings
-    block = block.replace("127.0.0.1:9000", f"127.0.0.1:{here.s3_port}").replace("sc://127.0.0.1:15002", here.remote)
+    block = block.replace("127.0.0.1:9000", f"127.0.0.1:{here.s3_port}").replace(":15002", f":{here.spark_port}")
     block = block.replace("//shoplake/", f"//{here.bucket}/")
-    command = [sys.executable, "-c", block]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    keys = dict(line.removeprefix("export ").split("=", 1) for line in credentials_of(here).splitlines())
+    environment, command = os.environ | keys, [sys.executable, "-c", block]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == -signal.SIGABRT:  # threads of deltalake that are not joined when Python ends, now and then
-        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "page_views" in done.stdout
 

@@ -11,6 +11,7 @@ import sys
 import psutil
 import pytest
 
+from lakehouse.lake_secret import local_remote
 from lakehouse.lock import lock_holder, lock_path
 from lakehouse.services.processes import lake_processes
 from lakehouse.services.s3 import s3_client
@@ -43,7 +44,7 @@ def test_status_tells_state_address_process_and_memory(lake):
     for name, key, address in (
         ("kafka", "bootstrap", lake.bootstrap),
         ("s3", "endpoint", lake.endpoint),
-        ("spark", "remote", lake.remote),
+        ("spark", "remote", local_remote(lake)),
     ):
         part = found[name]
         assert (part["state"], part[key]) == ("up", address)
@@ -92,7 +93,7 @@ def test_s3_keeps_awkward_keys_ranges_and_multipart(lake):
 def test_spark_writes_delta_to_s3_in_utc(lake):
     from pyspark.sql import SparkSession
 
-    spark = SparkSession.builder.remote(lake.remote).create()
+    spark = SparkSession.builder.remote(local_remote(lake)).create()
     path = f"s3a://{lake.bucket}/trial/table"
     spark.range(100).write.format("delta").save(path)
     assert spark.read.format("delta").load(path).count() == 100

@@ -1,0 +1,215 @@
+"""Another user of the same machine: reaches the ports of the lake, and becomes nobody by it."""
+
+import http.client
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lakehouse.lake_secret import credentials_of, local_remote, s3_keys, secret_for, spark_token
+from lakehouse.lock import LakeLock
+from lakehouse.services import s3, spark
+from lakehouse.services.child import Child
+from lakehouse.services.jars import fetch_jars
+from lakehouse.services.service import CLIENT_SECRETS, child_environment
+from lakehouse.services.services import services
+from lakehouse.services.testing import free_settings, part
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+
+
+def as_a_stranger(work, *arguments):
+    """What `work` returns to a process of another user; the name of the error that it met, else."""
+    here, there = multiprocessing.get_context("fork").Pipe()
+
+    def run():
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        try:
+            there.send(work(*arguments))
+        except Exception as error:
+            there.send(type(error).__name__)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(60)
+    assert here.poll(), "the stranger died"
+    return here.recv()
+
+
+def files_read(folder):
+    """What of a lake's folder can be read."""
+    found = []
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                found.append((Path(path) / name).read_bytes())
+    return found
+
+
+def asked(settings, path, **headers):
+    """What S3 answers to a request without a signature."""
+    connection = http.client.HTTPConnection("127.0.0.1", settings.s3_port)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A lake whose folder others can reach, were it open; its lock is held, as `up` does."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    settings = free_settings(tmp_path, spark_memory_mb=1024, java_jit="quick")
+    settings.data_dir.mkdir(mode=0o755)
+    lock = LakeLock(settings)
+    lock.acquire()
+    yield settings
+    lock.release()
+
+
+@needs_root
+def test_no_file_of_the_lake_is_readable(lake):
+    s3.service(lake).prepare()
+    assert s3_keys(lake)[1].encode() in b"".join(files_read(lake.data_dir))
+    assert as_a_stranger(files_read, str(lake.data_dir)) == []
+
+
+@needs_root
+def test_another_users_folder_is_refused_in_one_sentence(tmp_path):
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    settings = free_settings(tmp_path)
+    settings.data_dir.mkdir(mode=0o755)
+    assert as_a_stranger(LakeLock(settings).acquire) == "UsageError"
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o755
+
+
+def test_an_open_folder_of_an_older_lake_is_closed(lake):
+    assert stat.S_IMODE(lake.data_dir.stat().st_mode) == 0o700
+    secret_for(lake, "anything")
+    assert stat.S_IMODE((lake.data_dir / "lake.secret").stat().st_mode) == 0o600
+
+
+def test_each_lake_and_each_server_has_its_own_secret(tmp_path):
+    one, other = free_settings(tmp_path / "1"), free_settings(tmp_path / "2")
+    found = {spark_token(one), s3_keys(one)[1], spark_token(other), s3_keys(other)[1]}
+    assert len(found) == 4 and {spark_token(one), s3_keys(one)[1]} < found
+    assert (one.data_dir / "lake.secret").read_text() not in found
+
+
+def test_programs_of_ones_own_get_what_is_embedded_and_nothing_else(tmp_path):
+    settings = free_settings(tmp_path)
+    lines = dict(line.removeprefix("export ").split("=") for line in credentials_of(settings).splitlines())
+    assert (lines["AWS_ACCESS_KEY_ID"], lines["AWS_SECRET_ACCESS_KEY"]) == s3_keys(settings)
+    assert lines["SPARK_CONNECT_AUTHENTICATE_TOKEN"] == spark_token(settings) and len(lines) == 3
+    external = free_settings(tmp_path, s3_endpoint="", spark_remote="sc://spark:15002")
+    assert credentials_of(external) == "" and local_remote(external) == "sc://spark:15002"
+
+
+def test_s3_answers_only_who_knows_the_keys(lake, tmp_path):
+    fetch_jars(("s3proxy",))
+    with part(s3.service(lake), lake):
+        s3.ensure_bucket(lake)
+        client = s3.s3_client(lake)
+        client.put_object(Bucket=lake.bucket, Key="a", Body=b"mine")
+        for path in ("/", f"/{lake.bucket}", f"/{lake.bucket}/a"):
+            assert asked(lake, path) == 403
+        guess = s3.s3_client(free_settings(tmp_path / "other", s3_port=lake.s3_port))
+        for call in (guess.list_buckets, lambda: guess.put_object(Bucket=lake.bucket, Key="a", Body=b"yours")):
+            with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+                call()
+        assert client.get_object(Bucket=lake.bucket, Key="a")["Body"].read() == b"mine"
+
+
+MINE = """
+import sys
+from pyspark.sql import SparkSession
+from lakehouse.session import connect
+from lakehouse.settings import load_settings
+spark = connect(load_settings())
+seen = spark.sql("SELECT coalesce(reflect('java.lang.System', 'getenv', 'OPERATORS_PASSWORD'), 'null') AS it")
+print(spark.range(3).count(), spark.conf.get("spark.authenticate"), seen.first()["it"])
+stream = spark.readStream.format("rate").load().writeStream.foreachBatch(lambda rows, number: rows.count())
+stream.trigger(once=True).start().awaitTermination(60)
+# The client of pyspark itself, with the address that `shoplake status --format json` tells.
+print(SparkSession.builder.remote(sys.argv[1]).create().range(2).count())
+"""
+OTHERS = """
+import sys
+from pyspark.sql import SparkSession
+SparkSession.builder.remote(sys.argv[1]).create().range(3).count()
+"""
+
+
+def program(text, remote, settings):
+    """A client of Spark, in a process of its own."""
+    command, environment = [sys.executable, "-c", text, remote], child_environment(settings)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_spark_answers_only_who_knows_the_token(lake, monkeypatch):
+    fetch_jars(("spark", "s3proxy"))
+    monkeypatch.setenv("OPERATORS_PASSWORD", "hunter2")
+    with part(spark.service(lake), lake):
+        mine = program(MINE, local_remote(lake), lake)
+        assert mine.stdout.split() == ["3", "true", "null", "2"], mine.stderr
+        here = f"sc://localhost:{lake.spark_port}"
+        for remote, answer in ((here, "No authentication token"), (f"{here}/;token=guess", "Invalid authentication")):
+            done = program(OTHERS, remote, lake)
+            assert done.returncode == 1 and answer in done.stderr
+
+
+def test_each_part_gets_the_secrets_that_it_needs(tmp_path, monkeypatch):
+    for name in ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SPARK_CONNECT_AUTHENTICATE_TOKEN", "DB_PASSWORD"):
+        monkeypatch.setenv(name, "s")
+    monkeypatch.setenv("AWS_PROFILE", "shop")
+    settings = free_settings(
+        tmp_path,
+        superset_database_url="postgresql://u:p@h/d",
+        alert_webhook_url="https://h/secret",
+        spark_master="here",
+        spark_workers=1,
+    )
+    known = {
+        "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SPARK_CONNECT_AUTHENTICATE_TOKEN", "DB_PASSWORD",
+        "SHOPLAKE_SUPERSET_DATABASE_URL", "SHOPLAKE_ALERT_WEBHOOK_URL",
+    }  # fmt: skip
+    client = {"AWS_SECRET_ACCESS_KEY", "SPARK_CONNECT_AUTHENTICATE_TOKEN"}
+    found = {one.name: known & child_environment(settings, one.secrets).keys() for one in services(settings)}
+    assert found == {
+        "kafka": set(), "s3": set(), "spark-master": set(), "spark-worker-1": {"AWS_SECRET_ACCESS_KEY"},
+        "spark": {"AWS_SECRET_ACCESS_KEY"}, "stream": client, "publisher": client, "api": client,
+        "worker": client | {"SHOPLAKE_ALERT_WEBHOOK_URL"}, "superset": {"SHOPLAKE_SUPERSET_DATABASE_URL"},
+    }  # fmt: skip
+    assert child_environment(settings, CLIENT_SECRETS)["AWS_PROFILE"] == "shop"
+    assert known <= child_environment(settings).keys()
+
+
+def test_what_a_part_writes_is_for_its_owner(lake):
+    fetch_jars(("s3proxy",))
+    service = s3.service(lake)
+    child = Child(service, lake)
+    child.tick(True)
+    try:
+        assert "Umask:\t0077\n" in Path(f"/proc/{child.pid}/status").read_text()
+    finally:
+        child.stop()
+
+
+def test_a_page_in_a_browser_cannot_make_s3_answer(lake):
+    """DNS rebinding: the page's own name leads to this machine, and its requests carry no signature."""
+    fetch_jars(("s3proxy",))
+    with part(s3.service(lake), lake):
+        s3.ensure_bucket(lake)
+        assert asked(lake, f"/{lake.bucket}", Host="rebound.example") == 403
