@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,32 @@ def test_a_size_brings_what_it_says(aws, size, msk):
     assert balancer["Scheme"] == "internal"
     found = listeners.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
     assert {(one["Port"], one["Protocol"]) for one in found} == {(443, "HTTPS"), (8443, "HTTPS")}
+
+
+@pytest.mark.parametrize("scheme", ["internal", "internet-facing"])
+def test_strangers_are_told_nothing_that_needs_no_key(aws, scheme):
+    install(aws, "team", CertificateArn=certificate(aws), Scheme=scheme)
+    balancers = aws.client("elbv2")
+    balancer = balancers.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
+    found = balancers.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
+    api = next(one for one in found if one["Port"] == 443)
+    rules = balancers.describe_rules(ListenerArn=api["ListenerArn"])["Rules"]
+    passing = [rule for rule in rules if not rule["IsDefault"]]
+    if scheme == "internal":
+        assert not passing and api["DefaultActions"][0]["Type"] == "forward"
+        return
+    assert api["DefaultActions"][0]["FixedResponseConfig"]["StatusCode"] == "404"
+    (condition,) = passing[0]["Conditions"]
+    patterns = condition["PathPatternConfig"]["Values"]
+    assert passing[0]["Actions"][0]["Type"] == "forward" and len(patterns) <= 5  # as many as a rule may have
+
+    def passes(path: str) -> bool:
+        return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+    for path in ("/v1/runs", "/livez", "/docs", "/docs/start.js", "/openapi.json", "/problems/not-found"):
+        assert passes(path), path
+    for path in ("/metrics", "/readyz", "/%6detrics", "/%2e/readyz", "//metrics", "/"):
+        assert not passes(path), path
 
 
 def test_the_facts_of_the_instance_are_settings_that_work(aws, tmp_path):
