@@ -1,40 +1,66 @@
-"""HTTP/1.1 with bounds that uvicorn lacks: a deadline for a request's headers, and errors as problem+json."""
+"""HTTP/1.1 with bounds that uvicorn lacks: a deadline for a request's headers, connections in all and per address, and
+errors as problem+json.
+
+Who is silent makes room: where there are too many connections, the oldest one that asks nothing goes. Where all are at
+work, a newcomer is answered `overloaded`, but for one that asks whether the server lives: the supervisor would end a
+server that cannot say so.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api.limits import MAX_HEADER_BYTES
+from api.limits import MAX_HEADER_BYTES, network_of
 from api.problems import KINDS, MEDIA_TYPE, Problem, encode, retry_after
+from lakehouse.services.ports import trusted_proxies
+from lakehouse.settings import Settings
 
 OVERLOAD_RETRY_SECONDS = 2
+SHARE_OF_ONE_ADDRESS = 0.25
+"""Of all connections, how many may come from one address that is no proxy's."""
+LIVENESS = b"GET /livez "
 _UNREAD = (h11.IDLE,)
 
 
-def bounded_protocol(header_seconds: float, most_connections: int) -> type[asyncio.Protocol]:
-    """The protocol class for uvicorn's `http` option. `header_seconds` is how long a request's head may take."""
+def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
+    """The protocol class for uvicorn's `http` option."""
+    header_seconds, most = settings.api_slow_seconds, settings.api_max_connections
+    most_of_one = max(1, int(most * SHARE_OF_ONE_ADDRESS))
+    proxies = [ip_network(one) for one in trusted_proxies(settings)]
+    open_by_age: dict[BoundedProtocol, str] = {}
+    """Where each connection comes from, the oldest first."""
 
     class BoundedProtocol(H11Protocol):
         """One connection."""
 
         _deadline: asyncio.TimerHandle | None = None
+        is_extra = False
+        """Whether it is one too many, and may ask nothing but whether the server lives."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > most_connections:
-                detail = f"{most_connections} connections are open."
-                self._end_with(retry_after("overloaded", detail, OVERLOAD_RETRY_SECONDS))
-            else:
-                self._expect_head()
+            sender = network_of(self.client[0] if self.client else "::")
+            siblings = [one for one, other in open_by_age.items() if other == sender]
+            if len(siblings) >= most_of_one and not _is_one_of(sender, proxies):
+                self.is_extra = _is_beyond(siblings)
+            elif len(open_by_age) >= most:
+                self.is_extra = _is_beyond(list(open_by_age))
+            open_by_age[self] = sender
+            self._expect_head()
 
         def data_received(self, data: bytes) -> None:
+            if self.is_extra and not data.startswith(LIVENESS):
+                detail = f"{most} connections are open, or {most_of_one} of this address."
+                self._end_with(retry_after("overloaded", detail, OVERLOAD_RETRY_SECONDS))
+                return
             super().data_received(data)
-            if self._is_waiting_for_head:
+            if self.is_waiting_for_head:
                 self._expect_head()
             else:
                 self._stop_waiting()
@@ -42,10 +68,11 @@ def bounded_protocol(header_seconds: float, most_connections: int) -> type[async
         def on_response_complete(self) -> None:
             super().on_response_complete()
             # Between requests uvicorn's own keep-alive time-out holds; a head that has begun needs this one.
-            if self._is_waiting_for_head and self.conn.trailing_data[0]:
+            if self.is_waiting_for_head and self.conn.trailing_data[0]:
                 self._expect_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            open_by_age.pop(self, None)
             self._stop_waiting()
             super().connection_lost(exc)
 
@@ -54,8 +81,14 @@ def bounded_protocol(header_seconds: float, most_connections: int) -> type[async
             detail = f"Headers may have {MAX_HEADER_BYTES // 1024} KiB." if is_large else "It cannot be parsed."
             self._end_with(Problem("headers-too-large" if is_large else "bad-request", detail))
 
+        def make_room(self) -> None:
+            """Go, without a word: nothing was asked."""
+            open_by_age.pop(self, None)
+            self.transport.abort()
+
         @property
-        def _is_waiting_for_head(self) -> bool:
+        def is_waiting_for_head(self) -> bool:
+            """Whether it is between requests, or has sent a part of its next one's head."""
             return self.conn.their_state in _UNREAD
 
         def _expect_head(self) -> None:
@@ -69,7 +102,7 @@ def bounded_protocol(header_seconds: float, most_connections: int) -> type[async
 
         def _on_deadline(self) -> None:
             self._deadline = None
-            if not self.transport.is_closing() and self._is_waiting_for_head:
+            if not self.transport.is_closing() and self.is_waiting_for_head:
                 self._end_with(Problem("too-slow", f"The headers took more than {header_seconds:g} seconds."))
 
         def _end_with(self, problem: Problem) -> None:
@@ -91,4 +124,16 @@ def bounded_protocol(header_seconds: float, most_connections: int) -> type[async
                     self.transport.write(self.conn.send(event) or b"")
             self.transport.close()
 
+    def _is_beyond(others: list[BoundedProtocol]) -> bool:
+        """Whether a newcomer is one too many, when the oldest of the others that asks nothing has made room for it."""
+        silent = next((one for one in others if one.is_waiting_for_head), None)
+        if silent is not None:
+            silent.make_room()
+        return silent is None or silent.is_extra
+
     return BoundedProtocol
+
+
+def _is_one_of(sender: str, proxies: list[IPv4Network | IPv6Network]) -> bool:
+    """Whether a proxy sends it, which speaks for many."""
+    return any(ip_network(sender).subnet_of(proxy) for proxy in proxies if proxy.version == ip_network(sender).version)  # type: ignore[arg-type]  # of one version

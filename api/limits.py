@@ -9,11 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, retry_after
+from lakehouse.services.ports import is_loopback
 from lakehouse.settings import Settings
 
 MAX_HEADER_BYTES = 16 * 1024
@@ -88,6 +90,8 @@ def network_of(address: str) -> str:
         return address
     if isinstance(found, ipaddress.IPv4Address):
         return address
+    if found.ipv4_mapped is not None:  # how IPv4 looks on a socket for both: all of it is one /64 network
+        return str(found.ipv4_mapped)
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 
@@ -121,6 +125,8 @@ class RequestLimits:
         self._app, self._rates = app, rates
         self._most_bytes = settings.api_max_body_kb * 1024
         self._seconds = settings.api_slow_seconds
+        # Elsewhere, or behind a proxy, it has names that only its owner knows; there it needs a key for what is secret.
+        self._is_local = is_loopback(settings.api_host) and not settings.api_trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -130,6 +136,8 @@ class RequestLimits:
         try:
             self._rates.count_address((scope.get("client") or ("unknown",))[0])
             _check_head(scope)
+            if self._is_local:
+                _check_host(Headers(scope=scope).get("host", "localhost"))
             body = await self._body(Headers(scope=scope), receive)
         except Problem as problem:
             # What is left of the body is not worth reading: end the connection with the answer.
@@ -168,6 +176,14 @@ def _check_head(scope: Scope) -> None:
     names_and_values = (len(name) + len(value) for name, value in scope["headers"])
     if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:
         raise Problem("headers-too-large", f"Address and headers may have {MAX_HEADER_BYTES // 1024} KiB.")
+
+
+def _check_host(host: str) -> None:
+    """Raise Problem `bad-request` for another name than this machine's own: a page in a browser may let its name lead
+    here (DNS rebinding), and would read what needs no key."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if not is_loopback(name):
+        raise Problem("bad-request", "This server is reached as localhost or 127.0.0.1 alone.")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import ssl
 from types import FrameType
@@ -18,7 +17,7 @@ from api.limits import MAX_HEADER_BYTES
 from lakehouse.errors import UsageError
 from lakehouse.reports import replace_text
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.ports import busy_port_message
+from lakehouse.services.ports import busy_port_message, is_loopback, trusted_proxies
 from lakehouse.settings import Settings
 
 SHUTDOWN_SECONDS = 10
@@ -54,7 +53,7 @@ def server(settings: Settings, registry: RunRegistry) -> Server:
         create_app(settings, registry),
         host=settings.api_host,
         port=settings.api_port,
-        http=bounded_protocol(settings.api_slow_seconds, settings.api_max_connections),
+        http=bounded_protocol(settings),
         ws="none",
         log_config=None,
         access_log=False,
@@ -77,6 +76,7 @@ def server(settings: Settings, registry: RunRegistry) -> Server:
 def refuse_unsafe(settings: Settings) -> None:
     """Raise UsageError for a public address without TLS, and for a certificate that cannot be used."""
     cert, key = settings.api_tls_cert, settings.api_tls_key
+    trusted_proxies(settings)
     if (cert is None) != (key is None):
         raise UsageError("TLS needs both SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY.")
     if cert is not None and key is not None:
@@ -89,14 +89,6 @@ def refuse_unsafe(settings: Settings) -> None:
             f"The API would listen on {settings.api_host} without TLS, and keys could be read on their way: set"
             " SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY, or SHOPLAKE_API_PUBLIC_WITHOUT_TLS=true behind a proxy."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address. A name other than localhost may be anything."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def keep_operator_key(settings: Settings, registry: RunRegistry) -> None:

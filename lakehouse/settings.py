@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         False, description="Listen on a public address without TLS; only behind a proxy that has it."
     )
     api_trusted_proxies: str = Field(
-        "", description="Addresses of proxies whose X-Forwarded-For is believed, separated by commas."
+        "", description="Addresses and networks of proxies that the API and Superset believe, separated by commas."
     )
     api_max_body_kb: int = Field(64, ge=1, le=10_240, description="Largest body of a request to the HTTP API.")
     api_slow_seconds: float = Field(10, gt=0, description="How long a request's headers, and its body, may take.")

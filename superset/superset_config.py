@@ -1,6 +1,7 @@
 """Superset's configuration. `shoplake up --superset` sets the SHOPLAKE_ variables that it reads."""
 
 import copy
+import ipaddress
 import os
 from pathlib import Path
 
@@ -14,9 +15,40 @@ SQLALCHEMY_TRACK_MODIFICATIONS = False
 DATA_DIR = str(HOME)
 
 APP_NAME = "Shoplake"
-# On another address than this machine's own, a proxy with TLS is in front: believe what it says of the request.
-ENABLE_PROXY_FIX = os.environ.get("SHOPLAKE_SUPERSET_HOST", "127.0.0.1") != "127.0.0.1"
+# Proxies with TLS are in front: believe what they say of a request, and nobody else.
+_PROXIES = [one.strip() for one in os.environ.get("SHOPLAKE_API_TRUSTED_PROXIES", "").split(",") if one.strip()]
+ENABLE_PROXY_FIX = bool(_PROXIES)
 SESSION_COOKIE_SECURE = ENABLE_PROXY_FIX
+# Guessing passwords: a person mistypes now and then. All requests together are bounded where the proxy is.
+RATELIMIT_ENABLED = True
+RATELIMIT_APPLICATION = "6000 per minute"
+AUTH_RATE_LIMITED = True
+AUTH_RATE_LIMIT = "10 per minute"
+_OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+class GuardedRequests:
+    """WSGI middleware, the outermost: drops what a stranger says of where a request came from, and refuses requests
+    that a page in a browser sent here under a name of its own (DNS rebinding)."""
+
+    def __init__(self, app):
+        """`app` is what answers."""
+        self._app = app
+        self._networks = [ipaddress.ip_network(one) for one in _PROXIES]
+
+    def __call__(self, environ, start_response):
+        """Answer one request."""
+        sender = ipaddress.ip_address(environ.get("REMOTE_ADDR") or "0.0.0.0")  # noqa: S104 - nobody's address
+        if not any(sender in network for network in self._networks):
+            environ = {name: value for name, value in environ.items() if not name.startswith("HTTP_X_FORWARDED_")}
+        host = environ.get("HTTP_HOST", "localhost").lower()
+        if not _PROXIES and host.rsplit(":", 1)[0] not in _OWN_NAMES and host not in _OWN_NAMES:
+            start_response("421 Misdirected Request", [("Content-Type", "text/plain")])
+            return [b"This server is reached by the name localhost alone.\n"]
+        return self._app(environ, start_response)
+
+
+ADDITIONAL_MIDDLEWARE = [GuardedRequests]
 # Pages load nothing from elsewhere and report to nobody. Bound to this machine over plain HTTP: no HTTPS to force.
 TALISMAN_ENABLED = True
 TALISMAN_CONFIG = {

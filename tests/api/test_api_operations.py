@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -10,17 +11,19 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.problems import KINDS
-from api.server import is_loopback, keep_operator_key, refuse_unsafe
+from api.server import keep_operator_key, refuse_unsafe
 from lakehouse.errors import UsageError
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.api import is_alive
+from lakehouse.services.ports import is_loopback
 from lakehouse.services.service import child_environment
 from lakehouse.services.testing import free_settings
 from tests.support.served_api import ServedApi, is_problem, served, wait_until
@@ -219,17 +222,63 @@ def test_the_database_is_for_this_user_only(api: ServedApi):
     assert {stat.S_IMODE(path.stat().st_mode) for path in files if path.suffix != ".sqlite3-turn"} == {0o600}
 
 
-def test_the_connections_are_bounded(tmp_path):
-    with served(tmp_path, api_max_connections=10) as api:
-        held = [socket.create_connection(("127.0.0.1", api.settings.api_port)) for _ in range(10)]
-        wait_until(lambda: len(api.server.server_state.connections) >= 10, "ten connections are held")
-        answer = api.send()
-        assert answer.startswith(b"HTTP/1.1 503") and b"/problems/overloaded" in answer and b"Retry-After" in answer
+ALIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+JOBS = ALIVE.replace(b"/livez", b"/v1/jobs")
+SLOW_BODY = b"POST /v1/jobs/plain/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+
+
+def connections(api: ServedApi, count: int, first: bytes = b"") -> list[socket.socket]:
+    """Open ones, which have sent `first`."""
+    found = [socket.create_connection(("127.0.0.1", api.settings.api_port)) for _ in range(count)]
+    for one in found:
+        one.sendall(first)
+    return found
+
+
+def test_a_host_that_says_nothing_shuts_nobody_out(tmp_path):
+    with served(tmp_path, api_max_connections=40) as api:
+        held = connections(api, 100) + connections(api, 100, b"GET /livez HTTP/1.1\r\nHost:")
+        for _ in range(50):
+            assert api.send(ALIVE).startswith(b"HTTP/1.1 200") and api.send(JOBS).startswith(b"HTTP/1.1 401")
+        assert len(api.server.server_state.connections) <= 11
         for one in held:
             one.close()
-        wait_until(
-            lambda: api.send(b"GET /livez HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200"), "places are free again"
-        )
+
+
+def test_an_address_that_keeps_all_its_places_busy_gets_no_more_and_the_server_says_that_it_lives(tmp_path):
+    with served(tmp_path, api_max_connections=40) as api:
+        held = connections(api, 10, SLOW_BODY)
+        wait_until(lambda: len(api.server.server_state.connections) >= 10, "ten connections are held")
+        time.sleep(0.5)
+        for _ in range(20):  # one after the other takes the place of the one before it, and none gets further
+            held += connections(api, 2)
+            answer = api.send(JOBS)
+            assert answer.startswith(b"HTTP/1.1 503") and b"/problems/overloaded" in answer and b"Retry-After" in answer
+            assert api.send(ALIVE).startswith(b"HTTP/1.1 200")
+        other = http.client.HTTPConnection("127.0.0.1", api.settings.api_port, source_address=("127.0.0.2", 0))
+        other.request("GET", "/v1/jobs")
+        assert other.getresponse().status == 401, "another address has places of its own"
+        for one in held:
+            one.close()
+        wait_until(lambda: api.send(JOBS).startswith(b"HTTP/1.1 401"), "places are free again")
+
+
+def test_a_page_in_a_browser_under_its_own_name_is_refused(api: ServedApi):
+    """DNS rebinding: the name of the page leads to this machine."""
+    for host in ("rebound.example", "rebound.example:8000", "127.0.0.1.rebound.example", "localhost.rebound.example"):
+        for path in ("/metrics", "/readyz", "/docs"):
+            answer = api.operator.get(path, headers={"Host": host})
+            assert answer.status_code == 400 and answer.json()["type"] == "/problems/bad-request"
+    for host in ("localhost", "127.0.0.1:8000", "[::1]:8000"):
+        assert api.operator.get("/livez", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("proxies", ["*", "0.0.0.0/0", "10.0.0.1,::/0", "proxy.example"])
+def test_it_does_not_believe_everybody(tmp_path, proxies):
+    settings = free_settings(tmp_path, api_trusted_proxies=proxies)
+    with pytest.raises(UsageError, match="SHOPLAKE_API_TRUSTED_PROXIES has"):
+        refuse_unsafe(settings)
+    refuse_unsafe(free_settings(tmp_path, api_trusted_proxies="10.0.0.1, 10.1.0.0/16,fd00::/8"))
 
 
 def api_process(settings) -> subprocess.Popen[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from api.limits import MINUTE, Window
+from api.limits import MINUTE, Window, network_of
 
 
 class Clock:
@@ -66,3 +66,8 @@ def test_who_did_nothing_is_forgotten_and_no_thread_runs():
     clock.seconds += 2 * MINUTE
     window.wait("b")
     assert len(window._counts) + len(window._before) == 1 and threading.active_count() == threads
+
+
+def test_who_is_counted_as_one_address():
+    assert network_of("203.0.113.7") == network_of("::ffff:203.0.113.7") != network_of("::ffff:203.0.113.8")
+    assert network_of("2001:db8::1") == network_of("2001:db8::2") != network_of("2001:db8:0:1::1")
