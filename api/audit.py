@@ -1,4 +1,4 @@
-"""The audit trail: who did what, from where, and how it ended. Rows are only ever added."""
+"""The audit trail: who did what, from where, and how it ended. Rows are only ever added, and kept 400 days."""
 
 from __future__ import annotations
 

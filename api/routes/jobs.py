@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from api import validation
 from api.authentication import Reader, Runner, note
+from api.keys import OPERATOR
 from api.models import Accepted, JobList, JobView, RunRequest
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
@@ -121,10 +122,11 @@ def start_run(
     idempotency = (idempotency_key, _hash(job, body.parameters)) if idempotency_key else None
     if not (idempotency and _is_known(shared, caller.name, idempotency[0])):
         _require_spark(shared, job)
-    trigger = "cli" if request.headers.get("user-agent") == USER_AGENT else "api"
+    # What a program calls itself is believed of the operator alone: whoever has that key is at the command line.
+    is_cli = caller.name == OPERATOR and request.headers.get("user-agent") == USER_AGENT
     try:
         submitted = shared.registry.submit(
-            job, parameters, caller=caller.name, trigger=trigger, idempotency=idempotency
+            job, parameters, caller=caller.name, trigger="cli" if is_cli else "api", idempotency=idempotency
         )
     except (KeyReused, QueueFull) as refusal:
         problem = _problem(refusal)

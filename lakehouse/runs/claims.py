@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from lakehouse.runs.models import IdempotencyRow, RunLogRow, RunRow, TableLockRow
+from lakehouse.runs.models import AuditRow, IdempotencyRow, RunLogRow, RunRow, TableLockRow
 from lakehouse.runs.moves import add_event, move
 from lakehouse.runs.records import Run, now
 from lakehouse.runs.registry import KEYS_KEPT, RunRegistry
 from lakehouse.runs.states import State
 
-RUNS_KEPT = timedelta(days=90)
+RUNS_KEPT, AUDIT_KEPT = timedelta(days=90), timedelta(days=400)
 LONGEST_PAUSE_SECONDS = 30.0
 _HELD = (State.running, State.cancelling)
 
@@ -187,11 +187,12 @@ class Claims:
             return State.lost if move(session, run.id, State.lost, cause, *unseen, data=error, error=error) else None
 
     def tidy(self) -> None:
-        """Forget old idempotency keys and runs, and locks whose run is not under way."""
+        """Forget old idempotency keys, runs and audit rows, and locks whose run is not under way."""
         held = select(RunRow.id).where(RunRow.state.in_(_HELD))
         with self._database.writing() as session:
             session.execute(delete(TableLockRow).where(TableLockRow.run_id.not_in(held)))
             session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < now() - KEYS_KEPT))
+            session.execute(delete(AuditRow).where(AuditRow.at < now() - AUDIT_KEPT))
             session.execute(delete(RunRow).where(RunRow.finished_at < now() - RUNS_KEPT))
 
 

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from api import keys, openapi
+from lakehouse.api_client import USER_AGENT
 from lakehouse.runs.models import ApiKeyRow, AuditRow
 from tests.support.served_api import ServedApi, is_problem, wait_until
 
@@ -199,3 +200,8 @@ def test_every_operation_is_described_for_people():
         for parameter in operation.get("parameters", []):
             assert parameter["in"] == "path" or parameter.get("description"), (where, parameter["name"])
     assert len(set(itertools.chain.from_iterable(op["tags"] for _, _, op in OPERATIONS))) == 5
+
+
+def test_a_caller_cannot_pretend_to_be_the_command_line(api: ServedApi):
+    with api.client(api.key("pretender", "jobs:run", "jobs:read"), **{"User-Agent": USER_AGENT}) as client:
+        assert client.get(f"/v1/runs/{api.start(client=client)}").json()["trigger"] == "api"

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, update
+from sqlalchemy import inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
-from api import keys
+from api import audit, keys
 from lakehouse.runs.claims import Claims, Line, LostRun, pause_seconds
 from lakehouse.runs.database import RegistryAway
-from lakehouse.runs.models import IdempotencyRow, RunRow, ScheduleRow, TableLockRow
+from lakehouse.runs.models import AuditRow, IdempotencyRow, RunRow, ScheduleRow, TableLockRow
 from lakehouse.runs.records import KeyReused, NoSuchRun, QueueFull, Run, new_id
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
@@ -273,6 +273,19 @@ def test_old_runs_are_forgotten_with_all_they_left(registry: RunRegistry) -> Non
     Claims(registry).tidy()
     assert registry.get(old.id) is None and registry.events(old.id) == []
     assert registry.get(young.id) is not None and registry.events(young.id)
+
+
+def test_the_audit_trail_is_kept_for_a_year_and_a_month(settings: Settings) -> None:
+    registry = registry_at(settings)
+    for days in (399, 401):
+        audit.note(registry.database, "run.start", f"{days} days ago", "done", caller="me")
+        with registry.database.writing() as session:
+            moment = datetime.now(UTC) - timedelta(days=days)
+            session.execute(update(AuditRow).where(AuditRow.target == f"{days} days ago").values(at=moment))
+    Claims(registry).tidy()
+    with registry.database.reading() as session:
+        kept = set(session.scalars(select(AuditRow.target).where(AuditRow.caller == "me")))
+    assert kept == {"399 days ago"}
 
 
 def test_a_database_that_is_away_is_told_as_such(tmp_path: Path) -> None:
