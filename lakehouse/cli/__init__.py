@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -24,6 +25,7 @@ def main() -> None:
     """Run the command line; an error a person can act on becomes one sentence and its exit code."""
     from lakehouse.cli import areas
 
+    os.umask(0o077)  # backups, too, are events of people
     areas.register(app)
     try:
         app()
