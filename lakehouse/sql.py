@@ -7,6 +7,7 @@ snapshot of the tables it names; only those are opened.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import socket
@@ -25,6 +26,7 @@ from lakehouse import authorities, sql_guard
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake_secret import s3_keys
 from lakehouse.settings import Settings
+from lakehouse.watchdog import Watchdog
 from silver.views import SOURCE, VIEWS
 
 if TYPE_CHECKING:
@@ -55,9 +57,9 @@ class Result:
 class SqlReader:
     """A reusable connection to one lake; may be shared by threads. Use as a context manager, or close it."""
 
-    def __init__(self, settings: Settings, memory_mb: int = MEMORY_MB) -> None:
-        """Prepare DuckDB; S3 is not asked before the first query that names a table."""
-        self.settings = settings
+    def __init__(self, settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf) -> None:
+        """Prepare DuckDB; S3 is not asked before the first query that names a table. Each may take `seconds`."""
+        self.settings, self._seconds = settings, seconds
         self._views: set[str] = set()
         self._keys: tuple[str, str, str] | None = None
         self._lock = threading.Lock()
@@ -120,8 +122,9 @@ class SqlReader:
     def _run(self, sql: str, missing: list[str], *, retry: bool) -> Result:
         with self._lock:
             cursor = self._connection.cursor()
+        watchdog = Watchdog(cursor, self._seconds)
         try:
-            with self._plain_errors(missing):
+            with self._plain_errors(missing), watchdog.watching():
                 cursor.execute(sql)
         except _SchemaChangedError:
             if not retry:
@@ -130,11 +133,13 @@ class SqlReader:
             return self._run(sql, missing, retry=False)
         described = cursor.description or []
         columns = distinct([str(column[0]) for column in described])
-        return Result(columns, tuple(str(column[1]) for column in described), self._rows(cursor, missing))
+        return Result(columns, tuple(str(column[1]) for column in described), self._rows(cursor, watchdog, missing))
 
-    def _rows(self, cursor: duckdb.DuckDBPyConnection, missing: list[str]) -> Iterator[tuple[Any, ...]]:
+    def _rows(
+        self, cursor: duckdb.DuckDBPyConnection, watchdog: Watchdog, missing: list[str]
+    ) -> Iterator[tuple[Any, ...]]:
         while True:
-            with self._plain_errors(missing):
+            with self._plain_errors(missing), watchdog.watching():
                 chunk = cursor.fetchmany(CHUNK)
             if not chunk:
                 cursor.close()
@@ -236,9 +241,10 @@ def lasting(cursor: duckdb.DuckDBPyConnection, found: pa.RecordBatchReader) -> p
     return pa.RecordBatchReader.from_batches(found.schema, batches())
 
 
-def connect(settings: Settings, memory_mb: int = MEMORY_MB) -> SqlReader:
-    """A reader of the lake for many queries; each sees the newest snapshot. What needs more memory goes to disk."""
-    return SqlReader(settings, memory_mb)
+def connect(settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf) -> SqlReader:
+    """A reader of the lake for many queries; each sees the newest snapshot. What needs more memory goes to disk; what
+    takes longer than `seconds` is ended."""
+    return SqlReader(settings, memory_mb, seconds)
 
 
 def query(settings: Settings, sql: str) -> list[dict[str, Any]]:

@@ -1,9 +1,17 @@
-"""What a statement is and which tables it names, before it runs. Pure text work; nothing here connects."""
+"""What a statement is, which tables and functions it names, before it runs. Nothing here reads the lake.
+
+`shoplake sql`, its readers and Superset all ask `check_reading`.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -26,6 +34,11 @@ READING = frozenset(
         "unpivot",
     )
 )
+ALLOWED = frozenset(Path(__file__).with_name("allowed_functions.txt").read_text(encoding="utf-8").lower().split())
+"""Functions and operators that compute and nothing else. What DuckDB or an extension brings tomorrow is not in it."""
+_TABLE_NAME = re.compile(r"(?!pg_settings$)[\w $-]*", re.IGNORECASE)
+"""What looks like a path or an address is one: DuckDB would read the file of that name."""
+_FUNCTION_LIKE = ("duckdb_", "pragma_")
 ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
 TOKEN = re.compile(
@@ -127,7 +140,52 @@ def check_reading(sql: str) -> list[Token]:
         raise UsageError(f"{ONE_QUERY}, not {kind.name}.")
     if explains:
         check_reading(sql[explained_start(pieces) :])
+    else:
+        _check_names(sql)
     return pieces
+
+
+def _check_names(sql: str) -> None:
+    """UsageError for a function or a table beyond the lake's own. DuckDB's parser finds them."""
+    parsed = _parser().cursor().execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
+    try:
+        tree = json.loads(parsed)
+    except RecursionError:
+        raise UsageError("The statement is nested too deeply.") from None
+    if tree["error"]:
+        raise UsageError(f"{ONE_QUERY}; this one is of another kind.")
+    for node in _nodes(tree):
+        for name in (node.get("function_name"), *(node.get("function_names") or ())):
+            if name is not None and name.lower() not in ALLOWED:
+                raise UsageError(f"The function {name[:60]} is not allowed here: queries read the lake's tables only.")
+        if "table_name" in node and node.get("type") in ("BASE_TABLE", "SHOW_REF"):
+            _check_table(str(node["table_name"]).strip('"'))
+
+
+def _check_table(name: str) -> None:
+    is_function = name.lower().startswith(_FUNCTION_LIKE) and name.lower() not in ALLOWED
+    if is_function or not _TABLE_NAME.fullmatch(name):
+        shown = "".join(char if char.isprintable() else "?" for char in name[:60])
+        raise UsageError(f"{shown} is no table: queries read the lake's tables only.")
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a parsed statement. Not by recursion: a person's text decides how deep it is."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """A database of nothing, to parse with."""
+    config: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "enable_external_access": "false"}
+    return duckdb.connect(config=config)
 
 
 def explained_start(pieces: list[Token]) -> int:

@@ -49,10 +49,13 @@ def sql(
     from lakehouse.errors import UsageError
     from lakehouse.serving.sql_answers import Answers
     from lakehouse.settings import load_settings
+    from lakehouse.sql import MEMORY_MB
+    from lakehouse.watchdog import limit_memory
 
     if tables and query is not None:
         raise UsageError("Give a query, or --tables to list the tables; `shoplake sql --help` shows an example.")
     settings = load_settings()
+    limit_memory(MEMORY_MB)
     if query is None and not tables and sys.stdin.isatty() and sys.stdout.isatty():
         if live:
             raise UsageError("The prompt shows what was published last; give --live a query.")

@@ -16,6 +16,7 @@ import duckdb
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.serving.file import PUBLISHED, names_in, open_serving
+from lakehouse.watchdog import Watchdog
 
 _TABLES = (
     f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by, held_rows, held_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
@@ -24,6 +25,10 @@ _TABLES = (
 _FOR_PAGES: dict[str, str | bool | int | float | list[str]] = {"late_materialization_max_rows": 0, "threads": 1}
 """A page is some rows of a short range: looking them up a second time, to read fewer columns of the others, costs more
 than it saves, and so does a second thread."""
+
+
+SECONDS = 20.0
+"""A question over HTTP takes milliseconds; one that takes so long holds a thread that others wait for."""
 
 
 class NothingPublishedError(ShoplakeError):
@@ -85,7 +90,8 @@ class Publish:
             cursor = self._connection.cursor()
         with closing(cursor):
             try:
-                return cursor.execute(statement, values).fetchall()
+                with Watchdog(cursor, SECONDS).watching():
+                    return cursor.execute(statement, values).fetchall()
             except (duckdb.CatalogException, duckdb.BinderException):
                 raise NothingPublishedError("What is published was made by another version.") from None
 

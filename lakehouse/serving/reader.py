@@ -10,40 +10,39 @@ from typing import Any
 import duckdb
 
 from lakehouse import sql_guard
-from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.errors import ShoplakeError
 from lakehouse.serving.file import PUBLISHED, open_with_moments
 from lakehouse.settings import Settings
 from lakehouse.sql import CHUNK, Result, distinct
-
-FORBIDDEN = frozenset(Path(__file__).with_name("forbidden_functions.txt").read_text(encoding="utf-8").split())
-"""Functions that reach files, networks, secrets or the configuration. All are without effect on the locked file;
-saying no at once gives a clearer message. Superset's configuration reads the same list."""
+from lakehouse.watchdog import SECONDS, Watchdog
 
 
 class ServingReader:
     """Reads the published file of one lake."""
 
-    def __init__(self, path: Path) -> None:
-        """Nothing is opened yet."""
-        self._path = path
+    def __init__(self, path: Path, seconds: float = SECONDS) -> None:
+        """Nothing is opened yet. Each question may take `seconds`."""
+        self._path, self._seconds = path, seconds
 
     def stream(self, sql: str) -> Result:
         """Run one reading statement.
 
         Raises UsageError for a statement that does more than read gold, ShoplakeError for one that fails.
         """
-        check(sql)
+        sql_guard.check_reading(sql)
         connection = None
         try:
             connection = open_with_moments(self._path)
-            connection.execute(sql)
-        except duckdb.Error as error:
+            watchdog = Watchdog(connection, self._seconds)
+            with watchdog.watching():
+                connection.execute(sql)
+        except (duckdb.Error, ShoplakeError) as error:
             if connection is not None:
                 connection.close()
             raise _plain(error) from None
         described = connection.description or []
         columns = distinct([str(column[0]) for column in described])
-        return Result(columns, tuple(str(column[1]) for column in described), _rows(connection))
+        return Result(columns, tuple(str(column[1]) for column in described), _rows(connection, watchdog))
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """The rows of one reading statement, as dictionaries."""
@@ -68,17 +67,13 @@ def reader_for(settings: Settings, sql: str) -> ServingReader | None:
     return reader if is_known else None
 
 
-def check(sql: str) -> None:
-    """Raise UsageError unless `sql` is one statement that only reads tables."""
-    pieces = sql_guard.check_reading(sql)
-    for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
-        if piece.is_name and after is not None and after.value == "(" and piece.value in FORBIDDEN:
-            raise UsageError(f"{piece.value} is not allowed here: queries read the published tables only.")
-
-
-def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+def _rows(connection: duckdb.DuckDBPyConnection, watchdog: Watchdog) -> Iterator[tuple[Any, ...]]:
     try:
-        while chunk := connection.fetchmany(CHUNK):
+        while True:
+            with watchdog.watching():
+                chunk = connection.fetchmany(CHUNK)
+            if not chunk:
+                return
             yield from chunk
     except duckdb.Error as error:
         raise _plain(error) from None
@@ -86,5 +81,5 @@ def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
         connection.close()
 
 
-def _plain(error: duckdb.Error) -> ShoplakeError:
-    return ShoplakeError(sql_guard.one_sentence(error))
+def _plain(error: duckdb.Error | ShoplakeError) -> ShoplakeError:
+    return error if isinstance(error, ShoplakeError) else ShoplakeError(sql_guard.one_sentence(error))

@@ -7,6 +7,7 @@ import sys
 from lakehouse.serving.reader import reader_for
 from lakehouse.settings import Settings
 from lakehouse.sql import Result, SqlReader, connect
+from lakehouse.watchdog import SECONDS
 
 
 class Answers:
@@ -41,7 +42,7 @@ class Answers:
         if not self._live and "gold." in statement.lower() and not self._settings.serving_file.is_file():
             self._tell_once("Nothing is published yet: asking the lake itself.")
         if self._lake is None:
-            self._lake = connect(self._settings)
+            self._lake = connect(self._settings, seconds=SECONDS)
         return self._lake.stream(statement)
 
     def _tell_once(self, sentence: str) -> None:

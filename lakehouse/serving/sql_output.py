@@ -18,9 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lakehouse.sql import Result
+from lakehouse.terminal import visible
 
 TABLE_ROWS = 200
 CELL_WIDTH = 60
+FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 EXPLAINED = ("explain_key", "explain_value")
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 NUMBER_TYPES = (*NUMBERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
@@ -78,11 +80,24 @@ def write_json(result: Result, out: TextIO, limit: int = 0) -> None:
 
 
 def write_csv(result: Result, out: TextIO, limit: int = 0) -> None:
-    """RFC 4180 but for the ends of lines, which are a shell's; null is an empty field, nested values are JSON."""
+    """RFC 4180 but for the ends of lines, which are a shell's; null is an empty field, nested values are JSON.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it, which spreadsheets hide.
+    """
     rows = _first_read(_limited(result.rows, limit))
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(result.columns)
+    writer = csv.writer(_Lines(out))
+    writer.writerow(map(_no_formula, result.columns))
     writer.writerows([_field(value) for value in row] for row in rows)
+
+
+class _Lines:
+    """Ends each record with a line feed. The writer has to believe in both ends of lines, to quote texts with one."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, record: str) -> None:
+        self._out.write(record.removesuffix("\r\n") + "\n")
 
 
 def _field(value: Any) -> str:
@@ -91,7 +106,11 @@ def _field(value: Any) -> str:
     value = plain(value)
     if value is None:
         return ""
-    return value if isinstance(value, str) else _json(value)
+    return _no_formula(value) if isinstance(value, str) else _json(value)
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_BEGINS) else text
 
 
 def _limited(rows: Iterator[tuple[Any, ...]], limit: int) -> Iterator[tuple[Any, ...]]:
@@ -114,7 +133,7 @@ def print_table(result: Result, console: Console, limit: int = TABLE_ROWS) -> No
     rows = list(islice(result.rows, limit + 1)) if limit else list(result.rows)
     if result.columns == EXPLAINED:
         for _, plan in rows:
-            console.print(Text(plan), soft_wrap=True)
+            console.print(Text(visible(plan, keep="\n")), soft_wrap=True)
         return
     more = bool(limit) and len(rows) > limit
     cells = [[cell(value) for value in row] for row in (rows[:limit] if more else rows)]
@@ -144,7 +163,7 @@ def cell(value: Any) -> Text:
     else:
         shown = plain(value)
         text = shown if isinstance(shown, str) else _json(shown)
-    return Text("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+    return Text(visible(text))
 
 
 def _needed_width(result: Result, cells: list[list[Text]], most: int = 1_000_000) -> int:
@@ -159,7 +178,7 @@ def _grid(result: Result, cells: list[list[Text]], *, cut: bool) -> Table:
     for name, kind in zip(result.columns, result.types, strict=True):
         is_number = kind.startswith(NUMBER_TYPES) and not kind.endswith("]")
         table.add_column(
-            Text(name),
+            Text(visible(name)),
             justify="right" if is_number else "left",
             no_wrap=True,
             overflow="ellipsis",
@@ -174,6 +193,6 @@ def _print_records(result: Result, cells: list[list[Text]], console: Console) ->
     label = max(len(name) for name in result.columns)
     for number, row in enumerate(cells, start=1):
         console.print(Text(f"── row {number} ", style="dim"))
-        for name, value in zip(result.columns, row, strict=True):
+        for name, value in zip(map(visible, result.columns), row, strict=True):
             line = Text.assemble((f"{name:<{label}}  ", "bold"), value)
             console.print(line, no_wrap=True, overflow="ellipsis")

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.serving.file import LOCKED, open_serving
-from lakehouse.serving.reader import FORBIDDEN, ServingReader
+from lakehouse.serving.reader import ServingReader
 from tests.support.escapes import ESCAPES, MARKER
 
 
@@ -88,5 +88,7 @@ def test_whatever_an_administrator_types_duckdb_opens_the_published_file_locked(
     assert configuration["DB_CONNECTION_MUTATOR"](other, given, "admin", None, None) == (other, given)
 
 
-def test_superset_refuses_the_same_functions(configuration: dict[str, Any]) -> None:
-    assert configuration["DISALLOWED_SQL_FUNCTIONS"]["duckdb"] == set(FORBIDDEN)
+def test_superset_asks_the_same_check(configuration: dict[str, Any]) -> None:
+    assert configuration["refusal"]("SELECT lower(x) FROM gold.kpis") is None
+    assert "glob is not allowed" in configuration["refusal"]("SELECT * FROM glob('/*')")
+    assert "read-only" in configuration["refusal"]("SET threads = 1")

@@ -1,0 +1,61 @@
+"""What keeps a question from taking its process down: a limit of time for each, a limit of memory for the process."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from lakehouse.errors import ShoplakeError
+
+SECONDS = 600.0
+"""How long DuckDB may work on a question of a person."""
+SPARE_MB = 1024
+"""What a process may take beyond DuckDB's own limit: Python, the stacks of threads, values under construction."""
+
+
+def limit_memory(duckdb_mb: int) -> None:
+    """Let this process, and what it becomes, have no more than DuckDB may use and a part to spare.
+
+    DuckDB's own limit does not count a text while a function makes it: `lpad('', 2000000000, 'x')`. Beyond this limit
+    it is told that there is no memory, the question fails, and nothing else does.
+    """
+    wanted = (duckdb_mb + SPARE_MB) * 2**20
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bounds = [wanted, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(bounds), hard))
+
+
+class Watchdog:
+    """Ends a question on one connection when DuckDB has worked on it for too long; the time between calls is free."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float = SECONDS) -> None:
+        """Watches nothing yet."""
+        self._connection, self._seconds, self._left = connection, seconds, seconds
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Around each call of DuckDB. Raises ShoplakeError for a call that it has ended."""
+        ended = threading.Event()
+
+        def end() -> None:
+            ended.set()
+            self._connection.interrupt()
+
+        timer = threading.Timer(min(max(self._left, 0.001), threading.TIMEOUT_MAX), end)
+        timer.daemon = True
+        timer.start()
+        began = time.monotonic()
+        try:
+            yield
+        except duckdb.InterruptException:
+            if ended.is_set():
+                raise ShoplakeError(f"The query was ended: it took more than {self._seconds:g} seconds.") from None
+            raise
+        finally:
+            timer.cancel()
+            self._left -= time.monotonic() - began
