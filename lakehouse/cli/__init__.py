@@ -7,9 +7,9 @@ import sys
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.terminal import shown
 
 app = typer.Typer(
     name="shoplake",
@@ -30,7 +30,7 @@ def main() -> None:
     try:
         app()
     except ShoplakeError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]shoplake:[/] {escape(str(error))}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]shoplake:[/] {shown(error)}", highlight=False)
         sys.exit(error.exit_code)
 
 

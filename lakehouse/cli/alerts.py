@@ -23,13 +23,13 @@ def list_alerts(format: HowToPrint = Format.table) -> None:
     Example: [bold]shoplake alerts list[/]
     """
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from lakehouse.monitoring.book import Book
     from lakehouse.monitoring.rules import RULES
     from lakehouse.runs.registry import RunRegistry
     from lakehouse.settings import load_settings
+    from lakehouse.terminal import shown
 
     settings = load_settings()
     known = Book(settings, RunRegistry.open(settings).database).alerts()
@@ -60,7 +60,7 @@ def list_alerts(format: HowToPrint = Format.table) -> None:
         state = f"[{colours[str(row['state'])]}]{row['state']}[/]"
         since = str(row["since"] or "").removesuffix("+00:00").replace("T", " ")
         texts = str(row["alert"]), str(row["severity"]), state, since, figure, f"{row['limit']:,.6g}"
-        grid.add_row(*texts, escape(str(row["detail"])))
+        grid.add_row(*texts, shown(row["detail"]))
     console = Console()
     console.print(grid)
     for row in rows:

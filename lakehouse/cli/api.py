@@ -85,10 +85,12 @@ def list_keys(
     from rich.console import Console
     from rich.table import Table
 
+    from lakehouse.terminal import shown
+
     grid = Table("id", "name", "scopes", "created", "expires", "last used", "revoked")
     for one in rows:
         moments = (str(one[part] or "") for part in ("created_at", "expires_at", "last_used_at", "revoked_at"))
-        grid.add_row(str(one["id"]), str(one["name"]), "\n".join(one["scopes"] or []), *moments)
+        grid.add_row(str(one["id"]), shown(one["name"]), "\n".join(one["scopes"] or []), *moments)
     Console().print(grid)
 
 

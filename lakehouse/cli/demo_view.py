@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lakehouse.cli.demo_trust import Trust
+from lakehouse.terminal import visible
 
 Row = dict[str, Any]
 Rows = Sequence[Row]
@@ -152,7 +153,7 @@ def flags(rows: Rows, counts: Rows = ()) -> RenderableType:
     for row in rows:
         severity = Text(f"{row['severity']} {row['score']:.2f}", style=SEVERITY_STYLES.get(row["severity"], ""))
         who = _short(f"{row['entity_type']} {row['entity']}", 22)
-        why = Text(f"{row['reason']} ({_many(row['events'], 'event')})")
+        why = Text(f"{visible(row['reason'])} ({_many(row['events'], 'event')})")
         table.add_row(_minute(row["event_time"]), Text(row["rule_id"]), severity, who, why)
     if not counts:
         return table
@@ -236,7 +237,7 @@ def _fail(number: int) -> str:
 
 
 def _why(run: Row) -> Text:
-    return Text(f"{run['job']} {run['state']}: {(run['error'] or {}).get('message', '')}")
+    return Text(visible(f"{run['job']} {run['state']}: {(run['error'] or {}).get('message', '')}"))
 
 
 def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableType:
@@ -311,7 +312,7 @@ def _product(row: Row, width: int = 36) -> Text:
 
 
 def _short(value: str, width: int) -> Text:
-    line = "".join(char if char.isprintable() else "�" for char in value)
+    line = visible(value)
     return Text(line if len(line) <= width else line[: width - 1] + "…")
 
 

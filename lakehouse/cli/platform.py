@@ -11,6 +11,7 @@ import typer
 
 from lakehouse.cli.formats import Format, HowToPrint
 from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
     from lakehouse.services.state import Snapshot
@@ -103,7 +104,13 @@ def status(
         memory = f"{part['memory_mb']} MB" if part["memory_mb"] else ""
         lag = part.get("lag")
         table.add_row(
-            name, state, address, str(part["pid"] or ""), memory, "" if lag is None else f"{lag:,}", part["message"]
+            name,
+            state,
+            address,
+            str(part["pid"] or ""),
+            memory,
+            "" if lag is None else f"{lag:,}",
+            shown(part["message"]),
         )
     Console().print(table)
     for alert in firing(settings):
@@ -170,7 +177,7 @@ class StartReporter:
                 seconds = time.monotonic() - self._begin
                 self._console.print(f"  {name:<8} {part.state} after {seconds:.1f} s  {part.address}", highlight=False)
             elif part.state == "failed":
-                self._console.print(f"  {part.message}", highlight=False)
+                self._console.print(f"  {shown(part.message)}", highlight=False)
         if self._spinner:
             waiting = [name for name, part in snapshot.services.items() if not part.is_ready]
             if waiting:

@@ -48,11 +48,11 @@ def status(format: HowToPrint = Format.table) -> None:
     Example: [bold]shoplake quality status[/]
     """
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table as Grid
 
     from lakehouse.settings import load_settings
     from lakehouse.sql import connect
+    from lakehouse.terminal import shown
     from quality.gate import blocked_by, failing
 
     with connect(load_settings()) as reader:
@@ -68,9 +68,9 @@ def status(format: HowToPrint = Format.table) -> None:
         grid = Grid("expectation", "severity", "means", "checked (UTC)", "overridden until")
         for row in found:
             grid.add_row(
-                escape(str(row["expectation"])),
+                shown(row["expectation"]),
                 str(row["severity"]),
-                escape(str(row["detail"])),
+                shown(row["detail"]),
                 f"{row['checked_at']:%Y-%m-%d %H:%M}",
                 f"{row['overridden_until']:%Y-%m-%d %H:%M}" if row["overridden_until"] else "",
             )

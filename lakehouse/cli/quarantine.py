@@ -197,8 +197,9 @@ def _print(settings: Settings, sql: str, format: Format) -> None:
 
 def _print_facts(facts: dict[str, Any], format: Format) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table as Grid
+
+    from lakehouse.terminal import shown, visible
 
     if format is Format.json:
         typer.echo(json.dumps(facts, default=str))
@@ -206,8 +207,8 @@ def _print_facts(facts: dict[str, Any], format: Format) -> None:
     grid = Grid.grid(padding=(0, 2))
     for name, value in facts.items():
         if value is not None:
-            shown = "\n".join(value) or "nothing" if isinstance(value, list) else str(value)
-            grid.add_row(f"[dim]{name}[/]", escape(shown))
+            text = "\n".join(map(visible, value)) or "nothing" if isinstance(value, list) else visible(value)
+            grid.add_row(f"[dim]{name}[/]", shown(text))
     Console().print(grid)
 
 

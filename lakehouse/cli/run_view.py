@@ -9,11 +9,11 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lakehouse.api_client import ApiClient
+from lakehouse.terminal import shown
 
 _COLOURS = {
     "queued": "yellow",
@@ -42,10 +42,10 @@ def follow(client: ApiClient, run_id: str, *, quiet: bool = False) -> None:
         for event in client.events(run_id):
             if event.kind == "state":
                 text = event.state if not event.cause else f"{event.state}: {event.cause}"
-                bar.update(task, description=escape(text[:80]))
+                bar.update(task, description=shown(text[:80]))
             else:
                 done, total = progress_of(event.data)
-                bar.update(task, description=escape(text_of(event.data)), completed=done, total=total)
+                bar.update(task, description=shown(text_of(event.data)), completed=done, total=total)
 
 
 def progress_of(progress: Mapping[str, Any]) -> tuple[float, float | None]:
@@ -72,16 +72,16 @@ def print_outcome(run: Mapping[str, Any]) -> None:
             for name, value in result.items()
             if value is not None and not isinstance(value, Mapping) and name not in listed
         }
-        facts = " · ".join(f"{name} [bold]{escape(str(value))}[/]" for name, value in told.items())
+        facts = " · ".join(f"{name} [bold]{shown(value)}[/]" for name, value in told.items())
         console.print(f"[green]✓[/] {run['job']}: {facts}", highlight=False)
         for rows in listed.values():
             console.print(_grid(rows))
         for table, what in (result.get("tables") or {}).items():
-            console.print(f"  {table}: {escape(_short(what))}", highlight=False)
+            console.print(f"  {table}: {shown(_short(what))}", highlight=False)
         return
     why = (run["error"] or {}).get("message") or ""
     console = Console(stderr=True, soft_wrap=True)
-    console.print(f"[red]✗[/] {run['job']} {run['state']}{': ' if why else ''}{escape(why)}", highlight=False)
+    console.print(f"[red]✗[/] {run['job']} {run['state']}{': ' if why else ''}{shown(why)}", highlight=False)
     console.print(f"Its log: shoplake runs logs {run['id']}", highlight=False)
 
 
@@ -94,7 +94,7 @@ def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
     for run in runs:
         colour = _COLOURS.get(run["state"], "default")
         created = datetime.fromisoformat(run["created_at"]).strftime("%m-%d %H:%MZ")
-        facts = [run["id"], run["job"], f"[{colour}]{run['state']}[/]", created, _took(run), run["caller"]]
+        facts = [run["id"], run["job"], f"[{colour}]{run['state']}[/]", created, _took(run), shown(run["caller"])]
         grid.add_row(*facts[: len(names)])
     console.print(grid)
 
@@ -104,7 +104,7 @@ def print_run(run: Mapping[str, Any]) -> None:
     grid = Table.grid(padding=(0, 2))
     for name, value in run.items():
         if value is not None and name != "links":
-            grid.add_row(f"[dim]{name}[/]", escape(_short(value)))
+            grid.add_row(f"[dim]{name}[/]", shown(_short(value)))
     Console().print(grid)
 
 
@@ -125,7 +125,7 @@ def _grid(rows: list[Mapping[str, Any]]) -> Table:
 
 def _cell(name: str, value: object) -> str:
     if not isinstance(value, int):
-        return escape(str(value))
+        return shown(value)
     return decimal(value) if "bytes" in name else f"{value:,}"
 
 

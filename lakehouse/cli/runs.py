@@ -85,6 +85,7 @@ def logs(
     """
     from lakehouse.api_client import ApiClient
     from lakehouse.settings import load_settings
+    from lakehouse.terminal import visible
 
     with ApiClient(load_settings()) as client:
         for line in client.log_lines(run_id, follow=follow):
@@ -92,4 +93,4 @@ def logs(
                 typer.echo(json.dumps(line))
                 continue
             fields = " ".join(f"{name}={value}" for name, value in (line["fields"] or {}).items())
-            typer.echo(f"{line['at'][:19]} {line['level']:<7} {line['message']} {fields}".rstrip())
+            typer.echo(visible(f"{line['at'][:19]} {line['level']:<7} {line['message']} {fields}".rstrip(), keep="\n"))

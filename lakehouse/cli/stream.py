@@ -18,6 +18,7 @@ def stream() -> None:
     """
     from lakehouse.settings import load_settings
     from lakehouse.stream.query import run
+    from lakehouse.terminal import shown
 
     console = Console(soft_wrap=True)
-    run(load_settings(), lambda text: console.print(text, highlight=False))
+    run(load_settings(), lambda text: console.print(shown(text), highlight=False))

@@ -1,0 +1,54 @@
+"""What somebody sent never steers the terminal on which it is shown."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakehouse.cli import quarantine, run_view
+from lakehouse.cli.formats import Format
+from lakehouse.services.service import PROJECT_ROOT
+from lakehouse.terminal import shown, visible
+
+CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"
+BAD = f"{CLIPBOARD}\x9b31m\x7f\u202e[bold]x"
+SHOWN = r"\x1b]52;c;ZXZpbA==\x07\x9b31m\x7f\u202e[bold]x"
+RUN: dict[str, Any] = {
+    "id": "r1", "job": "quality", "state": "failed", "created_at": "2026-09-01T10:00:00Z", "started_at": None,
+    "finished_at": None, "caller": BAD, "result": None, "error": {"message": BAD},
+}  # fmt: skip
+
+
+def test_control_characters_are_written_out() -> None:
+    assert visible(BAD) == SHOWN
+    assert visible("a\nb") == r"a\nb" and visible("a\nb", keep="\n") == "a\nb" and visible("größe 🎁") == "größe 🎁"
+    assert shown(BAD) == SHOWN.replace("[bold]", r"\[bold]")
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: run_view.print_run(RUN),
+        lambda: run_view.print_outcome(RUN),
+        lambda: run_view.print_runs([RUN]),
+        lambda: run_view.print_outcome({**RUN, "state": "succeeded", "result": {"what": BAD, "rows": [{"a": BAD}]}}),
+        lambda: quarantine._print_facts({"value": BAD, "wrong": [BAD]}, Format.table),
+    ],
+)
+def test_no_view_lets_them_pass(show: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    show()
+    said = "".join(capsys.readouterr())
+    assert r"\x1b]52;c;" in said and not {"\x1b", "\x07", "\x9b", "\x7f", "\u202e"} & set(said)
+
+
+def test_nothing_is_shown_by_another_way() -> None:
+    """Rich's own `escape` leaves control characters as they are."""
+    for file in (PROJECT_ROOT / "lakehouse").rglob("*.py"):
+        imports = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert file == Path(PROJECT_ROOT, "lakehouse/terminal.py") or "rich.markup" not in {
+            one.module for one in imports
+        }, file
