@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.object_keys import inside
 from lakehouse.table import Table
 
 _COMMIT = re.compile(r"^(\d{20})\.json$")
@@ -130,9 +131,7 @@ def _file(table: Table, add: dict[str, Any]) -> DataFile:
 
 def _path(table: Table, file: dict[str, Any]) -> str:
     """A data file's key below the table. Raises ShoplakeError for kinds of files that our tables do not have."""
-    path = unquote(file["path"])
-    if urlsplit(path).scheme or path.startswith("/"):
-        raise ShoplakeError(f"{table.full_name} has a file outside its own folder ({path}).")
+    path = inside(unquote(file["path"]), table.full_name)
     if any((file.get("deletionVector") or {}).values()):
         raise ShoplakeError(f"{table.full_name} uses deletion vectors, which are not followed here.")
     return path

@@ -27,6 +27,7 @@ from lakehouse.catalog import TABLES
 from lakehouse.delta_files import Snapshot, snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock
+from lakehouse.object_keys import inside
 from lakehouse.ops import batches
 from lakehouse.services import s3
 from lakehouse.services.child import Child
@@ -117,6 +118,9 @@ def _manifest(settings: Settings, store: Store, source: str) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(store.read(MANIFEST))
     if manifest.get("format") != FORMAT:
         raise UsageError(f"{source} has the format {manifest.get('format')}, which this version does not know.")
+    for table in manifest["tables"].values():
+        for key in table["files"]:
+            inside(key, source)
     return manifest
 
 

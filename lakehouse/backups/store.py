@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.errors import UsageError
+from lakehouse.object_keys import inside
 from lakehouse.services.s3 import s3_client
 from lakehouse.settings import Settings
 
@@ -66,9 +67,13 @@ class Store:
         file.touch(mode=0o600)
         file.write_bytes(content)
 
+    def _here(self, key: str) -> str:
+        """Where the object of that key lies. Raises ShoplakeError for a key that leads out of the backup."""
+        return self.below(LAKE).below(inside(key, str(self))).path
+
     def take(self, lake: str, key: str) -> None:
         """Copy an object of the bucket `lake` in here."""
-        here = self.below(LAKE).below(key).path
+        here = self._here(key)
         if self.bucket is not None:
             self.client.copy({"Bucket": lake, "Key": key}, self.bucket, here)
             return
@@ -77,7 +82,7 @@ class Store:
 
     def give(self, lake: str, key: str) -> None:
         """Copy an object from here into the bucket `lake`."""
-        here = self.below(LAKE).below(key).path
+        here = self._here(key)
         if self.bucket is not None:
             self.client.copy({"Bucket": self.bucket, "Key": here}, lake, key)
             return

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
+from lakehouse.object_keys import inside
 from lakehouse.settings import Settings
 from lakehouse.sql import quoted_name, quoted_text
 from lakehouse.table import Table
@@ -80,13 +82,13 @@ class DeltaLog:
             return Changes(is_nothing=True)
         if not table.partition_by:
             is_plain = not removed and not any(file.get("deletionVector") for file in added)
-            return Changes(files=tuple(unquote(file["path"]) for file in added)) if is_plain else Changes.unknown()
+            return Changes(files=_paths(table, added)) if is_plain else Changes.unknown()
         # A remove may name no partition; then it cannot be told where rows went.
         if any(file.get("partitionValues") is None for file in (*added, *removed)):
             return Changes.unknown()
         found = _in_partitions(table, (*added, *removed))
         is_plain = not removed and not any(file.get("deletionVector") for file in added)
-        return replace(found, files=tuple(unquote(file["path"]) for file in added)) if is_plain else found
+        return replace(found, files=_paths(table, added)) if is_plain else found
 
     def _forget(self, table: Table, old: int) -> None:
         """Commits are kept while somebody asks for what changed since: those of a table that is held back are asked
@@ -110,6 +112,10 @@ class DeltaLog:
         actions = [json.loads(line) for line in body.splitlines() if line.strip()]
         self._commits[table.full_name, version] = actions
         return actions
+
+
+def _paths(table: Table, files: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(inside(unquote(file["path"]), table.full_name) for file in files)
 
 
 def _commit(prefix: str, version: int) -> str:
