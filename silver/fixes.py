@@ -32,6 +32,10 @@ class _Exact(str):
     __slots__ = ()
 
 
+_MOST_OPENED = 100
+"""Brackets in the JSON of a default: Python's reader gives up on some thousand, its writer earlier."""
+
+
 @dataclass(frozen=True)
 class Refused:
     """What of a record a fix may change."""
@@ -119,6 +123,8 @@ def _cast_to(text: str) -> Callable[[Any], Any]:
 
 
 def _json(text: str) -> Any:
+    if text.count("[") + text.count("{") > _MOST_OPENED:
+        _fail(f"a default opens at most {_MOST_OPENED} lists and objects")
     try:
         return json.loads(text)
     except ValueError:

@@ -175,6 +175,14 @@ def test_text_that_wants_to_be_code_is_only_text(api: ServedApi, text):
     assert tables(api) == before
 
 
+@pytest.mark.parametrize("depth", [101, 5_000, 50_000])
+def test_a_fix_that_is_nested_without_end_is_a_problem(api: ServedApi, depth: int):
+    given = {"reason": "wrong_type", "fix": f"default a={'[' * depth}"}
+    answer = api.operator.post("/v1/jobs/replay_quarantine/runs", json={"parameters": given})
+    assert answer.status_code in (413, 422)
+    is_problem(answer, answer.status_code, "wrong-parameter" if answer.status_code == 422 else "body-too-large")
+
+
 @pytest.mark.parametrize("header", ["Idempotency-Key", "X-Request-ID", "If-None-Match", "Last-Event-ID", "X-API-Key"])
 def test_headers_that_want_to_be_code(api: ServedApi, header):
     run_id = api.start()

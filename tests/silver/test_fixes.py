@@ -211,3 +211,10 @@ def test_a_kafka_time_is_mended() -> None:
     assert apply(parse("retime seconds"), Refused(TOPIC, None, b"{}", moment), read).kafka_timestamp == moment
     assert apply(parse("retime arrival"), Refused(TOPIC, None, b"{}"), read).kafka_timestamp == read
     assert apply(parse("retime seconds"), Refused(TOPIC, None, b"{}"), read).kafka_timestamp is None
+
+
+@pytest.mark.parametrize("depth", [101, 900, 100_000])
+def test_a_default_that_is_nested_without_end_is_refused(depth: int) -> None:
+    with pytest.raises(ValueError, match="at most 100 lists"):
+        parse("default a=" + "[" * depth + "]" * depth)
+    assert fixed(f"default a={'[' * 100 + ']' * 100}", {})["a"]
