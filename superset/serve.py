@@ -20,6 +20,8 @@ HOME = Path(os.environ["SUPERSET_HOME"])
 BIN = Path(sys.executable).parent
 ADMIN, VIEWER = "admin", "viewer"
 WORKERS = 2
+DUCKDB_MB = 512
+"""What `databases/shoplake.yaml` gives DuckDB."""
 
 
 def main(word: str) -> None:
@@ -160,6 +162,10 @@ def _serve() -> None:
         "--max-requests-jitter=200",
         "superset.app:create_app()",
     ]
+    sys.path.append(str(FOLDER.parent))
+    from lakehouse.watchdog import limit_memory
+
+    limit_memory(DUCKDB_MB)
     os.execv(command[0], command)  # noqa: S606 - no shell is what is wanted
 
 

@@ -94,9 +94,9 @@ FEATURE_FLAGS = {
     "ALERT_REPORTS": False,
 }
 
-# The project's own check of statements; at the end of the path, so that nothing of Superset is found here first.
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from lakehouse import sql_guard  # noqa: E402
+# The project's own modules; at the end of the path, so that nothing of Superset is found here first.
+sys.path += [str(folder) for folder in Path(__file__).resolve().parents[:2]]
+from lakehouse import sql_guard, watchdog  # noqa: E402
 from lakehouse.errors import ShoplakeError  # noqa: E402
 
 
@@ -133,6 +133,44 @@ def _lock_duckdb(uri, params, *_others):
 DB_CONNECTION_MUTATOR = _lock_duckdb
 
 
+QUESTION_SECONDS = 30.0
+"""The web server gives up a worker after 60 seconds; a question ends before that, and only itself."""
+
+
+def _end_long_questions() -> None:
+    """Watch DuckDB in the one place through which all questions pass."""
+    import duckdb_engine
+
+    cursor = duckdb_engine.CursorWrapper
+    execute, fetch_many = cursor.execute, cursor.fetchmany
+
+    def watched_execute(self, *asked, **named):
+        self.watchdog = watchdog.Watchdog(self.connection, QUESTION_SECONDS)
+        with self.watchdog.watching():
+            return execute(self, *asked, **named)
+
+    def watched_fetch_many(self, *asked, **named):
+        with self.watchdog.watching():
+            return fetch_many(self, *asked, **named)
+
+    def fetch_all(self):
+        with self.watchdog.watching():
+            return self.__getattr__("fetchall")()
+
+    cursor.execute, cursor.fetchmany, cursor.fetchall = watched_execute, watched_fetch_many, fetch_all
+
+
+def _change(app) -> None:
+    """What the project adds to Superset, once it is made."""
+    import viewers
+
+    from superset import security_manager
+
+    _add_quality_docs(app)
+    _end_long_questions()
+    viewers.keep_to_charts(security_manager._get_current_object())
+
+
 def _add_quality_docs(app) -> None:
     """The documents of the checks at /quality-docs/, for those who may see the dashboards."""
     from flask import Response, redirect, request, send_from_directory
@@ -152,4 +190,4 @@ def _add_quality_docs(app) -> None:
         return send_from_directory(folder, name)
 
 
-FLASK_APP_MUTATOR = _add_quality_docs
+FLASK_APP_MUTATOR = _change

@@ -10,6 +10,7 @@ import yaml
 
 from benchmarks.dashboards import FOLDER, chart_query, read_assets
 from lakehouse.serving.file import LOCKED, open_serving
+from lakehouse.sql_guard import check_reading
 from tests.support.sample_serving import fill
 from tests.support.serving_lake import Lake
 
@@ -68,6 +69,7 @@ def test_the_database_is_opened_read_only_and_locked() -> None:
 def test_every_dataset_answers_with_the_columns_it_states(
     serving: duckdb.DuckDBPyConnection, dataset: dict[str, Any]
 ) -> None:
+    assert check_reading(dataset["sql"])
     cursor = serving.execute(dataset["sql"])
     names = [column[0] for column in cursor.description or []]
     assert sorted(names) == sorted(column["column_name"] for column in dataset["columns"])
@@ -77,6 +79,7 @@ def test_every_dataset_answers_with_the_columns_it_states(
 @pytest.mark.parametrize("chart", FILES["charts"], ids=lambda item: str(item["slice_name"]))
 def test_every_chart_answers_with_rows(serving: duckdb.DuckDBPyConnection, chart: dict[str, Any]) -> None:
     dataset = next(item for item in FILES["datasets"] if item["uuid"] == chart["dataset_uuid"])
+    assert check_reading(chart_query(chart, dataset))
     rows = serving.execute(chart_query(chart, dataset)).fetchall()
     assert any(value is not None for row in rows for value in row)
 
