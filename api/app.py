@@ -19,6 +19,7 @@ from api.request_context import RequestContext
 from api.resources import Resources
 from api.routes import gold, jobs, operations, runs, schedules
 from lakehouse.runs.registry import RunRegistry
+from lakehouse.secret_words import hide, secret_words
 from lakehouse.serving.newest import NewestPublish
 from lakehouse.settings import Settings
 
@@ -73,10 +74,14 @@ def _resources(settings: Settings, registry: RunRegistry) -> Resources:
 
 def access_log() -> structlog.typing.FilteringBoundLogger:
     """A logger that writes one JSON object a line, and leaves the configuration of others alone."""
+    words = secret_words()
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        lambda _logger, _method, event: {
+            name: hide(value, words) if isinstance(value, str) else value for name, value in event.items()
+        },
         structlog.processors.JSONRenderer(),
     ]
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(

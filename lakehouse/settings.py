@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import UsageError
+from lakehouse.secret_words import ADDRESSES, VARIABLES
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -113,7 +114,9 @@ class Settings(BaseSettings):
     superset_host: str = Field("127.0.0.1", description="Address that Superset listens on; others need TLS before it.")
     superset_memory_mb: int = Field(1024, ge=512, description="Most memory of Superset, in MB; free before it starts.")
     superset_database_url: str | None = Field(
-        None, description="Database of Superset's own records: unset is a SQLite file; else a SQLAlchemy address."
+        None,
+        pattern=r"^(sqlite|postgresql(\+\w+)?)://([^@]*@)?(\[[0-9a-f:.]+\]|[^:/@?\[]*)(:\d+)?(/.*)?$",
+        description="Database of Superset's own records: unset is a SQLite file; else a SQLAlchemy address.",
     )
     superset_public: bool = Field(False, description="Show the dashboards to visitors without an account.")
 
@@ -287,7 +290,8 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "SHOPLAKE_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise UsageError(f"The setting {name} is wrong: {first['msg']} (got {first['input']!r}).") from None
+        got = "" if name in (*VARIABLES, *ADDRESSES) else f" (got {first['input']!r})"
+        raise UsageError(f"The setting {name} is wrong: {first['msg']}{got}.") from None
     if settings.kafka_is_embedded and settings.kafka_security != "plaintext":
         raise UsageError("SHOPLAKE_KAFKA_SECURITY=msk-iam needs a cluster's address: set SHOPLAKE_KAFKA_BOOTSTRAP.")
     if settings.spark_workers and not settings.spark_master.startswith(("local", "here")):

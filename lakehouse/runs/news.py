@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, MutableMapping
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import structlog
 
 from lakehouse.runs.claims import Line
+from lakehouse.secret_words import hide, secret_words
 
-_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SPARK_CONNECT_AUTHENTICATE_TOKEN")
 _MOST_LINES = 10_000
 _LONGEST_FIELD = 8_000
 
@@ -92,7 +91,7 @@ class RunLog:
     def __init__(self) -> None:
         """Configures structlog for this process."""
         self.news: News | None = None
-        self._secrets = [secret for name in _SECRET_VARIABLES if (secret := os.environ.get(name))]
+        self._secrets = secret_words()
         structlog.configure(
             processors=[
                 structlog.contextvars.merge_contextvars,
@@ -111,9 +110,7 @@ class RunLog:
 
     def hide(self, text: str) -> str:
         """The text with every secret that this process knows made unreadable."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return hide(text, self._secrets)
 
     def _into_the_run(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if self.news is not None:
