@@ -84,7 +84,7 @@ def _comes_after(listing: Listing, after: tuple[Any, ...]) -> tuple[str, list[An
 
 def _encoded(listing: Listing, row: tuple[Any, ...]) -> str:
     values = dict(zip(listing.columns, row, strict=True))
-    key = (listing.table.full_name, *(_with_zone(values[name]) for name in (listing.moment, *listing.then)))
+    key = (listing.table.full_name, *(with_zone(values[name]) for name in (listing.moment, *listing.then)))
     return base64.urlsafe_b64encode(listing.key_type.dump_json(key)).decode("ascii").rstrip("=")
 
 
@@ -105,5 +105,6 @@ def _as_stored(value: Any) -> Any:
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo else value
 
 
-def _with_zone(value: Any) -> Any:
+def with_zone(value: Any) -> Any:
+    """A moment of the file, which is kept without a zone, as one in UTC."""
     return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value

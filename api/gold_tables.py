@@ -36,6 +36,7 @@ def _iso_day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_iso_day)]
 RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(_RULE_IDS)})]
 Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+Currency = Annotated[str, Field(pattern=r"^[A-Za-z0-9 _-]{1,32}$")]
 
 
 class Asked(BaseModel):
@@ -77,7 +78,7 @@ class HourlyProductFilter(ProductFilter, HourFilter):
 class CurrencyFilter(HourFilter):
     """Which currencies in which hours."""
 
-    currency: Identifier | None = Field(None, description="Only this currency; unknown: where events name none.")
+    currency: Currency | None = Field(None, description="Only this currency; unknown: where events name none.")
 
 
 class FlagFilter(Asked):

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.authentication import GoldReader, credential_of
 from api.gold_models import page_model
-from api.gold_pages import Page, page
+from api.gold_pages import Page, page, with_zone
 from api.gold_tables import LISTINGS, Asked, Listing
 from api.kept_answers import Answer, Question
 from api.problems import Problem
@@ -198,7 +198,8 @@ def _exact(value: object) -> orjson.Fragment:
 
 def _as_csv(listing: Listing, found: Page) -> bytes:
     out = io.StringIO()
-    write_csv(Result(listing.columns, (), iter(found.rows)), out)
+    rows = (tuple(map(with_zone, row)) for row in found.rows)
+    write_csv(Result(listing.columns, (), rows), out)
     return out.getvalue().encode()
 
 
@@ -213,7 +214,7 @@ def _serve(listing: Listing) -> None:
         return await request.answer(listing, asked)
 
     answer.__annotations__["asked"] = Annotated[listing.filters, Query()]
-    csv_text = {**_TEXT, "example": ",".join(listing.columns) + "\r\n"}
+    csv_text = {**_TEXT, "example": ",".join(listing.columns) + "\n"}
     router.add_api_route(
         listing.path,
         answer,

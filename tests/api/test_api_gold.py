@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def test_all_pages_together_are_the_table_in_order(api: ServedApi, reader: httpx
         for value, stored in zip(item.values(), row, strict=True):
             if isinstance(stored, datetime):
                 assert value.endswith("Z") and datetime.fromisoformat(value).replace(tzinfo=None) == stored
+            elif isinstance(stored, Decimal):
+                assert Decimal(str(value)) == stored
             else:
                 assert value == (
                     stored if stored is None or isinstance(stored, int | float | str | list) else str(stored)
