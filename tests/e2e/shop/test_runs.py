@@ -66,6 +66,8 @@ class Service:
 def service(settings: Settings, folder: Path) -> Iterator[Service]:
     own = settings.model_copy(update={"data_dir": folder / "own"})
     own.data_dir.mkdir(parents=True, exist_ok=True)
+    # The servers are the shop's, and tell their own by its secret.
+    (own.data_dir / "lake.secret").write_bytes((settings.data_dir / "lake.secret").read_bytes())
     registry = RunRegistry.open(own, job_worker.JOBS)
     with (folder / f"worker-{time.monotonic_ns()}.log").open("wb") as log:
         process = subprocess.Popen(

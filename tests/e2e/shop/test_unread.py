@@ -97,6 +97,8 @@ def read(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> WorkedOff:
     stopped = ended(registry, submit(registry, JOBS["stream"], action="stop"))
     assert stopped.state == State.succeeded, stopped.error
     folder = tmp_path_factory.mktemp("backlog")
+    # The servers are the shop's, and tell their own by its secret.
+    (folder / "lake.secret").write_bytes((shop.settings.data_dir / "lake.secret").read_bytes())
     return work_off(shop.settings.model_copy(update={"data_dir": folder}), shop.settings, folder, 2_400, 800)
 
 
