@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -67,7 +68,7 @@ def test_a_refused_record_is_looked_at_mended_and_brought_home(shop: Shop) -> No
     assert told(shop, *fix)["accepted"] == 1
     home = told(shop, "quarantine", "show", record)
     assert home["status"] == "resolved" and home["resolved_by"]
-    assert shop.ask("select price from silver.events where event_id = 'view-900'") == [{"price": 19.9}]
+    assert shop.ask("select price from silver.events where event_id = 'view-900'") == [{"price": Decimal("19.9")}]
     shop.wait_until_read()
     assert_identity(shop)
 
