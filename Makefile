@@ -35,7 +35,7 @@ lint: .venv/.installed ## Check style, types, and which room imports which
 	@$(BIN)/mypy
 
 bench: java .venv/.installed jars ## Measure throughput, freshness, memory, checks, dashboards, gold over HTTP, publishing
-	@for one in benchmarks benchmarks.checks benchmarks.dashboards benchmarks.gold_api benchmarks.publishing; do $(BIN)/python -m $$one || exit; done
+	@for one in benchmarks benchmarks.live benchmarks.checks benchmarks.dashboards benchmarks.gold_api benchmarks.publishing; do $(BIN)/python -m $$one || exit; done
 
 superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
 
