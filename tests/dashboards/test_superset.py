@@ -209,7 +209,7 @@ def test_nor_by_any_other_part_of_a_question(settings: Settings, changed: dict[s
     ("question", "said"),
     [
         ("SELECT length(lpad('', 2000000000, 'x')) AS n", "Out of Memory"),
-        ("SELECT count(*) AS n FROM range(1000000000000) AS a(x) WHERE x % 7 = 8", "more than 30 seconds"),
+        ("SELECT count(*) AS n FROM range(1000000000000) AS a(x) WHERE x % 7 = 8", "more than 25 seconds"),
     ],
 )
 def test_no_question_takes_a_worker_down(
