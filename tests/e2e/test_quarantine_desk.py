@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_what_was_astray_finds_its_topic_and_gold_shows_it(desk: Shop, lake: Lak
     done = replayed(lake, reason="wrong_topic", fix="route; rekey")
     assert (done["accepted"], done["resolved"], done["left"]) == (4, 4, 0)
     rows = desk.ask("select distinct topic, price from silver.events where event_id like 'view-1__'")
-    assert rows == [{"topic": VIEWS, "price": 19.9}]
+    assert rows == [{"topic": VIEWS, "price": Decimal("19.9")}]
     counted = "select hour_start, product_views, purchases, revenue from gold.kpis_hourly order by 1"
     expected = (
         "select date_trunc('hour', event_time) as hour_start, count(*) filter (event_type = 'product_view') as"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_replays_at_once_bring_each_record_home_once(shop: Shop) -> None:
         session.stop()
     assert sum(each["accepted"] for each in outcomes) == len(AGES), "each was accepted in one run"
     rows = shop.ask(f"select event_id, price from silver.events where {OURS} order by 1")
-    assert rows == [{"event_id": f"view-{100 + number}", "price": 19.9} for number in range(len(AGES))]
+    assert rows == [{"event_id": f"view-{100 + number}", "price": Decimal("19.9")} for number in range(len(AGES))]
     states = f"select distinct status from silver.quarantine where quarantined_at >= '{began:%Y-%m-%d %H:%M:%S}'"
     assert shop.ask(f"{states} and reason_code = 'wrong_type'") == [{"status": "resolved"}]
     shop.wait_until_read()
