@@ -76,8 +76,8 @@ class SmallTables:
         self._tables: dict[str, DeltaTable] = {}
         self._written: dict[str, float] = {}
         """When this process wrote to a table that it did not look at since."""
-        self._replaced: dict[str, tuple[list[date], pa.Table]] = {}
-        """The days that were replaced with that write, and their rows."""
+        self._replaced: dict[str, tuple[int, list[date], pa.Table]] = {}
+        """The version that the last replacement of days made, which days, and their rows in it."""
         self._turns: dict[str, threading.RLock] = {}
         self._guard = threading.Lock()
 
@@ -112,7 +112,6 @@ class SmallTables:
 
         def attempt(opened: DeltaTable) -> None:
             before()
-            self._replaced.pop(table.full_name, None)
             if transaction:
                 _require_newer(opened, *transaction)
             _put(opened, table, rows, "append", None, **options)
@@ -130,11 +129,12 @@ class SmallTables:
         listed = ", ".join(f"'{day}'" for day in wanted)
 
         def attempt(opened: DeltaTable) -> None:
-            # Forgotten first: when the commit fails, others have changed them.
-            replaced, known = self._replaced.pop(table.full_name, ([], None))
-            rows = change(self._rows(opened, table, wanted) if known is None or replaced != wanted else known)
+            version, replaced, known = self._replaced.get(table.full_name, (None, [], None))
+            is_known = known is not None and (version, replaced) == (opened.version(), wanted)
+            rows = change(known if is_known else self._rows(opened, table, wanted))
             _put(opened, table, rows, "overwrite", f"{column} IN ({listed})", commit_properties=_marked(mark))
-            self._replaced[table.full_name] = wanted, _as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
+            made = _as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
+            self._replaced[table.full_name] = opened.version(), wanted, made
 
         if wanted:
             self._settled(table, attempt, looks=False)
@@ -220,7 +220,6 @@ class SmallTables:
 
     def _newest(self, table: Table) -> DeltaTable:
         self._written.pop(table.full_name, None)
-        self._replaced.pop(table.full_name, None)
         if known := self._tables.get(table.full_name):
             try:
                 known.update_incremental()

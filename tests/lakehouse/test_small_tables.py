@@ -287,6 +287,13 @@ def test_own_appends_are_among_the_rows_that_are_replaced(small: SmallTables, ta
     assert named(small.read(table)) == ["first", "second", "third"]
 
 
+def test_an_own_overwrite_is_what_is_replaced_next(small: SmallTables, table: Table) -> None:
+    small.replace_days(table, [MONDAY], adding("first"))
+    small.overwrite(table, rows("other"))
+    small.replace_days(table, [MONDAY], adding("second"))
+    assert named(small.read(table)) == ["other", "second"]
+
+
 def test_of_two_who_overwrite_in_turn_the_last_one_stays(settings: Settings, small: SmallTables, table: Table) -> None:
     other = SmallTables(settings)
     for number in range(3):
