@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import threading
 import time
@@ -40,13 +41,16 @@ class Watchdog:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Around each call of DuckDB. Raises ShoplakeError for a call that it has ended."""
+        if math.isinf(self._left):  # readers of the lake's own processes, for which a thread a call would be too much
+            yield
+            return
         ended = threading.Event()
 
         def end() -> None:
             ended.set()
             self._connection.interrupt()
 
-        timer = threading.Timer(min(max(self._left, 0.001), threading.TIMEOUT_MAX), end)
+        timer = threading.Timer(max(self._left, 0.001), end)
         timer.daemon = True
         timer.start()
         began = time.monotonic()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import duckdb
@@ -56,6 +58,12 @@ def test_a_question_over_http_that_never_ends_is_ended(tmp_path: Path, monkeypat
     with pytest.raises(ShoplakeError, match=TOO_LONG):
         publish.rows(ENDLESS)
     assert publish.rows("SELECT 42") == [(42,)]
+
+
+def test_who_has_all_the_time_is_watched_by_no_thread() -> None:
+    before = threading.active_count()
+    with duckdb.connect() as connection, Watchdog(connection, math.inf).watching():
+        assert threading.active_count() == before
 
 
 def test_the_time_of_all_calls_counts() -> None:
