@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType, TimestampType
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.lake import Lake, arrow_rows
+from lakehouse.lake import ATTEMPTS, WAIT, Lake, arrow_rows
 from lakehouse.table import Table, column
 from producer.contract import CONTRACT_VERSION
 
@@ -39,7 +39,6 @@ TABLE = Table(
     keys=("table_name", "change"),
     writer="delta-rs",
 )
-ATTEMPTS = 5
 log = structlog.get_logger()
 
 
@@ -73,21 +72,20 @@ def inexact_columns(table: Table, actual: StructType) -> list[StructField]:
     return [
         field
         for field in table.schema.fields
-        if found.get(field.name, "") != field.dataType.simpleString()
-        and _becomes_exact(found.get(field.name, ""), field.dataType.simpleString())
+        if _becomes_exact(found.get(field.name, ""), field.dataType.simpleString())
     ]
 
 
 def _becomes_exact(known: str, declared: str) -> bool:
-    return known == re.sub(r"decimal\(\d+,\d+\)", "double", declared)
+    return known != declared and known == re.sub(r"decimal\(\d+,\d+\)", "double", declared)
 
 
 def _apply(lake: Lake, table: Table) -> list[str]:
-    missing = missing_columns(table, lake.read(table).schema)
+    actual = lake.read(table).schema
+    missing, inexact = missing_columns(table, actual), inexact_columns(table, actual)
     for field in missing:
         _log(lake, table, _change(field))
     added = _add_missing(lake, table) if missing else []
-    inexact = inexact_columns(table, lake.read(table).schema)
     for field in inexact:
         _log(lake, table, _new_type(field))
     if inexact:
@@ -97,7 +95,7 @@ def _apply(lake: Lake, table: Table) -> list[str]:
 
 @tenacity.retry(
     stop=tenacity.stop_after_attempt(ATTEMPTS),
-    wait=tenacity.wait_incrementing(start=1, increment=1),
+    wait=WAIT,
     retry=tenacity.retry_if_exception_type(PySparkException),
     reraise=True,
 )
