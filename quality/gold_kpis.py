@@ -9,6 +9,11 @@ from quality.declaration import no_row, of_rows
 TABLE, REVENUE = "gold.kpis_hourly", "gold.revenue_hourly"
 HOUR = "hour_start::TIMESTAMP"
 _COUNTS = ("page_views", "product_views", "clicks", "carts", "purchases", "searches", "unique_users")
+_HOURS_ARE_HOURS = no_row(
+    "hours_are_hours",
+    "hour_start <> date_trunc('hour', hour_start) OR hour_date <> hour_start::DATE",
+    "hour_start is a full hour of hour_date.",
+)
 _NEGATIVE = " OR ".join(f"{name} < 0 OR {name} IS NULL" for name in _COUNTS)
 
 SUITES = (
@@ -36,11 +41,7 @@ SUITES = (
                 "Where there is revenue, something was bought.",
             ),
             no_row("hours_have_users", "unique_users < 1", "An hour in which something happened has users."),
-            no_row(
-                "hours_are_hours",
-                "hour_start <> date_trunc('hour', hour_start) OR hour_date <> hour_start::DATE",
-                "hour_start is a full hour of hour_date.",
-            ),
+            _HOURS_ARE_HOURS,
             no_row("no_hour_is_to_come", "hour_start > now() + INTERVAL 1 HOUR", "No hour lies ahead.", "warn"),
             no_row(
                 "conversion_is_a_rate",
@@ -90,11 +91,7 @@ SUITES = (
                 " purchases",
                 "Something was sold in a currency, at no negative price, and an order has purchases.",
             ),
-            no_row(
-                "hours_are_hours",
-                "hour_start <> date_trunc('hour', hour_start) OR hour_date <> hour_start::DATE",
-                "hour_start is a full hour of hour_date.",
-            ),
+            _HOURS_ARE_HOURS,
         ),
         day_column="hour_date",
     ),
