@@ -133,8 +133,8 @@ def _lock_duckdb(uri, params, *_others):
 DB_CONNECTION_MUTATOR = _lock_duckdb
 
 
-QUESTION_SECONDS = 25.0
-"""Superset gives up SQL Lab after 30 seconds, without a word of why; a question ends before that, with a sentence."""
+QUESTION_SECONDS = SQLLAB_TIMEOUT - 5.0
+"""Superset gives up SQL Lab without a word of why; a question ends before that, with a sentence."""
 
 
 def _end_long_questions() -> None:
