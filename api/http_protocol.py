@@ -136,4 +136,7 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
 
 def _is_one_of(sender: str, proxies: list[IPv4Network | IPv6Network]) -> bool:
     """Whether a proxy sends it, which speaks for many."""
-    return any(ip_network(sender).subnet_of(proxy) for proxy in proxies if proxy.version == ip_network(sender).version)  # type: ignore[arg-type]  # of one version
+    if not proxies:
+        return False
+    network = ip_network(sender)
+    return any(network.network_address in proxy and network.prefixlen >= proxy.prefixlen for proxy in proxies)
