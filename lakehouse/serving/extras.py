@@ -10,9 +10,7 @@ from datetime import datetime
 import duckdb
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving import evidence as serving_evidence
-from lakehouse.serving import lag as serving_lag
-from lakehouse.serving import minutes as serving_minutes
+from lakehouse.serving import evidence, lag, minutes
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, quoted_name, quoted_text
 
@@ -28,13 +26,13 @@ class Extra:
     comment: str
 
 
-LAG = Extra("ops.kafka_lag", serving_lag.COLUMNS, "a partition of a Kafka topic, and how much of it waits")
+LAG = Extra("ops.kafka_lag", lag.COLUMNS, "a partition of a Kafka topic, and how much of it waits")
 FLAG_EVENTS = Extra(
     "gold.flag_events",
-    serving_evidence.COLUMNS,
+    evidence.COLUMNS,
     "an event that a fraud flag of late rests on, or that its user did around it",
 )
-MINUTES = Extra("ops.batch_minutes", serving_minutes.COLUMNS, "a minute of the stream's batches")
+MINUTES = Extra("ops.batch_minutes", minutes.COLUMNS, "a minute of the stream's batches")
 EXTRAS = (LAG, FLAG_EVENTS, MINUTES)
 Update = Callable[[duckdb.DuckDBPyConnection], datetime | None]
 """Brings a table in an open serving file up to date; how new it is then, None when nothing in it changed."""
@@ -45,12 +43,11 @@ class Extras:
 
     def __init__(self, settings: Settings, reader: SqlReader) -> None:
         """Nothing is asked yet."""
-        self._lag = serving_lag.KafkaLag(settings)
-        evidence = serving_evidence.Evidence(reader)
+        self._lag = lag.KafkaLag(settings)
         self._updates: dict[str, Update] = {
             LAG.name: self._lag.update,
-            FLAG_EVENTS.name: evidence.update,
-            MINUTES.name: serving_minutes.update,
+            FLAG_EVENTS.name: evidence.Evidence(reader).update,
+            MINUTES.name: minutes.update,
         }
 
     def is_due(self) -> bool:
