@@ -16,6 +16,7 @@ from lakehouse.kafka_security import client_options
 from lakehouse.settings import Settings
 
 Offsets = dict[str, dict[str, int]]
+"""topic → partition (as text, as Kafka's JSON spells it) → offset."""
 ISOLATION = "read_committed"
 """Records of a transaction that was aborted, or is still open, are not there for us; Kafka's clients show them unless
 they are told."""

@@ -88,12 +88,7 @@ CONTEXT = (
     Field("context", "session_id", "identifier", "The visit."),
     Field("context", "device_id", "identifier", "The device."),
     Field("context", "ip", "text", "Network address of the client."),
-    Field(
-        "context",
-        "country",
-        "text",
-        "Country of the address, ISO 3166-1 alpha-2.",
-    ),
+    Field("context", "country", "text", "Country of the address, ISO 3166-1 alpha-2."),
     Field("context", "user_agent", "text", "Browser identification."),
 )
 

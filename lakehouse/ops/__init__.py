@@ -1,1 +1,1 @@
-"""The lake's own tables, and the catalogue of all of them."""
+"""The lake's own tables."""

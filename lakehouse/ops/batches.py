@@ -74,7 +74,7 @@ def _without_records(counts: pa.Table, topic: str, partition: int) -> dict[str, 
     return dict.fromkeys(counts.column_names, 0) | {"topic": topic, "partition": partition}
 
 
-def next_offsets(rows: pa.Table, before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+def next_offsets(rows: pa.Table, before: Offsets) -> Offsets:
     """Next offset per topic and partition (as text) after a batch with these rows of the book."""
     found = {topic: dict(partitions) for topic, partitions in before.items()}
     for row in rows.select(["topic", "partition", "to_offset"]).to_pylist():

@@ -94,7 +94,8 @@ class Fold:
     def _open(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(str(self._path), config={"memory_limit": self._memory})
         connection.execute(
-            "SET TimeZone = 'UTC'; SET checkpoint_threshold = '256MB'; SET preserve_insertion_order = false"
+            f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{CHECKPOINT_MB}MB';"
+            " SET preserve_insertion_order = false"
         )
         return connection
 

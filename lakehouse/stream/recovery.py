@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from lakehouse.stream.micro_batch import Start
 
 LOOK_BACK = "INTERVAL 5 MINUTES"
-"""topic → partition (as text, as Kafka's JSON spells it) → offset."""
 
 
 @dataclass(frozen=True)
