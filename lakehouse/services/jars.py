@@ -19,6 +19,8 @@ from pathlib import Path
 from lakehouse.errors import ShoplakeError
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
+LOG_STORE = Path(__file__).with_name("log-store.jar")
+"""ConditionalLogStore.java, compiled; a test compiles it again."""
 SETS = ("spark", "kafka", "s3proxy")
 TEST_SETS = ("yarn",)
 """What no platform runs: a cluster for the test of executors on YARN."""
@@ -81,7 +83,8 @@ def jar_set(name: str) -> list[Jar]:
 
 def class_path(name: str) -> str:
     """The class path of one set."""
-    return os.pathsep.join(str(jar.path) for jar in jar_set(name))
+    own = [LOG_STORE] if name == "spark" else []
+    return os.pathsep.join(map(str, [*own, *(jar.path for jar in jar_set(name))]))
 
 
 def missing_jars(sets: tuple[str, ...] = SETS) -> list[Jar]:

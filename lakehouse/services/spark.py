@@ -167,6 +167,8 @@ def _delta_conf(settings: Settings) -> dict[str, str]:
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # Delta's own would look whether a version is there and then write it, over one of delta-rs, too.
+        "spark.delta.logStore.s3a.impl": "shoplake.ConditionalLogStore",
         # The state of a table is in the memory of its one writer. A file of it per commit is two writes, a deletion and
         # a handful of looks, and doubles the names in a log that is listed with every commit.
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
@@ -195,6 +197,10 @@ def _streaming_conf() -> dict[str, str]:
         ),
         f"{rocksdb}.changelogCheckpointing.enabled": "true",
         f"{rocksdb}.trackTotalNumberOfRows": "false",
+        # The other one starts a process for each look at a link and each mode of a file, a dozen in a batch.
+        "spark.sql.streaming.checkpointFileManagerClass": (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        ),
         "spark.sql.streaming.minBatchesToRetain": "20",
         "spark.sql.streaming.metricsEnabled": "false",
     }

@@ -1,12 +1,11 @@
 import java.net.URI;
-import java.nio.charset.StandardCharsets;
+import java.nio.file.FileAlreadyExistsException;
+import java.util.List;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataInputStream;
-import org.apache.hadoop.fs.FSDataOutputStream;
-import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import shoplake.ConditionalLogStore;
 
-/** Two drivers commit the same version as Delta's log store does: a file that must not be there yet. */
+/** Two drivers, which share nothing but S3, commit the same version of a table. */
 public class Commit {
     public static void main(String[] arguments) throws Exception {
         Configuration configuration = new Configuration();
@@ -14,23 +13,21 @@ public class Commit {
             String[] pair = argument.split("=", 2);
             configuration.set(pair[0], pair[1]);
         }
+        configuration.setBoolean("fs.s3a.impl.disable.cache", true);
         URI lake = new URI(configuration.get("lake"));
-        FileSystem first = FileSystem.newInstance(lake, configuration);
-        FileSystem second = FileSystem.newInstance(lake, configuration);
         Path version = new Path(lake.resolve("table/_delta_log/00000000000000000001.json"));
-        FSDataOutputStream firstCommit = first.create(version, false);
-        FSDataOutputStream secondCommit = second.create(version, false);
-        firstCommit.write("first".getBytes(StandardCharsets.UTF_8));
-        secondCommit.write("second".getBytes(StandardCharsets.UTF_8));
-        firstCommit.close();
+        ConditionalLogStore first = new ConditionalLogStore(configuration);
+        ConditionalLogStore second = new ConditionalLogStore(configuration);
+        first.write(version, List.of("first").iterator(), false, configuration);
         String told = "both were told that they did";
         try {
-            secondCommit.close();
-        } catch (Exception error) {
-            told = "the second was refused: " + error;
+            second.write(version, List.of("second").iterator(), false, configuration);
+        } catch (FileAlreadyExistsException error) {
+            told = "the second was refused";
         }
-        FSDataInputStream read = first.open(version);
-        System.out.println(new String(read.readAllBytes(), StandardCharsets.UTF_8) + " is there, " + told);
+        System.out.println(first.read(version, configuration).next() + " is there, " + told);
+        second.write(version, List.of("third").iterator(), true, configuration);
+        System.out.println(first.read(version, configuration).next() + " is there");
         System.exit(0);
     }
 }
