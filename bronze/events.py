@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DateType, IntegerType, LongType, StringType, StructType, TimestampType
 
-from lakehouse.literals import varying
+from lakehouse.literals import with_constants
 from lakehouse.table import Table, column
 
 TABLE = Table(
@@ -46,11 +47,6 @@ def from_kafka(source: DataFrame) -> DataFrame:
     return source.select("topic", "partition", "offset", kept, "key", "value")
 
 
-def ingested(records: DataFrame, at: datetime) -> DataFrame:
-    """Records with `ingested_at` and `ingest_date` (UTC) added.
-
-    Apart from `from_kafka`, and done last: the large plan of the checks stays the same in every micro-batch.
-    """
-    return records.select(
-        "*", varying(at, "topic").alias("ingested_at"), varying(at.date(), "topic").alias("ingest_date")
-    )
+def rows(records: pa.Table, at: datetime) -> pa.Table:
+    """Records of a micro-batch that began at `at`, as rows of the table."""
+    return with_constants(records.select(RECORD_COLUMNS), ingested_at=at, ingest_date=at.date())

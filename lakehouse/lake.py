@@ -1,10 +1,11 @@
-"""Reading and writing the tables: the only place that knows paths and Delta options."""
+"""Reading and writing the tables: the only place that knows paths and Delta options. Spark reads, and replaces rows of
+large tables; all else is delta-rs's (`lakehouse.small_tables`). A commit is S3's conditional PUT, whoever makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -107,45 +108,21 @@ class Lake:
         return bool(found.get("KeyCount"))
 
     def _create(self, table: Table) -> None:
-        if table.is_small:
-            self.small.create(table, properties_of(table))
-            return
-        columns = _ddl(table.schema.fields)
-        partitions = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-        self.spark.sql(
-            f"CREATE TABLE IF NOT EXISTS delta.`{self.path(table)}` ({columns}) USING delta {partitions}"
-            f" TBLPROPERTIES ({_listed(properties_of(table))})"
-        ).collect()
+        self.small.create(table, properties_of(table))
 
     def set_properties(self, table: Table) -> None:
         """Bring a table that is there to the properties that are declared; nothing is written when it has them."""
-        if table.is_small:
-            self._change_properties(table, properties_of(table))
-            return
-        detail = self.spark.sql(f"DESCRIBE DETAIL delta.`{self.path(table)}`").collect()[0]
-        changed = dict(properties_of(table).items() - detail["properties"].items())
-        if changed:
-            self._change_properties(table, changed)
+        self.small.set_properties(table, properties_of(table))
 
     def fence(self, tables: Iterable[Table], token: str) -> None:
         """Let every commit to the tables that is under way fail: Delta refuses one that began before a change of the
         properties. What is in a table afterwards was there before, or began later."""
         with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(lambda table: self._change_properties(table, {"shoplake.writer": token}), tables))
-
-    def _change_properties(self, table: Table, properties: dict[str, str]) -> None:
-        if table.is_small:
-            self.small.set_properties(table, properties)
-            return
-        alter = f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({_listed(properties)})"
-        settled(lambda: self.spark.sql(alter).collect())
+            list(pool.map(lambda table: self.small.set_properties(table, {"shoplake.writer": token}), tables))
 
     def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
         """Add columns to a table that is there; its old rows have NULL in them."""
-        if table.is_small:
-            self.small.add_columns(table, [field.name for field in columns])
-            return
-        self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({_ddl(columns)})").collect()
+        self.small.add_columns(table, [field.name for field in columns])
 
     def rewrite(self, table: Table) -> None:
         """Write a table anew with its declared types; what does not fit one becomes NULL."""
@@ -163,18 +140,9 @@ class Lake:
         """The newest version of a table."""
         return self.spark.read.format("delta").load(self.path(table))
 
-    def append(self, table: Table, rows: DataFrame, mark: str = "", before: Callable[[], None] = lambda: None) -> None:
-        """Add `rows`; `mark` is what the table's history says of the commit, `before` is called before each try."""
-        if table.is_small:
-            self.small.append(table, rows.select(*table.columns).toArrow(), mark or self._mark)
-            return
-        options = {"userMetadata": mark} if mark else {}
-
-        def write() -> None:
-            before()
-            self._write(table, rows, "append", **options)
-
-        settled(write)
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """Add `rows`."""
+        self.small.append(table, rows.select(*table.columns).toArrow(), self._mark)
 
     def append_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
         """Add a few rows to a small table, whose values stand in the declared order of the columns."""
@@ -205,56 +173,38 @@ class Lake:
         """The newest commits, at least as many as reach back to `since`: the stream may have made many meanwhile."""
         page = _PAGE
         while True:
-            rows = self._small_history(table, page) if table.is_small else self._history(table, page)
-            reaches_back = len(rows) < page or rows[-1][0] < since.timestamp()
+            rows = self.small.history(table, page)
+            reaches_back = len(rows) < page or rows[-1]["timestamp"] / 1000 < since.timestamp()
             if reaches_back or page >= _LARGEST_PAGE:
-                return [commit for _, commit in rows]
+                return [_commit(row) for row in rows]
             page *= 10
 
-    def _history(self, table: Table, page: int) -> list[tuple[float, Commit]]:
-        history = self.spark.sql(f"DESCRIBE HISTORY delta.`{self.path(table)}` LIMIT {page}")
-        return [
-            (
-                row["timestamp"].timestamp(),
-                Commit(
-                    row["version"], row["userMetadata"], int((row["operationMetrics"] or {}).get("numOutputRows", 0))
-                ),
-            )
-            for row in history.select("version", "timestamp", "userMetadata", "operationMetrics").collect()
-        ]
+    def compact(self, table: Table, days: Iterable[date] | None = None) -> Compacted:
+        """Merge small files; of `days` only, where they are given."""
+        return Compacted(*self.small.compact(table, days))
 
-    def _small_history(self, table: Table, page: int) -> list[tuple[float, Commit]]:
-        commits = []
-        for row in self.small.history(table, page):
-            written = int(row.get("operationMetrics", {}).get("num_added_rows", 0))
-            commits.append((row["timestamp"] / 1000, Commit(row["version"], row.get("userMetadata", ""), written)))
-        return commits
+    def cluster(self, table: Table, day: date) -> None:
+        """Write a day anew, so that rows with like values of `cluster_by` share files. Changes no row: who appends
+        meanwhile is not disturbed."""
+        where = f"{table.partition_by[0]} = DATE '{day}'"
+        optimize = f"OPTIMIZE delta.`{self.path(table)}` WHERE {where} ZORDER BY ({', '.join(table.cluster_by)})"
+        settled(lambda: self.spark.sql(optimize).collect())
 
-    def compact(self, table: Table, condition: str | None = None) -> Compacted:
-        """Merge small files; of a large table in the partitions where `condition` holds."""
-        if table.is_small:
-            return Compacted(*self.small.compact(table))
-        return settled(self._optimize, table, f" WHERE {condition}" if condition else "")
-
-    def cluster(self, table: Table, condition: str) -> Compacted:
-        """Write the partitions where `condition` holds anew, so that rows with like values of `cluster_by` share files.
-        Changes no row: who appends meanwhile is not disturbed."""
-        return settled(self._optimize, table, f" WHERE {condition} ZORDER BY ({', '.join(table.cluster_by)})")
-
-    def _optimize(self, table: Table, what: str) -> Compacted:
-        metrics = self.spark.sql(f"OPTIMIZE delta.`{self.path(table)}`{what}").collect()[0]["metrics"]
-        return Compacted(int(metrics["numFilesRemoved"]), int(metrics["numFilesAdded"]))
-
-    def vacuum(self, table: Table) -> None:
-        """Delete files that no version of the table's last `keep_hours` needs."""
-        if table.is_small:
-            self.small.vacuum(table)
-            return
-        # Hours as an argument (RETAIN) are ignored by Delta: the property, set at creation, decides.
-        self.spark.sql(f"VACUUM delta.`{self.path(table)}`").collect()
+    def vacuum(self, table: Table, *, orphans: bool = False) -> None:
+        """Delete files that no version of the table's last `keep_hours` needs; with `orphans` those, too, that a writer
+        left who died before his commit, for which all names in the table's folder are listed."""
+        self.small.vacuum(table, orphans=orphans)
 
     def _write(self, table: Table, rows: DataFrame, mode: str, **options: str) -> None:
         rows.select(*table.columns).write.format("delta").mode(mode).options(**options).save(self.path(table))
+
+
+def _commit(row: dict[str, Any]) -> Commit:
+    """delta-rs and Spark give the number of rows different names."""
+    metrics = row.get("operationMetrics", {})
+    return Commit(
+        row["version"], row.get("userMetadata", ""), int(metrics.get("num_added_rows", metrics.get("numOutputRows", 0)))
+    )
 
 
 def arrow_rows(table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -280,14 +230,3 @@ def properties_of(table: Table) -> dict[str, str]:
 
 def _minutes(hours: float) -> str:
     return f"interval {round(hours * 60)} minutes"
-
-
-def _listed(properties: dict[str, str]) -> str:
-    return ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
-
-
-def _ddl(columns: Iterable[StructField]) -> str:
-    return ", ".join(
-        f"`{field.name}` {field.dataType.simpleString()} COMMENT '{field.metadata['comment'].replace(chr(39), '’')}'"
-        for field in columns
-    )

@@ -1,9 +1,10 @@
-"""Values that change with every micro-batch, kept out of the code that Spark generates."""
+"""Values that are the same in all rows of a micro-batch: for Spark kept out of its generated code, and for Arrow."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 
+import pyarrow as pa
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
@@ -18,3 +19,10 @@ def varying(value: date | datetime | int | str, beside: str) -> Column:
     """
     first = F.least(F.length(F.col(beside).cast("string")), F.lit(0))
     return F.get(F.array(F.lit(value)), first)
+
+
+def with_constants(rows: pa.Table, **values: date | datetime | int | str) -> pa.Table:
+    """`rows` with a column for each of `values`."""
+    for name, value in values.items():
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+    return rows

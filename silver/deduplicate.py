@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -72,6 +73,17 @@ def known_among(candidates: DataFrame, known: DataFrame) -> DataFrame:
 def without(frame: DataFrame, coordinates: DataFrame) -> DataFrame:
     """`frame` less the rows at `coordinates` (a small frame)."""
     return frame.join(F.broadcast(coordinates.select(*COORDINATES)), on=COORDINATES, how="left_anti")
+
+
+def rows_without(rows: pa.Table, coordinates: pa.Table) -> pa.Table:
+    """`without` for the rows of one micro-batch."""
+    if not coordinates.num_rows:
+        return rows
+    numbered = rows.select(COORDINATES).append_column("row", pa.array(range(rows.num_rows)))
+    left = numbered.join(
+        coordinates.select(COORDINATES).cast(rows.select(COORDINATES).schema), COORDINATES, join_type="left anti"
+    )
+    return rows.take(left.column("row"))
 
 
 def accepted(candidates: DataFrame) -> DataFrame:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
+import pyarrow as pa
 from pyspark.sql.types import (
     ArrayType,
     DataType,
@@ -17,6 +19,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from lakehouse.literals import with_constants
 from lakehouse.table import Table, column
 from producer import contract
 from producer.contract import Field
@@ -65,3 +68,8 @@ TABLE = Table(
     # By time ask the stream (is a late event known?), restatements and the evidence of flags; by user, people.
     cluster_by=("event_time", "user_id"),
 )
+
+
+def rows(accepted: pa.Table, at: datetime) -> pa.Table:
+    """Judged records of a micro-batch that began at `at`, valid and no duplicates, as rows of the table."""
+    return with_constants(accepted, processed_at=at).select(TABLE.columns)

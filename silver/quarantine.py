@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DateType, IntegerType, LongType, StringType, StructType, TimestampType
 
+from lakehouse.literals import with_constants
 from lakehouse.table import Table, column
 from producer.contract import CONTRACT_VERSION
 
@@ -52,4 +56,13 @@ def refused(judged: DataFrame) -> DataFrame:
         F.lit("open").alias("status"),
         F.lit(None).cast("string").alias("resolved_by"),
         "ingest_date",
+    )
+
+
+def rows(refused: pa.Table, at: datetime) -> pa.Table:
+    """Judged records of a micro-batch that began at `at`, those with a reason, as rows of the table; `resolved_by` is
+    left out, nobody has."""
+    known = refused.select([name for name in TABLE.columns if name in refused.column_names])
+    return with_constants(
+        known, contract_version=CONTRACT_VERSION, quarantined_at=at, status="open", ingest_date=at.date()
     )

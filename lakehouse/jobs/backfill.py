@@ -34,7 +34,7 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
 
     Only records of batches that are in the book are rebuilt; what the stream is writing right now is carried over.
     """
-    booked = recovery.is_before(recovery.read_book(lake).offsets)
+    booked = recovery.is_before(recovery.booked_offsets(lake))
     _forget_what_was_done(lake)
     say("Reading bronze and judging it again")
     judged = materialized(_judged(lake, parameters, booked))

@@ -51,7 +51,7 @@ def tidy(lake: Lake, client: Any, table: Table, today: date) -> dict[str, Any]:
     lake.set_properties(table)
     days = clustering.cluster(lake, client, table, today)
     compacted = lake.compact(table)
-    lake.vacuum(table)
+    lake.vacuum(table, orphans=True)
     log_cleanup.clean(client, lake.settings.bucket, table)
     return saved(table, before, _files(client, lake, table), compacted, days)
 

@@ -36,7 +36,7 @@ def cluster(lake: Lake, client: Any, table: Table, today: date, seconds: float =
     for day in due(table, found.live.values(), marks.of_job(lake, JOB), today):
         if time.monotonic() > end:
             break
-        lake.cluster(table, f"{table.partition_by[0]} = DATE '{day}'")
+        lake.cluster(table, day)
         marks.move(lake, JOB, scope_of(table, day), datetime.now(UTC))
         done += 1
     return done

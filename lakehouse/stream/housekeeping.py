@@ -10,7 +10,6 @@ from datetime import date, datetime
 
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, top_products
-from lakehouse import hours as clock
 from lakehouse.lake import Lake
 from lakehouse.ops import batches
 from lakehouse.services.s3 import s3_client
@@ -50,11 +49,10 @@ class Housekeeping:
     def _round(self, days: set[date], now: datetime) -> None:
         """Failures are logged and tried again next time: the data is right without this."""
         try:
-            today = f"ingest_date >= DATE '{now.date()}'"
-            conditions = {"event_date": clock.sql_on_days("event_date", days), "ingest_date": today}
+            of_column = {"event_date": days, "ingest_date": {now.date()}}
             is_rebuilt = rebuilt.is_under_way(self._s3, self._lake.settings.bucket)
             for table in (table for table in _APPENDED if not (is_rebuilt and table in _REBUILT)):
-                self._lake.compact(table, conditions.get(table.partition_by[0]) if table.partition_by else None)
+                self._lake.compact(table, of_column.get(table.partition_by[0]) if table.partition_by else None)
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
                 for table in _OVERWRITTEN + _APPENDED:
                     self._lake.vacuum(table)

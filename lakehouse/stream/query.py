@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -29,8 +31,8 @@ from lakehouse.settings import Settings
 from lakehouse.small_tables import require_conditional_put
 from lakehouse.stream import control as stream_control
 from lakehouse.stream import recovery
-from lakehouse.stream.checkpoint import open_generation
-from lakehouse.stream.micro_batch import APPENDED, MicroBatch, Start
+from lakehouse.stream.micro_batch import APPENDED, MicroBatch
+from lakehouse.stream.recovery import Start
 from lakehouse.stream.writer import TakenOver, Writer
 from producer.topics import TOPICS
 from silver import checks
@@ -64,15 +66,23 @@ def source(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
 
 
 def _starting_offsets(settings: Settings, start: Start) -> str:
-    """Where the book ends; the beginning for partitions that are not in it. Only a new checkpoint reads this."""
+    """Where the book ends; the beginning for partitions that are not in it."""
     earliest = -2
-    known = start.starting_offsets
+    known = start.offsets
     return json.dumps(
         {
             topic: {str(partition): known.get(topic, {}).get(str(partition), earliest) for partition in partitions}
             for topic, partitions in broker.partitions(settings, TOPICS).items()
         }
     )
+
+
+def _new_checkpoint(settings: Settings, start: Start) -> Path:
+    """A folder of this start's own; those of earlier ones go."""
+    folder = settings.checkpoints / "stream"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / start.generation
 
 
 def run(settings: Settings, say: Say) -> None:
@@ -106,10 +116,9 @@ def _stream(settings: Settings, say: Say, report: _Report, ending: threading.Eve
         lake.fence(APPENDED, token)
     for change in schema_changes.apply(lake, TABLES):
         say(f"Changed a table: {change}.")
-    book = recovery.read_book(lake)
-    in_lake = recovery.offsets_in_lake(lake, book.offsets)
-    start, checkpoint = open_generation(book, in_lake, settings.checkpoints / "stream")
-    report.offsets = book.offsets
+    start = recovery.read_start(lake)
+    checkpoint = _new_checkpoint(settings, start)
+    report.offsets = start.offsets
     broker.refuse_gaps(settings, TOPICS, report.offsets)
     for unread in broker.begin_late(settings, TOPICS, report.offsets):
         say(unread)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -29,42 +30,51 @@ from silver.deduplicate import COORDINATES
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakehouse.stream.micro_batch import Start
-
 LOOK_BACK = "INTERVAL 5 MINUTES"
 
 
 @dataclass(frozen=True)
-class Book:
-    """What `ops.batches` says: the next offset per topic-partition, and the last batch per checkpoint generation."""
+class Start:
+    """Where a start of the stream goes on: where the book ends, which alone knows. The checkpoint of an earlier start
+    is not read: it may be lost, or an old copy."""
 
     offsets: Offsets
-    last_of: dict[str, int]
+    """Next offset per topic-partition."""
+    newest: str = ""
+    """The last batch in the book: `generation:number`."""
+    first_batch_id: int = 0
     began_at: datetime | None = None
-    """When the first batch began, UTC."""
-
-    @property
-    def newest(self) -> str:
-        """Generation and number of the last batch, as the fold is tagged; empty when there is none."""
-        return next((f"{name}:{last}" for name, last in self.last_of.items() if last == self.last_batch), "")
-
-    @property
-    def last_batch(self) -> int:
-        """Highest batch id of all generations; -1 when there is none."""
-        return max(self.last_of.values(), default=-1)
+    """When the first batch in the book began, UTC: nothing arrived before."""
+    in_lake: Offsets = field(default_factory=dict)
+    """Next offset that the tables do not have: beyond `offsets` where a batch was cut off between its writes."""
+    generation: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Names this start in the book."""
 
 
-def read_book(lake: Lake) -> Book:
-    """The book, read once."""
-    groups = lake.read(batches.TABLE).groupBy("generation", "topic", "partition")
+def read_start(lake: Lake) -> Start:
+    """Where the lake's tables say that a stream goes on."""
+    newest = F.max_by("generation", "batch_id").alias("generation")
+    groups = lake.read(batches.TABLE).groupBy("topic", "partition")
     rows = groups.agg(
-        F.max("to_offset").alias("next_offset"), F.max("batch_id").alias("last"), F.min("started_at").alias("began")
-    ).collect()
-    last_of: dict[str, int] = {}
-    for row in rows:
-        last_of[row["generation"]] = max(row["last"], last_of.get(row["generation"], -1))
-    began_at = min((row["began"].replace(tzinfo=UTC) for row in rows), default=None)
-    return Book(_highest(rows), last_of, began_at)
+        F.max("to_offset").alias("next_offset"), F.max("batch_id").alias("last"), F.min("started_at").alias("began"),
+        newest,
+    ).collect()  # fmt: skip
+    offsets = _highest(rows)
+    if not rows:
+        return Start(offsets, in_lake=offsets_in_lake(lake, offsets))
+    last = max(rows, key=lambda row: row["last"])
+    return Start(
+        offsets,
+        newest=f"{last['generation']}:{last['last']}",
+        first_batch_id=last["last"] + 1,
+        began_at=min(row["began"].replace(tzinfo=UTC) for row in rows),
+        in_lake=offsets_in_lake(lake, offsets),
+    )
+
+
+def booked_offsets(lake: Lake) -> Offsets:
+    """Next offset per topic-partition, as the book says."""
+    return _next_offsets(lake.read(batches.TABLE), F.max("to_offset"))
 
 
 def offsets_in_lake(lake: Lake, booked: Offsets) -> Offsets:
@@ -102,10 +112,9 @@ def is_before(offsets: Offsets) -> Column:
     )
 
 
-def not_in(lake: Lake, table: Table, rows: DataFrame, start: Start) -> DataFrame:
-    """`rows` less those whose coordinates `table` has, looking only at what a cut-off batch can have written."""
-    held = lake.read(table).where(~is_before(start.starting_offsets)).select(*COORDINATES)
-    return rows.join(F.broadcast(held), on=COORDINATES, how="left_anti")
+def held_beyond(lake: Lake, table: Table, booked: Offsets) -> pa.Table:
+    """Coordinates of what `table` has of a batch that was cut off before the book."""
+    return lake.read(table).where(~is_before(booked)).select(*COORDINATES).toArrow()
 
 
 def written_beyond(lake: Lake, booked: Offsets) -> pa.Table:

@@ -57,7 +57,7 @@ def held(topic: str, partition: int, offset: int) -> dict[str, Any]:
 
 
 @pytest.mark.spark
-def test_the_book_of_two_generations(spark: SparkSession) -> None:
+def test_a_stream_goes_on_where_the_book_ends(spark: SparkSession) -> None:
     rows = [
         booked("a", 0, "shop.clicks", 0, 10),
         booked("a", 1, "shop.clicks", 0, 20),
@@ -65,18 +65,29 @@ def test_the_book_of_two_generations(spark: SparkSession) -> None:
         booked("b", 2, "shop.clicks", 0, 26),
     ]
     lake: Any = SmallLake(spark, {batches.TABLE.full_name: rows})
-    book = recovery.read_book(lake)
-    assert book.offsets == {"shop.clicks": {"0": 26, "1": 5}}
-    assert (book.last_of, book.last_batch, book.newest) == ({"a": 1, "b": 2}, 2, "b:2")
-    assert book.began_at == NOON
+    start = recovery.read_start(lake)
+    assert start.offsets == start.in_lake == recovery.booked_offsets(lake) == {"shop.clicks": {"0": 26, "1": 5}}
+    assert (start.newest, start.first_batch_id, start.began_at) == ("b:2", 3, NOON)
+    assert start.generation != recovery.read_start(lake).generation
 
 
 @pytest.mark.spark
-def test_an_empty_lake_has_an_empty_book(spark: SparkSession) -> None:
-    lake: Any = SmallLake(spark)
-    book = recovery.read_book(lake)
-    assert (book.offsets, book.last_of, book.last_batch) == ({}, {}, -1)
-    assert recovery.offsets_in_lake(lake, book.offsets) == {}
+def test_an_empty_lake_begins_at_the_beginning(spark: SparkSession) -> None:
+    start = recovery.read_start(SmallLake(spark))  # type: ignore[arg-type]
+    assert (start.offsets, start.in_lake, start.newest, start.first_batch_id) == ({}, {}, "", 0)
+
+
+@pytest.mark.spark
+def test_a_start_knows_what_a_batch_wrote_that_is_not_in_the_book(spark: SparkSession) -> None:
+    rows = {
+        batches.TABLE.full_name: [booked("a", 0, "shop.clicks", 0, 10)],
+        bronze_events.TABLE.full_name: [held("shop.clicks", 0, offset) for offset in (9, 10, 12)],
+    }
+    lake: Any = SmallLake(spark, rows)
+    start = recovery.read_start(lake)
+    assert (start.offsets, start.in_lake) == ({"shop.clicks": {"0": 10}}, {"shop.clicks": {"0": 13}})
+    beyond = recovery.held_beyond(lake, bronze_events.TABLE, start.offsets).to_pylist()
+    assert sorted(row["offset"] for row in beyond) == [10, 12]
 
 
 @pytest.mark.spark

@@ -121,6 +121,23 @@ def test_the_history_tells_marks_and_rows(settings: Settings, small: SmallTables
     assert [each["version"] for each in small.history(table, 2)] == [3, 2]
 
 
+def test_small_files_of_some_days_are_merged(small: SmallTables, table: Table) -> None:
+    for name in "abc":
+        small.append(table, rows(name))
+        small.append(table, rows(name, day=TUESDAY))
+    assert small.compact(table, [MONDAY]) == (3, 1)
+    assert small.compact(table, []) == (0, 0)
+    assert small.compact(table) == (3, 1)
+    assert named(small.read(table)) == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_an_append_says_that_it_looked_at_nothing(small: SmallTables, table: Table) -> None:
+    """Spark takes it for no conflict with rows that it replaces meanwhile."""
+    small.append(table, rows("a"), mark="first")
+    small.overwrite(table, rows("b"))
+    assert [each.get("isBlindAppend") for each in small.history(table, 2)] == [None, True]
+
+
 def test_overwriting_leaves_no_other_row(small: SmallTables, table: Table) -> None:
     small.append(table, rows("a"))
     small.overwrite(table, rows("b", day=TUESDAY))

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from bronze import events as bronze_events
 from lakehouse import hours as clock
 from lakehouse.stream.fold import Fold
 from silver import deduplicate
@@ -208,11 +207,26 @@ def test_records_at_some_places_are_left_out(spark: SparkSession) -> None:
     assert found(rest) == of(*kept)
 
 
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 1), st.integers(0, 5)), unique=True), st.data())
+def test_rows_at_some_places_are_left_out_and_the_others_keep_their_order(
+    drawn: list[Place], data: st.DataObject
+) -> None:
+    lost = data.draw(st.lists(st.sampled_from(drawn), unique=True)) if drawn else []
+    left = deduplicate.rows_without(records_at(drawn), records_at(lost)).to_pylist()
+    assert left == records_at([place for place in drawn if place not in lost]).to_pylist()
+
+
+def records_at(drawn: list[Place]) -> pa.Table:
+    types = (pa.string(), pa.int32(), pa.int64())
+    columns = [pa.array([place[i] for place in drawn], kind) for i, kind in enumerate(types)]
+    return pa.table(columns, names=deduplicate.COORDINATES).append_column("items", pa.array([["x"]] * len(drawn)))
+
+
 def test_accepted_rows_are_those_of_the_table(spark: SparkSession) -> None:
     frame = judged(spark, (NOON, [record("a", 1)])).drop("ingested_at")
     frame = frame.withColumn("event_date", F.to_date("event_time"))
     missing = [field for field in TABLE.schema.fields if field.name not in [*frame.columns, "processed_at"]]
     full = frame.select("*", *(F.lit(None).cast(field.dataType).alias(field.name) for field in missing))
-    rows = deduplicate.accepted(bronze_events.ingested(full, NOON + SECOND))
+    rows = deduplicate.accepted(full.withColumn("ingested_at", F.lit(NOON + SECOND)))
     assert rows.columns == TABLE.columns
     assert rows.first()["processed_at"].replace(tzinfo=UTC) == NOON + SECOND
