@@ -7,9 +7,11 @@ million records first would take an hour.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -161,11 +163,26 @@ def _parts(settings: Settings) -> dict[str, list[psutil.Process]]:
 
 
 def _processor(settings: Settings) -> dict[str, float]:
-    return {name: sum(sum(one.cpu_times()[:2]) for one in each) for name, each in _parts(settings).items()}
+    return {name: sum(_each(each, _seconds)) for name, each in _parts(settings).items()}
 
 
 def _memory_gb(settings: Settings) -> float:
-    return sum(one.memory_info().rss for each in _parts(settings).values() for one in each) / 2**30
+    return sum(size for each in _parts(settings).values() for size in _each(each, _bytes)) / 2**30
+
+
+def _seconds(process: psutil.Process) -> float:
+    return float(sum(process.cpu_times()[:2]))
+
+
+def _bytes(process: psutil.Process) -> float:
+    return float(process.memory_info().rss)
+
+
+def _each(processes: list[psutil.Process], figure: Callable[[psutil.Process], float]) -> Iterator[float]:
+    """A figure of each process that is still there."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield figure(process)
 
 
 def _last_batch(settings: Settings) -> int:
