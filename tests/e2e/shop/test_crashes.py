@@ -33,10 +33,12 @@ from lakehouse.stream.progress import booked
 from lakehouse.table import Table, column
 from producer.record import Record
 from producer.simulator import SimulationOptions, simulate
+from silver import events as silver_events
 from tests.support.shop import DAY_MS, Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
 from tests.support.shop_runs import busy, ended, lived_legally, written_once
 
 pytestmark = pytest.mark.e2e
+BOOK, SILVER = batches.TABLE, silver_events.TABLE
 
 
 def pid_of(shop: Shop, name: str) -> int | None:
@@ -83,15 +85,15 @@ def send_many(shop: Shop, events: int) -> None:
     shop.send(list(simulate(options)))
 
 
-def newest_checkpoint(shop: Shop) -> Path:
+def checkpoint_of(shop: Shop) -> Path:
     """Where Spark notes the stream's batches."""
-    return max((shop.settings.checkpoints / "stream").glob("*/checkpoint"), key=lambda one: one.stat().st_mtime)
+    return next((shop.settings.checkpoints / "stream").iterdir())
 
 
 def has_begun_a_large_batch(shop: Shop) -> bool:
     """Whether the newest plan in the checkpoint reads thousands of records that are not in the book yet; live traffic
     alone makes batches of less."""
-    checkpoint = newest_checkpoint(shop)
+    checkpoint = checkpoint_of(shop)
     planned = offset_log.batches(checkpoint)
     planned_to = offset_log.planned_to(checkpoint, planned[-1]) or {}
     with connect(shop.settings) as reader:
@@ -130,34 +132,22 @@ def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) ->
     lived_legally(registry, run)
 
 
-@pytest.mark.parametrize("is_booked", [True, pytest.param(False, marks=pytest.mark.nightly)])
-def test_a_batch_that_is_repeated_writes_nothing_twice(shop: Shop, is_booked: bool) -> None:
-    """As if the stream had been killed after the book was written, or before, and Spark had not noted the batch."""
-    live_load(shop, seed=210 + is_booked, seconds=2).join()
+@pytest.mark.parametrize("lost", [[BOOK], pytest.param([BOOK, SILVER], marks=pytest.mark.nightly)])
+def test_a_batch_that_was_cut_off_is_written_where_it_is_missing(shop: Shop, lost: list[Table]) -> None:
+    """As if the stream had been killed before the book was written, or before silver was, too."""
+    live_load(shop, seed=210 + len(lost), seconds=2).join()
     shop.wait_until_read()
     stream_control.want(shop.settings, "stopped")
     eventually(lambda: stream_state(shop.settings)["state"] == "stopped", 60, "it has stopped")
-    checkpoint = newest_checkpoint(shop)
-    last = offset_log.batches(checkpoint)[-1]
-    while (plan := offset_log.plan_of(checkpoint, last)) and plan.begin == plan.end:
-        forget(checkpoint, last)
-        last -= 1
-    forget(checkpoint, last, ("commits",))
-    if not is_booked:
-        lake = Lake(connect_spark(shop.settings), shop.settings)
-        newest = shop.ask("select max(batch_id) as id from ops.batches")[0]["id"]
-        lake.spark.sql(f"DELETE FROM delta.`{lake.path(batches.TABLE)}` WHERE batch_id = {newest}").collect()
-        lake.spark.stop()
+    lake = Lake(connect_spark(shop.settings), shop.settings)
+    began = shop.ask("select max(started_at)::varchar as began from ops.batches")[0]["began"]
+    for table in lost:
+        column = "started_at" if table is BOOK else "processed_at"
+        lake.spark.sql(f"DELETE FROM delta.`{lake.path(table)}` WHERE {column} = TIMESTAMP '{began}'").collect()
+    lake.spark.stop()
     stream_control.want(shop.settings, "running")
-    live_load(shop, seed=220 + is_booked, seconds=2).join()
+    live_load(shop, seed=220 + len(lost), seconds=2).join()
     assert_all_is_right(shop)
-
-
-def forget(checkpoint: Path, batch: int, folders: tuple[str, ...] = ("commits", "offsets")) -> None:
-    """Let a checkpoint know nothing of a batch, or not that it was done."""
-    for folder in folders:
-        for name in (str(batch), f".{batch}.crc"):
-            (checkpoint / folder / name).unlink(missing_ok=True)
 
 
 def test_what_is_under_way_when_the_lake_is_taken_over_does_not_come_in(shop: Shop) -> None:
