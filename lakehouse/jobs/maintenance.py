@@ -45,12 +45,13 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
 
 
 def tidy(lake: Lake, client: Any, table: Table, today: date) -> dict[str, Any]:
-    """Cluster, compact and vacuum a table and clean its log; safe beside the stream, jobs and readers
+    """Compact, cluster and vacuum a table and clean its log; safe beside the stream, jobs and readers
     (`lakehouse.file_ages`). Files and bytes of the result are what lies in S3, old versions included."""
     before = _files(client, lake, table)
     lake.set_properties(table)
-    days = clustering.cluster(lake, client, table, today)
+    # Before the days are clustered: afterwards it would merge some of their files again, and they would seem new.
     compacted = lake.compact(table)
+    days = clustering.cluster(lake, client, table, today)
     lake.vacuum(table, orphans=True)
     log_cleanup.clean(client, lake.settings.bucket, table)
     return saved(table, before, _files(client, lake, table), compacted, days)
