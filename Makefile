@@ -103,7 +103,7 @@ jars: .venv/.installed
 .venv-superset/.installed: .venv/.installed superset/requirements.txt
 	@$(BIN)/python requirements/install.py tool .venv-superset superset/requirements.txt
 
-# On AWS (docs/aws.md). SIZE=demo|team|production NAME=shoplake PARAMETERS="-p AlarmEmail=… -p CertificateArn=…"
+# On AWS (docs/how-to/aws-deploy.md). SIZE=demo|team|production NAME=shoplake PARAMETERS="-p AlarmEmail=… -p CertificateArn=…"
 NAME ?= shoplake
 AWS = $(BIN)/python -m deploy.aws
 

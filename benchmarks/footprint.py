@@ -1,7 +1,7 @@
 """What an event leaves behind, and what a micro-batch asks of S3: `python -m benchmarks.footprint`.
 
 Bytes per event in Kafka and in each layer, after compaction, and S3 requests per micro-batch by kind, on a platform of
-its own whose S3 server writes every request down. docs/scaling.md rests on the result.
+its own whose S3 server writes every request down. docs/explanation/scaling.md rests on the result.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Per part: from the kill until every record sent before and after it is in the book (stream, Spark, S3, Kafka), or until
 the part answers again (worker, publisher, API). That nothing is lost or doubled is what tests/e2e/shop/test_crashes.py
-checks; here only the clock counts. `docs/faults.md` quotes the result.
+checks; here only the clock counts. `docs/explanation/fault-tolerance.md` quotes the result.
 """
 
 from __future__ import annotations

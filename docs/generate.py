@@ -31,7 +31,7 @@ from producer.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PARTLY = ("docs/alerts.md", "docs/faults.md", "docs/scaling.md")
+PARTLY = ("docs/reference/alerts.md", "docs/explanation/fault-tolerance.md", "docs/explanation/scaling.md")
 NOTE = "Made by `python -m docs.generate` from"
 _BLOCK = re.compile(r"(<!-- made: (\w+)(?: \"(.+)\")? -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _KINDS = {
@@ -66,12 +66,12 @@ def documents() -> dict[str, str]:
     return {
         ".env.example": env_example(),
         "api/openapi.json": api + "\n",
-        "docs/api.md": api_page(json.loads(api)),
-        "docs/commands.md": commands_page(),
-        "docs/data-dictionary.md": dictionary_page(),
+        "docs/reference/api.md": api_page(json.loads(api)),
+        "docs/reference/commands.md": commands_page(),
+        "docs/reference/data-dictionary.md": dictionary_page(),
         "docs/event.schema.json": json.dumps(event_schema(), indent=2) + "\n",
-        "docs/quarantine-reasons.md": reasons_page(),
-        "docs/settings.md": settings_page(),
+        "docs/reference/quarantine-reasons.md": reasons_page(),
+        "docs/reference/settings.md": settings_page(),
         **{name: with_blocks((ROOT / name).read_text(encoding="utf-8")) for name in PARTLY},
     }
 
@@ -122,9 +122,9 @@ def api_document() -> dict[str, Any]:
 def api_page(made: dict[str, Any]) -> str:
     """The OpenAPI document as a page for people: every address with what it does and the scope it needs."""
     lines = [
-        f"# HTTP API\n\n{NOTE} the API's OpenAPI document (`api/openapi.json`). The API itself serves the document",
-        "at `/openapi.json`, and a page to try it at `/docs`. How to use it: [Trigger a job](trigger-a-job.md),",
-        "[Gold over HTTP](gold-api.md). Errors are `application/problem+json`; `type` leads to a page that helps.",
+        f"# HTTP API\n\n{NOTE} the API's OpenAPI document (`api/openapi.json`). The API serves it at",
+        "`/openapi.json`, and a page to try it at `/docs`. How to use it: [Trigger a job](../how-to/trigger-a-job.md),",
+        "[Gold over HTTP](../how-to/gold-api.md). Errors are `application/problem+json`; `type` leads to help.",
         "",
     ]
     for tag in openapi.TAGS:
@@ -149,7 +149,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> tuple[str, 
 def dictionary_page() -> str:
     """Events first, then the tables in the order of the data's way."""
     note = f"""{NOTE} `producer/contract.py` and the declarations of the tables.
-The events are also described by [event.schema.json](event.schema.json). All times are UTC.
+The events are also described by [event.schema.json](../event.schema.json). All times are UTC.
 """
     parts = ["# Data dictionary\n", note, _topics(), _event_types(), _fields(), _reasons(), "# Tables"]
     return "\n".join([*parts, *map(_table_of, TABLES)])
@@ -177,7 +177,7 @@ def _fields() -> str:
         " the version an event states and does not fit. A whole number may be written `2.0`. A text or an identifier"
         " that is blank (white space and what else cannot be seen) is null in silver, and as good as missing where an"
         " identifier is required. A country of two letters is stored as capitals. Ids are kept byte for byte"
-        " ([decided](decisions/text.md)).\n"
+        " ([decided](../decisions/text.md)).\n"
     )
     header = ("field", "since", "holds", "meaning", "column of silver.events")
     return f"## Fields\n\n{note}\n{table(header, map(_field, contract.FIELDS))}"
@@ -211,7 +211,7 @@ def reasons_page() -> str:
     note = f"""{NOTE} `producer/contract.py` and the kinds of defect that the simulator makes.
 A refused record is kept whole in `silver.quarantine`. The first check that it fails decides its `reason_code`;
 `shoplake quarantine explain` lists all that it fails. Codes are stable: they are added, never renamed. How a record
-comes back: [quality.md](quality.md).
+comes back: [the desk](../how-to/quality.md).
 """
     return "\n".join(["# Why records are refused\n", note, *map(_reason, contract.REASONS)])
 

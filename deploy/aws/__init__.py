@@ -1,1 +1,1 @@
-"""Shoplake on AWS: templates, releases, and the commands that bring them there; docs/aws.md tells the steps."""
+"""Shoplake on AWS: templates, releases, and the commands that bring them there (docs/how-to/aws-deploy.md)."""

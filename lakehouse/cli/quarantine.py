@@ -113,7 +113,7 @@ def replay(
     to_time: To = None,
     fix: Annotated[
         str | None,
-        typer.Option(help="Change them first, as `cast data.price=number; rekey`; docs/quality.md has all steps."),
+        typer.Option(help="Change them first, as `cast data.price=number; rekey`. All steps: docs/how-to/quality.md."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be accepted now.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most records.")] = 10_000,

@@ -108,7 +108,7 @@ RULES = (
         0,
         "A producer sends another shape: many of a topic's records are refused for one and the same field.",
         "Ask the producer's owner. `shoplake quarantine list` shows the records; they are kept, and come home with"
-        " `shoplake quarantine replay --fix` (docs/quality.md).",
+        " `shoplake quarantine replay --fix` (docs/how-to/quality.md).",
     ),
     Rule(
         "quarantine_rising",
@@ -117,7 +117,7 @@ RULES = (
         "alert_quarantine_share",
         0,
         "A large share of the records of the last quarter of an hour is refused.",
-        "`shoplake quarantine list --summary` shows the reasons, docs/quarantine-reasons.md what each asks for.",
+        "`shoplake quarantine list --summary` counts the reasons; docs/reference/quarantine-reasons.md explains each.",
     ),
     Rule(
         "publisher_stale",

@@ -2,7 +2,7 @@
 
 The server stays the lake's only Delta writer: it is the driver, executors in the workers do the work.
 `SHOPLAKE_SPARK_WORKERS` starts master and workers, `SHOPLAKE_SPARK_MASTER=here` a master alone; `python -m
-lakehouse.services.cluster` is a worker on another machine (docs/cluster.md).
+lakehouse.services.cluster` is a worker on another machine (docs/how-to/cluster.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The Spark Connect server stays on its machine, and stays the lake's only Delta writer: it is the driver, and YARN gives
 it executors. Nothing of ours has to be on the cluster's machines: they get Spark and the lake's JVM libraries as one
-archive from the lake's bucket (docs/cluster.md).
+archive from the lake's bucket (docs/how-to/cluster.md).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from lakehouse.settings import Settings
 from tests.support.alert_calls import seen
 from tests.support.receiver import Receiver
 
-PAGE = (PROJECT_ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+PAGE = (PROJECT_ROOT / "docs" / "reference" / "alerts.md").read_text(encoding="utf-8")
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:alerts"
 COMMANDS = [
     line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) for line in block.splitlines()

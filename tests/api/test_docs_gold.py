@@ -1,4 +1,4 @@
-"""The commands of docs/gold-api.md run as they stand."""
+"""The commands of docs/how-to/gold-api.md run as they stand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lakehouse.services.service import PROJECT_ROOT
 from tests.support import pages
 from tests.support.served_api import ServedApi
 
-PAGE = (PROJECT_ROOT / "docs" / "gold-api.md").read_text(encoding="utf-8")
+PAGE = (PROJECT_ROOT / "docs" / "how-to" / "gold-api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 

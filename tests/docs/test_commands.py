@@ -13,8 +13,8 @@ from tests.support.pages import ROOT, Block
 
 BLOCKS = pages.blocks()
 BY_HAND = {
-    "docs/superset.md#1": "needs Superset's own environment; tests/dashboards starts the same",
-    "docs/superset.md#2": "changes this checkout; tests/dashboards does the same",
+    "docs/how-to/superset.md#1": "needs Superset's own environment; tests/dashboards starts the same",
+    "docs/how-to/superset.md#2": "changes this checkout; tests/dashboards does the same",
 }
 
 
@@ -61,7 +61,8 @@ def test_the_settings_that_pages_name_exist() -> None:
 
 def test_every_test_that_the_fault_table_names_exists() -> None:
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(?:tests/\S+::)?(test_\w+)(?:\[\w+\])?`", (ROOT / "docs" / "faults.md").read_text()))
+    page = (ROOT / "docs" / "explanation" / "fault-tolerance.md").read_text()
+    named = set(re.findall(r"`(?:tests/\S+::)?(test_\w+)(?:\[\w+\])?`", page))
     assert len(named) >= 5
     for name in named:
         assert f"def {name}(" in tests, name

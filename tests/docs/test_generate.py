@@ -13,7 +13,7 @@ def test_no_document_has_drifted() -> None:
 
 
 def test_the_command_page_names_every_command() -> None:
-    page = (generate.ROOT / "docs" / "commands.md").read_text()
+    page = (generate.ROOT / "docs" / "reference" / "commands.md").read_text()
     for name in ("up", "run", "backup", "restore", "quarantine replay", "keys create"):
         assert f"## `shoplake {name}`" in page
     assert "[bold]" not in page
@@ -25,12 +25,12 @@ def test_the_api_is_described_in_openapi_3_1() -> None:
 
 def test_a_changed_document_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in generate.documents():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(generate.ROOT / name, tmp_path / name)
     monkeypatch.setattr(generate, "ROOT", tmp_path)
-    page = tmp_path / "docs" / "settings.md"
+    page = tmp_path / "docs" / "reference" / "settings.md"
     page.write_text(page.read_text().replace("SHOPLAKE_BUCKET", "SHOPLAKE_PAIL"))
-    (tmp_path / "docs" / "scaling.md").write_text("<!-- made: footprint -->\n1 byte\n<!-- end -->")
-    assert generate.drifted() == ["docs/settings.md", "docs/scaling.md"]
+    (tmp_path / "docs" / "explanation" / "scaling.md").write_text("<!-- made: footprint -->\n1 byte\n<!-- end -->")
+    assert generate.drifted() == ["docs/reference/settings.md", "docs/explanation/scaling.md"]
     generate.main()
     assert generate.drifted() == []

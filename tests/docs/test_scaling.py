@@ -1,4 +1,4 @@
-"""The bill of docs/scaling.md adds up, rests on what was measured, and has what the templates make."""
+"""The bill of docs/explanation/scaling.md adds up, rests on what was measured, and has what the templates make."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.aws.start import RECORDS_PER_CORE, partitions_for
 from docs.generate import RESULTS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "scaling.md").read_text()
+PAGE = (ROOT / "docs" / "explanation" / "scaling.md").read_text()
 RATES = (10, 1_000, 10_000)
 HOURS = 730
 CORES = {"m7i.xlarge": 4, "m7i.2xlarge": 8, "m7i.4xlarge": 16}

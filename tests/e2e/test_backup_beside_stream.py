@@ -38,7 +38,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 def typed(block: pages.Block, settings: Settings, folder: Path, **places: str) -> str:
-    """What a block of docs/backup.md prints, with other places than the page's."""
+    """What a block of docs/how-to/backup.md prints, with other places than the page's."""
     text = block.text
     for written, meant in places.items():
         assert PLACES[written] in text

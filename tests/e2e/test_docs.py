@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 STARTS = [block for block in pages.marked(__file__) if block.page == "README.md"]
 OTHERS = sorted(
     (block for block in pages.marked(__file__) if block.page != "README.md"),
-    key=lambda block: block.page == "docs/producing.md",  # the last: the stream is behind for a while afterwards
+    key=lambda block: block.page == "docs/how-to/producing.md",  # the last: the stream is behind for a while afterwards
 )
 LONG_SECONDS = 15
 """For a command that goes on until it is told to end."""

@@ -1,4 +1,4 @@
-"""What docs/sql.md asks about purchases counts orders: retried payments, reloaded pages, repeated lines, currencies."""
+"""docs/how-to/sql.md counts orders, not purchases: retried payments, reloaded pages, repeated lines, currencies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from silver.views import VIEWS
 from tests.support.declared_tables import create_tables
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8").split("## Beyond gold")[1]
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8").split("## Beyond gold")[1]
 PURCHASES = """
 INSERT INTO silver.events BY NAME
 SELECT event_id, 'purchase' AS event_type, order_id, status AS payment_status, currency, amount, event_time,

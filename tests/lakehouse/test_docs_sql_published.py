@@ -1,4 +1,4 @@
-"""The questions of docs/sql.md about published tables are answered from the serving file, with rows."""
+"""The questions of docs/how-to/sql.md about published tables are answered from the serving file, with rows."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from lakehouse.serving.reader import reader_for
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
 SECTION = PAGE.split("## Ten questions")[1].split("\n## ")[0]
 QUESTIONS = re.findall(r"^\d+\. (.*?)\n```sql\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The queries of the demo and of docs/sql.md fit the declared tables: DuckDB can bind every one."""
+"""The queries of the demo and of docs/how-to/sql.md fit the declared tables: DuckDB can bind every one."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from lakehouse.serving.publisher import CREATE_PUBLISHED
 from silver.views import VIEWS
 from tests.support.declared_tables import create_tables
 
-DOCS = Path(__file__).parents[2] / "docs" / "sql.md"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"
 QUERIES = [value for name, value in vars(demo_view).items() if name.isupper() and "SELECT" in str(value)]
 QUERIES += re.findall(r"^```sql\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 

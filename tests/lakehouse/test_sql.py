@@ -436,7 +436,7 @@ def test_the_lake_gives_nothing_but_its_tables(reader: SqlReader, s3: FolderS3, 
 
 
 def test_what_a_shop_asks_is_allowed() -> None:
-    page = (PROJECT_ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
     asked = re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert len(asked) > 10 and all(check_reading(one) for one in asked)
 

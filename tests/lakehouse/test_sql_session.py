@@ -98,7 +98,7 @@ def test_statements_are_parted_at_semicolons_outside_of_texts() -> None:
 
 
 def test_the_published_file_is_read_as_the_page_says(settings: Settings) -> None:
-    page = (PROJECT_ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (block,) = (text for text in blocks if "serving.duckdb" in text)
     block = block.replace(".shoplake/serving/serving.duckdb", str(settings.serving_file))

@@ -24,7 +24,7 @@ _COMMAND = re.compile(r"^(\$ |\.venv/bin/)?(shoplake|make|python|pytest) \w", re
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
-_GENERATED = ("docs/commands.md",)
+_GENERATED = ("docs/reference/commands.md",)
 
 
 @dataclass(frozen=True)

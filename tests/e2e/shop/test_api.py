@@ -24,7 +24,7 @@ from lakehouse.services.state import status
 from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = pytest.mark.e2e
-PAGE = (PROJECT_ROOT / "docs" / "trigger-a-job.md").read_text()
+PAGE = (PROJECT_ROOT / "docs" / "how-to" / "trigger-a-job.md").read_text()
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 IN_CI = 2
 """Blocks of the page; each of the others starts a run in one more way, and waits for it: nightly."""

@@ -1,4 +1,4 @@
-"""The commands of docs/quality.md run as they stand."""
+"""The commands of docs/how-to/quality.md run as they stand."""
 
 from __future__ import annotations
 

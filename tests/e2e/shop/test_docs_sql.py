@@ -1,4 +1,4 @@
-"""Every query and program of docs/sql.md runs as it stands, and answers something."""
+"""Every query and program of docs/how-to/sql.md runs as it stands, and answers something."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.support.shop import Shop
 
 pytestmark = pytest.mark.e2e
 
-PAGE = (Path(__file__).parents[3] / "docs" / "sql.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"^```sql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 OVER_DELTA = [
     block for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) if "delta" in block.lower()

@@ -1,4 +1,4 @@
-"""The desk, the books and the gate by the commands of docs/quality.md, in short; the whole desk is nightly."""
+"""The desk, the books and the gate by the commands of docs/how-to/quality.md, in short; the whole desk is nightly."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lake(shop: Shop) -> Iterator[Lake]:
 
 
 def documented(beginning: str, record: str = "") -> tuple[str, ...]:
-    """The arguments of the command of docs/quality.md that begins so, for this record instead of the page's."""
+    """The arguments of the command of docs/how-to/quality.md that begins so, for this record instead of the page's."""
     commands = [line for block in pages.marked(__file__) for line in block.commands]
     (found,) = [line for line in commands if line.startswith(f"shoplake {beginning}")]
     return tuple(shlex.split(found.replace(EXAMPLE, record))[1:])
