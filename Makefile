@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots dashboards-import dashboards-export docs check-docs audit
+.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots pictures dashboards-import dashboards-export docs check-docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
@@ -47,6 +47,9 @@ test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the 
 
 screenshots: java .venv/.installed .venv-superset/.installed jars ## Take the pictures of docs/images anew
 	@$(BIN)/python -m tests.dashboards.screenshots
+
+pictures: ## Draw docs/images/aws.svg from aws.dot; needs Graphviz
+	@neato -n2 -Tsvg docs/images/aws.dot -o docs/images/aws.svg
 
 dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml says
 	@$(BIN)/shoplake superset import

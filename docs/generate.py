@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PARTLY = ("docs/reference/alerts.md", "docs/explanation/fault-tolerance.md", "docs/explanation/scaling.md")
 NOTE = "Made by `python -m docs.generate` from"
-_BLOCK = re.compile(r"(<!-- made: (\w+)(?: \"(.+)\")? -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- made: (\w+)(?: \"([^\"\n]+)\")? -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _KINDS = {
     "identifier": f"text, 1–{contract.MAX_IDENTIFIER_LENGTH} characters",
     "text": f"text, up to {contract.MAX_TEXT_LENGTH:,} characters",

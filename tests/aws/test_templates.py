@@ -243,6 +243,6 @@ def test_the_dashboard_is_json():
 
 def test_every_alarm_stands_in_the_runbook():
     alarms = re.findall(r'AlarmName: !Sub "\$\{Name\} (.+)"', (TEMPLATES / "monitoring.yaml").read_text())
-    told = (TEMPLATES.parents[2] / "docs" / "how-to" / "aws-deploy.md").read_text()
+    told = (TEMPLATES.parents[2] / "docs" / "how-to" / "aws-operate.md").read_text()
     assert len(alarms) >= 6
     assert [name for name in alarms if f"*{name}*" not in told] == []

@@ -12,12 +12,14 @@ from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+PLACES = (ROOT / "docs" / "reference" / "where-to-change-what.md").read_text()
 
 
 def test_files_that_the_recipe_names_exist() -> None:
-    named = re.findall(r"`((?:gold|lakehouse|quality|producer|tests|deploy)/[\w/.]*)`", CONTRIBUTING)
-    assert len(named) > 8
-    for path in named:
+    folders = "api|docs|gold|lakehouse|quality|producer|silver|superset|tests|deploy"
+    named = [re.findall(rf"`((?:{folders})/[\w/.-]*)`", page) for page in (CONTRIBUTING, PLACES)]
+    assert len(named[0]) > 8 and len(named[1]) > 20
+    for path in (*named[0], *named[1]):
         assert (ROOT / path).exists(), path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def figure(benchmark: str, name: str) -> float:
 
 def template(name: str) -> dict[str, Any]:
     return dict(cfn_yaml.load(str(ROOT / "deploy" / "aws" / "templates" / f"{name}.yaml")))
+
+
+def test_the_readme_has_the_same_totals() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for rate, total in zip(RATES, TOGETHER[4::2], strict=True):
+        assert re.search(rf"^\| {rate:,} \|.* {re.escape(total)} \|$", readme, re.MULTILINE), total
 
 
 @pytest.mark.parametrize("column", range(len(RATES)), ids=str)

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.services.state import status
+from tests.support import pages
 from tests.support.shop import Shop, environment_of, eventually
 
 pytestmark = pytest.mark.e2e
@@ -28,6 +29,7 @@ PAGE = (PROJECT_ROOT / "docs" / "how-to" / "trigger-a-job.md").read_text()
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 IN_CI = 2
 """Blocks of the page; each of the others starts a run in one more way, and waits for it: nightly."""
+(IN_README,) = (block for block in pages.marked(__file__) if block.page == "README.md")
 ENDED = ("succeeded", "failed", "cancelled", "lost")
 
 
@@ -101,6 +103,11 @@ def test_the_page_works_as_it_stands(shop: Shop, environment: dict[str, str], la
     output = run_block(shop, environment, language, text)
     if "export" not in text:
         assert "cohort_retention" in output or "rows_written" in output
+
+
+def test_the_readme_triggers_a_job(shop: Shop, client: httpx.Client, environment: dict[str, str]) -> None:
+    accepted = json.loads(run_block(shop, environment, "bash", IN_README.text.replace(".venv/bin/", "")))
+    assert wait_for(client, accepted["id"])["state"] == "succeeded"
 
 
 def test_the_scripts_print_the_result(shop: Shop, environment: dict[str, str]) -> None:

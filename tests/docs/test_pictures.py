@@ -1,0 +1,16 @@
+"""A drawn picture is that of its source: `make pictures` draws it again."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.pages import ROOT
+
+SOURCE = ROOT / "docs" / "images" / "aws.dot"
+
+
+def test_the_picture_of_aws_has_every_place_of_its_source() -> None:
+    declared = re.findall(r'\b(\w+) \[pos="([^"]+)"', SOURCE.read_text())
+    drawn = SOURCE.with_suffix(".svg").read_text()
+    assert len(declared) > 30
+    assert [name for name, _ in declared if f"<title>{name}</title>" not in drawn] == []
