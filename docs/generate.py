@@ -110,7 +110,12 @@ def commands_page() -> str:
     group = typer.main.get_command(app)
     text = get_docs_for_click(obj=group, ctx=typer.Context(group, info_name="shoplake"), name="shoplake")
     body = re.sub(r"\[bold\](.*?)\[/\]", r"`\1`", text.partition("\n")[2].strip(), flags=re.DOTALL)
-    return f"# Commands\n\n{NOTE} lakehouse/cli.\n\n{body}\n"
+    body = body[body.index("## `shoplake up`") :]  # before it: all commands once more, cut off
+    # Said once instead of with each command: that there is --help, and how options are written.
+    for said in (r"\* `--help`: Show this message and exit\.\n", r"\*\*Usage\*\*:\n\n```console\n.*\n```\n\n"):
+        body = re.sub(said, "", body)
+    body = re.sub(r"\*\*Options\*\*:\n\n(?!\*)", "", body)
+    return f"# Commands\n\n{NOTE} lakehouse/cli. Every command has `--help`.\n\n{body}\n"
 
 
 def api_document() -> dict[str, Any]:
@@ -149,9 +154,9 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> tuple[str, 
 def dictionary_page() -> str:
     """Events first, then the tables in the order of the data's way."""
     note = f"""{NOTE} `producer/contract.py` and the declarations of the tables.
-The events are also described by [event.schema.json](../event.schema.json). All times are UTC.
+Also: [event.schema.json](../event.schema.json), [reasons for refusal](quarantine-reasons.md). All times are UTC.
 """
-    parts = ["# Data dictionary\n", note, _topics(), _event_types(), _fields(), _reasons(), "# Tables"]
+    parts = ["# Data dictionary\n", note, _topics(), _event_types(), _fields(), "# Tables"]
     return "\n".join([*parts, *map(_table_of, TABLES)])
 
 
@@ -187,12 +192,6 @@ def _field(field: Field) -> tuple[str, str, str, str, str]:
     path = f"**{field.path}**" if field.name in contract.REQUIRED_ENVELOPE else field.path
     holds = " or ".join(field.choices) if field.kind == "choice" else _KINDS[field.kind]
     return path, str(field.since), holds, field.description, f"`{field.silver_column}`"
-
-
-def _reasons() -> str:
-    rows = [(f"`{code}`", text) for code, text in contract.REASONS.items()]
-    note = "Codes of `silver.quarantine`, in the order of checking: the first that applies decides.\n"
-    return f"## Reasons for refusal\n\n{note}\n{table(('code', 'meaning and remedy'), rows)}"
 
 
 def _table_of(declared: Table) -> str:
