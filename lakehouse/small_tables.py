@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import tenacity
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
 from pyspark.sql.types import DecimalType
 
 from lakehouse import authorities
@@ -119,14 +119,14 @@ class SmallTables:
             before()
             if transaction:
                 _require_newer(opened, *transaction)
-            _put(opened, table, rows, "append", None, **options)
+            _put(opened, rows, "append", None, **options)
 
         self._settled(table, attempt, looks=transaction is not None)
 
     def overwrite(self, table: Table, rows: pa.Table, mark: str = "") -> None:
         """Replace all rows."""
         options = {"commit_properties": _marked(mark)}
-        self._settled(table, lambda opened: _put(opened, table, rows, "overwrite", None, **options), looks=False)
+        self._settled(table, lambda opened: _put(opened, rows, "overwrite", None, **options), looks=False)
 
     def replace_days(self, table: Table, days: Iterable[date], change: Change, mark: str = "") -> None:
         """Make the rows of some days what `change` makes of them; again, when others wrote meanwhile."""
@@ -137,7 +137,7 @@ class SmallTables:
             version, replaced, known = self._replaced.get(table.full_name, (None, [], None))
             is_known = known is not None and (version, replaced) == (opened.version(), wanted)
             rows = change(known if is_known else self._rows(opened, table, wanted))
-            _put(opened, table, rows, "overwrite", f"{column} IN ({listed})", commit_properties=_marked(mark))
+            _put(opened, rows, "overwrite", f"{column} IN ({listed})", commit_properties=_marked(mark))
             made = as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
             self._replaced[table.full_name] = opened.version(), wanted, made
 
@@ -147,7 +147,7 @@ class SmallTables:
     def replace(self, table: Table, rows: pa.Table, predicate: str, mark: str = "") -> None:
         """Replace the rows of whole partitions, which the SQL `predicate` names."""
         options = {"commit_properties": _marked(mark)}
-        self._settled(table, lambda opened: _put(opened, table, rows, "overwrite", predicate, **options))
+        self._settled(table, lambda opened: _put(opened, rows, "overwrite", predicate, **options))
 
     def rewrite(self, table: Table) -> None:
         """Write a table anew with its declared types; what does not fit one becomes NULL."""
@@ -256,8 +256,8 @@ class SmallTables:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether another try can succeed; of two with one transaction the later one must not."""
-    return isinstance(error, CommitFailedError) and _MADE_BEFORE not in str(error)
+    """Whether another try can succeed, also after a column came; of two with one transaction the later one must not."""
+    return isinstance(error, (CommitFailedError, SchemaMismatchError)) and _MADE_BEFORE not in str(error)
 
 
 def _require_newer(opened: DeltaTable, name: str, version: int) -> None:
@@ -266,14 +266,18 @@ def _require_newer(opened: DeltaTable, name: str, version: int) -> None:
         raise CommitFailedError(f"{_MADE_BEFORE}: {name} {version}, the table has {known}")
 
 
-def _put(opened: DeltaTable, table: Table, rows: pa.Table, mode: Any, predicate: str | None, **options: Any) -> None:
-    shaped = as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
-    write_deltalake(opened, shaped, mode=mode, predicate=predicate, **options)
+def _put(opened: DeltaTable, rows: pa.Table, mode: Any, predicate: str | None, **options: Any) -> None:
+    schema = pa.schema(opened.schema().to_arrow())
+    write_deltalake(opened, _shaped(rows, schema, schema.names), mode=mode, predicate=predicate, **options)
 
 
 def as_declared(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
-    """`rows` with the columns of a table, in the types of its `schema`; NULL in a column that they lack."""
-    fields = [schema.field(name) for name in table.columns if name in schema.names]
+    """`rows` with the declared columns that the table has, in the types of its `schema`; NULL in one that they lack."""
+    return _shaped(rows, schema, [name for name in table.columns if name in schema.names])
+
+
+def _shaped(rows: pa.Table, schema: pa.Schema, names: list[str]) -> pa.Table:
+    fields = [schema.field(name) for name in names]
     columns = [
         rows.column(field.name).cast(field.type)
         if field.name in rows.column_names

@@ -121,6 +121,19 @@ def test_the_history_tells_marks_and_rows(settings: Settings, small: SmallTables
     assert [each["version"] for each in small.history(table, 2)] == [3, 2]
 
 
+def test_who_knows_less_columns_than_the_table_adds_rows_all_the_same(
+    settings: Settings, small: SmallTables, table: Table
+) -> None:
+    """And who opened it before the column came."""
+    wider = replace(table, schema=StructType([*SCHEMA.fields, column("size", DoubleType(), "How large")]))
+    other = SmallTables(settings)
+    other.append(table, rows("a"))
+    small.add_columns(wider, ["size"])
+    other.append(table, rows("b"))
+    SmallTables(settings).append(table, rows("c"))
+    assert [row["size"] for row in small.read(wider).to_pylist()] == [None, None, None]
+
+
 def test_small_files_of_some_days_are_merged(small: SmallTables, table: Table) -> None:
     for name in "abc":
         small.append(table, rows(name))
