@@ -53,11 +53,10 @@ def _wait(client: ApiClient, run_id: str, format: Format) -> None:
     from lakehouse.cli.run_view import follow, print_outcome
 
     try:
-        follow(client, run_id, quiet=format is Format.json)
+        ended = follow(client, run_id, quiet=format is Format.json)
     except KeyboardInterrupt:
         typer.echo(f"The run goes on; `shoplake runs cancel {run_id}` ends it.", err=True)
         raise typer.Exit(1) from None
-    ended = client.run(run_id)
     if format is Format.json and ended["state"] == "succeeded":
         typer.echo(json.dumps(ended["result"]))
     else:
