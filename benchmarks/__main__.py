@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import gold_api, job_api
+from benchmarks import job_api
 from benchmarks.cluster import stop_stream
 from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
 from lakehouse.errors import ShoplakeError
@@ -75,8 +75,6 @@ def main(
         now.update("The job API: accepting and starting runs")
         figures += _job_api(settings)
         figures.append(Figure("peak memory, all parts", memory.peak_mb / 1024, "GB", "8"))
-    with console.status("Gold over HTTP"):
-        figures += _gold_api()
     _show(console, figures)
 
 
@@ -182,18 +180,6 @@ def _job_api(settings: Settings) -> list[Figure]:
         Figure(f"accept p50 at {callers}", accept_p50, "ms"),
         Figure(f"accept p99 at {callers}", accept_p99, "ms"),
         Figure(f"requests at {callers}", rate, "1/s"),
-    ]
-
-
-def _gold_api() -> list[Figure]:
-    found, longest = gold_api.measure(1), max(gold_api.HISTORIES)
-    paced = gold_api.measure(1, rate=gold_api.RATE)
-    new, of_long = gold_api.measure(1, ask_anew=True), gold_api.measure(longest, ask_anew=True)
-    return [
-        Figure(f"gold over HTTP p50 at {gold_api.CALLERS} callers", found.p50, "ms"),
-        Figure(f"gold over HTTP p99 at {gold_api.CALLERS} callers", found.p99, "ms", "25"),
-        Figure(f"gold over HTTP p99 at {gold_api.RATE:.0f} answers/s", paced.p99, "ms", "25"),
-        Figure(f"gold over HTTP, cost at {longest} x history", of_long.processor / new.processor, "x", "1.5"),
     ]
 
 
