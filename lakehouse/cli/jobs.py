@@ -6,8 +6,12 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table as Grid
 
 from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.errors import UsageError
+from lakehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from lakehouse.api_client import ApiClient
@@ -32,7 +36,6 @@ def run(
     """
     from lakehouse.api_client import ApiClient
     from lakehouse.jobs import find
-    from lakehouse.settings import load_settings
 
     given = _pairs(param or [])
     if as_of is not None:
@@ -70,8 +73,6 @@ def jobs() -> None:
 
     Example: [bold]shoplake jobs[/]
     """
-    from rich.console import Console
-    from rich.table import Table as Grid
 
     from lakehouse.jobs import JOBS
 
@@ -85,7 +86,6 @@ def jobs() -> None:
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:
-    from lakehouse.errors import UsageError
 
     pairs: dict[str, Any] = {}
     for text in given:
