@@ -18,9 +18,10 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from api.keys import Caller
+from api.models import LogLine
 from api.resources import Resources
 from lakehouse.runs.database import RegistryAway
-from lakehouse.runs.records import LogLine, Run, RunEvent
+from lakehouse.runs.records import Run, RunEvent
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import TERMINAL
 
@@ -63,7 +64,7 @@ def log_lines(shared: Resources, run_id: str, after: int) -> AsyncIterator[bytes
     def look(seq: int) -> Batch:
         run = shared.registry.get(run_id)  # before the lines: what an ended run wrote is complete
         found = shared.registry.logs(run_id, seq)
-        text = b"".join(json.dumps(log_line(line)).encode() + b"\n" for line in found)
+        text = b"".join(LogLine.model_validate(line).model_dump_json().encode() + b"\n" for line in found)
         return text, found[-1].seq if found else seq, not found and (run is None or run.is_terminal)
 
     return _poll(shared, look, after, keep_alive=b"\n")
@@ -99,17 +100,6 @@ async def _pause(stopping: Awaitable[object]) -> None:
 def is_over(registry: RunRegistry, run: Run, after: int) -> bool:
     """Whether the run has ended and everything about it was seen: a client that comes again is told to stay away."""
     return run.is_terminal and after > 0 and not registry.events(run.id, after, limit=1)
-
-
-def log_line(line: LogLine) -> dict[str, object]:
-    """A line as the API shows it."""
-    return {
-        "seq": line.seq,
-        "at": line.at.isoformat(),
-        "level": line.level,
-        "message": line.message,
-        "fields": line.fields,
-    }
 
 
 def _sse(event: RunEvent) -> bytes:

@@ -123,14 +123,8 @@ class Accepted(BaseModel):
     @classmethod
     def of(cls, run: Run) -> Accepted:
         """The answer for this run."""
-        return cls(
-            id=run.id,
-            job=run.job,
-            state="queued",
-            parameters=run.parameters,
-            created_at=run.created_at,
-            links=RunLinks.of(run.id),
-        )
+        told = {name: getattr(run, name) for name in ("id", "job", "parameters", "created_at")}
+        return cls.model_validate(told | {"state": "queued", "links": RunLinks.of(run.id)})
 
 
 class RunError(BaseModel):
@@ -216,6 +210,8 @@ class RunFilter(BaseModel):
 
 class LogLine(BaseModel):
     """A line of a run's log."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     seq: int = Field(description="Grows within a run; pass it as `after` to go on from here.")
     at: datetime

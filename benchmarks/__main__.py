@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import gold_api, job_api
-from benchmarks.cluster import stop_stream
-from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
+from benchmarks import job_api, traffic
+from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.traffic import batch_seconds, last_batch, stop_stream, wait_until_read
 from lakehouse.errors import ShoplakeError
 from lakehouse.monitoring.freshness import FreshnessProbe
 from lakehouse.services.state import status
@@ -27,9 +27,8 @@ from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream import control as stream_control
-from lakehouse.stream.progress import behind
 from producer.publish import publish
-from producer.simulator import SimulationOptions, simulate
+from producer.simulator import simulate
 
 FILE = RESULTS / "bulk.json"
 BULK_SEED, LIVE_SEED = 11, 12
@@ -62,21 +61,20 @@ def main(
     ):
         memory = _Memory(settings)
         now.update("Warming up, then batches with little history")
-        _send(settings, reader, bulk_events // history_factor, days=3, seed=1, memory=memory)
-        _warm_up(settings, reader, rate / 4, memory)
-        small = _batch_seconds(settings, reader, rate / 4, memory)
+        traffic.send(settings, traffic.history(bulk_events // history_factor, days=3, seed=1))
+        wait_until_read(settings, memory.look)
+        _warm_up(settings, rate / 4, memory)
+        small = _batch_seconds(settings, rate / 4, memory)
         now.update(f"Bulk: {bulk_events:,} events from Kafka to gold")
         figures.append(_bulk(settings, reader, bulk_events, memory))
         now.update(f"Batches with {history_factor} times the history")
-        large = _batch_seconds(settings, reader, rate / 4, memory)
+        large = _batch_seconds(settings, rate / 4, memory)
         figures.append(Figure(f"batch cost at {history_factor} x history", large / small, "x", "1.5"))
         now.update(f"Freshness at {rate:,.0f} events/s for {seconds} s")
-        figures += _freshness(settings, reader, rate, seconds, Path(folder), memory)
+        figures += _freshness(settings, rate, seconds, Path(folder), memory)
         now.update("The job API: accepting and starting runs")
         figures += _job_api(settings)
         figures.append(Figure("peak memory, all parts", memory.peak_mb / 1024, "GB", "8"))
-    with console.status("Gold over HTTP"):
-        figures += _gold_api()
     _show(console, figures)
 
 
@@ -99,19 +97,11 @@ class _Memory:
         self.peak_mb = max(self.peak_mb, total / 2**20)
 
 
-def _send(settings: Settings, reader: SqlReader, events: int, days: int, seed: int, memory: _Memory) -> None:
-    options = SimulationOptions(
-        now_ms=int(time.time() * 1000), seed=seed, history_ms=days * DAY_MS, history_events=events
-    )
-    publish(simulate(options), settings)
-    _wait_until_read(settings, reader, memory)
-
-
-def _warm_up(settings: Settings, reader: SqlReader, rate: float, memory: _Memory) -> None:
+def _warm_up(settings: Settings, rate: float, memory: _Memory) -> None:
     """Rounds until the last two bettered the best before them by less than a twentieth."""
     took: list[float] = []
     while len(took) < MOST_WARM_UP_ROUNDS:
-        took.append(_batch_seconds(settings, reader, rate, memory))
+        took.append(_batch_seconds(settings, rate, memory))
         if len(took) > 4 and min(took[-2:]) > SETTLED * min(took[:-2]):
             return
 
@@ -120,13 +110,10 @@ def _bulk(settings: Settings, reader: SqlReader, events: int, memory: _Memory) -
     """Records that wait on the broker when the stream starts: from the beginning of its first micro-batch until gold
     counts all of them."""
     stop_stream(settings)
-    read_before, first = _read(reader), _last_batch(reader) + 1
-    options = SimulationOptions(
-        now_ms=int(time.time() * 1000), seed=BULK_SEED, history_ms=60 * DAY_MS, history_events=events
-    )
-    publish(simulate(options), settings)
+    read_before, last = _read(reader), last_batch(settings)
+    traffic.send(settings, traffic.history(events, days=60, seed=BULK_SEED))
     stream_control.want(settings, "running")
-    _wait_until_read(settings, reader, memory)
+    wait_until_read(settings, memory.look)
     end = time.monotonic() + GOLD_SECONDS
     while not reader.query(GOLD_HAS_ALL)[0]["has_all"]:
         if time.monotonic() > end:
@@ -134,34 +121,26 @@ def _bulk(settings: Settings, reader: SqlReader, events: int, memory: _Memory) -
         time.sleep(0.2)
     ended = time.time()
     rows = reader.query("select batch_id, epoch(started_at) as began from ops.batches")
-    began = min(float(row["began"]) for row in rows if row["batch_id"] >= first)
+    began = min(float(row["began"]) for row in rows if row["batch_id"] > last)
     speed = (_read(reader) - read_before) / (ended - began)
     return Figure("bulk, Kafka → bronze → gold", speed, "events/s", "20,000")
 
 
-def _batch_seconds(settings: Settings, reader: SqlReader, rate: float, memory: _Memory) -> float:
+def _batch_seconds(settings: Settings, rate: float, memory: _Memory) -> float:
     """Median seconds of a micro-batch with current events."""
-    first = _last_batch(reader) + 1
-    options = SimulationOptions(
-        now_ms=int(time.time() * 1000), seed=LIVE_SEED + first, live=True, rate=rate, duration_s=30
-    )
-    publish(simulate(options), settings, live_from=options.now_ms / 1000)
-    _wait_until_read(settings, reader, memory)
-    rows = reader.query("select distinct batch_id, epoch(committed_at - started_at) as seconds from ops.batches")
-    return statistics.median(float(row["seconds"]) for row in rows if row["batch_id"] > first)
+    first = last_batch(settings) + 1
+    traffic.send(settings, traffic.live(rate, 30, seed=LIVE_SEED + first))
+    wait_until_read(settings, memory.look)
+    return statistics.median(batch_seconds(settings, first))
 
 
-def _freshness(
-    settings: Settings, reader: SqlReader, rate: float, seconds: int, folder: Path, memory: _Memory
-) -> list[Figure]:
-    options = SimulationOptions(
-        now_ms=int(time.time() * 1000), seed=LIVE_SEED, live=True, rate=rate, duration_s=seconds, late=0.0
-    )
+def _freshness(settings: Settings, rate: float, seconds: int, folder: Path, memory: _Memory) -> list[Figure]:
+    options = traffic.live(rate, seconds, seed=LIVE_SEED, late=0.0)
     records = list(simulate(options))
     probe, ledger = FreshnessProbe(settings), folder / "ledger.jsonl"
     probe.start()
     publish(records, settings, ledger=ledger, live_from=options.now_ms / 1000)
-    _wait_until_read(settings, reader, memory)
+    wait_until_read(settings, memory.look)
     time.sleep(1)
     probe.stop()
     found = probe.result(records, ledger)
@@ -185,32 +164,8 @@ def _job_api(settings: Settings) -> list[Figure]:
     ]
 
 
-def _gold_api() -> list[Figure]:
-    found, longest = gold_api.measure(1), max(gold_api.HISTORIES)
-    paced = gold_api.measure(1, rate=gold_api.RATE)
-    new, of_long = gold_api.measure(1, ask_anew=True), gold_api.measure(longest, ask_anew=True)
-    return [
-        Figure(f"gold over HTTP p50 at {gold_api.CALLERS} callers", found.p50, "ms"),
-        Figure(f"gold over HTTP p99 at {gold_api.CALLERS} callers", found.p99, "ms", "25"),
-        Figure(f"gold over HTTP p99 at {gold_api.RATE:.0f} answers/s", paced.p99, "ms", "25"),
-        Figure(f"gold over HTTP, cost at {longest} x history", of_long.processor / new.processor, "x", "1.5"),
-    ]
-
-
 def _read(reader: SqlReader) -> int:
     return int(reader.query("select coalesce(sum(bronze_rows), 0) as n from ops.batches")[0]["n"])
-
-
-def _last_batch(reader: SqlReader) -> int:
-    return int(reader.query("select coalesce(max(batch_id), -1) as n from ops.batches")[0]["n"])
-
-
-def _wait_until_read(settings: Settings, reader: SqlReader, memory: _Memory) -> None:
-    while True:
-        memory.look()
-        if behind(settings, reader) == 0:
-            return
-        time.sleep(0.5)
 
 
 def _show(console: Console, figures: list[Figure]) -> None:

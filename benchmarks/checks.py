@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField
 from rich.console import Console
 
-from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
+from benchmarks.figures import RESULTS, Figure, report
+from benchmarks.traffic import history, live, send, wait_until_read
 from bronze import events as bronze_events
 from gold import kpis
 from lakehouse.catalog import TABLES
@@ -40,7 +41,7 @@ from lakehouse.stream.progress import behind
 from lakehouse.table import Table
 from producer.publish import publish
 from producer.record import Record
-from producer.simulator import SimulationOptions, simulate
+from producer.simulator import simulate
 from quality import ledger
 from silver import checks
 from silver import events as silver_events
@@ -60,16 +61,16 @@ def main(
     rows: Annotated[int, typer.Option(help="Rows of bronze that are reconciled.")] = 10_000_000,
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/checks.json."""
-    console, figures = Console(), []
+    figures: list[Figure] = []
     with (
         tempfile.TemporaryDirectory(prefix="shoplake-checks-") as folder,
-        console.status("Starting the platform") as now,
+        Console().status("Starting the platform") as now,
         platform(Path(folder), stream=True) as settings,
     ):
         lake = Lake(connect_spark(settings), settings)
         now.update(f"Reading {events:,} events")
-        publish(simulate(_history(events)), settings)
-        _wait(settings)
+        send(settings, history(events, days=3, seed=31, malformed=0.01))
+        wait_until_read(settings)
         now.update("The contract's checks")
         figures += _contract(lake)
         now.update(f"The audit beside {rate:,.0f} events/s for {seconds} s")
@@ -82,14 +83,7 @@ def main(
         stream_control.want(settings, "stopped")
         figures += _ledger(lake, rows)
         lake.spark.stop()
-    for figure in figures:
-        console.print(f"{figure.name:<52} {figure.value:>12,.2f} {figure.unit:<10} {figure.target}", highlight=False)
-    write_figures(FILE, "python -m benchmarks.checks", figures)
-
-
-def _history(events: int) -> SimulationOptions:
-    now_ms = int(time.time() * 1000)
-    return SimulationOptions(now_ms=now_ms, seed=31, history_ms=3 * DAY_MS, history_events=events, malformed=0.01)
+    report(FILE, "python -m benchmarks.checks", figures)
 
 
 def _contract(lake: Lake) -> list[Figure]:
@@ -111,11 +105,7 @@ def _consume(frame: DataFrame) -> None:
 def _audit(settings: Settings, rate: float, seconds: int) -> list[Figure]:
     """What the audits of the publishes took, against what the micro-batches of the same time took."""
     began, audits = datetime.now(UTC), dict[str, float]()
-    options = SimulationOptions(now_ms=int(time.time() * 1000), seed=32, live=True, rate=rate, duration_s=seconds)
-    records = list(simulate(options))
-    sending = threading.Thread(
-        target=publish, args=(records, settings), kwargs={"live_from": options.now_ms / 1000}, daemon=True
-    )
+    sending = threading.Thread(target=send, args=(settings, live(rate, seconds, seed=32)), daemon=True)
     sending.start()
     with connect(settings) as reader:
         while sending.is_alive() or behind(settings, reader):
@@ -134,9 +124,8 @@ def _incremental(lake: Lake, settings: Settings) -> list[Figure]:
     """The job `quality`: everything once, then only the days that some live events have changed since."""
     job = find("quality")
     whole = _seconds(lambda: job.run(lake, job.parse({"scope": "full"}), _say))
-    live = SimulationOptions(now_ms=int(time.time() * 1000), seed=33, live=True, rate=200, duration_s=10)
-    publish(simulate(live), settings)
-    _wait(settings)
+    publish(simulate(live(200, 10, seed=33)), settings)
+    wait_until_read(settings)
     changed = _seconds(lambda: job.run(lake, job.parse({"scope": "incremental"}), _say))
     return [
         Figure("quality, all tables in full", whole, "s"),
@@ -148,7 +137,7 @@ def _incremental(lake: Lake, settings: Settings) -> list[Figure]:
 def _replay(lake: Lake, refused: int) -> list[Figure]:
     """Refused for a price as text, brought home with a fix, until they are in silver and marked."""
     publish([_priced(number) for number in range(refused)], lake.settings)
-    _wait(lake.settings)
+    wait_until_read(lake.settings)
     job = find("replay_quarantine")
     given = job.parse({"reason": "wrong_type", "topic": VIEWS, "fix": "cast data.price=number"})
     result: dict[str, Any] = {}
@@ -233,12 +222,6 @@ def _put(lake: Lake, table: Table, rows: DataFrame, *, zeros: bool = False) -> N
 
 def _is_count(field: StructField) -> bool:
     return isinstance(field.dataType, LongType)
-
-
-def _wait(settings: Settings) -> None:
-    with connect(settings) as reader:
-        while behind(settings, reader):
-            time.sleep(0.5)
 
 
 def _seconds(work: Any) -> float:

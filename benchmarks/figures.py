@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from rich.console import Console
 
-DAY_MS = 86_400_000
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -21,6 +21,13 @@ class Figure:
     value: float
     unit: str
     target: str = ""
+
+
+def report(file: Path, command: str, figures: list[Figure]) -> None:
+    """Print the figures, a line each, and write them."""
+    for one in figures:
+        Console().print(f"{one.name:<52} {one.value:>12,.2f} {one.unit:<14} {one.target}", highlight=False)
+    write_figures(file, command, figures)
 
 
 def write_figures(file: Path, command: str, figures: list[Figure]) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,8 @@ import psutil
 import typer
 from rich.console import Console
 
-from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
+from benchmarks.figures import RESULTS, Figure, report
+from benchmarks.traffic import batch_seconds, history, last_batch, live, send, wait_until_read
 from lakehouse.catalog import TABLES
 from lakehouse.lake import Lake
 from lakehouse.lake_secret import s3_keys
@@ -33,10 +34,9 @@ from lakehouse.services.testing import free_settings, platform
 from lakehouse.session import connect as connect_spark
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
-from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.record import Record
-from producer.simulator import SimulationOptions, simulate
+from producer.simulator import simulate
 
 FILE = RESULTS / "footprint.json"
 REQUEST = re.compile(r"\{(GET|HEAD|PUT|POST|DELETE)@\w+ (\S+)")
@@ -50,15 +50,15 @@ def main(
     seconds: Annotated[int, typer.Option(help="How long requests are counted.")] = 120,
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/footprint.json."""
-    console = Console()
     with (
         tempfile.TemporaryDirectory(prefix="shoplake-footprint-") as folder,
-        console.status("Starting the platform"),
+        Console().status("Starting the platform"),
         _logging_s3(Path(folder)) as (endpoint, log),
         platform(Path(folder), stream=True, s3_endpoint=endpoint) as settings,
     ):
-        records = list(simulate(_history(events)))
-        _send(settings, records)
+        records = list(simulate(history(events, days=3, seed=21)))
+        publish(records, settings)
+        wait_until_read(settings)
         _send_live(settings, rate, WARM_UP_SECONDS)
         begin = log.stat().st_size
         batches, small = _live_batches(settings, rate, seconds)
@@ -69,54 +69,23 @@ def main(
             Figure("small batch", statistics.median(batches), "s"),
             Figure("small batch, processor", small, "core-s"),
         ]
-    for figure in figures:
-        console.print(f"{figure.name:<42} {figure.value:>10,.1f} {figure.unit}", highlight=False)
-    write_figures(FILE, "python -m benchmarks.footprint", figures)
-
-
-def _history(events: int) -> SimulationOptions:
-    now_ms = int(time.time() * 1000)
-    return SimulationOptions(now_ms=now_ms, seed=21, history_ms=3 * DAY_MS, history_events=events)
-
-
-def _send(settings: Settings, records: Iterable[Record]) -> None:
-    publish(records, settings)
-    _wait(settings)
+    report(FILE, "python -m benchmarks.footprint", figures)
 
 
 def _send_live(settings: Settings, rate: float, seconds: int) -> None:
-    options = SimulationOptions(now_ms=int(time.time() * 1000), seed=22, live=True, rate=rate, duration_s=seconds)
-    publish(simulate(options), settings, live_from=options.now_ms / 1000)
-    _wait(settings)
+    send(settings, live(rate, seconds, seed=22))
+    wait_until_read(settings)
 
 
 def _live_batches(settings: Settings, rate: float, seconds: int) -> tuple[list[float], float]:
     """How long each micro-batch of so many seconds of live traffic took, and core-seconds of Spark per batch, with what
     it does beside them."""
-    server, first = psutil.Process(status(settings)["spark"]["pid"]), _last_batch(settings) + 1
+    server, last = psutil.Process(status(settings)["spark"]["pid"]), last_batch(settings)
     before = sum(server.cpu_times()[:2])
     _send_live(settings, rate, seconds)
     spent = sum(server.cpu_times()[:2]) - before
-    took = _batch_seconds(settings, first)
+    took = batch_seconds(settings, last)
     return took, spent / len(took)
-
-
-def _wait(settings: Settings) -> None:
-    with connect(settings) as reader:
-        while behind(settings, reader):
-            time.sleep(0.5)
-
-
-def _last_batch(settings: Settings) -> int:
-    with connect(settings) as reader:
-        return int(reader.query("select max(batch_id) as n from ops.batches")[0]["n"])
-
-
-def _batch_seconds(settings: Settings, first: int) -> list[float]:
-    """How long each micro-batch from `first` on took."""
-    with connect(settings) as reader:
-        rows = reader.query("select distinct batch_id, epoch(committed_at - started_at) as seconds from ops.batches")
-    return [float(row["seconds"]) for row in rows if row["batch_id"] >= first]
 
 
 def _requests(log: Path, begin: int) -> Counter[str]:

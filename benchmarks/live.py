@@ -22,17 +22,17 @@ import pyarrow as pa
 import typer
 from rich.console import Console
 
-from benchmarks.cluster import stop_stream
+from benchmarks import traffic
 from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.traffic import send, stop_stream, wait_until_read
 from lakehouse.monitoring.freshness import FreshnessProbe
 from lakehouse.services.state import status
 from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
-from lakehouse.sql import connect, lasting
+from lakehouse.sql import lasting
 from lakehouse.stream import control as stream_control
 from lakehouse.stream.fold import Fold
 from lakehouse.stream.live_gold import LIVE
-from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 
@@ -67,13 +67,11 @@ def main(
         console.status("Starting the platform"),
         platform(Path(folder), stream=True) as settings,
     ):
-        _send(settings, 100, 10)
-        with connect(settings) as reader:
-            while behind(settings, reader):
-                time.sleep(0.5)
+        send(settings, _options(100, 10))
+        wait_until_read(settings)
         for rate in map(float, rates.split(",")):
             fill_window(settings, rate)
-            _send(settings, rate, warm_up)
+            send(settings, _options(rate, warm_up))
             figures += _measured(settings, rate, seconds, Path(folder))
             for figure in figures[-8:]:
                 console.print(f"{figure.name:<52} {figure.value:>8,.2f} {figure.unit}", highlight=False)
@@ -115,30 +113,21 @@ def _made(start: datetime, events: int) -> pa.RecordBatchReader:
 
 
 def _options(rate: float, seconds: int) -> SimulationOptions:
-    return SimulationOptions(
-        now_ms=int(time.time() * 1000), seed=int(rate), live=True, rate=rate, duration_s=seconds, late=0.0
-    )
-
-
-def _send(settings: Settings, rate: float, seconds: int) -> None:
-    options = _options(rate, seconds)
-    publish(simulate(options), settings, live_from=options.now_ms / 1000)
+    return traffic.live(rate, seconds, seed=int(rate), late=0.0)
 
 
 def _measured(settings: Settings, rate: float, seconds: int, folder: Path) -> list[Figure]:
     options, ledger = _options(rate, seconds), folder / f"ledger-{rate:.0f}.jsonl"
-    records, probe, first = list(simulate(options)), FreshnessProbe(settings), _last_batch(settings) + 1
+    records, probe, first = list(simulate(options)), FreshnessProbe(settings), traffic.last_batch(settings) + 1
     probe.start()
     before = _processor(settings)
     publish(records, settings, ledger=ledger, live_from=options.now_ms / 1000)
     spent = {name: seconds_ - before.get(name, 0) for name, seconds_ in _processor(settings).items()}
     memory = _memory_gb(settings)
-    with connect(settings) as reader:
-        while behind(settings, reader):
-            time.sleep(0.5)
+    wait_until_read(settings)
     time.sleep(1)
     probe.stop()
-    found, took = probe.result(records, ledger), _batch_seconds(settings, first)
+    found, took = probe.result(records, ledger), traffic.batch_seconds(settings, first)
     nothing = float("nan")
     at = f"at {rate:,.0f}/s, window full"
     return [
@@ -183,17 +172,6 @@ def _each(processes: list[psutil.Process], figure: Callable[[psutil.Process], fl
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             yield figure(process)
-
-
-def _last_batch(settings: Settings) -> int:
-    with connect(settings) as reader:
-        return int(reader.query("select coalesce(max(batch_id), -1) as last from ops.batches")[0]["last"])
-
-
-def _batch_seconds(settings: Settings, first: int) -> list[float]:
-    with connect(settings) as reader:
-        rows = reader.query("select distinct batch_id, epoch(committed_at - started_at) as seconds from ops.batches")
-    return [float(row["seconds"]) for row in rows if row["batch_id"] > first]
 
 
 if __name__ == "__main__":

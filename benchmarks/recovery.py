@@ -14,41 +14,40 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import tenacity
 import typer
 from rich.console import Console
 
-from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.figures import RESULTS, Figure, report
+from benchmarks.traffic import live, send, wait_until_read
 from lakehouse.errors import ShoplakeError
 from lakehouse.services.state import status
 from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
-from lakehouse.sql import connect
-from lakehouse.stream.progress import behind
-from producer.publish import publish
-from producer.simulator import SimulationOptions, simulate
 
 FILE = RESULTS / "recovery.json"
 ON_THE_WAY = ("stream", "spark", "s3", "kafka")
 BESIDE_IT = ("worker", "publisher", "api")
 RATE, SECONDS_BEFORE, SECONDS_AFTER = 50.0, 20, 3
+patiently = tenacity.Retrying(wait=tenacity.wait_fixed(0.2), retry=tenacity.retry_if_exception_type(ShoplakeError))
+"""Kafka or S3 is away, which is the point."""
 
 
 def main(
     kills: Annotated[int, typer.Option(help="How often each part is killed.")] = 2,
 ) -> None:
     """Kill each part, print how long it was gone, and write it into benchmarks/results/recovery.json."""
-    console, figures = Console(), []
+    figures = []
     with (
         tempfile.TemporaryDirectory(prefix="shoplake-recovery-") as folder,
-        console.status("Starting the platform"),
+        Console().status("Starting the platform"),
         platform(Path(folder), stream=True) as settings,
     ):
         _send(settings, 30)
         for part in (*ON_THE_WAY, *BESIDE_IT):
             took = [_seconds(settings, part) for _ in range(kills)]
             figures.append(Figure(f"kill -9 of {part}", max(took), "s"))
-            console.print(f"{figures[-1].name:<24} {max(took):6.1f} s at most, of {kills}", highlight=False)
-    write_figures(FILE, "python -m benchmarks.recovery", figures)
+    report(FILE, "python -m benchmarks.recovery", figures)
 
 
 def _seconds(settings: Settings, part: str) -> float:
@@ -67,24 +66,9 @@ def _seconds(settings: Settings, part: str) -> float:
 
 def _send(settings: Settings, seconds: int) -> None:
     """Live traffic for some seconds, sent again while the broker is away, and read to its end."""
-    options = SimulationOptions(
-        now_ms=int(time.time() * 1000), seed=int(time.time()), live=True, rate=RATE, duration_s=seconds
-    )
-    records = list(simulate(options))
-    while True:
-        try:
-            publish(records, settings, live_from=options.now_ms / 1000)
-            break
-        except ShoplakeError:
-            time.sleep(0.5)
-    while True:
-        try:
-            with connect(settings) as reader:
-                if behind(settings, reader) == 0:
-                    return
-        except ShoplakeError:  # Kafka or S3 is away, which is the point
-            pass
-        time.sleep(0.2)
+    options = live(RATE, seconds, seed=int(time.time()))
+    patiently(lambda: send(settings, options))
+    patiently(lambda: wait_until_read(settings))
 
 
 if __name__ == "__main__":

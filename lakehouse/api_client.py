@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from httpx_sse import ServerSentEvent, connect_sse
+import tenacity
 
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings
 
 USER_AGENT = "shoplake-cli"
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
-SILENCE_SECONDS = 45.0
-"""A followed run is heard of at least every 15 seconds."""
+LOOK_SECONDS = 0.5
+"""Workers tell their progress twice a second."""
 PATIENCE_SECONDS = 60.0
-"""How long a followed run may be out of reach, as while the API restarts."""
+"""How long a followed run may be out of reach."""
 START_SECONDS = 20.0
 """How long a start is tried again while the API asks for patience."""
 ENDED = ("succeeded", "failed", "cancelled", "lost")
@@ -28,18 +27,12 @@ _WRONG_USE = (400, 404, 413, 415, 422)
 _WORTH_A_RETRY = (429, 503)
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a run: `kind` is `state` or `progress`."""
-
-    kind: str
-    state: str
-    cause: str | None
-    data: dict[str, Any]
-
-
-class _NothingFollows(Exception):
-    """The run has ended and its last event was seen."""
+_patiently = tenacity.Retrying(
+    stop=tenacity.stop_after_delay(PATIENCE_SECONDS),
+    wait=tenacity.wait_fixed(LOOK_SECONDS),
+    retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
+    reraise=True,
+)
 
 
 class ApiClient:
@@ -103,39 +96,14 @@ class ApiClient:
                     return
                 time.sleep(0.5)
 
-    def events(self, run_id: str) -> Iterator[Event]:
-        """What happens to a run, from its beginning until it ends; goes on after a break where it was."""
-        seen, heard = "", time.monotonic()
+    def looks_at(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """A run, twice a second until it has ended. A break is waited out, as while the API restarts."""
         while True:
-            try:
-                for event in self._events_after(run_id, seen):
-                    seen, heard = event.id or seen, time.monotonic()
-                    if not event.data:  # only says that the connection lives, or how soon to come back
-                        continue
-                    told = event.json()
-                    yield Event(event.event, told["state"], told["cause"], told["data"] or {})
-                    if event.event == "state" and told["state"] in ENDED:
-                        return
-            except _NothingFollows:
+            run = _patiently(self.run, run_id)
+            yield run
+            if run["state"] in ENDED:
                 return
-            except (httpx.HTTPError, ShoplakeError) as error:
-                if isinstance(error, UsageError) or time.monotonic() - heard > PATIENCE_SECONDS:
-                    raise ShoplakeError(
-                        f"The run {run_id} cannot be followed any more ({error}); it goes on by itself."
-                    ) from None
-            time.sleep(0.5)
-
-    def _events_after(self, run_id: str, seen: str) -> Iterator[ServerSentEvent]:
-        headers = {"Last-Event-ID": seen} if seen else {}
-        timeout = httpx.Timeout(30.0, connect=3.0, read=SILENCE_SECONDS)
-        path = f"/v1/runs/{run_id}/events"
-        with connect_sse(self._client, "GET", path, headers=headers, timeout=timeout) as source:
-            if source.response.status_code == 204:
-                raise _NothingFollows
-            if source.response.is_error:
-                source.response.read()
-                _checked(source.response)
-            yield from source.iter_sse()
+            time.sleep(LOOK_SECONDS)
 
     def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:

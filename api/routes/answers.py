@@ -9,36 +9,19 @@ from fastapi import Header
 from api.problems import KINDS, MEDIA_TYPE, Problem
 
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="`ETag` of an earlier answer.")]
-_EXAMPLES: dict[str, Problem] = {
-    "bad-json": Problem("bad-json", "The body is wrong: Expecting value: line 1 column 1 (char 0)."),
-    "not-authenticated": Problem("not-authenticated", "The request carries no key."),
-    "missing-scope": Problem("missing-scope", "This needs the scope jobs:run."),
-    "not-found": Problem("not-found", "There is no such problem."),
-    "unknown-job": Problem("unknown-job", "There is no job 'cohorts'."),
-    "unknown-run": Problem("unknown-run", "There is no run of this id."),
-    "unknown-schedule": Problem("unknown-schedule", "The job top_products has no schedule."),
-    "not-acceptable": Problem("not-acceptable", "The header `Accept` names neither JSON nor CSV."),
-    "not-published": Problem("not-published", "Nothing is published yet."),
-    "too-slow": Problem("too-slow", "The body took more than 10 seconds."),
-    "too-large": Problem("too-large", "A body may have 64 KiB."),
-    "wrong-media-type": Problem("wrong-media-type", "The body must be application/json."),
-    "wrong-parameter": Problem(
-        "wrong-parameter",
-        "parameters.tz of cohort_retention is wrong: there is nothing of that name.",
-        errors=[
+_EXTRA: dict[str, dict[str, Any]] = {
+    "wrong-parameter": {
+        "errors": [
             {
                 "field": "parameters.tz",
                 "message": "there is nothing of that name",
                 "known": ["as_of", "timezone"],
             }
-        ],
-    ),
-    "key-reused": Problem("key-reused", "This key stands for another run."),
-    "too-many-requests": Problem("too-many-requests", "The caller reporting may make 1200 requests a minute."),
-    "queue-full": Problem("queue-full", "100 runs are waiting."),
-    "dependency-away": Problem("dependency-away", "spark does not answer.", missing={"spark": "does not answer"}),
+        ]
+    },
+    "dependency-away": {"missing": {"spark": "does not answer"}},
 }
-
+"""What an example of a kind has beside the members that all have."""
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}, "required": True}}
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"description": "What to send.", "schema": {"type": "string"}, "required": True}},
@@ -61,7 +44,8 @@ def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
         )
         if KINDS[kind].title not in described["description"]:
             described["description"] += f" {KINDS[kind].title}."
-        described["content"][MEDIA_TYPE]["examples"][kind] = {"value": _EXAMPLES[kind].body("5f0c2b9e4d11")}
+        example = Problem(kind, f"{KINDS[kind].title}.", **_EXTRA.get(kind, {}))
+        described["content"][MEDIA_TYPE]["examples"][kind] = {"value": example.body("5f0c2b9e4d11")}
         if status in _HEADERS:
             described["headers"] = _HEADERS[status]
     return found

@@ -123,7 +123,7 @@ def read_logs(caller: Reader, run: ReadableRun, asked: Annotated[LogQuery, Query
         lines = follow.log_lines(shared, run.id, asked.after)
         return follow.FollowResponse(shared, caller, lines, "application/x-ndjson")
     found = shared.registry.logs(run.id, asked.after, asked.limit)
-    items = [LogLine.model_validate(follow.log_line(line)) for line in found]
+    items = [LogLine.model_validate(line) for line in found]
     return LogPage(items=items, next_after=items[-1].seq if items else asked.after)
 
 

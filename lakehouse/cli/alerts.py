@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.errors import ShoplakeError
+from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
 
 
 def register(app: typer.Typer) -> None:
@@ -22,14 +27,10 @@ def list_alerts(format: HowToPrint = Format.table) -> None:
 
     Example: [bold]shoplake alerts list[/]
     """
-    from rich.console import Console
-    from rich.table import Table
 
     from lakehouse.monitoring.book import Book
     from lakehouse.monitoring.rules import RULES
     from lakehouse.runs.registry import RunRegistry
-    from lakehouse.settings import load_settings
-    from lakehouse.terminal import shown
 
     settings = load_settings()
     known = Book(settings, RunRegistry.open(settings).database).alerts()
@@ -73,16 +74,14 @@ def test() -> None:
 
     Example: [bold]SHOPLAKE_ALERT_WEBHOOK_URL=http://127.0.0.1:9009/ shoplake alerts test[/]
     """
-    from lakehouse.errors import ShoplakeError
     from lakehouse.monitoring.book import message
     from lakehouse.monitoring.rules import RULES
     from lakehouse.monitoring.sinks import NotSent, sinks
     from lakehouse.runs.records import now
-    from lakehouse.settings import load_settings
 
     settings = load_settings()
     rule, failed = RULES[0], []
-    told = message(rule, "test", settings, now(), "this is a test, nothing is wrong", None, rule.limit_in(settings))
+    told = message(rule, "test", settings, now(), "this is a test, nothing is wrong", None)
     for sink in sinks(settings):
         try:
             sink.send(told)

@@ -8,8 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.errors import UsageError
+from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
     from lakehouse.runs.database import Database
@@ -33,7 +38,6 @@ def api() -> None:
     Example: [bold]SHOPLAKE_API_PORT=8080 shoplake api[/]
     """
     from api.server import serve
-    from lakehouse.settings import load_settings
 
     serve(load_settings())
 
@@ -82,10 +86,6 @@ def list_keys(
     if format is Format.json:
         typer.echo(json.dumps(rows))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    from lakehouse.terminal import shown
 
     grid = Table("id", "name", "scopes", "created", "expires", "last used", "revoked")
     for one in rows:
@@ -110,7 +110,6 @@ def revoke(which: Annotated[str, typer.Argument(help="Id of a key, or a name for
 def _database() -> Database:
     """The registry's database without the registry: its jobs bring Spark's client along, a second of start."""
     from lakehouse.runs.database import Database
-    from lakehouse.settings import load_settings
 
     database = Database(load_settings().registry_file)
     database.migrate()
@@ -118,7 +117,6 @@ def _database() -> Database:
 
 
 def _lifetime(text: str) -> timedelta:
-    from lakehouse.errors import UsageError
 
     found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
     if found is None:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
 import typer
 
-AREAS = (
-    "platform",
-    "produce",
-    "stream",
-    "jobs",
-    "runs",
-    "api",
-    "sql",
-    "superset",
-    "quarantine",
-    "quality",
-    "reconcile",
-    "alerts",
-    "backup",
-    "demo",
+from lakehouse.cli import (
+    alerts,
+    api,
+    backup,
+    demo,
+    jobs,
+    platform,
+    produce,
+    quality,
+    quarantine,
+    reconcile,
+    runs,
+    sql,
+    stream,
+    superset,
 )
 
 
 def register(app: typer.Typer) -> None:
-    """Let every area add its commands to `app`."""
-    for area in AREAS:
-        if importlib.util.find_spec(f"lakehouse.cli.{area}") is None:
-            continue
-        importlib.import_module(f"lakehouse.cli.{area}").register(app)
+    """Let every area add its commands to `app`, in the order in which `--help` shows them."""
+    for area in (platform, produce, stream, jobs, runs, api, sql, superset, quarantine, quality, reconcile, alerts):
+        area.register(app)
+    backup.register(app)
+    demo.register(app)

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+
+from lakehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from lakehouse.backups.backup import Report
@@ -28,7 +31,6 @@ def backup(
     Example: shoplake backup /backups/shop
     """
     from lakehouse.backups.backup import back_up
-    from lakehouse.settings import load_settings
 
     with _progress() as report:
         made = back_up(load_settings(), target, report)
@@ -47,7 +49,6 @@ def restore(
     Example: shoplake restore /backups/shop/20261125T170000Z
     """
     from lakehouse.backups.backup import restore as bring_back
-    from lakehouse.settings import load_settings
 
     with _progress() as report:
         manifest = bring_back(load_settings(), source, report)
@@ -56,7 +57,6 @@ def restore(
 
 
 def _say(sentence: str) -> None:
-    from rich.console import Console
 
     Console(stderr=True, soft_wrap=True).print(sentence, highlight=False)
 
@@ -64,7 +64,6 @@ def _say(sentence: str) -> None:
 @contextmanager
 def _progress() -> Iterator[Report]:
     """A spinner with the table and its files on a terminal, a line per table without one."""
-    from rich.console import Console
 
     console = Console(stderr=True)
     with console.status("Looking at the lake …") as now:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from lakehouse.settings import load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +26,8 @@ def demo(
 
     Example: [bold]shoplake demo --rate 200[/]
     """
-    from rich.console import Console
 
     from lakehouse.cli.demo_tour import Plan, run
-    from lakehouse.settings import load_settings
 
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=120)

@@ -87,9 +87,9 @@ def is_balanced(rows: Rows) -> bool:
 def layers(rows: Rows) -> Table:
     """Records per topic and layer, with the identity bronze = silver + duplicates + quarantined."""
     counts = ("bronze", "silver", "duplicates", "quarantined")
-    table = _table("Records per layer: bronze = silver + duplicates + quarantined", "topic", *counts, "identity")
-    for name in (*counts, "identity"):
-        _column(table, name).justify = "right"
+    table = _table(
+        "Records per layer: bronze = silver + duplicates + quarantined", "topic", right=(*counts, "identity")
+    )
     for row in rows:
         table.add_row(row["topic"], *(_count(row[name]) for name in counts), _identity(row))
     total = {name: sum(int(row[name]) for row in rows) for name in counts}
@@ -103,9 +103,8 @@ def top_products(rows: Rows) -> RenderableType:
     if not rows:
         return _nothing("Top products, last 60 minutes", "no product was viewed in the last hour")
     title = f"Top products, last 60 minutes to {_clock(rows[0]['as_of'])} UTC"
-    table = _table(title, "#", "product", "views", "viewers", "")
-    for name in ("#", "views", "viewers"):
-        _column(table, name).justify = "right"
+    table = _table(title, "#", "product", right=("views", "viewers", ""))
+    table.columns[0].justify, table.columns[-1].justify = "right", "left"
     most = max(int(row["views"]) for row in rows) or 1
     for row in rows:
         bar = Text("█" * max(1, round(BAR * int(row["views"]) / most)), style="cyan")
@@ -132,9 +131,7 @@ def hourly_figures(rows: Rows) -> RenderableType:
         return _nothing("The shop by clock hour", "no hour has an event yet")
     counts = ("page_views", "product_views", "clicks", "carts", "purchases", "searches", "unique_users")
     heads = ("pages", "products", "clicks", "carts", "orders", "searches", "users", "revenue", "bought")
-    table = _table("The shop by clock hour (UTC)", "hour", *heads)
-    for name in heads:
-        _column(table, name).justify = "right"
+    table = _table("The shop by clock hour (UTC)", "hour", right=heads)
     for row in rows:
         rate = row["conversion_rate"]
         cells = [_count(row[name]) for name in counts]
@@ -147,9 +144,8 @@ def flags(rows: Rows, counts: Rows = ()) -> RenderableType:
     """The newest fraud flags with their reasons; `counts` (rule_id, flags) becomes a line below."""
     if not rows:
         return _nothing("Fraud flags", "no flag was raised")
-    table = _table("Newest fraud flags (UTC)", "time", "rule", "severity", "who", "why")
-    _column(table, "why").ratio = 1
-    _column(table, "why").no_wrap = False
+    table = _table("Newest fraud flags (UTC)", "time", "rule", "severity", "who")
+    table.add_column("why", ratio=1, overflow="ellipsis")
     for row in rows:
         severity = Text(f"{row['severity']} {row['score']:.2f}", style=SEVERITY_STYLES.get(row["severity"], ""))
         who = _short(f"{row['entity_type']} {row['entity']}", 22)
@@ -165,9 +161,8 @@ def quarantine(rows: Rows) -> RenderableType:
     """Refused records by reason, with one example."""
     if not rows:
         return _nothing("Quarantine", "every record was accepted")
-    table = _table("Quarantine: refused records by reason", "reason", "records", "for example")
-    _column(table, "records").justify = "right"
-    _column(table, "for example").ratio = 1
+    table = _table("Quarantine: refused records by reason", "reason", right=("records",))
+    table.add_column("for example", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(Text(row["reason_code"]), _count(row["records"]), _short(row["example"] or "", 60))
     return table
@@ -246,9 +241,7 @@ def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableT
         return _nothing("Retention", "no cohort yet; `shoplake run cohort_retention` computes it")
     shown = range(min(periods, 1 + max(int(row["period_index"]) for row in rows)))
     heads = [f"{period[0]}{index}" for index in shown]
-    table = _table(f"Retention by {period} (* not over yet)", "cohort", "users", *heads)
-    for name in ("users", *heads):
-        _column(table, name).justify = "right"
+    table = _table(f"Retention by {period} (* not over yet)", "cohort", right=("users", *heads))
     for cohort, group in groupby(rows, key=lambda row: row["cohort_start"]):
         cells = list(group)
         by_index = {int(cell["period_index"]): cell for cell in cells}
@@ -283,15 +276,13 @@ def page(panels: Iterable[RenderableType]) -> Group:
     return Group(*lines[:-1])
 
 
-def _table(title: str, *heads: str) -> Table:
+def _table(title: str, *heads: str, right: Sequence[str] = ()) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", border_style="dim")
     for head in heads:
         table.add_column(head, no_wrap=True, overflow="ellipsis")
+    for head in right:
+        table.add_column(head, justify="right", no_wrap=True, overflow="ellipsis")
     return table
-
-
-def _column(table: Table, head: str) -> Any:
-    return next(column for column in table.columns if column.header == head)
 
 
 def _identity(row: Row) -> Text:

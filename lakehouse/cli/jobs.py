@@ -6,8 +6,12 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table as Grid
 
 from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.errors import UsageError
+from lakehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from lakehouse.api_client import ApiClient
@@ -32,7 +36,6 @@ def run(
     """
     from lakehouse.api_client import ApiClient
     from lakehouse.jobs import find
-    from lakehouse.settings import load_settings
 
     given = _pairs(param or [])
     if as_of is not None:
@@ -53,11 +56,10 @@ def _wait(client: ApiClient, run_id: str, format: Format) -> None:
     from lakehouse.cli.run_view import follow, print_outcome
 
     try:
-        follow(client, run_id, quiet=format is Format.json)
+        ended = follow(client, run_id, quiet=format is Format.json)
     except KeyboardInterrupt:
         typer.echo(f"The run goes on; `shoplake runs cancel {run_id}` ends it.", err=True)
         raise typer.Exit(1) from None
-    ended = client.run(run_id)
     if format is Format.json and ended["state"] == "succeeded":
         typer.echo(json.dumps(ended["result"]))
     else:
@@ -71,8 +73,6 @@ def jobs() -> None:
 
     Example: [bold]shoplake jobs[/]
     """
-    from rich.console import Console
-    from rich.table import Table as Grid
 
     from lakehouse.jobs import JOBS
 
@@ -86,7 +86,6 @@ def jobs() -> None:
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:
-    from lakehouse.errors import UsageError
 
     pairs: dict[str, Any] = {}
     for text in given:

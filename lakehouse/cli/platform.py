@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from lakehouse.cli.formats import Format, HowToPrint
 from lakehouse.settings import load_settings
@@ -63,7 +65,6 @@ def down() -> None:
 
     Example: `shoplake down`
     """
-    from rich.console import Console
 
     from lakehouse.services.detached import stop
 
@@ -91,8 +92,6 @@ def status(
         report["spark"]["remote"] = local_remote(settings)
         print(json.dumps(report))
         return
-    from rich.console import Console
-    from rich.table import Table
 
     from lakehouse.monitoring.book import firing
 
@@ -124,8 +123,6 @@ def doctor() -> None:
 
     Example: `shoplake doctor`
     """
-    from rich.console import Console
-    from rich.table import Table
 
     from lakehouse.services.doctor import examine
 
@@ -154,7 +151,6 @@ class StartReporter:
 
     def __init__(self) -> None:
         """The clock starts now."""
-        from rich.console import Console
 
         self._console = Console(stderr=True, soft_wrap=True)
         self._spinner = self._console.status("Starting …") if self._console.is_terminal else None

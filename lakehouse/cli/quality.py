@@ -9,8 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table as Grid
 
 from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _LONGEST = timedelta(days=7)
@@ -47,12 +52,8 @@ def status(format: HowToPrint = Format.table) -> None:
 
     Example: [bold]shoplake quality status[/]
     """
-    from rich.console import Console
-    from rich.table import Table as Grid
 
-    from lakehouse.settings import load_settings
     from lakehouse.sql import connect
-    from lakehouse.terminal import shown
     from quality.gate import blocked_by, failing
 
     with connect(load_settings()) as reader:
@@ -89,10 +90,8 @@ def status(format: HowToPrint = Format.table) -> None:
 def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
     """Which tables the publisher holds back, and which it lets through, with the failing expectations; and what it says
     of those of which it holds back some rows."""
-    from lakehouse.errors import ShoplakeError
     from lakehouse.serving.file import names_in, published
     from lakehouse.serving.held import how_held
-    from lakehouse.settings import load_settings
 
     try:
         rows = published(load_settings())
@@ -110,8 +109,6 @@ def docs() -> None:
 
     Example: [bold]shoplake quality docs[/]
     """
-    from lakehouse.errors import ShoplakeError
-    from lakehouse.settings import load_settings
     from quality.documents import first_page
 
     page = first_page(load_settings().quality_home)
@@ -129,10 +126,8 @@ def override(
 
     Example: [bold]shoplake quality override gold.kpis_hourly.each_hour_once --for 2h --reason "known, being fixed"[/]
     """
-    from lakehouse.errors import UsageError
     from lakehouse.lake import Lake
     from lakehouse.session import connect
-    from lakehouse.settings import load_settings
     from quality import results
     from quality.suites import SUITES
 
@@ -156,7 +151,6 @@ def override(
 
 
 def _length(text: str) -> timedelta:
-    from lakehouse.errors import UsageError
 
     found = re.fullmatch(r"(\d{1,4})([mhd])", text)
     length = timedelta(seconds=int(found[1]) * _SECONDS[found[2]]) if found else timedelta()

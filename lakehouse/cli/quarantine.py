@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table as Grid
 
 from lakehouse.cli.formats import Format, HowToPrint
-
-if TYPE_CHECKING:
-    from lakehouse.settings import Settings
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.settings import Settings, load_settings
+from lakehouse.terminal import shown, visible
 
 RecordId = Annotated[str, typer.Argument(help="topic-partition-offset, as `shoplake quarantine list` shows it.")]
 Reason = Annotated[str | None, typer.Option(help="Only records refused with this reason code.")]
@@ -48,8 +50,6 @@ def list_records(
 
     Example: [bold]shoplake quarantine list --summary[/]
     """
-    from lakehouse.errors import UsageError
-    from lakehouse.settings import load_settings
     from lakehouse.sql import quoted_text, utc_text
 
     if status not in ("open", "resolved", "all"):
@@ -73,7 +73,6 @@ def show(record: RecordId, format: HowToPrint = Format.table) -> None:
 
     Example: [bold]shoplake quarantine show shop.clicks-0-1042[/]
     """
-    from lakehouse.settings import load_settings
 
     found = _record(load_settings(), record)
     _print_facts({**found, "key": _readable(found["key"]), "value": _readable(found["value"])}, format)
@@ -84,7 +83,6 @@ def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
 
     Example: [bold]shoplake quarantine explain shop.clicks-0-1042[/]
     """
-    from lakehouse.settings import load_settings
     from producer.contract import meaning_and_remedy
 
     settings = load_settings()
@@ -125,7 +123,6 @@ def replay(
     Example: [bold]shoplake quarantine replay --reason wrong_type --fix "cast data.price=number" --dry-run[/]
     """
     from lakehouse.cli import jobs
-    from lakehouse.errors import UsageError
 
     chosen = {
         "ids": ",".join(ids or []) or None,
@@ -143,7 +140,6 @@ def replay(
 
 def _record(settings: Settings, record: str) -> dict[str, Any]:
     """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
-    from lakehouse.errors import ShoplakeError, UsageError
     from lakehouse.jobs.replay_quarantine import coordinates_of
     from lakehouse.sql import query, quoted_text
 
@@ -182,8 +178,6 @@ def _violations(settings: Settings, found: dict[str, Any]) -> list[tuple[str, st
 def _print(settings: Settings, sql: str, format: Format) -> None:
     import sys
 
-    from rich.console import Console
-
     from lakehouse.serving import sql_output
     from lakehouse.sql import connect
 
@@ -196,10 +190,6 @@ def _print(settings: Settings, sql: str, format: Format) -> None:
 
 
 def _print_facts(facts: dict[str, Any], format: Format) -> None:
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    from lakehouse.terminal import shown, visible
 
     if format is Format.json:
         typer.echo(json.dumps(facts, default=str))

@@ -28,24 +28,21 @@ _COLOURS = {
 
 def run_to_end(client: ApiClient, job: str, parameters: Mapping[str, Any], *, quiet: bool = False) -> dict[str, Any]:
     """Start a run and show its progress; the run as it ended."""
-    run_id = client.start(job, parameters)["id"]
-    follow(client, run_id, quiet=quiet)
-    return client.run(run_id)
+    return follow(client, client.start(job, parameters)["id"], quiet=quiet)
 
 
-def follow(client: ApiClient, run_id: str, *, quiet: bool = False) -> None:
-    """Show a run's progress on standard error until it ends."""
+def follow(client: ApiClient, run_id: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Show a run's progress on standard error until it ends; the run as it ended."""
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("queued", total=None)
-        for event in client.events(run_id):
-            if event.kind == "state":
-                text = event.state if not event.cause else f"{event.state}: {event.cause}"
-                bar.update(task, description=shown(text[:80]))
-            else:
-                done, total = progress_of(event.data)
-                bar.update(task, description=shown(text_of(event.data)), completed=done, total=total)
+        for run in client.looks_at(run_id):
+            progress = run["progress"] or {}
+            done, total = progress_of(progress)
+            doing = str(progress.get("doing") or run["state"])[:80] if run["state"] == "running" else run["state"]
+            bar.update(task, description=shown(doing), completed=done, total=total)
+    return run
 
 
 def progress_of(progress: Mapping[str, Any]) -> tuple[float, float | None]:
@@ -55,11 +52,6 @@ def progress_of(progress: Mapping[str, Any]) -> tuple[float, float | None]:
     if not isinstance(step, int) or not steps:
         return 0, None
     return max(0, step - 1) + (done / tasks if tasks else 0), steps
-
-
-def text_of(progress: Mapping[str, Any]) -> str:
-    """What is being done, as the job said it."""
-    return str(progress.get("doing") or "running")[:80]
 
 
 def print_outcome(run: Mapping[str, Any]) -> None:

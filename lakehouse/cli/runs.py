@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.settings import load_settings
+from lakehouse.terminal import visible
 
 RunId = Annotated[str, typer.Argument(help="Id of the run; `shoplake runs list` shows them.")]
 
@@ -34,7 +36,6 @@ def list_runs(
     """
     from lakehouse.api_client import ApiClient
     from lakehouse.cli.run_view import print_runs
-    from lakehouse.settings import load_settings
 
     with ApiClient(load_settings()) as client:
         found = client.runs(job=job, state=state, limit=limit)
@@ -51,7 +52,6 @@ def show(run_id: RunId, format: HowToPrint = Format.table) -> None:
     """
     from lakehouse.api_client import ApiClient
     from lakehouse.cli.run_view import print_run
-    from lakehouse.settings import load_settings
 
     with ApiClient(load_settings()) as client:
         found = client.run(run_id)
@@ -67,7 +67,6 @@ def cancel(run_id: RunId) -> None:
     Example: [bold]shoplake runs cancel 019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11[/]
     """
     from lakehouse.api_client import ApiClient
-    from lakehouse.settings import load_settings
 
     with ApiClient(load_settings()) as client:
         after = client.cancel(run_id)
@@ -84,8 +83,6 @@ def logs(
     Example: [bold]shoplake runs logs 019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11 --follow[/]
     """
     from lakehouse.api_client import ApiClient
-    from lakehouse.settings import load_settings
-    from lakehouse.terminal import visible
 
     with ApiClient(load_settings()) as client:
         for line in client.log_lines(run_id, follow=follow):

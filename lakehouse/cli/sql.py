@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from rich.console import Console
+
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from lakehouse.settings import Settings
     from lakehouse.sql import Result
 
 
@@ -46,9 +49,7 @@ def sql(
 
     Example: shoplake sql "SELECT * FROM gold.top_products_hourly ORDER BY hour_start DESC, rank LIMIT 10"
     """
-    from lakehouse.errors import UsageError
     from lakehouse.serving.sql_answers import Answers
-    from lakehouse.settings import load_settings
     from lakehouse.sql import MEMORY_MB
     from lakehouse.watchdog import limit_memory
 
@@ -68,7 +69,6 @@ def sql(
 def _statements(query: str | None) -> list[str]:
     """What is to be run: the query as it is, or what standard input has."""
     from lakehouse import sql_guard
-    from lakehouse.errors import UsageError
 
     if query is not None and query != "-":
         return [query]
@@ -81,8 +81,6 @@ def _statements(query: str | None) -> list[str]:
 def _prompt(settings: Settings, output: OutputFormat) -> NoReturn:
     """Become DuckDB's command line over the serving file: read-only, and without a way to files, shell or network."""
     import duckdb_cli
-
-    from lakehouse.errors import ShoplakeError
 
     if not settings.serving_file.is_file():
         raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.")
@@ -109,6 +107,4 @@ def _write(result: Result, output: OutputFormat, limit: int | None) -> None:
     elif output is OutputFormat.csv:
         sql_output.write_csv(result, sys.stdout, limit or 0)
     else:
-        from rich.console import Console
-
         sql_output.print_table(result, Console(), sql_output.TABLE_ROWS if limit is None else limit)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
+from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -16,9 +19,7 @@ def stream() -> None:
 
     Example: [bold]shoplake up --no-stream --detach && shoplake stream[/]
     """
-    from lakehouse.settings import load_settings
     from lakehouse.stream.query import run
-    from lakehouse.terminal import shown
 
     console = Console(soft_wrap=True)
     run(load_settings(), lambda text: console.print(shown(text), highlight=False))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from lakehouse.settings import Settings
+from lakehouse.errors import ShoplakeError
+from lakehouse.settings import Settings, load_settings
 
 group = typer.Typer(help="Superset's dashboards: log in, import, export.", no_args_is_help=True)
 
@@ -27,9 +27,7 @@ def login(
 
     Example: `shoplake superset login`
     """
-    from lakehouse.errors import ShoplakeError
     from lakehouse.reports import replace_text
-    from lakehouse.settings import load_settings
 
     settings = load_settings()
     path = settings.superset_home / "passwords.json"
@@ -54,7 +52,6 @@ def import_() -> None:
 
     Example: `shoplake superset import`
     """
-    from lakehouse.settings import load_settings
 
     run(load_settings(), "import")
     print("Superset shows the dashboards of superset/.")
@@ -66,7 +63,6 @@ def export() -> None:
 
     Example: `shoplake superset export`
     """
-    from lakehouse.settings import load_settings
 
     run(load_settings(), "export")
     print("The YAML under superset/ says what Superset shows; `git diff superset` tells what changed.")
@@ -74,7 +70,6 @@ def export() -> None:
 
 def run(settings: Settings, word: str) -> None:
     """Let Superset's own environment do it; raises ShoplakeError with Superset's last words."""
-    from lakehouse.errors import ShoplakeError
     from lakehouse.services.service import child_environment
     from lakehouse.services.superset import FOLDER, PYTHON, environment
 

@@ -36,9 +36,9 @@ class Line:
     at: datetime = field(default_factory=now)
 
 
-def pause_seconds(attempt: int, longest: float = LONGEST_PAUSE_SECONDS) -> float:
+def pause_seconds(attempt: int) -> float:
     """How long to wait after a failed attempt (counted from 1): twice as long each time."""
-    return min(longest, 2.0 ** (attempt - 1))
+    return min(LONGEST_PAUSE_SECONDS, 2.0 ** (attempt - 1))
 
 
 class Claims:

@@ -19,7 +19,11 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.runs.models import Base, RunRow
 
 _BUSY_SECONDS = 30
-_STEPS = ("DROP TABLE IF EXISTS signing_keys",)
+_STEPS = (
+    "DROP TABLE IF EXISTS signing_keys",
+    "DROP TABLE IF EXISTS alert_notices",
+    "ALTER TABLE alerts ADD COLUMN told JSON NOT NULL DEFAULT '{}'",
+)
 """Statements that bring a file of an older release up to date, in their order; its `user_version` counts those that it
 has had. A new table needs none."""
 

@@ -156,7 +156,8 @@ class ScheduleRow(Base):
 
 
 class AlertRow(Base):
-    """What a rule of the alerts says: whether it fires, and since when what is seen differs from that."""
+    """What a rule of the alerts says: whether it fires, and since when what is seen differs from that. `told` are the
+    sinks that are to hear of it, each with whether it has."""
 
     __tablename__ = "alerts"
 
@@ -167,21 +168,4 @@ class AlertRow(Base):
     value: Mapped[float]
     detail: Mapped[str] = mapped_column(Text)
     looked_at: Mapped[datetime]
-
-
-class NoticeRow(Base):
-    """A message about an alert for one sink. It is sent again after `not_before` until `sent_at` or `given_up_at`."""
-
-    __tablename__ = "alert_notices"
-    __table_args__ = (Index("alert_notices_by_sink", "sink", "sent_at"), {"sqlite_autoincrement": True})
-
-    seq: Mapped[int] = mapped_column(primary_key=True)
-    rule: Mapped[str] = mapped_column(String(64))
-    sink: Mapped[str] = mapped_column(String(32))
-    message: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(index=True)
-    attempts: Mapped[int] = mapped_column(default=0)
-    not_before: Mapped[datetime]
-    sent_at: Mapped[datetime | None]
-    given_up_at: Mapped[datetime | None]
-    error: Mapped[str | None] = mapped_column(Text)
+    told: Mapped[dict[str, bool]] = mapped_column(JSON, default=dict)

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -103,10 +103,11 @@ def fetch_jars(sets: tuple[str, ...] = SETS) -> None:
         _progress(sum(jar.size for jar in missing), len(missing)) as advance,
         ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
     ):
-        tasks = [pool.submit(_fetch, jar, Path(incoming), advance) for jar in missing]
+        tasks = {pool.submit(_fetch, jar, Path(incoming)): jar for jar in missing}
         try:
-            for task in tasks:
+            for task in as_completed(tasks):
                 task.result()
+                advance(tasks[task].size)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -118,9 +119,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(jar: Jar, incoming: Path, advance: Callable[[int], None]) -> None:
+def _fetch(jar: Jar, incoming: Path) -> None:
     """Fetch one jar, check it, and only then give it its name in the cache."""
-    downloaded = _download(jar, incoming, advance)
+    downloaded = _download(jar, incoming)
     found = sha256_of(downloaded)
     if found != jar.sha256:
         raise ShoplakeError(
@@ -129,41 +130,18 @@ def _fetch(jar: Jar, incoming: Path, advance: Callable[[int], None]) -> None:
     downloaded.replace(jar.path)
 
 
-def _download(jar: Jar, incoming: Path, advance: Callable[[int], None]) -> Path:
-    from jgo.maven import MavenContext, PythonResolver
+def _download(jar: Jar, incoming: Path) -> Path:
+    from jgo.maven import MavenContext
 
     problem: Exception | None = None
     for attempt in range(ATTEMPTS):
-        counted = _Counter(advance)
-        context = MavenContext(
-            resolver=PythonResolver(progress_callback=counted.of_file),
-            repo_cache=incoming / f"{jar.artifact}-{jar.version}-{attempt}",
-            timeout=60,
-        )
+        context = MavenContext(repo_cache=incoming / f"{jar.artifact}-{jar.version}-{attempt}", timeout=60)
         try:
             artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
             return Path(artifact.resolve())
         except Exception as error:  # jgo raises what its HTTP library and its own checks raise
             problem = error
-            advance(-counted.bytes)
     raise ShoplakeError(f"{jar.coordinate} cannot be fetched: {problem}. Is the network there?")
-
-
-class _Counter:
-    """Counts the bytes of one attempt, so that a failed attempt can be taken off the bar."""
-
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        """Start at zero."""
-        self.bytes = 0
-        self._advance = advance
-
-    @contextmanager
-    def of_file(self, _name: str, _size: int) -> Iterator[Callable[[int], None]]:
-        yield self._add
-
-    def _add(self, count: int) -> None:
-        self.bytes += count
-        self._advance(count)
 
 
 @contextmanager

@@ -14,8 +14,6 @@ PRODUCTS = 2000
 ZIPF_EXPONENT = 1.05
 AFFINITY = 0.4
 """Share of looks that stay in the shopper's favourite category."""
-TREND = 0.04
-"""Share of looks that go to the product that is talked about in this hour."""
 
 _CATEGORIES: dict[str, tuple[float, tuple[str, ...]]] = {
     "Electronics": (120, ("Headphones", "Speaker", "Monitor", "Keyboard", "Camera", "Charger")),
@@ -64,7 +62,6 @@ class Catalogue:
         """Make the products and the tables from which looks are drawn."""
         rng = generator("catalogue")
         names = list(_CATEGORIES)
-        self.categories = tuple(names)
         self.products = [_product(rng, number, names[rng.randrange(len(names))]) for number in range(PRODUCTS)]
         self.searches = [
             orjson.Fragment(orjson.dumps({"query": query, "results_count": rng.randrange(0, 240)}))

@@ -45,7 +45,7 @@ def receiver():
 
 
 def a_message(settings: Settings) -> dict[str, object]:
-    return message(RULES[0], "firing", settings, now(), "it hurts", 61.5, 60)
+    return message(RULES[0], "firing", settings, now(), "it hurts", 61.5)
 
 
 def test_a_webhook_gets_the_whole_message(settings: Settings, receiver: Receiver) -> None:

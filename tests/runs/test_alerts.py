@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
-from lakehouse.monitoring.book import GIVE_UP, TAKEN_SECONDS, Book, firing, pause_seconds
+from lakehouse.monitoring.book import Book, firing
 from lakehouse.monitoring.rules import RULES
 from lakehouse.monitoring.sinks import NotSent, WebhookSink
-from lakehouse.monitoring.watch import Watch
-from lakehouse.runs.records import now
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
-from tests.support.alert_calls import note_and_deliver, seen
+from tests.support.alert_calls import Seen, note_and_tell, seen, watch_over
 from tests.support.receiver import Receiver
 
 NOON = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
@@ -41,7 +39,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 def changes(book: Book, at: datetime, **values: float | None) -> list[tuple[str, str]]:
-    return [(change["alert"], change["state"]) for change in book.note(seen(**values), ["webhook"], at)]
+    noted = book.note(seen(**values), ["webhook"], at)
+    return [(rule, "firing" if is_firing else "resolved") for rule, is_firing in noted]
 
 
 def test_a_rule_is_told_when_it_begins_and_when_it_ends(book: Book) -> None:
@@ -78,7 +77,8 @@ def test_limits_come_from_the_settings(registry: RunRegistry) -> None:
 
 
 def test_a_message_says_what_is_wrong_and_what_to_do(book: Book, registry: RunRegistry) -> None:
-    (message,) = book.note(seen(failed_jobs=2), ["webhook"], NOON)
+    book.note(seen(failed_jobs=2), ["webhook"], NOON)
+    (message,) = book.untold("webhook")
     rule = next(rule for rule in RULES if rule.name == "run_failed")
     assert message["lake"] == registry.settings.bucket and message["at"] == "2027-03-01T12:00:00+00:00"
     assert (message["severity"], message["value"], message["limit"]) == ("warning", 2, 0)
@@ -92,52 +92,27 @@ def test_a_rule_that_is_no_more_is_forgotten(registry: RunRegistry) -> None:
     assert list(Book(registry.settings, registry.database).alerts()) == [RULES[0].name]
 
 
-def test_of_one_rule_the_beginning_is_told_before_the_end(book: Book) -> None:
+def test_a_sink_that_was_away_hears_the_newest_of_each_rule(book: Book) -> None:
     changes(book, NOON, failed_jobs=1)
+    (first,) = book.untold("webhook")
+    assert first["state"] == "firing" and book.untold("webhook")[0]["id"] == first["id"]
+    assert book.untold("sns") == [], "who came later is told of what comes later"
     changes(book, after(1))
     changes(book, after(2), blocked_tables=1)
-    first = book.take("webhook", after(3))
-    assert first is not None and first.message["state"] == "firing"
-    other = book.take("webhook", after(3))
-    assert other is not None and other.message["alert"] == "table_blocked", "another rule does not wait"
-    assert book.take("webhook", after(3)) is None, "what is taken is nobody else's"
-    book.not_sent(first, "no", after(4))
-    assert book.take("webhook", after(4)) is None, "a failed one waits, and its end behind it"
-    again = book.take("webhook", after(5))
-    assert again is not None and (again.seq, again.attempts) == (first.seq, 2)
-    book.sent(again, after(6))
-    end = book.take("webhook", after(6))
-    assert end is not None and end.message["state"] == "resolved"
-
-
-def test_pauses_grow_and_in_the_end_a_message_is_given_up(book: Book) -> None:
-    assert [pause_seconds(attempt) for attempt in (1, 2, 3, 9, 10, 50)] == [1, 2, 4, 256, 300, 300]
-    changes(book, NOON, failed_jobs=1)
-    for at, again in ((NOON, after(1)), (after(1), after(3)), (after(3), after(7)), (NOON + GIVE_UP, None)):
-        notice = book.take("webhook", at)
-        assert notice is not None
-        assert book.not_sent(notice, "no", at) == again
-    assert book.waiting() == {}
-
-
-def test_a_message_whose_process_died_is_sent_by_another(book: Book, receiver: Receiver) -> None:
-    changes(book, NOON, failed_jobs=1)
-    died = book.take("webhook", NOON)
-    assert died is not None
-    assert book.take("webhook", after(TAKEN_SECONDS - 1)) is None
-    again = book.take("webhook", after(TAKEN_SECONDS))
-    assert again is not None and again.message["id"] == died.message["id"]
-    book.sent(died, after(TAKEN_SECONDS + 1))
-    assert book.waiting() == {"webhook": 1}, "who has lost it cannot say that it arrived"
-    book.sent(again, after(TAKEN_SECONDS + 2))
-    assert book.waiting() == {}
+    assert [one["state"] for one in book.untold("webhook")] == ["resolved", "firing"]
+    book.taken("webhook", first)
+    assert book.waiting() == {"webhook": 2}, "of what is no more nothing is taken"
+    for one in book.untold("webhook"):
+        book.taken("webhook", one)
+    assert not book.waiting()
+    assert book.untold("webhook") == []
 
 
 def test_a_receiver_that_fails_hangs_and_recovers_gets_each_message_once(
     registry: RunRegistry, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.monitoring.watch.DELIVER_SECONDS", 0.05)
-    monkeypatch.setattr("lakehouse.monitoring.book.pause_seconds", lambda _attempts: 0.05)
+    monkeypatch.setattr("lakehouse.monitoring.watch.TELL_SECONDS", 0.05)
+    monkeypatch.setattr("lakehouse.monitoring.watch.LONGEST_PAUSE_SECONDS", 0.2)
     sink = WebhookSink(receiver.url, seconds=0.3)
     told: list[dict[str, Any]] = []
 
@@ -148,23 +123,17 @@ def test_a_receiver_that_fails_hangs_and_recovers_gets_each_message_once(
             told.append(message)
 
     figures = seen(**BROKEN)
-
-    class Seen:
-        def gather(self) -> Any:
-            return figures
-
-    settings = registry.settings.model_copy(update={"alert_seconds": 0.05})
-    watch = Watch(settings, registry.database, Seen(), [sink, Kept()])  # type: ignore[arg-type]
+    watch = watch_over(registry.settings, registry.database, Seen(figures), [sink, Kept()])
     receiver.answer = 503
     watch.start()
     try:
         wait_until(lambda: receiver.attempts >= 1)
         receiver.answer = "hang"
         wait_until(lambda: receiver.attempts >= 2)
-        figures.update(seen())
-        wait_until(lambda: len(told) == 2)
         receiver.answer = 200
-        wait_until(lambda: len(receiver.accepted) == 2)
+        wait_until(lambda: len(receiver.accepted) == 1)
+        figures.update(seen())
+        wait_until(lambda: len(receiver.accepted) == 2 and len(told) == 2)
         time.sleep(0.5)
     finally:
         watch.stop()
@@ -182,14 +151,10 @@ def wait_until(holds: Any, seconds: float = 30) -> None:
 def test_several_processes_and_restarts_tell_each_change_once(
     settings: Settings, registry: RunRegistry, processes: ProcessPoolExecutor, receiver: Receiver
 ) -> None:
-    begin = now() - timedelta(minutes=1)
-    for turn, values in enumerate((BROKEN, {}, BROKEN)):
-        moments = [begin + timedelta(seconds=turn * 10 + number / 10) for number in range(5)]
-        asked = [processes.submit(note_and_deliver, settings, receiver.url, moments, values) for _ in range(3)]
-        assert sum(one.result(120) for one in asked) == 1
-    # A process may have been refused the database, and left a message to the next.
-    watch = Watch(settings, registry.database, told=[sink := WebhookSink(receiver.url)])
-    wait_until(lambda: watch.deliver(sink) is None and not Book(settings, registry.database).waiting(), 60)
+    for values, heard in ((BROKEN, 1), ({}, 2), (BROKEN, 3)):
+        asked = [processes.submit(note_and_tell, settings, receiver.url, values) for _ in range(3)]
+        assert max(one.result(300) for one in asked) > 0, "one of them has looked"
+        assert len(receiver.accepted) == heard
     assert receiver.states == [("run_failed", state) for state in ("firing", "resolved", "firing")]
     assert [alert.rule for alert in firing(settings)] == ["run_failed"]
 

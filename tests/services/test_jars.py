@@ -49,7 +49,7 @@ def one_jar(content: bytes) -> Jar:
 def serve(monkeypatch, jar: Jar, content: bytes) -> list[Jar]:
     asked = []
 
-    def download(wanted, incoming, _advance):
+    def download(wanted, incoming):
         asked.append(wanted)
         path = incoming / "download"
         path.write_bytes(content)

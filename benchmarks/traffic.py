@@ -1,0 +1,66 @@
+"""Traffic of a simulated shop, and what the stream makes of it: what the benchmarks share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lakehouse.services.stream import stream_state
+from lakehouse.settings import Settings
+from lakehouse.sql import connect
+from lakehouse.stream import control as stream_control
+from lakehouse.stream.progress import behind
+from producer.publish import publish
+from producer.simulator import SimulationOptions, simulate
+
+DAY_MS = 86_400_000
+
+
+def history(events: int, *, days: float, seed: int, **shares: float) -> SimulationOptions:
+    """About so many events, back-dated over some days that end now."""
+    return _options(seed, history_ms=int(days * DAY_MS), history_events=events, **shares)
+
+
+def live(rate: float, seconds: float, *, seed: int, **shares: float) -> SimulationOptions:
+    """So many events a second, from now on."""
+    return _options(seed, live=True, rate=rate, duration_s=seconds, **shares)
+
+
+def _options(seed: int, **given: Any) -> SimulationOptions:
+    return SimulationOptions(now_ms=int(time.time() * 1000), seed=seed, **given)
+
+
+def send(settings: Settings, options: SimulationOptions) -> None:
+    """Publish the events: live ones in step with the clock, a history at full speed."""
+    publish(simulate(options), settings, live_from=options.now_ms / 1000 if options.live else None)
+
+
+def wait_until_read(settings: Settings, look: Callable[[], None] = lambda: None) -> None:
+    """Return when the stream has read all that is on the broker; `look` is called meanwhile."""
+    with connect(settings) as reader:
+        while True:
+            look()
+            if not behind(settings, reader):
+                return
+            time.sleep(0.5)
+
+
+def last_batch(settings: Settings) -> int:
+    """The newest micro-batch that is done; -1 before any."""
+    with connect(settings) as reader:
+        return int(reader.query("select coalesce(max(batch_id), -1) as last from ops.batches")[0]["last"])
+
+
+def batch_seconds(settings: Settings, after: int) -> list[float]:
+    """How long each micro-batch after that one took."""
+    with connect(settings) as reader:
+        rows = reader.query("select distinct batch_id, epoch(committed_at - started_at) as seconds from ops.batches")
+    return [float(row["seconds"]) for row in rows if row["batch_id"] > after]
+
+
+def stop_stream(settings: Settings) -> None:
+    """Have no query run, so that records wait on the broker; returns when it has ended."""
+    stream_control.want(settings, "stopped")
+    while stream_state(settings).get("state") != "stopped":
+        time.sleep(0.2)
