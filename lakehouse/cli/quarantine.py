@@ -143,14 +143,11 @@ def replay(
 
 def _record(settings: Settings, record: str) -> dict[str, Any]:
     """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
-    from lakehouse.errors import ShoplakeError, UsageError
-    from lakehouse.jobs.replay_quarantine import coordinates_of
+    from lakehouse.errors import ShoplakeError
+    from lakehouse.places import place_in
     from lakehouse.sql import query, quoted_text
 
-    try:
-        (place,) = coordinates_of(record)
-    except ValueError as error:
-        raise UsageError(f"{record!r} names no record: {error}.") from None
+    place = place_in(record)
     found = query(
         settings,
         f"SELECT * FROM silver.quarantine WHERE topic = {quoted_text(place.topic)}"  # noqa: S608 - texts are quoted, names are ours
