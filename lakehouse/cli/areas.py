@@ -18,6 +18,7 @@ AREAS = (
     "superset",
     "quarantine",
     "quality",
+    "trace",
     "reconcile",
     "alerts",
     "backup",

@@ -39,6 +39,9 @@ def list_records(
     topic: Topic = None,
     from_time: From = None,
     to_time: To = None,
+    key: Annotated[str | None, typer.Option(help="Only records with this Kafka key.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only records whose value names this user.")] = None,
+    event: Annotated[str | None, typer.Option(help="Only records whose value names this event.")] = None,
     status: Annotated[str, typer.Option(help="open, resolved or all.")] = "open",
     summary: Annotated[bool, typer.Option("--summary", help="Count by reason and topic.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most records.")] = 20,
@@ -46,9 +49,12 @@ def list_records(
 ) -> None:
     """List refused records, the newest first.
 
+    A value that is no JSON names a user or an event when the id stands in it in quotes.
+
     Example: [bold]shoplake quarantine list --summary[/]
     """
     from lakehouse.errors import UsageError
+    from lakehouse.serving.values import carries
     from lakehouse.settings import load_settings
     from lakehouse.sql import quoted_text, utc_text
 
@@ -58,6 +64,10 @@ def list_records(
     conditions = [f"{name} = {quoted_text(value)}" for name, value in wanted.items() if value is not None]
     conditions += [f"quarantined_at >= {quoted_text(utc_text(from_time))}::TIMESTAMPTZ"] if from_time else []
     conditions += [f"quarantined_at < {quoted_text(utc_text(to_time))}::TIMESTAMPTZ"] if to_time else []
+    conditions += [f"key = encode({quoted_text(key)})"] if key is not None else []
+    conditions += [
+        carries(name, value) for name, value in (("user_id", user), ("event_id", event)) if value is not None
+    ]
     where = " AND ".join(conditions) or "true"
     rows = (
         f"SELECT reason_code, topic, status, count(*) AS records, max(quarantined_at) AS newest"  # noqa: S608 - texts are quoted, names are ours
