@@ -16,6 +16,7 @@ _EXAMPLES: dict[str, Problem] = {
     "not-found": Problem("not-found", "There is no such problem."),
     "unknown-job": Problem("unknown-job", "There is no job 'cohorts'."),
     "unknown-run": Problem("unknown-run", "There is no run of this id."),
+    "unknown-record": Problem("unknown-record", "No record with the event_id 'e1' is in bronze."),
     "unknown-schedule": Problem("unknown-schedule", "The job top_products has no schedule."),
     "not-acceptable": Problem("not-acceptable", "The header `Accept` names neither JSON nor CSV."),
     "not-published": Problem("not-published", "Nothing is published yet."),
