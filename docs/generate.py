@@ -124,7 +124,8 @@ def api_page(made: dict[str, Any]) -> str:
     lines = [
         f"# HTTP API\n\n{NOTE} the API's OpenAPI document (`api/openapi.json`). The API itself serves the document",
         "at `/openapi.json`, and a page to try it at `/docs`. How to use it: [Trigger a job](trigger-a-job.md),",
-        "[Gold over HTTP](gold-api.md). Errors are `application/problem+json`; `type` leads to a page that helps.",
+        "[Gold over HTTP](gold-api.md), [Trace](trace.md). Errors are `application/problem+json`; `type` leads to a",
+        "page that helps.",
         "",
     ]
     for tag in openapi.TAGS:
