@@ -17,7 +17,7 @@ from api.metrics import Metrics
 from api.readiness import Readiness
 from api.request_context import RequestContext
 from api.resources import Resources
-from api.routes import gold, jobs, operations, runs, schedules
+from api.routes import gold, jobs, operations, runs, schedules, trace
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.secret_words import hide, secret_words
 from lakehouse.serving.newest import NewestPublish
@@ -48,7 +48,7 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
     )
     app.state.resources = shared
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI documents this way
-    for module in (jobs, runs, gold, schedules, operations):
+    for module in (jobs, runs, gold, trace, schedules, operations):
         app.include_router(module.router)
     docs_page.add_docs(app)
     add_handlers(app)

@@ -20,6 +20,7 @@ SCOPES = {
     "jobs:run": "Start jobs.",
     "jobs:cancel": "Cancel the runs that this caller started.",
     "gold:read": "Read the published gold tables.",
+    "trace:read": "Follow records and numbers through the lake, users and amounts included.",
     "admin": "All of these, also for the runs of others; pause and resume schedules.",
 }
 PREFIX = "slk"

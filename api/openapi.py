@@ -21,6 +21,9 @@ Start, watch and cancel the Spark jobs of a lake, and read its gold tables.
 Gold, as it was published last: `GET /v1/gold/top-products`, `kpis`, `fraud-flags` and `retention`, with the scope
 `gold:read`; JSON or CSV in pages, with an `ETag` that changes with each publish of the table.
 
+Where a record went, and which events a number comes from: `GET /v1/trace/event` and `figure`, with the scope
+`trace:read`.
+
 A run is `queued`, `running` or `cancelling`, and ends `succeeded`, `failed`, `cancelled` or `lost`. Runs that write the
 same table never overlap. Every error is `application/problem+json` (RFC 9457); its `type` is the address of a page
 that says what to do.
@@ -29,6 +32,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "jobs", "description": "What can be run."},
     {"name": "runs", "description": "What was run. You see the runs of your own key; `admin` sees all."},
     {"name": "gold", "description": "The published gold tables, the newest rows first."},
+    {"name": "trace", "description": "Where a record went, and which events a number comes from."},
     {"name": "schedules", "description": "What runs by itself."},
     {"name": "operations", "description": "For those who run the lake. No key is needed."},
 ]

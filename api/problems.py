@@ -35,6 +35,9 @@ KINDS: dict[str, Kind] = {
     "not-found": Kind(404, "Nothing is at this address", "/docs lists every address of this API."),
     "unknown-job": Kind(404, "There is no such job", "GET /v1/jobs lists the jobs."),
     "unknown-run": Kind(404, "There is no such run", "GET /v1/runs lists the runs that you may see."),
+    "unknown-record": Kind(
+        404, "There is no such record or number", "Records are in bronze some seconds after they were sent."
+    ),
     "unknown-schedule": Kind(404, "This job has no schedule", "GET /v1/schedules lists the schedules."),
     "method-not-allowed": Kind(405, "The address has no such method", "The `Allow` header lists the methods."),
     "not-acceptable": Kind(

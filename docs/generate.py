@@ -129,7 +129,7 @@ def api_page(made: dict[str, Any]) -> str:
     lines = [
         f"# HTTP API\n\n{NOTE} the API's OpenAPI document (`api/openapi.json`). The API serves it at",
         "`/openapi.json`, and a page to try it at `/docs`. How to use it: [Trigger a job](../how-to/trigger-a-job.md),",
-        "[Gold over HTTP](../how-to/gold-api.md). Errors are `application/problem+json`; `type` leads to help.",
+        "[Gold over HTTP](../how-to/gold-api.md), [Trace](../how-to/trace.md). Errors are `application/problem+json`; `type` leads to help.",
         "",
     ]
     for tag in openapi.TAGS:

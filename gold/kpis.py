@@ -109,7 +109,7 @@ def _per_user(events: DataFrame) -> DataFrame:
     )
 
 
-_COUNTED = {
+COUNTED = {
     "page_views": "event_type = 'page_view'",
     "product_views": IS_VIEW,
     "clicks": "event_type = 'click'",
@@ -118,10 +118,10 @@ _COUNTED = {
     "searches": "event_type = 'search'",
 }
 _OF_BATCH = f"""
-    SELECT hour AS age, {", ".join(f"count_if({sql})::BIGINT AS {name}" for name, sql in _COUNTED.items())}
+    SELECT hour AS age, {", ".join(f"count_if({sql})::BIGINT AS {name}" for name, sql in COUNTED.items())}
     FROM new_events GROUP BY hour"""
 _MERGED = f"""
-    SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in _COUNTED)}
+    SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in COUNTED)}
     FROM {{kept}} WHERE {{where}} GROUP BY age"""
 _ROWS = f"""
     WITH people AS (SELECT age, count(*) AS unique_users FROM kpis_users WHERE age IN ({{hours}}) GROUP BY age),
@@ -132,7 +132,7 @@ _ROWS = f"""
             coalesce(sum(revenue) FILTER ({{currency}} IS NULL OR currency IN ({{currency}}, '{revenue.UNKNOWN}')), 0)
                 AS revenue
         FROM {{revenue_hours}} GROUP BY age)
-    SELECT make_timestamptz(age * 3600000000) AS hour_start, {", ".join(_COUNTED)},
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, {", ".join(COUNTED)},
         if(currencies > 1, NULL, coalesce(revenue, 0))::DECIMAL(38, 9) AS revenue,
         if(currencies > 1, NULL, coalesce(told, {{currency}})) AS currency, unique_users,
         coalesce(buyers, 0) / unique_users AS conversion_rate

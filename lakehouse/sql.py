@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,15 +57,18 @@ class Result:
 class SqlReader:
     """A reusable connection to one lake; may be shared by threads. Use as a context manager, or close it."""
 
-    def __init__(self, settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf) -> None:
-        """Prepare DuckDB; S3 is not asked before the first query that names a table. Each may take `seconds`."""
+    def __init__(
+        self, settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf, threads: int | None = None
+    ) -> None:
+        """Prepare DuckDB; S3 is not asked before the first query that names a table. Each may take `seconds`. A lookup
+        in many small files waits for S3 more than it works: more `threads` than cores make it faster."""
         self.settings, self._seconds = settings, seconds
         self._views: set[str] = set()
         self._keys: tuple[str, str, str] | None = None
         self._lock = threading.Lock()
         if settings.s3_is_embedded:
             _go_past_proxy("127.0.0.1")
-        self._connection = _duckdb(settings, memory_mb)
+        self._connection = _duckdb(settings, memory_mb, {} if threads is None else {"threads": threads})
 
     def __enter__(self) -> SqlReader:
         """Itself."""
@@ -241,10 +244,12 @@ def lasting(cursor: duckdb.DuckDBPyConnection, found: pa.RecordBatchReader) -> p
     return pa.RecordBatchReader.from_batches(found.schema, batches())
 
 
-def connect(settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf) -> SqlReader:
+def connect(
+    settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf, threads: int | None = None
+) -> SqlReader:
     """A reader of the lake for many queries; each sees the newest snapshot. What needs more memory goes to disk; what
     takes longer than `seconds` is ended."""
-    return SqlReader(settings, memory_mb, seconds)
+    return SqlReader(settings, memory_mb, seconds, threads)
 
 
 def query(settings: Settings, sql: str) -> list[dict[str, Any]]:
@@ -298,7 +303,7 @@ def extension_file(name: str) -> Path:
     return site / file
 
 
-def _duckdb(settings: Settings, memory_mb: int) -> duckdb.DuckDBPyConnection:
+def _duckdb(settings: Settings, memory_mb: int, tuning: Mapping[str, int]) -> duckdb.DuckDBPyConnection:
     """A locked-down DuckDB: no downloads, no local files, nothing outside the bucket, time in UTC.
 
     The signature check would hash 100 MB at every start (0.2 to 0.6 s); the wheels' own sums were checked
@@ -312,6 +317,7 @@ def _duckdb(settings: Settings, memory_mb: int) -> duckdb.DuckDBPyConnection:
         "python_enable_replacements": "false",
         "memory_limit": f"{memory_mb}MB",
         "temp_directory": str(settings.run_dir / "duckdb"),
+        **tuning,
     }
     trusting = authorities.duckdb_statements(settings)
     connection = duckdb.connect(config=config)

@@ -6,12 +6,10 @@ import io
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
@@ -25,7 +23,7 @@ from api.problems import Problem
 from api.resources import Resources, Shared
 from api.routes.answers import IfNoneMatch, guarded, tags_in
 from lakehouse.serving.newest import Publish, PublishedTable
-from lakehouse.serving.sql_output import write_csv
+from lakehouse.serving.sql_output import exact_json, write_csv
 from lakehouse.sql import Result
 
 PREFIX, GOLD_SCOPE = "/v1/gold", "gold:read"
@@ -45,7 +43,6 @@ _HEADERS = {
 }
 _KEPT = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, X-API-Key"}
 """A caller may keep an answer, and asks each time whether it still stands."""
-JSON_OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
 @dataclass(frozen=True)
@@ -186,14 +183,7 @@ def _as_json(listing: Listing, found: Page, publish: Publish) -> bytes:
             "rows_held_back": table.held_rows,
         },
     }
-    return orjson.dumps(body, default=_exact, option=JSON_OPTIONS)
-
-
-def _exact(value: object) -> orjson.Fragment:
-    """A decimal as a JSON number with all its digits. Raises TypeError for anything else."""
-    if not isinstance(value, Decimal):
-        raise TypeError
-    return orjson.Fragment(f"{value.normalize():f}")
+    return exact_json(body)
 
 
 def _as_csv(listing: Listing, found: Page) -> bytes:

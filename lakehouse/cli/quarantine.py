@@ -41,6 +41,9 @@ def list_records(
     topic: Topic = None,
     from_time: From = None,
     to_time: To = None,
+    key: Annotated[str | None, typer.Option(help="Only records with this Kafka key.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only records whose value names this user.")] = None,
+    event: Annotated[str | None, typer.Option(help="Only records whose value names this event.")] = None,
     status: Annotated[str, typer.Option(help="open, resolved or all.")] = "open",
     summary: Annotated[bool, typer.Option("--summary", help="Count by reason and topic.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most records.")] = 20,
@@ -48,8 +51,11 @@ def list_records(
 ) -> None:
     """List refused records, the newest first.
 
+    A value that is no JSON names a user or an event when the id stands in it in quotes.
+
     Example: [bold]shoplake quarantine list --summary[/]
     """
+    from lakehouse.serving.values import carries
     from lakehouse.sql import quoted_text, utc_text
 
     if status not in ("open", "resolved", "all"):
@@ -58,6 +64,10 @@ def list_records(
     conditions = [f"{name} = {quoted_text(value)}" for name, value in wanted.items() if value is not None]
     conditions += [f"quarantined_at >= {quoted_text(utc_text(from_time))}::TIMESTAMPTZ"] if from_time else []
     conditions += [f"quarantined_at < {quoted_text(utc_text(to_time))}::TIMESTAMPTZ"] if to_time else []
+    conditions += [f"key = encode({quoted_text(key)})"] if key is not None else []
+    conditions += [
+        carries(name, value) for name, value in (("user_id", user), ("event_id", event)) if value is not None
+    ]
     where = " AND ".join(conditions) or "true"
     rows = (
         f"SELECT reason_code, topic, status, count(*) AS records, max(quarantined_at) AS newest"  # noqa: S608 - texts are quoted, names are ours
@@ -140,13 +150,10 @@ def replay(
 
 def _record(settings: Settings, record: str) -> dict[str, Any]:
     """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
-    from lakehouse.jobs.replay_quarantine import coordinates_of
+    from lakehouse.places import place_in
     from lakehouse.sql import query, quoted_text
 
-    try:
-        (place,) = coordinates_of(record)
-    except ValueError as error:
-        raise UsageError(f"{record!r} names no record: {error}.") from None
+    place = place_in(record)
     found = query(
         settings,
         f"SELECT * FROM silver.quarantine WHERE topic = {quoted_text(place.topic)}"  # noqa: S608 - texts are quoted, names are ours

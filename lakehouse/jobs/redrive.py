@@ -10,6 +10,7 @@ from typing import NamedTuple
 from kafka.errors import KafkaError
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.places import Place
 from lakehouse.settings import Settings
 from producer.sender import open_producer
 
@@ -23,14 +24,6 @@ class Again(NamedTuple):
     key: bytes | None
     value: bytes
     timestamp: datetime
-
-
-class Place(NamedTuple):
-    """Where a record stands."""
-
-    topic: str
-    partition: int
-    offset: int
 
 
 def send_again(settings: Settings, records: Iterable[Again]) -> list[Place]:

@@ -22,10 +22,11 @@ from lakehouse import hours as clock
 from lakehouse.broker import Offsets
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.redrive import Again, Place, send_again
+from lakehouse.jobs.redrive import Again, send_again
 from lakehouse.jobs.resolution import resolve, run_name
 from lakehouse.lake import Lake, materialized
 from lakehouse.ops import replays
+from lakehouse.places import Place, places_in
 from lakehouse.sql import connect as open_reader
 from lakehouse.stream import control as stream_control
 from lakehouse.stream.progress import booked
@@ -65,7 +66,7 @@ class Parameters(BaseModel):
     @classmethod
     def _are_ids(cls, value: str | None) -> str | None:
         if value is not None:
-            coordinates_of(value)
+            places_in(value)
         return value
 
     @field_validator("fix")
@@ -82,19 +83,6 @@ class Fate(NamedTuple):
     record: Row
     outcome: Literal["accepted", "duplicate", "known"]
     place: Place | None
-
-
-def coordinates_of(ids: str) -> list[Place]:
-    """The records that `ids` names. Raises ValueError for anything but topic-partition-offset."""
-    found = []
-    for text in filter(None, (part.strip() for part in ids.split(","))):
-        topic, *numbers = text.rsplit("-", 2)
-        if len(numbers) != 2 or not all(number.isdecimal() and len(number) < 19 for number in numbers):
-            raise ValueError(f"{text!r} is not topic-partition-offset")
-        found.append(Place(topic, int(numbers[0]), int(numbers[1])))
-    if not found:
-        raise ValueError("no record is named")
-    return found
 
 
 def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
@@ -152,7 +140,7 @@ def chosen(lake: Lake, parameters: Parameters) -> DataFrame:
                     (F.col("topic") == place.topic)
                     & (F.col("partition") == place.partition)
                     & (F.col("offset") == place.offset)
-                    for place in coordinates_of(parameters.ids)
+                    for place in places_in(parameters.ids)
                 ]
             )
         )

@@ -10,9 +10,9 @@ import tenacity
 from pyspark.sql import Row
 
 from lakehouse import hours as clock
-from lakehouse.jobs.redrive import Place
 from lakehouse.lake import Lake, settled
 from lakehouse.ops import replays
+from lakehouse.places import Place
 from lakehouse.session import marked_run
 from silver import quarantine
 

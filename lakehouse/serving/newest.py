@@ -103,6 +103,14 @@ class Publish:
         return self._newest[key]
 
 
+def open_publish(path: Path) -> Publish | None:
+    """What is published, for a few questions; None while nothing is."""
+    try:
+        return Publish(open_serving(path))
+    except duckdb.Error:
+        return None
+
+
 class NewestPublish:
     """Hands out the newest publish of a lake. A new file is opened beside the old one, so that nobody waits for it."""
 

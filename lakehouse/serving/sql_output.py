@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, TextIO
 from uuid import UUID
 
+import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -67,6 +68,17 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def exact_json(value: object) -> bytes:
+    """As JSON: moments in UTC with `Z`, a decimal as a number with all its digits."""
+    return orjson.dumps(value, default=_exact, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z)
+
+
+def _exact(value: object) -> orjson.Fragment:
+    if not isinstance(value, Decimal):
+        raise TypeError
+    return orjson.Fragment(f"{value.normalize():f}")
 
 
 def write_json(result: Result, out: TextIO, limit: int = 0) -> None:

@@ -1,0 +1,323 @@
+"""The way of records through the lake: how each came, what became of it, which hours of gold and which flags its event
+counts in, and whether a publish shows them.
+
+Bronze, silver and quarantine are the lake's own, gold is what was published last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import duckdb
+from pydantic import BaseModel, Field
+
+from gold.fraud_measures import CIRCLE_SQL
+from lakehouse.errors import UsageError
+from lakehouse.places import Place, place_in
+from lakehouse.serving.figures import EVENT_COLUMNS, WAYS, NothingThereError
+from lakehouse.serving.newest import Publish
+from lakehouse.serving.values import carries, field_of
+from lakehouse.settings import Settings
+from lakehouse.sql import SqlReader, quoted_name, quoted_text, utc_text
+
+Row = dict[str, Any]
+THREADS = 8
+"""A trace looks into many small files, and waits for S3 more than it works."""
+Fate = Literal["accepted", "duplicate", "refused", "under_way", "lost"]
+SAID: dict[Fate, str] = {
+    "accepted": "accepted",
+    "duplicate": "a duplicate",
+    "refused": "refused",
+    "under_way": "under way: the stream is at its batch",
+    "lost": "in bronze and nowhere else: `shoplake reconcile` names such records",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which records: exactly one of these; of a key the newest `limit`."""
+
+    event_id: str | None = None
+    key: str | None = None
+    at: str | None = None
+    limit: int = 20
+
+
+class CountsIn(BaseModel):
+    """A row of hourly gold that an event counts in."""
+
+    table: str
+    hour_start: datetime
+    row: dict[str, str | int] = Field(description="What tells the row apart from others of the hour.")
+    columns: list[str] = Field(description="The numbers that the event counts in.")
+    published_at: datetime | None = Field(
+        description="When the publish was made that shows it; null: the row as published is older than the event."
+    )
+
+
+class Flag(BaseModel):
+    """A published fraud flag that rests on an event."""
+
+    flag_id: str
+    rule_id: str
+    severity: str
+    reason: str
+    detected_at: datetime
+    published_at: datetime
+
+
+class Event(BaseModel):
+    """An accepted event."""
+
+    event_type: str
+    event_time: datetime
+    user_id: str
+    counts_in: list[CountsIn]
+    flags: list[Flag]
+
+
+class TracedRecord(BaseModel):
+    """A record, and what became of it."""
+
+    at: str = Field(description="topic-partition-offset.")
+    kafka_timestamp: datetime | None
+    key: str | None
+    ingested_at: datetime = Field(description="When the micro-batch began that brought it into bronze.")
+    event_id: str | None = Field(description="As the record says it; null where it is no JSON.")
+    fate: Fate
+    duplicate_of: str | None = Field(None, description="The accepted record of the same event.")
+    reason_code: str | None = Field(None, description="Why it was refused.")
+    reason_detail: str | None = None
+    status: str | None = Field(None, description="Of a refused record: open or resolved.")
+    resolved_by: str | None = Field(None, description="The run that sent it again.")
+    event: Event | None = Field(None, description="Of an accepted record.")
+
+
+class Trace(BaseModel):
+    """Records, in the order in which they came."""
+
+    records: list[TracedRecord]
+
+
+_RECORD = f"""
+SELECT topic, "partition", "offset", kafka_timestamp, {{at}} AS ingested_at, decode(key, 'replace') AS key,
+    {field_of("event_id")} AS event_id, try_cast({field_of("timestamp")} AS TIMESTAMPTZ) AS event_time"""
+_BRONZE = _RECORD.format(at="ingested_at") + " FROM bronze.events WHERE "
+_REFUSED = _RECORD.format(at="quarantined_at") + (
+    ", reason_code, reason_detail, status, resolved_by FROM silver.quarantine WHERE "
+)
+_ACCEPTED = f"SELECT {', '.join(map(quoted_name, EVENT_COLUMNS))} FROM silver.events WHERE "  # noqa: S608 - names are ours
+_TYPES = {
+    "event_time": "TIMESTAMPTZ",
+    "processed_at": "TIMESTAMPTZ",
+    "amount": "DECIMAL(28,9)",
+    "partition": "INTEGER",
+    "offset": "BIGINT",
+}
+"""Of EVENT_COLUMNS, those that are no text."""
+_BOOKED = "SELECT max(started_at) AS newest FROM ops.batches"
+_FLAGS = """
+SELECT flag_id, rule_id, severity, reason, detected_at FROM gold.fraud_flags
+WHERE event_date BETWEEN ? AND ? AND list_contains(evidence, ?) ORDER BY detected_at, flag_id
+"""
+_LONGEST_FLAG = timedelta(days=2)
+"""A flag is raised within the context of its rule, some hours, after each event that it rests on."""
+
+
+class Tracer:
+    """Traces records of one lake."""
+
+    def __init__(self, settings: Settings, reader: SqlReader, publish: Publish | None) -> None:
+        """`publish`: what readers see; None while nothing is published."""
+        self._settings, self._reader, self._publish = settings, reader, publish
+        self._judge = duckdb.connect(config={"threads": 1})
+        """Says which conditions hold for an event; it has no table."""
+
+    def trace(self, asked: Asked) -> Trace:
+        """What is asked for. Raises UsageError for none or several at once, NothingThereError where there is none."""
+        given = [name for name in ("event_id", "key", "at") if getattr(asked, name)]
+        if len(given) != 1:
+            raise UsageError("Say one of these: an event's id, a key, or a place as topic-partition-offset.")
+        found = self._look(asked)
+        # Between two tables a batch may have come; what is still lost at a second look is.
+        return self._look(asked) if any(record.fate == "lost" for record in found.records) else found
+
+    def _look(self, asked: Asked) -> Trace:
+        if asked.at:
+            return self._at(place_in(asked.at))
+        return self._of_key(asked.key, asked.limit) if asked.key else self._of_event(asked.event_id or "")
+
+    def _of_event(self, event_id: str) -> Trace:
+        """Every record that carries the event's id."""
+        said = carries("event_id", event_id)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            refusing = pool.submit(self._reader.query, _REFUSED + said)
+            accepted = self._accepted([event_id])
+            refused = refusing.result()
+        # A duplicate comes after the accepted record; without that, any record may be left of a lost one.
+        first = min((row["processed_at"] for row in accepted), default=None)
+        found = self._bronze(said if first is None else f"{said} AND {_since(first)}")
+        if not found and not refused:
+            raise NothingThereError(f"No record with the event_id {event_id!r} is in bronze.")
+        return self._traced(found, refused, accepted)
+
+    def _of_key(self, key: str, limit: int) -> Trace:
+        """The newest records with a Kafka key."""
+        newest = f"key = encode({quoted_text(key)}) ORDER BY ingested_at DESC, kafka_timestamp DESC LIMIT {limit}"
+        found = self._bronze(newest)
+        if not found:
+            raise NothingThereError(f"No record with the key {key!r} is in bronze.")
+        return self._looked_up(found)
+
+    def _at(self, place: Place) -> Trace:
+        """The record at a place in Kafka."""
+        found = self._bronze(_are_at([place]))
+        if not found:
+            raise NothingThereError(f"The record {place} is not in bronze.")
+        return self._looked_up(found)
+
+    def _looked_up(self, found: list[Row]) -> Trace:
+        refused = self._reader.query(f"{_REFUSED}({_are_at(map(_place, found))})")
+        there = {_place(row) for row in refused}
+        ids = {row["event_id"] for row in found if row["event_id"] is not None and _place(row) not in there}
+        return self._traced(found, refused, self._accepted(sorted(ids)) if ids else [])
+
+    def _accepted(self, event_ids: list[str]) -> list[Row]:
+        return self._reader.query(f"{_ACCEPTED}event_id IN ({', '.join(map(quoted_text, event_ids))})")
+
+    def _bronze(self, condition: str) -> list[Row]:
+        return self._reader.query(_BRONZE + condition)
+
+    def _traced(self, found: list[Row], refused: list[Row], accepted: list[Row]) -> Trace:
+        why = {_place(row): row for row in refused}
+        events = {_place(row): row for row in accepted}
+        records = {_place(row): row for row in (*refused, *found)}
+        ordered = sorted(records.values(), key=lambda row: (row["ingested_at"], _place(row)))
+        return Trace(records=[self._told(row, why, events) for row in ordered])
+
+    def _told(self, row: Row, why: dict[Place, Row], events: dict[Place, Row]) -> TracedRecord:
+        place = _place(row)
+        more: dict[str, Any] = {}
+        fate: Fate
+        if (event := events.get(place)) is not None:
+            fate, more = "accepted", {"event": self._event(event)}
+        elif (refusal := why.get(place)) is not None:
+            names = ("reason_code", "reason_detail", "status", "resolved_by")
+            fate, more = "refused", {name: refusal[name] for name in names}
+        elif (first := self._first_of(row, events.values())) is not None:
+            fate, more = "duplicate", {"duplicate_of": str(first)}
+        else:
+            newest = self._reader.query(_BOOKED)[0]["newest"]
+            fate = "under_way" if newest is None or row["ingested_at"] > newest else "lost"
+        names = ("kafka_timestamp", "key", "ingested_at", "event_id")
+        return TracedRecord(at=str(place), fate=fate, **{name: row[name] for name in names}, **more)
+
+    def _first_of(self, row: Row, events: Iterable[Row]) -> Place | None:
+        """The accepted record that a record repeats (`silver.deduplicate`): that of the same time, else the newest that
+        had arrived by then."""
+        before = [
+            event
+            for event in events
+            if event["event_id"] == row["event_id"] and event["processed_at"] <= row["ingested_at"]
+        ]
+        last = max(
+            before, key=lambda event: (event["event_time"] == row["event_time"], event["processed_at"]), default=None
+        )
+        return None if last is None else _place(last)
+
+    def _event(self, event: Row) -> Event:
+        return Event(
+            event_type=event["event_type"],
+            event_time=event["event_time"],
+            user_id=event["user_id"],
+            counts_in=self._counts_in(event),
+            flags=self._flags(event),
+        )
+
+    def _counts_in(self, event: Row) -> list[CountsIn]:
+        """The published rows of its hour in which it counts."""
+        rows = [(name, row) for name in WAYS for row in self._rows_of_hour(name, event)]
+        ways = [WAYS[name].ways(row, self._settings.currency) for name, row in rows]
+        conditions = [way.counts for of_row in ways for way in of_row.values()]
+        holds = iter(self._holds(event, conditions))
+        found = []
+        for (name, row), of_row in zip(rows, ways, strict=True):
+            columns = [column for column in of_row if next(holds)]
+            is_shown = row["updated_at"] >= _as_stored(event["processed_at"])
+            if columns and self._publish is not None:
+                counted = CountsIn(
+                    table=name,
+                    hour_start=row["hour_start"].replace(tzinfo=UTC),
+                    row={key: row[key] for key in WAYS[name].keys},
+                    columns=columns,
+                    published_at=self._publish.table(name).published_at if is_shown else None,
+                )
+                found.append(counted)
+        return found
+
+    def _holds(self, event: Row, conditions: list[str]) -> list[bool]:
+        """Which of the conditions hold for an event."""
+        columns = ", ".join(f"?::{_TYPES.get(name, 'VARCHAR')} AS {quoted_name(name)}" for name in EVENT_COLUMNS)
+        asked = ", ".join(f"coalesce({condition}, false)" for condition in conditions)
+        found = self._judge.execute(
+            f"SELECT [{asked}] FROM (SELECT *, {CIRCLE_SQL} AS circle FROM (SELECT {columns}))",  # noqa: S608 - conditions are declared in this project, values are bound
+            [event[name] for name in EVENT_COLUMNS],
+        )
+        return list(found.fetchall()[0][0]) if conditions else []
+
+    def _rows_of_hour(self, table: str, event: Row) -> list[Row]:
+        """The published rows of an event's hour; of products only that of its own."""
+        if self._publish is None or not self._publish.has(table):
+            return []
+        hour = _as_stored(event["event_time"]).replace(minute=0, second=0, microsecond=0)
+        keys = WAYS[table].keys
+        conditions, values = ["hour_start = ?"], [hour]
+        if "product_id" in keys:
+            conditions, values = [*conditions, "product_id = ?"], [*values, event["product_id"]]
+        columns = ("hour_start", "updated_at", *keys)
+        statement = f"SELECT {', '.join(columns)} FROM {table} WHERE {' AND '.join(conditions)} ORDER BY ALL"  # noqa: S608 - the names are declared in this project
+        return [dict(zip(columns, row, strict=True)) for row in self._publish.rows(statement, values)]
+
+    def _flags(self, event: Row) -> list[Flag]:
+        """The published flags that rest on it."""
+        name, names = "gold.fraud_flags", ("flag_id", "rule_id", "severity", "reason", "detected_at")
+        if self._publish is None or not self._publish.has(name):
+            return []
+        day = _as_stored(event["event_time"]).date()
+        rows = self._publish.rows(_FLAGS, [day, day + _LONGEST_FLAG, event["event_id"]])
+        published_at = self._publish.table(name).published_at
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        return [
+            Flag(**row | {"detected_at": row["detected_at"].replace(tzinfo=UTC)}, published_at=published_at)
+            for row in found
+        ]
+
+
+def _place(row: Row) -> Place:
+    return Place(row["topic"], row["partition"], row["offset"])
+
+
+def _are_at(places: Iterable[Place]) -> str:
+    """The condition that a record is at one of these places. A list of alternatives would keep no file from being read;
+    ranges do."""
+    found = list(places)
+    topics = ", ".join(quoted_text(topic) for topic in sorted({place.topic for place in found}))
+    offsets = [place.offset for place in found]
+    listed = ", ".join(f"({quoted_text(place.topic)}, {place.partition}, {place.offset})" for place in found)
+    return (
+        f'topic IN ({topics}) AND "offset" >= {min(offsets)} AND "offset" <= {max(offsets)}'
+        f' AND (topic, "partition", "offset") IN ({listed})'
+    )
+
+
+def _since(moment: datetime) -> str:
+    return f"ingest_date >= DATE '{_as_stored(moment).date()}' AND ingested_at >= TIMESTAMPTZ '{utc_text(moment)}'"
+
+
+def _as_stored(moment: datetime) -> datetime:
+    """A moment as published files have it: plain, in UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
