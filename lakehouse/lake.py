@@ -19,7 +19,7 @@ from pyspark.sql.types import StructField
 from tenacity.wait import wait_base
 
 from lakehouse.file_ages import LOG_HOURS
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.session import commit_mark, marked_run
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables

@@ -15,17 +15,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import duckdb
 
-from lakehouse import authorities, sql_guard
+from lakehouse import s3, sql_guard
 from lakehouse.errors import ShoplakeError
-from lakehouse.lake_secret import s3_keys
 from lakehouse.settings import Settings
+from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.watchdog import Watchdog
 from silver.views import SOURCE, VIEWS
 
@@ -186,9 +185,9 @@ class SqlReader:
         return f"s3://{self.settings.bucket}/{layer}/{table}"
 
     def _refresh_secret(self) -> None:
-        keys = _keys(self.settings)
+        keys = s3.keys_now(self.settings)
         if keys != self._keys:
-            self._connection.execute(secret(self.settings, keys))
+            self._connection.execute(s3.duckdb_secret(self.settings, keys))
             self._keys = keys
 
     @contextmanager
@@ -272,21 +271,6 @@ def unknown_table(name: str) -> str:
     return f"There is no table {name}; {hint}"
 
 
-def secret(settings: Settings, keys: tuple[str, str, str]) -> str:
-    """The statement that tells DuckDB how to reach the lake's S3."""
-    key, password, token = keys
-    options = {"KEY_ID": key, "SECRET": password, "REGION": settings.s3_region, "SCOPE": f"s3://{settings.bucket}"}
-    if token:
-        options["SESSION_TOKEN"] = token
-    if settings.endpoint:
-        address = urlsplit(settings.endpoint)
-        options |= {"ENDPOINT": address.netloc, "URL_STYLE": "path"}
-    pairs = [f"{name} {quoted_text(value)}" for name, value in options.items()]
-    if settings.endpoint.startswith("http://"):
-        pairs.append("USE_SSL false")
-    return f"CREATE OR REPLACE SECRET lake (TYPE s3, {', '.join(pairs)})"
-
-
 def extension_file(name: str) -> Path:
     """The extension as its installed wheel carries it."""
     site = Path(duckdb.__file__).parent.parent
@@ -313,7 +297,7 @@ def _duckdb(settings: Settings, memory_mb: int) -> duckdb.DuckDBPyConnection:
         "memory_limit": f"{memory_mb}MB",
         "temp_directory": str(settings.run_dir / "duckdb"),
     }
-    trusting = authorities.duckdb_statements(settings)
+    trusting = s3.duckdb_statements(settings)
     connection = duckdb.connect(config=config)
     for name in EXTENSIONS:
         connection.execute(f"LOAD {quoted_text(str(extension_file(name)))}")
@@ -326,19 +310,6 @@ def _duckdb(settings: Settings, memory_mb: int) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _keys(settings: Settings) -> tuple[str, str, str]:
-    """Access key, secret key and session token, as they are valid now."""
-    if settings.s3_is_embedded:
-        return (*s3_keys(settings), "")
-    import boto3
-
-    credentials = boto3.Session().get_credentials()
-    if credentials is None:
-        raise ShoplakeError("There are no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret.")
-    frozen = credentials.get_frozen_credentials()
-    return (frozen.access_key, frozen.secret_key, frozen.token or "")
 
 
 def _probe(settings: Settings) -> None:
@@ -401,18 +372,3 @@ def distinct(names: list[str]) -> tuple[str, ...]:
 
 def _means(error: duckdb.Error, signs: tuple[str, ...]) -> bool:
     return any(sign in str(error) for sign in signs)
-
-
-def utc_text(moment: datetime) -> str:
-    """A moment as text for TIMESTAMPTZ; one without a zone is UTC, as Spark's sessions here give it."""
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
-
-
-def quoted_text(value: str) -> str:
-    """The value as a literal of SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def quoted_name(value: str) -> str:
-    """The name as an identifier of SQL."""
-    return '"' + value.replace('"', '""') + '"'

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from lakehouse.sql import SqlReader, quoted_text
+from lakehouse.sql import SqlReader
 from lakehouse.sql_guard import check_reading, named_tables
+from lakehouse.sql_text import quoted_text
 from quality.declaration import Suite
 from quality.suites import SUITES
 

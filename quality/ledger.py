@@ -18,7 +18,8 @@ from typing import Any
 
 from lakehouse.broker import Offsets, Span
 from lakehouse.hours import sql_on_days
-from lakehouse.sql import SqlReader, utc_text
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import utc_text
 
 KINDS = ("bronze", "silver", "duplicates", "quarantined")
 GOLD_ATTEMPTS = 8

@@ -50,7 +50,7 @@ def list_records(
     """
     from lakehouse.errors import UsageError
     from lakehouse.settings import load_settings
-    from lakehouse.sql import quoted_text, utc_text
+    from lakehouse.sql_text import quoted_text, utc_text
 
     if status not in ("open", "resolved", "all"):
         raise UsageError(f"--status is open, resolved or all, not {status!r}.")
@@ -145,7 +145,8 @@ def _record(settings: Settings, record: str) -> dict[str, Any]:
     """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
     from lakehouse.errors import ShoplakeError, UsageError
     from lakehouse.jobs.replay_quarantine import coordinates_of
-    from lakehouse.sql import query, quoted_text
+    from lakehouse.sql import query
+    from lakehouse.sql_text import quoted_text
 
     try:
         (place,) = coordinates_of(record)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from lakehouse.catalog import TABLES
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Compacted, Lake
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.stream import clustering, log_cleanup
 from lakehouse.table import Table
 

@@ -12,7 +12,8 @@ import duckdb
 from lakehouse.errors import ShoplakeError
 from lakehouse.serving import evidence, lag, minutes
 from lakehouse.settings import Settings
-from lakehouse.sql import SqlReader, quoted_name, quoted_text
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_name, quoted_text
 
 log = logging.getLogger(__name__)
 

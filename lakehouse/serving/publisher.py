@@ -25,7 +25,8 @@ from lakehouse.serving.held import give_back, hold_back
 from lakehouse.serving.minutes import BATCH_DAYS
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
-from lakehouse.sql import SqlReader, quoted_name, quoted_text
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.table import Table
 from quality import results
 from quality.gate import Ask, Ruling, rule

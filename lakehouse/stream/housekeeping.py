@@ -12,7 +12,7 @@ from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, top_products
 from lakehouse.lake import Lake
 from lakehouse.ops import batches
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.stream import log_cleanup, rebuilt
 from silver import events as silver_events
 from silver import quarantine

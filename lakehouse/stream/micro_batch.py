@@ -20,11 +20,11 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from lakehouse import hours as clock
+from lakehouse import s3
 from lakehouse.lake import Lake
 from lakehouse.literals import with_constants
 from lakehouse.ops import batches
 from lakehouse.ops.batches import Plan
-from lakehouse.services import s3
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.stream import offset_log, rebuilt, recovery, writer

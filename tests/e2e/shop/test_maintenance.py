@@ -21,7 +21,8 @@ from lakehouse.file_ages import LOG_HOURS
 from lakehouse.jobs.maintenance import tidy
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
-from lakehouse.services.s3 import ensure_bucket, s3_client
+from lakehouse.s3 import s3_client
+from lakehouse.services.s3 import ensure_bucket
 from lakehouse.session import connect as connect_spark
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream import log_cleanup
