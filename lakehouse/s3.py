@@ -20,6 +20,11 @@ _PASSWORD = "authorities"  # noqa: S105 - Java wants one; a list of certificates
 _DELTA_READER = "SSL_CERT_FILE"
 
 
+def address(settings: Settings) -> str:
+    """Where S3 is."""
+    return settings.endpoint or f"https://s3.{settings.s3_region}.amazonaws.com"
+
+
 def s3_client(settings: Settings) -> Any:
     """A client of boto3."""
     import boto3

@@ -10,18 +10,16 @@ import difflib
 import math
 import os
 import re
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import duckdb
 
-from lakehouse import s3, sql_guard
+from lakehouse import probes, s3, sql_guard
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from lakehouse.sql_text import quoted_name, quoted_text
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 EXTENSIONS = ("httpfs", "delta")
 CHUNK = 2048
 MEMORY_MB = 2048
-PROBE_SECONDS = 3.0
 NO_TABLE = ("No files in log segment", "NoSuchBucket", "404 Not Found")
 REFUSED = ("403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 
@@ -314,21 +311,13 @@ def _duckdb(settings: Settings, memory_mb: int) -> duckdb.DuckDBPyConnection:
 
 def _probe(settings: Settings) -> None:
     """Fail fast when nobody answers: the Delta reader itself would try for minutes."""
-    address = urlsplit(settings.endpoint or f"https://s3.{settings.s3_region}.amazonaws.com")
-    port = address.port or (443 if address.scheme == "https" else 80)
-    if not settings.endpoint and _has_proxy():
-        return
     try:
-        socket.create_connection((address.hostname or "", port), timeout=PROBE_SECONDS).close()
+        probes.reach_s3(settings)
     except OSError as error:
         hint = "; is the platform running? `shoplake status` tells" if settings.s3_is_embedded else ""
-        raise ShoplakeError(f"S3 does not answer at {address.geturl()} ({error.strerror or error}){hint}.") from None
-
-
-def _has_proxy() -> bool:
-    from urllib.request import getproxies
-
-    return "https" in getproxies()
+        raise ShoplakeError(
+            f"S3 does not answer at {s3.address(settings)} ({error.strerror or error}){hint}."
+        ) from None
 
 
 def _go_past_proxy(host: str) -> None:

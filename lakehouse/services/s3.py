@@ -6,9 +6,10 @@ from typing import Any
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake_secret import s3_keys
+from lakehouse.probes import replies
 from lakehouse.s3 import s3_client
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import Service, answers, java, jvm_options, properties, write_private, write_text
+from lakehouse.services.service import Service, java, jvm_options, properties, write_private, write_text
 from lakehouse.settings import Settings
 
 NOTHING_PUBLIC = {
@@ -65,7 +66,7 @@ def service(settings: Settings) -> Service:
         ),
         env={"CLASSPATH": class_path("s3proxy")},
         ports={"SHOPLAKE_S3_PORT": settings.s3_port},
-        is_healthy=lambda _pid: answers(settings.s3_port, b"GET / HTTP/1.0\r\n\r\n"),
+        is_healthy=lambda _pid: replies(settings.s3_port, b"GET / HTTP/1.0\r\n\r\n"),
         prepare=lambda: _prepare(settings),
         on_up=lambda: ensure_bucket(settings),
         memory_limit_mb=settings.s3_memory_mb + 256,
