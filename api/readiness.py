@@ -15,8 +15,8 @@ from lakehouse import probes
 from lakehouse.errors import ShoplakeError
 from lakehouse.reports import age, read_report
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.stream import stream_state
 from lakehouse.settings import Settings
+from lakehouse.stream.progress import stream_state
 
 KEPT_SECONDS = 1.0
 STALE_SECONDS = 60.0

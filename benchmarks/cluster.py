@@ -17,12 +17,11 @@ import typer
 from rich.console import Console
 
 from benchmarks.figures import DAY_MS, RESULTS, Figure, write_figures
-from lakehouse.services.stream import stream_state
 from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.stream import control as stream_control
-from lakehouse.stream.progress import behind
+from lakehouse.stream.progress import behind, stream_state
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,11 @@ from lakehouse.reports import age, read_report
 from lakehouse.runs.database import Database
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.states import State
-from lakehouse.services.stream import lag, stream_state
 from lakehouse.serving.file import PUBLISHED, open_serving, published, rows_of
 from lakehouse.serving.held import how_held
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
+from lakehouse.stream.progress import lag, stream_state, unread_seconds
 
 PUBLISHER_SECONDS = 60.0
 LEAST_RECORDS = 100
@@ -30,8 +29,9 @@ LEAST_RECORDS = 100
 LEAST_BROKEN = 10
 SHAPE_REASONS = ("wrong_type", "missing_field", "unknown_type", "unknown_version")
 """Reasons that tell of a producer with another idea of the contract, not of a damaged record."""
-_BOOK = """
-SELECT epoch(max(committed_at)) AS committed_at,
+BOOK = """
+SELECT epoch(max(committed_at)) AS committed_at, sum(bronze_rows) AS bronze, sum(silver_rows) AS silver,
+    sum(duplicate_rows) AS duplicates, sum(quarantined_rows) AS quarantined,
     count(*) FILTER (bronze_rows <> silver_rows + duplicate_rows + quarantined_rows) AS unbalanced,
     coalesce(sum(bronze_rows) FILTER (started_at >= now() - INTERVAL 15 MINUTE), 0) AS records,
     coalesce(sum(quarantined_rows) FILTER (started_at >= now() - INTERVAL 15 MINUTE), 0) AS refused
@@ -80,7 +80,7 @@ class Figures:
     def gather(self) -> dict[str, Figure]:
         """Every figure by its name, as of now."""
         records = lag(self._settings)
-        book, runs = self._of_tables(_BOOK), self._newest_runs()
+        book, runs = self._of_tables(BOOK), self._newest_runs()
         return {
             "stream_silent_seconds": self._stream_silent(),
             "lag_records": UNKNOWN if records is None else Figure(records, f"{records:,} records wait"),
@@ -162,13 +162,9 @@ def _unbalanced(runs: list[RunRow], book: dict[str, Any] | None) -> Figure:
 
 
 def _unread(records: int | None, book: dict[str, Any] | None) -> Figure:
-    """How long ago the newest batch was done, while records wait; 0 when none does."""
-    if records == 0:
-        return Figure(0)
-    if records is None or not book or book["committed_at"] is None:
-        return UNKNOWN
-    seconds = max(0.0, time.time() - book["committed_at"])
-    return Figure(seconds, f"the newest batch was done {seconds:.0f} s ago, {records:,} records wait")
+    seconds = unread_seconds(records, book["committed_at"] if book else None)
+    said = f"the newest batch was done {seconds:.0f} s ago, {records:,} records wait" if seconds else ""
+    return Figure(seconds, said)
 
 
 def _refused(book: dict[str, Any] | None) -> Figure:
