@@ -21,7 +21,8 @@ from rich.console import Console
 from benchmarks.dashboards import columns_and_metrics, read_assets
 from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import make_file
-from lakehouse.services import processes, superset
+from lakehouse import processes
+from lakehouse.services import superset
 from lakehouse.services.child import Child
 from lakehouse.services.testing import free_settings, part
 from lakehouse.settings import Settings

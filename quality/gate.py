@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lakehouse.sql import SqlReader
 from lakehouse.sql_guard import check_reading, named_tables
 from lakehouse.sql_text import quoted_text
 from quality.declaration import Suite
 from quality.suites import SUITES
+
+if TYPE_CHECKING:
+    from lakehouse.sql import SqlReader
 
 Ask = Callable[[str], list[dict[str, Any]]]
 """Answers one reading statement with rows."""

@@ -12,6 +12,7 @@ import structlog
 from pyspark.sql.connect import dataframe, functions, session  # noqa: F401  (loaded here so that no run waits for it)
 
 from lakehouse.probes import spark_answers
+from lakehouse.processes import memory_mb
 from lakehouse.runs.attempt import Attempt, insist
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
@@ -20,7 +21,6 @@ from lakehouse.runs.news import RunLog
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.services.processes import memory_mb
 from lakehouse.settings import Settings
 
 POLL_SECONDS = 0.2

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.lock import lock_holder
+from lakehouse.processes import is_alive, memory_mb
 from lakehouse.reports import read_report, replace_text
-from lakehouse.services.processes import is_alive, memory_mb
 from lakehouse.services.service import Service
 from lakehouse.services.services import services
 from lakehouse.settings import Settings

@@ -9,10 +9,11 @@ import time
 import psutil
 import pytest
 
+from lakehouse import processes
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
 from lakehouse.probes import replies
-from lakehouse.services import detached, logs, processes
+from lakehouse.services import detached, logs
 from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
 from lakehouse.services.ports import busy_port_message, check_ports
 from lakehouse.services.service import Service
