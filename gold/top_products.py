@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructType, TimestampType
+from pyspark.sql.types import IntegerType, LongType, StringType, StructType, TimestampType
 
-from gold.clock import hour_date, hour_start, moment_column
-from gold.live import IS_VIEW, Kept, Live
-from gold.shop import is_product_view
+from gold.clock import hour_start, moment_column
+from gold.hourly import hourly_table
+from gold.shop import IS_VIEW, is_product_view
 from lakehouse.file_ages import KEEP_HOURS
-from lakehouse.table import Table, column
+from lakehouse.table import Kept, Live, Table, column
 
 RANKED_PRODUCT = [
     column("rank", IntegerType(), "1 is the most viewed; equal views in order of product_id"),
@@ -22,26 +22,77 @@ RANKED_PRODUCT = [
     column("unique_viewers", LongType(), "Distinct users among these views, exact"),
 ]
 
-HOURLY = Table(
-    layer="gold",
-    name="top_products_hourly",
-    grain="a product's rank in a clock hour",
-    schema=StructType(
-        [
-            column("hour_start", TimestampType(), "Start of the clock hour, UTC"),
-            *RANKED_PRODUCT,
-            column("status", StringType(), "provisional until the hour's end plus the lateness setting, then final"),
-            column("updated_at", TimestampType(), "When the row was written, UTC"),
-            column("hour_date", DateType(), "Day of hour_start, UTC"),
-        ]
-    ),
-    keys=("hour_start", "rank"),
-    writer="delta-rs",
-    partition_by=("hour_date",),
-    statistics=("hour_start", "rank"),
-    keep_hours=KEEP_HOURS,
+_SECOND = "(moment + 999999) // 1000000"
+"""The second at whose end, included, an event was in: the edges of the rolling hour are whole seconds."""
+_VIEWS = f"""
+    SELECT {{age}} AS age, product_id, count(*) AS views,
+        max({{{{'moment': moment, 'event_id': event_id, 'name': product_name}}}})
+            FILTER (product_name IS NOT NULL) AS named
+    FROM new_events WHERE {IS_VIEW} GROUP BY ALL"""
+_VIEWER = "hash(product_id, user_id)"
+"""64 bits: with two million pairs in an hour, two of them are alike in one hour of ten million."""
+HOURLY_LIVE = Live(
+    """
+    WITH top AS (
+        SELECT *, row_number() OVER (PARTITION BY age ORDER BY views DESC, product_id)::INT AS rank
+        FROM {top_hours} QUALIFY rank <= {top_n}),
+    viewers AS (
+        SELECT age, product_id, count(*) AS unique_viewers FROM top_viewers
+        WHERE age IN ({hours}) AND product_id IN (SELECT product_id FROM top) GROUP BY ALL)
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, rank, product_id, named.name AS product_name, views,
+        unique_viewers
+    FROM top JOIN viewers USING (age, product_id)""",
+    {
+        "top_hours": Kept(
+            _VIEWS.format(age="hour"),
+            """SELECT age, product_id, sum(views)::BIGINT AS views, max(named) AS named
+            FROM {kept} WHERE {where} GROUP BY ALL""",
+        ),
+        "top_viewers": Kept(
+            f"SELECT hour AS age, {_VIEWER} AS key, any_value(product_id) AS product_id"
+            f" FROM new_events WHERE {IS_VIEW} GROUP BY ALL",
+            is_set=True,
+        ),
+    },
 )
-
+LAST_HOUR_LIVE = Live(
+    """
+    WITH top AS (
+        SELECT product_id, sum(views)::BIGINT AS views,
+            row_number() OVER (ORDER BY sum(views) DESC, product_id)::INT AS rank
+        FROM top_seconds WHERE age > {as_of} - 3600 AND age <= {as_of} GROUP BY product_id QUALIFY rank <= {top_n}),
+    names AS (
+        SELECT product_id, max(named).name AS product_name FROM top_seconds
+        WHERE age > {as_of} - 3600 AND age <= {as_of} AND product_id IN (SELECT product_id FROM top)
+        GROUP BY product_id),
+    viewers AS (
+        SELECT product, count(DISTINCT u) AS unique_viewers FROM top_views
+        WHERE age > {as_of} - 3600 AND age <= {as_of} AND product IN (SELECT hash(product_id) FROM top)
+        GROUP BY product)
+    SELECT make_timestamptz({as_of} * 1000000) AS as_of, make_timestamptz(({as_of} - 3600) * 1000000) AS window_start,
+        rank, product_id, product_name, views, unique_viewers
+    FROM top JOIN names USING (product_id) JOIN viewers ON product = hash(product_id)""",
+    {
+        "top_seconds": Kept(_VIEWS.format(age=_SECOND), per_second=True),
+        "top_views": Kept(
+            f"SELECT {_SECOND} AS age, hash(product_id) AS product, u FROM new_events WHERE {IS_VIEW}", per_second=True
+        ),
+    },
+)
+READS = ("event_id", "event_type", "event_time", "user_id", "product_id", "product_name")
+HOURLY = hourly_table(
+    "top_products_hourly",
+    grain="a product's rank in a clock hour",
+    columns=[
+        *RANKED_PRODUCT,
+        column("status", StringType(), "provisional until the hour's end plus the lateness setting, then final"),
+    ],
+    keys=("rank",),
+    reads=READS,
+    rows=lambda events, settings: hourly(events, settings.top_n),
+    live=HOURLY_LIVE,
+    statistics=("rank",),
+)
 LAST_HOUR = Table(
     layer="gold",
     name="top_products_last_hour",
@@ -55,34 +106,20 @@ LAST_HOUR = Table(
     ),
     keys=("as_of", "rank"),
     writer="delta-rs",
+    fed="live",
+    rows="replaced",
     keep_hours=KEEP_HOURS,
+    newest="as_of",
+    reads=READS,
+    live=LAST_HOUR_LIVE,
 )
 
 
 def hourly(events: DataFrame, top_n: int) -> DataFrame:
-    """The `top_n` products of every clock hour in `events`; `with_status` makes them rows of HOURLY."""
+    """The `top_n` products of every clock hour in `events`: rows of HOURLY."""
     views = events.where(is_product_view())
     return _ranked(views, hour_start(), top_n).select(
         F.col("period").alias("hour_start"), "rank", "product_id", "product_name", "views", "unique_viewers"
-    )
-
-
-def with_status(ranks: DataFrame, closed_before: datetime, updated_at: datetime) -> DataFrame:
-    """Rows of HOURLY from ranks by `hour_start`.
-
-    An hour that ended at or before `closed_before` (now less the lateness setting) is final.
-    """
-    has_closed = F.col("hour_start") <= moment_column(closed_before - timedelta(hours=1), "product_id")
-    return ranks.select(
-        "hour_start",
-        "rank",
-        "product_id",
-        "product_name",
-        "views",
-        "unique_viewers",
-        F.when(has_closed, "final").otherwise("provisional").alias("status"),
-        moment_column(updated_at, "product_id").alias("updated_at"),
-        hour_date(),
     )
 
 
@@ -125,64 +162,3 @@ def _ranked(views: DataFrame, period: Column, top_n: int) -> DataFrame:
 def _recency() -> Column:
     """Orders views that carry a name, the latest last; null for the others, which `max_by` passes over."""
     return F.when(F.col("product_name").isNotNull(), F.struct("event_time", "event_id"))
-
-
-_SECOND = "(moment + 999999) // 1000000"
-"""The second at whose end, included, an event was in: the edges of the rolling hour are whole seconds."""
-_VIEWS = f"""
-    SELECT {{age}} AS age, product_id, count(*) AS views,
-        max({{{{'moment': moment, 'event_id': event_id, 'name': product_name}}}})
-            FILTER (product_name IS NOT NULL) AS named
-    FROM new_events WHERE {IS_VIEW} GROUP BY ALL"""
-_VIEWER = "hash(product_id, user_id)"
-"""64 bits: with two million pairs in an hour, two of them are alike in one hour of ten million."""
-HOURLY_LIVE = Live(
-    HOURLY,
-    """
-    WITH top AS (
-        SELECT *, row_number() OVER (PARTITION BY age ORDER BY views DESC, product_id)::INT AS rank
-        FROM {top_hours} QUALIFY rank <= {top_n}),
-    viewers AS (
-        SELECT age, product_id, count(*) AS unique_viewers FROM top_viewers
-        WHERE age IN ({hours}) AND product_id IN (SELECT product_id FROM top) GROUP BY ALL)
-    SELECT make_timestamptz(age * 3600000000) AS hour_start, rank, product_id, named.name AS product_name, views,
-        unique_viewers, CASE WHEN age <= {closed} THEN 'final' ELSE 'provisional' END AS status
-    FROM top JOIN viewers USING (age, product_id)""",
-    {
-        "top_hours": Kept(
-            _VIEWS.format(age="hour"),
-            """SELECT age, product_id, sum(views)::BIGINT AS views, max(named) AS named
-            FROM {kept} WHERE {where} GROUP BY ALL""",
-        ),
-        "top_viewers": Kept(
-            f"SELECT hour AS age, {_VIEWER} AS key, any_value(product_id) AS product_id"
-            f" FROM new_events WHERE {IS_VIEW} GROUP BY ALL",
-            is_set=True,
-        ),
-    },
-)
-LAST_HOUR_LIVE = Live(
-    LAST_HOUR,
-    """
-    WITH top AS (
-        SELECT product_id, sum(views)::BIGINT AS views,
-            row_number() OVER (ORDER BY sum(views) DESC, product_id)::INT AS rank
-        FROM top_seconds WHERE age > {as_of} - 3600 AND age <= {as_of} GROUP BY product_id QUALIFY rank <= {top_n}),
-    names AS (
-        SELECT product_id, max(named).name AS product_name FROM top_seconds
-        WHERE age > {as_of} - 3600 AND age <= {as_of} AND product_id IN (SELECT product_id FROM top)
-        GROUP BY product_id),
-    viewers AS (
-        SELECT product, count(DISTINCT u) AS unique_viewers FROM top_views
-        WHERE age > {as_of} - 3600 AND age <= {as_of} AND product IN (SELECT hash(product_id) FROM top)
-        GROUP BY product)
-    SELECT make_timestamptz({as_of} * 1000000) AS as_of, make_timestamptz(({as_of} - 3600) * 1000000) AS window_start,
-        rank, product_id, product_name, views, unique_viewers
-    FROM top JOIN names USING (product_id) JOIN viewers ON product = hash(product_id)""",
-    {
-        "top_seconds": Kept(_VIEWS.format(age=_SECOND), per_second=True),
-        "top_views": Kept(
-            f"SELECT {_SECOND} AS age, hash(product_id) AS product, u FROM new_events WHERE {IS_VIEW}", per_second=True
-        ),
-    },
-)

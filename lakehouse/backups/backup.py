@@ -21,14 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gold import top_products
 from lakehouse.backups.store import Store, store_at
 from lakehouse.catalog import TABLES
 from lakehouse.delta_files import Snapshot, snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock
 from lakehouse.object_keys import inside
-from lakehouse.ops import batches
 from lakehouse.s3 import s3_client
 from lakehouse.services import s3
 from lakehouse.services.child import Child
@@ -166,7 +164,7 @@ def _clear(client: Any, settings: Settings) -> None:
 
 def _is_filled_without_records(table: Table) -> bool:
     """Whether a platform that has read nothing yet writes into this table: jobs by schedule, the rolling hour."""
-    return (table.layer == "ops" and table is not batches.TABLE) or table is top_products.LAST_HOUR
+    return (table.layer == "ops" and table.fed == "batch") or (table.live is not None and table.hourly is None)
 
 
 def _copy_registry(settings: Settings, store: Store) -> str:

@@ -19,8 +19,8 @@ import duckdb
 
 from gold import fraud_live
 from gold.clock import micros
-from gold.live import Live
 from lakehouse.hours import HOUR, number_of
+from lakehouse.table import Live, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,10 +74,10 @@ class Taken:
 class Fold:
     """The state of one stream; used by one thread, but for `snapshot`."""
 
-    def __init__(self, path: Path, tables: Sequence[Live], dedupe: timedelta, memory_mb: int) -> None:
+    def __init__(self, path: Path, tables: Sequence[Table], dedupe: timedelta, memory_mb: int) -> None:
         """Open `path`, or make it anew when it is in use or broken; the state is whatever the file holds."""
         self._dedupe = dedupe // timedelta(microseconds=1)
-        self._kept = {name: kept for table in tables for name, kept in table.kept.items()}
+        self._kept = {name: kept for table in tables if table.live for name, kept in table.live.kept.items()}
         declared = repr((_TABLES, _FACTS, _ID, fraud_live.TABLES, sorted(self._kept.items()), duckdb.__version__))
         self._version = sha256(declared.encode()).hexdigest()[:16]
         path.parent.mkdir(parents=True, exist_ok=True)
