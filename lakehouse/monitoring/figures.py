@@ -22,6 +22,7 @@ from lakehouse.serving.held import how_held
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream.progress import lag, stream_state, unread_seconds
+from quality.results import NEWEST
 
 PUBLISHER_SECONDS = 60.0
 LEAST_RECORDS = 100
@@ -49,11 +50,9 @@ SELECT topic, reason_code, reason_detail, refused.records AS records, refused.re
 FROM refused JOIN read USING (topic) ORDER BY share DESC, topic, reason_detail LIMIT 1
 """  # noqa: S608 - the values are declared above
 
-_FAILING = f"""
-WITH newest AS (
-    SELECT table_name, expectation, arg_max(success, checked_at) AS success FROM ops.quality_results
-    WHERE severity = 'block' GROUP BY ALL)
-SELECT expectation FROM newest WHERE NOT success AND table_name NOT IN (SELECT table_name FROM {PUBLISHED})
+_FAILING = f"""{NEWEST}
+SELECT expectation FROM newest
+WHERE severity = 'block' AND NOT success AND table_name NOT IN (SELECT table_name FROM {PUBLISHED})
 ORDER BY expectation
 """  # noqa: S608 - the name is declared in this project
 """What fails where nothing can be held back: in silver, in the books, in tables that dashboards do not see."""
