@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
-from pyspark.sql.types import ArrayType, DataType
+from pyspark.sql.types import ArrayType, DataType, DecimalType
 
 from api.models import Moment
 from gold import fraud, kpis, retention, revenue, top_products
 from gold.fraud_rules import RULES
+from lakehouse.catalog import TABLES
 from lakehouse.table import Table
 
 MOST_ROWS = 5_000
@@ -117,7 +118,6 @@ _TYPES: dict[str, Any] = {
     "bigint": int,
     "int": Annotated[int, Field(ge=-LARGEST_INTEGER - 1, le=LARGEST_INTEGER)],
     "double": float,
-    revenue.REVENUE.simpleString(): float,
     "boolean": bool,
     "date": Day,
     "timestamp": Moment,
@@ -126,6 +126,8 @@ _TYPES: dict[str, Any] = {
 
 def python_type(kind: DataType) -> Any:
     """The type of a column's values in an answer; moments are aware, in UTC."""
+    if isinstance(kind, DecimalType):
+        return float
     return list[str] if isinstance(kind, ArrayType) else _TYPES[kind.simpleString()]
 
 
@@ -254,8 +256,31 @@ RETENTION = Listing(
         "is_complete": "is_complete = ?",
     },
 )
+_NAMED = (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
+
+
+def _of_hours(table: Table) -> Listing:
+    """How a table of clock hours is listed that has no filters of its own."""
+    return Listing(
+        f"/{table.name.replace('_', '-')}",
+        table.name.title().replace("_", ""),
+        table.full_name,
+        f"One row is {table.grain}. The newest hour first.",
+        table,
+        HourFilter,
+        "hour_start",
+        table.keys[1:],
+        _range("hour_start"),
+        hidden=("hour_date",),
+    )
+
+
 LISTINGS = {
-    listing.path: listing for listing in (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
+    listing.path: listing
+    for listing in (
+        *_NAMED,
+        *(_of_hours(table) for table in TABLES if table.hourly and table not in [one.table for one in _NAMED]),
+    )
 }
 """Every table that is served over HTTP, by its address below `/v1/gold`."""
 
