@@ -335,12 +335,7 @@ def _grains() -> dict[str, str]:
     grains = {table.full_name: table.grain for table in TABLES} | {
         view.full_name: view.grain for view in VIEWS.values()
     }
-    return dict(sorted(grains.items(), key=lambda item: _layer_order(item[0])))
-
-
-def _layer_order(name: str) -> int:
-    layer = name.split(".", 1)[0]
-    return sql_guard.LAYERS.index(layer) if layer in sql_guard.LAYERS else len(sql_guard.LAYERS)
+    return dict(sorted(grains.items(), key=lambda item: sql_guard.LAYERS.index(item[0].partition(".")[0])))
 
 
 def _all_names() -> list[str]:

@@ -49,7 +49,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Extract:
-    """What the serving file has, under its own `name`, of a table that is too large for it.
+    """What the serving file has under its own `name`, such as a part of a table that is too large for it.
 
     `select` has the place {scan}; `keep` is a condition on the rows that stay; `merged` makes one of the rows that
     files which were added have brought beside others of their group. `columns` are name, type in DuckDB and meaning,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from lakehouse.catalog import TABLES
 from lakehouse.serving.delta_log import Changes, DeltaLog
-from lakehouse.serving.extras import EXTRAS, Extra, Extras, create
+from lakehouse.serving.extras import EXTRAS, Extras, create
 from lakehouse.serving.file import PUBLISHED, as_text, open_serving, rows_of
 from lakehouse.serving.held import give_back, hold_back
 from lakehouse.settings import Settings
@@ -36,16 +36,10 @@ _TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "array<string>": "VARCH
 
 
 @dataclass(frozen=True)
-class Source:
-    """A table of the serving file and how it comes from its Delta table; see `lakehouse.table.Extract`."""
+class Source(Extract):
+    """A table of the serving file, and the Delta table that it comes from."""
 
-    name: str
-    delta: Table
-    columns: tuple[tuple[str, str, str], ...]
-    comment: str
-    select: str = "SELECT * FROM {scan}"
-    keep: str = ""
-    merged: str = ""
+    delta: Table = field(kw_only=True)
 
 
 def sources() -> list[Source]:
@@ -56,9 +50,8 @@ def sources() -> list[Source]:
 
 def _source(table: Table) -> Source:
     own = tuple((one.name, _type(one.dataType.simpleString()), one.metadata["comment"]) for one in table.schema)
-    if isinstance(part := table.served, Extract):
-        return Source(part.name, table, part.columns or own, part.grain, part.select, part.keep, part.merged)
-    return Source(table.full_name, table, own, table.grain)
+    part = table.served if isinstance(table.served, Extract) else Extract(table.full_name, table.grain)
+    return Source(**{**vars(part), "columns": part.columns or own}, delta=table)
 
 
 def _type(spark_type: str) -> str:
@@ -185,12 +178,7 @@ class Publisher:
             for schema in ("gold", "ops"):
                 target.execute(f"CREATE SCHEMA {schema}")
             for source in self._sources:
-                columns = ", ".join(f"{quoted_name(name)} {kind}" for name, kind, _ in source.columns)
-                target.execute(f"CREATE TABLE {source.name} ({columns})")
-                target.execute(f"COMMENT ON TABLE {source.name} IS {quoted_text('One row is ' + source.comment)}")
-                for name, _, comment in source.columns:
-                    column = f"{source.name}.{quoted_name(name)}"
-                    target.execute(f"COMMENT ON COLUMN {column} IS {quoted_text(comment)}")
+                create(target, source)
 
     def _publish_one(
         self, target: duckdb.DuckDBPyConnection, source: Source, before: _Published | None, head: int | None
@@ -228,7 +216,7 @@ class Publisher:
         target.execute("COMMIT")
         return True
 
-    def _publish_extra(self, target: duckdb.DuckDBPyConnection, extra: Extra, known: dict[str, _Published]) -> bool:
+    def _publish_extra(self, target: duckdb.DuckDBPyConnection, extra: Extract, known: dict[str, _Published]) -> bool:
         """Bring an extra table up to date; whether anything about it is new."""
         if extra.name not in known:
             create(target, extra)
@@ -305,8 +293,8 @@ def _note(target: duckdb.DuckDBPyConnection, name: str, newest: str, state: _Pub
     )
 
 
-def _shape(source: Source | Extra) -> tuple[tuple[str, str], ...]:
-    return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in source.columns)
+def _shape(part: Extract) -> tuple[tuple[str, str], ...]:
+    return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in part.columns)
 
 
 CREATE_PUBLISHED = f"""
