@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
+from typing import Any
 
 import structlog
 
@@ -28,19 +28,8 @@ TIDY_SECONDS = 3600.0
 STOP_SECONDS = 12.0
 QUICK_DEATH_SECONDS = 10.0
 log = structlog.get_logger()
-
-
-class Watching(Protocol):
-    """Something that goes on in threads of its own."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> None:
-        """Begin nothing new."""
-
-
-Beside = Callable[[Settings, Database], Watching]
+Beside = Callable[[Settings, Database], Any]
+"""Makes what has `start` and `stop`, and goes on in threads of its own."""
 
 
 class Supervisor:
