@@ -15,7 +15,8 @@ from lakehouse.stream import log_cleanup, rebuilt
 
 COMPACT_EVERY = 60
 VACUUM_SECONDS = 600.0
-_OURS = tuple(table for table in TABLES if table.fed == "live")
+OURS = tuple(table for table in TABLES if table.fed == "live")
+"""What the stream writes, and so tidies."""
 
 
 class Housekeeping:
@@ -46,10 +47,10 @@ class Housekeeping:
             of_column = {"event_date": days, "ingest_date": {now.date()}}
             is_rebuilt = rebuilt.is_under_way(self._s3, self._lake.settings.bucket)
             left_alone = ("replaced", "rebuilt") if is_rebuilt else ("replaced",)
-            for table in (table for table in _OURS if table.rows not in left_alone):
+            for table in (table for table in OURS if table.rows not in left_alone):
                 self._lake.compact(table, of_column.get(table.partition_by[0]) if table.partition_by else None)
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
-                for table in _OURS:
+                for table in OURS:
                     self._lake.vacuum(table)
                     log_cleanup.clean(self._s3, self._lake.settings.bucket, table)
                 self._vacuumed = time.monotonic()
