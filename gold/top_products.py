@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, LongType, StringType, StructType, TimestampType
 
-from gold.clock import hour_start, moment_column
+from gold.clock import hour_start
 from gold.hourly import hourly_table
 from gold.shop import IS_VIEW, is_product_view
 from lakehouse.file_ages import KEEP_HOURS
@@ -118,29 +116,14 @@ LAST_HOUR = Table(
 def hourly(events: DataFrame, top_n: int) -> DataFrame:
     """The `top_n` products of every clock hour in `events`: rows of HOURLY."""
     views = events.where(is_product_view())
-    return _ranked(views, hour_start(), top_n).select(
+    return ranked(views, hour_start(), top_n).select(
         F.col("period").alias("hour_start"), "rank", "product_id", "product_name", "views", "unique_viewers"
     )
 
 
-def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:
-    """Rows of LAST_HOUR: the `top_n` products viewed in (as_of - 60 minutes, as_of]; no rows after a silent hour."""
-    hour = F.expr("INTERVAL 1 HOUR")
-    dated = events.where(is_product_view()).withColumn("as_of", moment_column(as_of, "product_id"))
-    is_recent = (F.col("event_time") > F.col("as_of") - hour) & (F.col("event_time") <= F.col("as_of"))
-    return _ranked(dated.where(is_recent), F.col("as_of"), top_n).select(
-        F.col("period").alias("as_of"),
-        (F.col("period") - hour).alias("window_start"),
-        "rank",
-        "product_id",
-        "product_name",
-        "views",
-        "unique_viewers",
-    )
-
-
-def _ranked(views: DataFrame, period: Column, top_n: int) -> DataFrame:
-    """Ranks by views first, which is cheap; names and distinct viewers only of the products that made it."""
+def ranked(views: DataFrame, period: Column, top_n: int) -> DataFrame:
+    """The `top_n` products of each `period`: ranks by views first, which is cheap; names and distinct viewers only of
+    the products that made it."""
     views = views.select(period.alias("period"), "product_id", "product_name", "user_id", _recency().alias("recency"))
     order = Window.partitionBy("period").orderBy(F.col("views").desc(), "product_id")
     top = (

@@ -22,6 +22,7 @@ from lakehouse.stream.live_gold import LIVE
 from lakehouse.table import Table
 from tests.gold.conftest import NOON, Events, exact
 from tests.support.folding import Row, empty_fold, facts, in_order, record, rows_of
+from tests.support.rolling import last_hour
 
 pytestmark = pytest.mark.spark
 NOW = NOON + timedelta(hours=2, minutes=30)
@@ -153,7 +154,7 @@ def by_spark(history: DataFrame) -> dict[str, list[Row]]:
     for table in HOURLY:
         assert table.hourly
         found[table.name] = told(table.hourly(in_window(history).select(*table.reads), settings), table)
-    last_hours = [top_products.last_hour(history, as_of, 30) for as_of in AS_OF]
+    last_hours = [last_hour(history, as_of, 30) for as_of in AS_OF]
     rolling = reduce(DataFrame.unionByName, last_hours)
     return {**found, top_products.LAST_HOUR.name: told(rolling, top_products.LAST_HOUR)}
 
