@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -167,19 +167,32 @@ def _range(column: str) -> dict[str, str]:
     return {"since": f"{column} >= ?", "until": f"{column} < ?"}
 
 
+def _of_hours(table: Table) -> Listing:
+    """How a table of clock hours is listed, unless something else is said of it."""
+    return Listing(
+        f"/{table.name.replace('_', '-')}",
+        table.name.title().replace("_", ""),
+        table.full_name,
+        f"One row is {table.grain}. The newest hour first.",
+        table,
+        HourFilter,
+        "hour_start",
+        table.keys[1:],
+        _range("hour_start"),
+        hidden=("hour_date",),
+    )
+
+
 _RANKS = {"max_rank": "rank <= ?", "product_id": "product_id = ?"}
 
-TOP_PRODUCTS = Listing(
-    "/top-products",
-    "HourlyProduct",
-    "Top products per hour",
-    "The most viewed products of each clock hour, the newest hour first.",
-    top_products.HOURLY,
-    HourlyProductFilter,
-    "hour_start",
-    ("rank",),
-    _range("hour_start") | _RANKS | {"status": "status = ?"},
-    hidden=("hour_date",),
+TOP_PRODUCTS = replace(
+    _of_hours(top_products.HOURLY),
+    path="/top-products",
+    row="HourlyProduct",
+    summary="Top products per hour",
+    says="The most viewed products of each clock hour, the newest hour first.",
+    filters=HourlyProductFilter,
+    conditions=_range("hour_start") | _RANKS | {"status": "status = ?"},
 )
 TOP_PRODUCTS_LAST_HOUR = Listing(
     "/top-products/last-hour",
@@ -192,29 +205,21 @@ TOP_PRODUCTS_LAST_HOUR = Listing(
     ("rank",),
     _RANKS,
 )
-KPIS = Listing(
-    "/kpis",
-    "HourFigures",
-    "Key figures per hour",
-    "Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first.",
-    kpis.TABLE,
-    HourFilter,
-    "hour_start",
-    (),
-    _range("hour_start"),
-    hidden=("hour_date",),
+KPIS = replace(
+    _of_hours(kpis.TABLE),
+    path="/kpis",
+    row="HourFigures",
+    summary="Key figures per hour",
+    says="Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first.",
 )
-REVENUE = Listing(
-    "/revenue",
-    "HourRevenue",
-    "Revenue per hour and currency",
-    "Purchases, orders and revenue of each clock hour in each currency, the newest first.",
-    revenue.TABLE,
-    CurrencyFilter,
-    "hour_start",
-    ("currency",),
-    _range("hour_start") | {"currency": "currency = ?"},
-    hidden=("hour_date",),
+REVENUE = replace(
+    _of_hours(revenue.TABLE),
+    path="/revenue",
+    row="HourRevenue",
+    summary="Revenue per hour and currency",
+    says="Purchases, orders and revenue of each clock hour in each currency, the newest first.",
+    filters=CurrencyFilter,
+    conditions=_range("hour_start") | {"currency": "currency = ?"},
 )
 FRAUD_FLAGS = Listing(
     "/fraud-flags",
@@ -257,24 +262,6 @@ RETENTION = Listing(
     },
 )
 _NAMED = (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
-
-
-def _of_hours(table: Table) -> Listing:
-    """How a table of clock hours is listed that has no filters of its own."""
-    return Listing(
-        f"/{table.name.replace('_', '-')}",
-        table.name.title().replace("_", ""),
-        table.full_name,
-        f"One row is {table.grain}. The newest hour first.",
-        table,
-        HourFilter,
-        "hour_start",
-        table.keys[1:],
-        _range("hour_start"),
-        hidden=("hour_date",),
-    )
-
-
 LISTINGS = {
     listing.path: listing
     for listing in (
