@@ -27,9 +27,8 @@ from pyspark.sql.types import (
 from gold.clock import micros
 from gold.fraud_measures import HISTORY_FIELDS, MEASURES, READS, considered, is_declined, is_evaluable, span_seconds
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
-from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.literals import varying
-from lakehouse.table import Table, column
+from lakehouse.table import KEEP_HOURS, Table, column
 
 TABLE = Table(
     layer="gold",

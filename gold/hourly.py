@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from pyspark.sql.types import DateType, StructField, StructType, TimestampType
 
-from lakehouse.file_ages import KEEP_HOURS
-from lakehouse.table import HourlyRows, Live, Table, column
+from lakehouse.table import KEEP_HOURS, HourlyRows, Live, Table, column
 
 
 def hourly_table(

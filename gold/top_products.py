@@ -9,8 +9,7 @@ from pyspark.sql.types import IntegerType, LongType, StringType, StructType, Tim
 from gold.clock import hour_start
 from gold.hourly import hourly_table
 from gold.shop import IS_VIEW, is_product_view
-from lakehouse.file_ages import KEEP_HOURS
-from lakehouse.table import Kept, Live, Table, column
+from lakehouse.table import KEEP_HOURS, Kept, Live, Table, column
 
 RANKED_PRODUCT = [
     column("rank", IntegerType(), "1 is the most viewed; equal views in order of product_id"),

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql.types import DataType, StructField, StructType
 
-from lakehouse.file_ages import KEEP_HOURS
-
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse.settings import Settings
 
+LONGEST_RUN_SECONDS = 3600
+"""No attempt of a job may take longer, reading and writing; `lakehouse.jobs` refuses a job that may."""
+READER_SECONDS = 900
+"""Others than jobs hold a version while they answer one query: seconds, minutes at most."""
+KEEP_HOURS = (LONGEST_RUN_SECONDS + READER_SECONDS) / 3600
+"""So long files are kept at least that no newest version needs, for those who still write or read them: a file counts
+as unneeded from its first byte until the commit that names it, and again from the commit that replaces it."""
+LOG_HOURS = KEEP_HOURS
+"""For how long a version can be opened: its log is not cleaned up before. No longer than somebody may need, because
+Delta lists the whole log with every look and every commit: a day of micro-batches is tens of thousands of objects,
+in requests of a thousand."""
 HourlyRows = Callable[["DataFrame", "Settings"], "DataFrame"]
 """Makes a table's rows of the clock hours of some silver events."""
 
