@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
-from pyspark.sql.types import ArrayType, DataType
+from pyspark.sql.types import ArrayType, DataType, DecimalType
 
 from api.models import Moment
 from gold import fraud, kpis, retention, revenue, top_products
 from gold.fraud_rules import RULES
+from lakehouse.catalog import TABLES
 from lakehouse.table import Table
 
 MOST_ROWS = 5_000
@@ -117,7 +118,6 @@ _TYPES: dict[str, Any] = {
     "bigint": int,
     "int": Annotated[int, Field(ge=-LARGEST_INTEGER - 1, le=LARGEST_INTEGER)],
     "double": float,
-    revenue.REVENUE.simpleString(): float,
     "boolean": bool,
     "date": Day,
     "timestamp": Moment,
@@ -126,6 +126,8 @@ _TYPES: dict[str, Any] = {
 
 def python_type(kind: DataType) -> Any:
     """The type of a column's values in an answer; moments are aware, in UTC."""
+    if isinstance(kind, DecimalType):
+        return float
     return list[str] if isinstance(kind, ArrayType) else _TYPES[kind.simpleString()]
 
 
@@ -165,19 +167,32 @@ def _range(column: str) -> dict[str, str]:
     return {"since": f"{column} >= ?", "until": f"{column} < ?"}
 
 
+def _of_hours(table: Table) -> Listing:
+    """How a table of clock hours is listed, unless something else is said of it."""
+    return Listing(
+        f"/{table.name.replace('_', '-')}",
+        table.name.title().replace("_", ""),
+        table.full_name,
+        f"One row is {table.grain}. The newest hour first.",
+        table,
+        HourFilter,
+        "hour_start",
+        table.keys[1:],
+        _range("hour_start"),
+        hidden=("hour_date",),
+    )
+
+
 _RANKS = {"max_rank": "rank <= ?", "product_id": "product_id = ?"}
 
-TOP_PRODUCTS = Listing(
-    "/top-products",
-    "HourlyProduct",
-    "Top products per hour",
-    "The most viewed products of each clock hour, the newest hour first.",
-    top_products.HOURLY,
-    HourlyProductFilter,
-    "hour_start",
-    ("rank",),
-    _range("hour_start") | _RANKS | {"status": "status = ?"},
-    hidden=("hour_date",),
+TOP_PRODUCTS = replace(
+    _of_hours(top_products.HOURLY),
+    path="/top-products",
+    row="HourlyProduct",
+    summary="Top products per hour",
+    says="The most viewed products of each clock hour, the newest hour first.",
+    filters=HourlyProductFilter,
+    conditions=_range("hour_start") | _RANKS | {"status": "status = ?"},
 )
 TOP_PRODUCTS_LAST_HOUR = Listing(
     "/top-products/last-hour",
@@ -190,29 +205,21 @@ TOP_PRODUCTS_LAST_HOUR = Listing(
     ("rank",),
     _RANKS,
 )
-KPIS = Listing(
-    "/kpis",
-    "HourFigures",
-    "Key figures per hour",
-    "Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first.",
-    kpis.TABLE,
-    HourFilter,
-    "hour_start",
-    (),
-    _range("hour_start"),
-    hidden=("hour_date",),
+KPIS = replace(
+    _of_hours(kpis.TABLE),
+    path="/kpis",
+    row="HourFigures",
+    summary="Key figures per hour",
+    says="Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first.",
 )
-REVENUE = Listing(
-    "/revenue",
-    "HourRevenue",
-    "Revenue per hour and currency",
-    "Purchases, orders and revenue of each clock hour in each currency, the newest first.",
-    revenue.TABLE,
-    CurrencyFilter,
-    "hour_start",
-    ("currency",),
-    _range("hour_start") | {"currency": "currency = ?"},
-    hidden=("hour_date",),
+REVENUE = replace(
+    _of_hours(revenue.TABLE),
+    path="/revenue",
+    row="HourRevenue",
+    summary="Revenue per hour and currency",
+    says="Purchases, orders and revenue of each clock hour in each currency, the newest first.",
+    filters=CurrencyFilter,
+    conditions=_range("hour_start") | {"currency": "currency = ?"},
 )
 FRAUD_FLAGS = Listing(
     "/fraud-flags",
@@ -254,8 +261,13 @@ RETENTION = Listing(
         "is_complete": "is_complete = ?",
     },
 )
+_NAMED = (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
 LISTINGS = {
-    listing.path: listing for listing in (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
+    listing.path: listing
+    for listing in (
+        *_NAMED,
+        *(_of_hours(table) for table in TABLES if table.hourly and table not in [one.table for one in _NAMED]),
+    )
 }
 """Every table that is served over HTTP, by its address below `/v1/gold`."""
 

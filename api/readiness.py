@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from lakehouse import probes
 from lakehouse.errors import ShoplakeError
 from lakehouse.reports import age, read_report
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services import kafka
-from lakehouse.services.service import PROBE_SECONDS, answers
-from lakehouse.services.spark import HTTP2_PREFACE
-from lakehouse.services.stream import stream_state
 from lakehouse.settings import Settings
+from lakehouse.stream.progress import stream_state
 
 KEPT_SECONDS = 1.0
 STALE_SECONDS = 60.0
@@ -38,9 +33,9 @@ class Readiness:
         self._settings, self._registry = settings, registry
         self._probes: dict[str, Probe] = {
             "database": self._database,
-            "kafka": lambda: None if kafka.is_reachable(settings) else AWAY,
-            "s3": self._s3,
-            "spark": self._spark,
+            "kafka": lambda: None if probes.kafka_answers(settings) else AWAY,
+            "s3": lambda: None if probes.s3_answers(settings) else AWAY,
+            "spark": lambda: None if probes.spark_answers(settings) else AWAY,
             "stream": self._stream,
             "worker": self._worker,
         }
@@ -75,16 +70,6 @@ class Readiness:
             return AWAY
         return None
 
-    def _s3(self) -> str | None:
-        address = urlsplit(self._settings.endpoint or f"https://s3.{self._settings.s3_region}.amazonaws.com")
-        return _connects(address.hostname or "", address.port or (443 if address.scheme == "https" else 80))
-
-    def _spark(self) -> str | None:
-        if self._settings.spark_is_embedded:
-            return None if answers(self._settings.spark_port, HTTP2_PREFACE) else AWAY
-        address = urlsplit(self._settings.remote.partition(";")[0])
-        return _connects(address.hostname or "", address.port or 15002)
-
     def _stream(self) -> str | None:
         state = stream_state(self._settings)
         if not state:
@@ -97,12 +82,6 @@ class Readiness:
         if not state:
             return "has not started"
         return _stale(state) if state.get("state") == "running" else f"is {state.get('state')}"
-
-
-def _connects(host: str, port: int) -> str | None:
-    with contextlib.suppress(OSError), socket.create_connection((host, port), PROBE_SECONDS):
-        return None
-    return AWAY
 
 
 def _stale(report: dict[str, Any]) -> str | None:

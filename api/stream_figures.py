@@ -10,17 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.services.stream import lag, stream_state
+from lakehouse.monitoring.figures import BOOK
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
+from lakehouse.stream.progress import lag, stream_state, unread_seconds
+from quality.ledger import KINDS
 
 KEPT_SECONDS = 15.0
 FIRST_WAIT_SECONDS = 2.0
-_BOOK = """
-SELECT sum(bronze_rows) AS bronze, sum(silver_rows) AS silver, sum(duplicate_rows) AS duplicates,
-       sum(quarantined_rows) AS quarantined, epoch(max(committed_at)) AS committed_at
-FROM ops.batches
-"""
 _REASONS = "SELECT reason_code, status, count(*) AS rows FROM silver.quarantine GROUP BY ALL"
 
 
@@ -40,10 +37,8 @@ class StreamFigures:
 
     @property
     def freshness(self) -> float | None:
-        """Records that came to the broker this many seconds ago or earlier are in the tables: 0 when none waits."""
-        if self.lag == 0:
-            return 0.0
-        return None if self.committed_at is None else max(0.0, time.time() - self.committed_at)
+        """See `unread_seconds`."""
+        return unread_seconds(self.lag, self.committed_at)
 
 
 class StreamWatch:
@@ -86,9 +81,9 @@ class StreamWatch:
         found: dict[str, Any] = {}
         with contextlib.suppress(ShoplakeError):
             self._reader = self._reader or connect(self._settings, self._settings.sql_memory_mb)
-            book = self._reader.query(_BOOK)[0]
-            found["committed_at"] = book.pop("committed_at")
-            found["rows"] = {name: int(rows or 0) for name, rows in book.items()}
+            book = self._reader.query(BOOK)[0]
+            found["committed_at"] = book["committed_at"]
+            found["rows"] = {layer: int(book[layer] or 0) for layer in KINDS}
         if self._reader is None:
             return found
         with contextlib.suppress(ShoplakeError):

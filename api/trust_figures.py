@@ -23,14 +23,12 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.serving.file import PUBLISHED, names_in, open_serving, rows_of
 from lakehouse.settings import Settings
+from quality.results import NEWEST
 
-_NEWEST_RESULTS = """
-WITH newest AS (
-    SELECT table_name, expectation, arg_max(severity, checked_at) AS severity, arg_max(success, checked_at) AS success,
-        max(checked_at) AS checked_at FROM ops.quality_results GROUP BY ALL)
+_BY_RESULT = f"""{NEWEST}
 SELECT table_name, severity, success, count(*) AS expectations, epoch(max(checked_at)) AS checked_at
 FROM newest GROUP BY ALL
-"""
+"""  # noqa: S608 - the text is declared in this project
 _UNACCOUNTED = """
 SELECT coalesce(sum(abs(bronze_rows - silver_rows - duplicate_rows - quarantined_rows)), 0)::BIGINT AS records
 FROM ops.recent_batches
@@ -56,7 +54,7 @@ class TrustCollector(Collector):
         """What can be told now; what nobody could tell is left out."""
         with contextlib.suppress(duckdb.Error), open_serving(self._settings.serving_file) as serving:
             yield from _gate(rows_of(serving, f"FROM {PUBLISHED} ORDER BY table_name"))
-            yield from _checks(rows_of(serving, _NEWEST_RESULTS))
+            yield from _checks(rows_of(serving, _BY_RESULT))
             (unaccounted,) = rows_of(serving, _UNACCOUNTED)
             text = "Records of the last two days in neither silver, duplicates nor quarantine: must be 0."
             yield GaugeMetricFamily("shoplake_ledger_unaccounted_records", text, unaccounted["records"])

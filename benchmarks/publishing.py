@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
-from lakehouse.lake_secret import s3_keys
+from lakehouse.s3 import delta_options
 from lakehouse.services import s3
 from lakehouse.services.testing import free_settings, part
 from lakehouse.serving.delta_log import DeltaLog
@@ -94,7 +94,7 @@ def _write(lake: duckdb.DuckDBPyConnection, settings: Settings, source: Source, 
         partition_by=list(by) or None,
         mode="overwrite",
         predicate=f"{by[0]} = '{rows.column(by[0])[0]}'" if newest_only and by else None,
-        storage_options=_options(settings),
+        storage_options=delta_options(settings),
     )
 
 
@@ -104,16 +104,7 @@ def _write_events(lake: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     events = "SELECT unnest(['e1', 'e2']) AS event_id, now() AS event_time, current_date AS event_date"
     rows = lake.execute(f"{events}, {', '.join(columns)}").to_arrow_table()
     address = f"s3://{settings.bucket}/silver/events"
-    write_deltalake(address, rows, partition_by=["event_date"], storage_options=_options(settings))
-
-
-def _options(settings: Settings) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": str(settings.endpoint),
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": settings.s3_region,
-        **dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_keys(settings), strict=True)),
-    }
+    write_deltalake(address, rows, partition_by=["event_date"], storage_options=delta_options(settings))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lakehouse.services.stream import stream_state
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.stream import control as stream_control
-from lakehouse.stream.progress import behind
+from lakehouse.stream.progress import behind, stream_state
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 

@@ -31,6 +31,8 @@ TABLE = Table(
     keys=("topic", "partition", "offset"),
     partition_by=("ingest_date",),
     statistics=("topic", "partition", "offset", "kafka_timestamp", "ingested_at"),
+    fed="live",
+    served=False,
 )
 
 

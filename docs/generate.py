@@ -22,7 +22,7 @@ from lakehouse.catalog import TABLES
 from lakehouse.cli import app, areas
 from lakehouse.monitoring.rules import RULES, Rule
 from lakehouse.settings import Settings, load_settings
-from lakehouse.table import Table
+from lakehouse.table import Extract, Table
 from producer import contract
 from producer.contract import Field
 from producer.json_schema import event_schema
@@ -129,7 +129,8 @@ def api_page(made: dict[str, Any]) -> str:
     lines = [
         f"# HTTP API\n\n{NOTE} the API's OpenAPI document (`api/openapi.json`). The API serves it at",
         "`/openapi.json`, and a page to try it at `/docs`. How to use it: [Trigger a job](../how-to/trigger-a-job.md),",
-        "[Gold over HTTP](../how-to/gold-api.md), [Trace](../how-to/trace.md). Errors are `application/problem+json`; `type` leads to help.",
+        "[Gold over HTTP](../how-to/gold-api.md), [Trace](../how-to/trace.md).",
+        "Errors are `application/problem+json`; `type` leads to help.",
         "",
     ]
     for tag in openapi.TAGS:
@@ -202,6 +203,10 @@ def _table_of(declared: Table) -> str:
     facts = [f"One row is {declared.grain}.", f"Key: {', '.join(f'`{key}`' for key in declared.keys)}."]
     if declared.partition_by:
         facts.append(f"Partitioned by {', '.join(f'`{name}`' for name in declared.partition_by)}.")
+    served = declared.served
+    shown = f"served as `{served.name}`" if isinstance(served, Extract) else "served" if served else "not served"
+    who = "the stream" if declared.fed == "live" else "jobs"
+    facts.append(f"Written by {who}; rows are {declared.rows}; {shown}; old files stay {declared.keep_hours:g} hours.")
     return f"\n## {declared.full_name}\n\n{' '.join(facts)}\n\n{table(('column', 'type', 'meaning'), rows)}"
 
 

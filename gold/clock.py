@@ -28,8 +28,3 @@ def moment_column(moment: datetime, beside: str) -> Column:
 def hour_start(event_time: str = "event_time") -> Column:
     """The start of the clock hour that holds `event_time`."""
     return F.date_trunc("hour", F.col(event_time)).alias("hour_start")
-
-
-def hour_date() -> Column:
-    """The day of `hour_start`, by which hourly tables are partitioned."""
-    return F.to_date(F.col("hour_start")).alias("hour_date")

@@ -25,11 +25,10 @@ from pyspark.sql.types import (
 )
 
 from gold.clock import micros
-from gold.fraud_measures import HISTORY_FIELDS, MEASURES, considered, is_declined, is_evaluable, span_seconds
+from gold.fraud_measures import HISTORY_FIELDS, MEASURES, READS, considered, is_declined, is_evaluable, span_seconds
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
-from lakehouse.file_ages import KEEP_HOURS
 from lakehouse.literals import varying
-from lakehouse.table import Table, column
+from lakehouse.table import KEEP_HOURS, Table, column
 
 TABLE = Table(
     layer="gold",
@@ -58,7 +57,11 @@ TABLE = Table(
     writer="delta-rs",
     partition_by=("event_date",),
     statistics=("event_time", "detected_at"),
+    fed="live",
+    rows="replaced",
     keep_hours=KEEP_HOURS,
+    newest="detected_at",
+    reads=READS,
 )
 
 CHUNK = timedelta(hours=4)

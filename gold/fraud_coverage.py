@@ -4,64 +4,13 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DateType, LongType, StringType, StructType, TimestampType
+from pyspark.sql.types import LongType, StringType
 
-from gold.clock import hour_date, hour_start
-from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, considered, is_evaluable, is_evaluable_sql
+from gold.clock import hour_start
+from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, READS, considered, is_evaluable, is_evaluable_sql
 from gold.fraud_rules import RULES, Rule
-from gold.live import Kept, Live
-from lakehouse.file_ages import KEEP_HOURS
-from lakehouse.table import Table, column
-
-TABLE = Table(
-    layer="gold",
-    name="fraud_coverage",
-    grain="one fraud rule in one clock hour in which something happened",
-    schema=StructType(
-        [
-            column("hour_start", TimestampType(), "Start of the clock hour, UTC"),
-            column("rule_id", StringType(), "The rule"),
-            column("events_considered", LongType(), "Events of the kind that the rule looks at"),
-            column("events_evaluable", LongType(), "Those of them that carry the fields the rule needs"),
-            column(
-                "status", StringType(), "evaluable: all; partly evaluable: some; not evaluable: none, or no such event"
-            ),
-            column("updated_at", TimestampType(), "When the row was written, UTC"),
-            column("hour_date", DateType(), "Day of hour_start, UTC"),
-        ]
-    ),
-    keys=("hour_start", "rule_id"),
-    writer="delta-rs",
-    partition_by=("hour_date",),
-    statistics=("hour_start",),
-    keep_hours=KEEP_HOURS,
-)
-
-
-def hourly(events: DataFrame) -> DataFrame:
-    """One row per clock hour in `events` and rule, with the columns of TABLE except `updated_at`."""
-    per_rule = [
-        F.struct(
-            F.lit(rule.rule_id).alias("rule_id"),
-            F.count_if(considered(rule.considers)).alias("events_considered"),
-            F.count_if(considered(rule.considers) & is_evaluable(rule)).alias("events_evaluable"),
-        )
-        for rule in RULES
-    ]
-    return (
-        events.groupBy(hour_start())
-        .agg(F.array(*per_rule).alias("rules"))
-        .select("hour_start", F.inline("rules"))
-        .select(
-            "hour_start", "rule_id", "events_considered", "events_evaluable", _status().alias("status"), hour_date()
-        )
-    )
-
-
-def _status() -> Column:
-    has_none = F.col("events_evaluable") == 0
-    has_all = F.col("events_evaluable") == F.col("events_considered")
-    return F.when(has_none, "not evaluable").when(has_all, "evaluable").otherwise("partly evaluable")
+from gold.hourly import hourly_table
+from lakehouse.table import Kept, Live, column
 
 
 def _counted_sql(rule: Rule) -> str:
@@ -74,7 +23,6 @@ def _counted_sql(rule: Rule) -> str:
 
 
 LIVE = Live(
-    TABLE,
     """
     SELECT make_timestamptz(age * 3600000000) AS hour_start, rule_id, events_considered, events_evaluable,
         CASE WHEN events_evaluable = 0 THEN 'not evaluable' WHEN events_evaluable = events_considered THEN 'evaluable'
@@ -90,3 +38,41 @@ LIVE = Live(
         )
     },
 )
+TABLE = hourly_table(
+    "fraud_coverage",
+    grain="one fraud rule in one clock hour in which something happened",
+    columns=[
+        column("rule_id", StringType(), "The rule"),
+        column("events_considered", LongType(), "Events of the kind that the rule looks at"),
+        column("events_evaluable", LongType(), "Those of them that carry the fields the rule needs"),
+        column("status", StringType(), "evaluable: all; partly evaluable: some; not evaluable: none, or no such event"),
+    ],
+    keys=("rule_id",),
+    reads=READS,
+    rows=lambda events, _: hourly(events),
+    live=LIVE,
+)
+
+
+def hourly(events: DataFrame) -> DataFrame:
+    """One row per clock hour in `events` and rule."""
+    per_rule = [
+        F.struct(
+            F.lit(rule.rule_id).alias("rule_id"),
+            F.count_if(considered(rule.considers)).alias("events_considered"),
+            F.count_if(considered(rule.considers) & is_evaluable(rule)).alias("events_evaluable"),
+        )
+        for rule in RULES
+    ]
+    return (
+        events.groupBy(hour_start())
+        .agg(F.array(*per_rule).alias("rules"))
+        .select("hour_start", F.inline("rules"))
+        .select("hour_start", "rule_id", "events_considered", "events_evaluable", _status().alias("status"))
+    )
+
+
+def _status() -> Column:
+    has_none = F.col("events_evaluable") == 0
+    has_all = F.col("events_evaluable") == F.col("events_considered")
+    return F.when(has_none, "not evaluable").when(has_all, "evaluable").otherwise("partly evaluable")

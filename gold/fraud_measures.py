@@ -20,6 +20,11 @@ from gold.fraud_rules import Considers, Rule
 from gold.shop import is_paid_purchase
 
 EARTH_RADIUS_KM = 6371.0
+READS = (
+    "event_id", "event_type", "event_time", "user_id", "device_id", "ip", "country", "product_id", "payment_status",
+    "card_fingerprint",
+)  # fmt: skip
+"""The columns of silver.events that rules look at."""
 HISTORY_FIELDS = ("at", "event_id", "user_id", "device_id", "country", "card_fingerprint", "is_declined")
 """What `history` keeps of an event; `at` is event_time in microseconds since the epoch."""
 

@@ -4,52 +4,82 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DateType, DoubleType, LongType, StringType, StructType, TimestampType
+from pyspark.sql.types import DoubleType, LongType, StringType
 
 from gold import revenue
-from gold.clock import hour_date, hour_start
-from gold.live import IS_PAID, IS_VIEW, Kept, Live
-from gold.shop import is_paid_purchase, is_product_view
-from lakehouse.file_ages import KEEP_HOURS
-from lakehouse.table import Table, column
+from gold.clock import hour_start
+from gold.hourly import hourly_table
+from gold.shop import IS_PAID, IS_VIEW, is_paid_purchase, is_product_view
+from lakehouse.table import Kept, Live, column
 
-TABLE = Table(
-    layer="gold",
-    name="kpis_hourly",
+COUNTED = {
+    "page_views": "event_type = 'page_view'",
+    "product_views": IS_VIEW,
+    "clicks": "event_type = 'click'",
+    "carts": "event_type = 'add_to_cart'",
+    "purchases": "event_type = 'purchase'",
+    "searches": "event_type = 'search'",
+}
+_OF_BATCH = f"""
+    SELECT hour AS age, {", ".join(f"count_if({sql})::BIGINT AS {name}" for name, sql in COUNTED.items())}
+    FROM new_events GROUP BY hour"""
+_MERGED = f"""
+    SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in COUNTED)}
+    FROM {{kept}} WHERE {{where}} GROUP BY age"""
+_ROWS = f"""
+    WITH people AS (SELECT age, count(*) AS unique_users FROM kpis_users WHERE age IN ({{hours}}) GROUP BY age),
+    bought AS (SELECT age, count(*) AS buyers FROM kpis_buyers WHERE age IN ({{hours}}) GROUP BY age),
+    sold AS (
+        SELECT age, if({{currency}} IS NULL, count(*), 1) AS currencies,
+            coalesce({{currency}}, min(currency)) AS told,
+            coalesce(sum(revenue) FILTER ({{currency}} IS NULL OR currency IN ({{currency}}, '{revenue.UNKNOWN}')), 0)
+                AS revenue
+        FROM {{revenue_hours}} GROUP BY age)
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, {", ".join(COUNTED)},
+        if(currencies > 1, NULL, coalesce(revenue, 0))::DECIMAL(38, 9) AS revenue,
+        if(currencies > 1, NULL, coalesce(told, {{currency}})) AS currency, unique_users,
+        coalesce(buyers, 0) / unique_users AS conversion_rate
+    FROM {{kpis_hours}} JOIN people USING (age) LEFT JOIN bought USING (age) LEFT JOIN sold USING (age)"""
+LIVE = Live(
+    _ROWS,
+    {
+        "kpis_hours": Kept(_OF_BATCH, _MERGED),
+        "revenue_hours": revenue.HOURS,
+        "kpis_users": Kept("SELECT DISTINCT hour AS age, user_id AS key FROM new_events", is_set=True),
+        "kpis_buyers": Kept(
+            f"SELECT DISTINCT hour AS age, user_id AS key FROM new_events WHERE {IS_PAID}", is_set=True
+        ),
+    },
+)
+TABLE = hourly_table(
+    "kpis_hourly",
     grain="one clock hour in which something happened",
-    schema=StructType(
-        [
-            column("hour_start", TimestampType(), "Start of the clock hour, UTC"),
-            column("page_views", LongType(), "Events of type page_view"),
-            column("product_views", LongType(), "product_view, or page_view with a product_id"),
-            column("clicks", LongType(), "Events of type click"),
-            column("carts", LongType(), "Events of type add_to_cart"),
-            column("purchases", LongType(), "Events of type purchase, declined ones included"),
-            column("searches", LongType(), "Events of type search"),
-            column(
-                "revenue",
-                revenue.REVENUE,
-                "Exact sum of amount of purchases that are approved or without a status, in `currency`; NULL where the"
-                " hour has several and SHOPLAKE_CURRENCY does not say which one counts",
-            ),
-            column("currency", StringType(), "Currency of revenue; unknown where the events name none"),
-            column("unique_users", LongType(), "Distinct users of any event, exact"),
-            column("conversion_rate", DoubleType(), "Users who bought (not declined) over unique_users, 0 to 1"),
-            column("updated_at", TimestampType(), "When the row was written, UTC"),
-            column("hour_date", DateType(), "Day of hour_start, UTC"),
-        ]
-    ),
-    keys=("hour_start",),
-    writer="delta-rs",
-    partition_by=("hour_date",),
-    statistics=("hour_start",),
-    keep_hours=KEEP_HOURS,
+    columns=[
+        column("page_views", LongType(), "Events of type page_view"),
+        column("product_views", LongType(), "product_view, or page_view with a product_id"),
+        column("clicks", LongType(), "Events of type click"),
+        column("carts", LongType(), "Events of type add_to_cart"),
+        column("purchases", LongType(), "Events of type purchase, declined ones included"),
+        column("searches", LongType(), "Events of type search"),
+        column(
+            "revenue",
+            revenue.REVENUE,
+            "Exact sum of amount of purchases that are approved or without a status, in `currency`; NULL where the"
+            " hour has several and SHOPLAKE_CURRENCY does not say which one counts",
+        ),
+        column("currency", StringType(), "Currency of revenue; unknown where the events name none"),
+        column("unique_users", LongType(), "Distinct users of any event, exact"),
+        column("conversion_rate", DoubleType(), "Users who bought (not declined) over unique_users, 0 to 1"),
+    ],
+    keys=(),
+    reads=("product_id", *revenue.TABLE.reads),
+    rows=lambda events, settings: hourly(events, settings.currency),
+    live=LIVE,
 )
 
 
 def hourly(events: DataFrame, currency: str | None = None) -> DataFrame:
-    """One row per clock hour in `events`, with the columns of TABLE except `updated_at`; `currency` is the shop's, if
-    it is set."""
+    """One row per clock hour in `events`; `currency` is the shop's, if it is set."""
     figures = (
         _per_user(events)
         .groupBy("hour_start")
@@ -69,7 +99,6 @@ def hourly(events: DataFrame, currency: str | None = None) -> DataFrame:
         F.coalesce("currency", F.lit(currency)).alias("currency"),
         "unique_users",
         (F.col("buyers") / F.col("unique_users")).alias("conversion_rate"),
-        hour_date(),
     )
 
 
@@ -107,45 +136,3 @@ def _per_user(events: DataFrame) -> DataFrame:
         *(F.count_if(condition).alias(name) for name, condition in _counts().items()),
         F.coalesce(F.bool_or(is_paid_purchase()), F.lit(False)).alias("has_bought"),
     )
-
-
-COUNTED = {
-    "page_views": "event_type = 'page_view'",
-    "product_views": IS_VIEW,
-    "clicks": "event_type = 'click'",
-    "carts": "event_type = 'add_to_cart'",
-    "purchases": "event_type = 'purchase'",
-    "searches": "event_type = 'search'",
-}
-_OF_BATCH = f"""
-    SELECT hour AS age, {", ".join(f"count_if({sql})::BIGINT AS {name}" for name, sql in COUNTED.items())}
-    FROM new_events GROUP BY hour"""
-_MERGED = f"""
-    SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in COUNTED)}
-    FROM {{kept}} WHERE {{where}} GROUP BY age"""
-_ROWS = f"""
-    WITH people AS (SELECT age, count(*) AS unique_users FROM kpis_users WHERE age IN ({{hours}}) GROUP BY age),
-    bought AS (SELECT age, count(*) AS buyers FROM kpis_buyers WHERE age IN ({{hours}}) GROUP BY age),
-    sold AS (
-        SELECT age, if({{currency}} IS NULL, count(*), 1) AS currencies,
-            coalesce({{currency}}, min(currency)) AS told,
-            coalesce(sum(revenue) FILTER ({{currency}} IS NULL OR currency IN ({{currency}}, '{revenue.UNKNOWN}')), 0)
-                AS revenue
-        FROM {{revenue_hours}} GROUP BY age)
-    SELECT make_timestamptz(age * 3600000000) AS hour_start, {", ".join(COUNTED)},
-        if(currencies > 1, NULL, coalesce(revenue, 0))::DECIMAL(38, 9) AS revenue,
-        if(currencies > 1, NULL, coalesce(told, {{currency}})) AS currency, unique_users,
-        coalesce(buyers, 0) / unique_users AS conversion_rate
-    FROM {{kpis_hours}} JOIN people USING (age) LEFT JOIN bought USING (age) LEFT JOIN sold USING (age)"""
-LIVE = Live(
-    TABLE,
-    _ROWS,
-    {
-        "kpis_hours": Kept(_OF_BATCH, _MERGED),
-        "revenue_hours": revenue.HOURS,
-        "kpis_users": Kept("SELECT DISTINCT hour AS age, user_id AS key FROM new_events", is_set=True),
-        "kpis_buyers": Kept(
-            f"SELECT DISTINCT hour AS age, user_id AS key FROM new_events WHERE {IS_PAID}", is_set=True
-        ),
-    },
-)

@@ -44,6 +44,8 @@ TABLE = Table(
     ),
     keys=("granularity", "cohort_start", "period_index", "definition", "activity", "timezone"),
     writer="delta-rs",
+    rows="replaced",
+    newest="computed_at",
 )
 
 

@@ -4,57 +4,16 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DateType, DecimalType, LongType, StringType, StructType, TimestampType
+from pyspark.sql.types import DecimalType, LongType, StringType
 
-from gold.clock import hour_date, hour_start
-from gold.live import IS_PAID, Kept, Live
-from gold.shop import is_paid_purchase
-from lakehouse.file_ages import KEEP_HOURS
-from lakehouse.table import Table, column
+from gold.clock import hour_start
+from gold.hourly import hourly_table
+from gold.shop import IS_PAID, is_paid_purchase
+from lakehouse.table import Kept, Live, column
 
 UNKNOWN = "unknown"
 """The currency of a purchase that names none."""
 REVENUE = DecimalType(38, 9)
-TABLE = Table(
-    layer="gold",
-    name="revenue_hourly",
-    grain="one currency in one clock hour in which something was sold",
-    schema=StructType(
-        [
-            column("hour_start", TimestampType(), "Start of the clock hour, UTC"),
-            column("currency", StringType(), "As the events name it, codes in capitals; unknown where they name none"),
-            column("purchases", LongType(), "Events of type purchase that are approved or without a status"),
-            column("orders", LongType(), "Distinct order_id among them: a page that is loaded again is no new order"),
-            column("revenue", REVENUE, "Exact sum of their amounts, in the currency"),
-            column("updated_at", TimestampType(), "When the row was written, UTC"),
-            column("hour_date", DateType(), "Day of hour_start, UTC"),
-        ]
-    ),
-    keys=("hour_start", "currency"),
-    writer="delta-rs",
-    partition_by=("hour_date",),
-    statistics=("hour_start",),
-    keep_hours=KEEP_HOURS,
-)
-
-
-def hourly(events: DataFrame) -> DataFrame:
-    """One row per clock hour and currency in `events`, with the columns of TABLE except `updated_at`."""
-    paid = events.where(is_paid_purchase()).groupBy(hour_start(), currency().alias("currency"))
-    return paid.agg(
-        F.count("*").alias("purchases"),
-        F.count_distinct("order_id").alias("orders"),
-        F.coalesce(F.sum("amount"), F.lit(0)).cast(REVENUE).alias("revenue"),
-    ).select("*", hour_date())
-
-
-def currency() -> Column:
-    """The currency of a purchase, or UNKNOWN; codes in capitals. Never null."""
-    named = F.trim("currency")
-    is_code = named.rlike(r"^[A-Za-z]{3}\z")
-    return F.when(is_code, F.upper(named)).when(F.col("currency").rlike(r"\S"), F.col("currency")).otherwise(UNKNOWN)
-
-
 CURRENCY_SQL = f"""CASE WHEN regexp_matches(trim(currency), '^[A-Za-z]{{3}}$') THEN upper(trim(currency))
     WHEN regexp_matches(currency, '\\S') THEN currency ELSE '{UNKNOWN}' END"""
 """What `currency` says, for DuckDB."""
@@ -66,7 +25,6 @@ HOURS = Kept(
     FROM {kept} WHERE {where} GROUP BY ALL""",
 )
 LIVE = Live(
-    TABLE,
     """
     WITH orders AS (
         SELECT age, key[1] AS currency, count(*) AS orders FROM revenue_orders WHERE age IN ({hours}) GROUP BY ALL)
@@ -81,3 +39,34 @@ LIVE = Live(
         ),
     },
 )
+TABLE = hourly_table(
+    "revenue_hourly",
+    grain="one currency in one clock hour in which something was sold",
+    columns=[
+        column("currency", StringType(), "As the events name it, codes in capitals; unknown where they name none"),
+        column("purchases", LongType(), "Events of type purchase that are approved or without a status"),
+        column("orders", LongType(), "Distinct order_id among them: a page that is loaded again is no new order"),
+        column("revenue", REVENUE, "Exact sum of their amounts, in the currency"),
+    ],
+    keys=("currency",),
+    reads=("event_time", "event_type", "user_id", "order_id", "amount", "currency", "payment_status"),
+    rows=lambda events, _: hourly(events),
+    live=LIVE,
+)
+
+
+def hourly(events: DataFrame) -> DataFrame:
+    """One row per clock hour and currency in `events`."""
+    paid = events.where(is_paid_purchase()).groupBy(hour_start(), currency().alias("currency"))
+    return paid.agg(
+        F.count("*").alias("purchases"),
+        F.count_distinct("order_id").alias("orders"),
+        F.coalesce(F.sum("amount"), F.lit(0)).cast(REVENUE).alias("revenue"),
+    )
+
+
+def currency() -> Column:
+    """The currency of a purchase, or UNKNOWN; codes in capitals. Never null."""
+    named = F.trim("currency")
+    is_code = named.rlike(r"^[A-Za-z]{3}\z")
+    return F.when(is_code, F.upper(named)).when(F.col("currency").rlike(r"\S"), F.col("currency")).otherwise(UNKNOWN)

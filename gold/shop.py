@@ -1,9 +1,15 @@
-"""What shop events mean: the conditions on silver events that gold tables share (source: the contract)."""
+"""What shop events mean: the conditions on silver events that gold tables share, for Spark and for DuckDB (source: the
+contract)."""
 
 from __future__ import annotations
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+
+IS_VIEW = "event_type IN ('product_view', 'page_view') AND product_id IS NOT NULL"
+"""`is_product_view`, as DuckDB reads it."""
+IS_PAID = "event_type = 'purchase' AND coalesce(payment_status, 'approved') = 'approved'"
+"""`is_paid_purchase`, as DuckDB reads it."""
 
 
 def is_product_view() -> Column:

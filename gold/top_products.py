@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructType, TimestampType
+from pyspark.sql.types import IntegerType, LongType, StringType, StructType, TimestampType
 
-from gold.clock import hour_date, hour_start, moment_column
-from gold.live import IS_VIEW, Kept, Live
-from gold.shop import is_product_view
-from lakehouse.file_ages import KEEP_HOURS
-from lakehouse.table import Table, column
+from gold.clock import hour_start
+from gold.hourly import hourly_table
+from gold.shop import IS_VIEW, is_product_view
+from lakehouse.table import KEEP_HOURS, Kept, Live, Table, column
 
 RANKED_PRODUCT = [
     column("rank", IntegerType(), "1 is the most viewed; equal views in order of product_id"),
@@ -21,111 +18,6 @@ RANKED_PRODUCT = [
     column("views", LongType(), "Product views: product_view, or page_view with a product_id"),
     column("unique_viewers", LongType(), "Distinct users among these views, exact"),
 ]
-
-HOURLY = Table(
-    layer="gold",
-    name="top_products_hourly",
-    grain="a product's rank in a clock hour",
-    schema=StructType(
-        [
-            column("hour_start", TimestampType(), "Start of the clock hour, UTC"),
-            *RANKED_PRODUCT,
-            column("status", StringType(), "provisional until the hour's end plus the lateness setting, then final"),
-            column("updated_at", TimestampType(), "When the row was written, UTC"),
-            column("hour_date", DateType(), "Day of hour_start, UTC"),
-        ]
-    ),
-    keys=("hour_start", "rank"),
-    writer="delta-rs",
-    partition_by=("hour_date",),
-    statistics=("hour_start", "rank"),
-    keep_hours=KEEP_HOURS,
-)
-
-LAST_HOUR = Table(
-    layer="gold",
-    name="top_products_last_hour",
-    grain="a product's rank in the rolling last 60 minutes",
-    schema=StructType(
-        [
-            column("as_of", TimestampType(), "End of the window, included, UTC"),
-            column("window_start", TimestampType(), "Start of the window, excluded: as_of less 60 minutes, UTC"),
-            *RANKED_PRODUCT,
-        ]
-    ),
-    keys=("as_of", "rank"),
-    writer="delta-rs",
-    keep_hours=KEEP_HOURS,
-)
-
-
-def hourly(events: DataFrame, top_n: int) -> DataFrame:
-    """The `top_n` products of every clock hour in `events`; `with_status` makes them rows of HOURLY."""
-    views = events.where(is_product_view())
-    return _ranked(views, hour_start(), top_n).select(
-        F.col("period").alias("hour_start"), "rank", "product_id", "product_name", "views", "unique_viewers"
-    )
-
-
-def with_status(ranks: DataFrame, closed_before: datetime, updated_at: datetime) -> DataFrame:
-    """Rows of HOURLY from ranks by `hour_start`.
-
-    An hour that ended at or before `closed_before` (now less the lateness setting) is final.
-    """
-    has_closed = F.col("hour_start") <= moment_column(closed_before - timedelta(hours=1), "product_id")
-    return ranks.select(
-        "hour_start",
-        "rank",
-        "product_id",
-        "product_name",
-        "views",
-        "unique_viewers",
-        F.when(has_closed, "final").otherwise("provisional").alias("status"),
-        moment_column(updated_at, "product_id").alias("updated_at"),
-        hour_date(),
-    )
-
-
-def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:
-    """Rows of LAST_HOUR: the `top_n` products viewed in (as_of - 60 minutes, as_of]; no rows after a silent hour."""
-    hour = F.expr("INTERVAL 1 HOUR")
-    dated = events.where(is_product_view()).withColumn("as_of", moment_column(as_of, "product_id"))
-    is_recent = (F.col("event_time") > F.col("as_of") - hour) & (F.col("event_time") <= F.col("as_of"))
-    return _ranked(dated.where(is_recent), F.col("as_of"), top_n).select(
-        F.col("period").alias("as_of"),
-        (F.col("period") - hour).alias("window_start"),
-        "rank",
-        "product_id",
-        "product_name",
-        "views",
-        "unique_viewers",
-    )
-
-
-def _ranked(views: DataFrame, period: Column, top_n: int) -> DataFrame:
-    """Ranks by views first, which is cheap; names and distinct viewers only of the products that made it."""
-    views = views.select(period.alias("period"), "product_id", "product_name", "user_id", _recency().alias("recency"))
-    order = Window.partitionBy("period").orderBy(F.col("views").desc(), "product_id")
-    top = (
-        views.groupBy("period", "product_id")
-        .agg(F.count("*").alias("views"))
-        .withColumn("rank", F.row_number().over(order))
-        .where(F.col("rank") <= top_n)
-    )
-    return (
-        views.join(F.broadcast(top), on=["period", "product_id"], how="inner")
-        .groupBy("period", "rank", "product_id", "views")
-        .agg(
-            F.max_by("product_name", "recency").alias("product_name"),
-            F.count_distinct("user_id").alias("unique_viewers"),
-        )
-    )
-
-
-def _recency() -> Column:
-    """Orders views that carry a name, the latest last; null for the others, which `max_by` passes over."""
-    return F.when(F.col("product_name").isNotNull(), F.struct("event_time", "event_id"))
-
 
 _SECOND = "(moment + 999999) // 1000000"
 """The second at whose end, included, an event was in: the edges of the rolling hour are whole seconds."""
@@ -137,7 +29,6 @@ _VIEWS = f"""
 _VIEWER = "hash(product_id, user_id)"
 """64 bits: with two million pairs in an hour, two of them are alike in one hour of ten million."""
 HOURLY_LIVE = Live(
-    HOURLY,
     """
     WITH top AS (
         SELECT *, row_number() OVER (PARTITION BY age ORDER BY views DESC, product_id)::INT AS rank
@@ -146,7 +37,7 @@ HOURLY_LIVE = Live(
         SELECT age, product_id, count(*) AS unique_viewers FROM top_viewers
         WHERE age IN ({hours}) AND product_id IN (SELECT product_id FROM top) GROUP BY ALL)
     SELECT make_timestamptz(age * 3600000000) AS hour_start, rank, product_id, named.name AS product_name, views,
-        unique_viewers, CASE WHEN age <= {closed} THEN 'final' ELSE 'provisional' END AS status
+        unique_viewers
     FROM top JOIN viewers USING (age, product_id)""",
     {
         "top_hours": Kept(
@@ -162,7 +53,6 @@ HOURLY_LIVE = Live(
     },
 )
 LAST_HOUR_LIVE = Live(
-    LAST_HOUR,
     """
     WITH top AS (
         SELECT product_id, sum(views)::BIGINT AS views,
@@ -186,3 +76,71 @@ LAST_HOUR_LIVE = Live(
         ),
     },
 )
+READS = ("event_id", "event_type", "event_time", "user_id", "product_id", "product_name")
+HOURLY = hourly_table(
+    "top_products_hourly",
+    grain="a product's rank in a clock hour",
+    columns=[
+        *RANKED_PRODUCT,
+        column("status", StringType(), "provisional until the hour's end plus the lateness setting, then final"),
+    ],
+    keys=("rank",),
+    reads=READS,
+    rows=lambda events, settings: hourly(events, settings.top_n),
+    live=HOURLY_LIVE,
+    statistics=("rank",),
+)
+LAST_HOUR = Table(
+    layer="gold",
+    name="top_products_last_hour",
+    grain="a product's rank in the rolling last 60 minutes",
+    schema=StructType(
+        [
+            column("as_of", TimestampType(), "End of the window, included, UTC"),
+            column("window_start", TimestampType(), "Start of the window, excluded: as_of less 60 minutes, UTC"),
+            *RANKED_PRODUCT,
+        ]
+    ),
+    keys=("as_of", "rank"),
+    writer="delta-rs",
+    fed="live",
+    rows="replaced",
+    keep_hours=KEEP_HOURS,
+    newest="as_of",
+    reads=READS,
+    live=LAST_HOUR_LIVE,
+)
+
+
+def hourly(events: DataFrame, top_n: int) -> DataFrame:
+    """The `top_n` products of every clock hour in `events`: rows of HOURLY."""
+    views = events.where(is_product_view())
+    return ranked(views, hour_start(), top_n).select(
+        F.col("period").alias("hour_start"), "rank", "product_id", "product_name", "views", "unique_viewers"
+    )
+
+
+def ranked(views: DataFrame, period: Column, top_n: int) -> DataFrame:
+    """The `top_n` products of each `period`: ranks by views first, which is cheap; names and distinct viewers only of
+    the products that made it."""
+    views = views.select(period.alias("period"), "product_id", "product_name", "user_id", _recency().alias("recency"))
+    order = Window.partitionBy("period").orderBy(F.col("views").desc(), "product_id")
+    top = (
+        views.groupBy("period", "product_id")
+        .agg(F.count("*").alias("views"))
+        .withColumn("rank", F.row_number().over(order))
+        .where(F.col("rank") <= top_n)
+    )
+    return (
+        views.join(F.broadcast(top), on=["period", "product_id"], how="inner")
+        .groupBy("period", "rank", "product_id", "views")
+        .agg(
+            F.max_by("product_name", "recency").alias("product_name"),
+            F.count_distinct("user_id").alias("unique_viewers"),
+        )
+    )
+
+
+def _recency() -> Column:
+    """Orders views that carry a name, the latest last; null for the others, which `max_by` passes over."""
+    return F.when(F.col("product_name").isNotNull(), F.struct("event_time", "event_id"))

@@ -22,6 +22,8 @@ TABLE = Table(
     ),
     keys=("timezone", "activity_date", "user_id"),
     partition_by=("timezone", "activity_date"),
+    rows="replaced",
+    served=False,
 )
 
 

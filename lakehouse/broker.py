@@ -32,6 +32,16 @@ class Span(NamedTuple):
     end: int
 
 
+class Waiting(NamedTuple):
+    """A partition, the next offset to read, the end of what is committed, and how many records lie between."""
+
+    topic: str
+    partition: int
+    read_to: int
+    end: int
+    records: int
+
+
 def partitions(settings: Settings, topics: Iterable[str]) -> dict[str, list[int]]:
     """Partition numbers per topic. Raises ShoplakeError when a topic or the broker is missing."""
     with closing(_consumer(settings)) as consumer:
@@ -51,14 +61,20 @@ def bounds(settings: Settings, topics: Iterable[str]) -> tuple[Offsets, Offsets]
     return _nested(first), _nested(end)
 
 
-def lag(settings: Settings, topics: Iterable[str], read: Offsets) -> int:
-    """Records on the broker that are not yet read, `read` being next offsets per topic-partition."""
+def waiting(settings: Settings, topics: Iterable[str], read: Offsets) -> list[Waiting]:
+    """What is not read yet of each partition, `read` being next offsets per topic-partition."""
     first, end = bounds(settings, topics)
-    return sum(
-        max(0, offset - read.get(topic, {}).get(partition, first[topic][partition]))
-        for topic, each in end.items()
-        for partition, offset in each.items()
-    )
+    found = []
+    for topic, each in end.items():
+        for partition, offset in each.items():
+            read_to = read.get(topic, {}).get(partition, first[topic][partition])
+            found.append(Waiting(topic, int(partition), read_to, offset, max(0, offset - read_to)))
+    return found
+
+
+def lag(settings: Settings, topics: Iterable[str], read: Offsets) -> int:
+    """Records on the broker that are not yet read, of all partitions."""
+    return sum(one.records for one in waiting(settings, topics, read))
 
 
 def refuse_gaps(settings: Settings, topics: Iterable[str], wanted: Offsets) -> None:

@@ -18,12 +18,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 from tenacity.wait import wait_base
 
-from lakehouse.file_ages import LOG_HOURS
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.session import commit_mark, marked_run
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
-from lakehouse.table import Table
+from lakehouse.table import LOG_HOURS, Table
 
 _PAGE, _LARGEST_PAGE = 20, 2_000
 _MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")

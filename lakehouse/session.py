@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake_secret import spark_token
-from lakehouse.services.service import PROBE_SECONDS, answers
-from lakehouse.services.spark import HTTP2_PREFACE
+from lakehouse.probes import spark_answers
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,24 +78,12 @@ def marked_run(spark: SparkSession) -> str | None:
     return mark.removeprefix(_RUN) if mark.startswith(_RUN) else None
 
 
-def is_reachable(settings: Settings) -> bool:
-    """Whether a Spark server listens. A moment's look: the embedded one must reply, an external one accept."""
-    if settings.spark_is_embedded:
-        return answers(settings.spark_port, HTTP2_PREFACE)
-    address = urlsplit(settings.remote)
-    try:
-        socket.create_connection((address.hostname or "", address.port or 15002), PROBE_SECONDS).close()
-    except OSError:
-        return False
-    return True
-
-
 def end_session(settings: Settings, session_id: str) -> list[str]:
     """Interrupt everything in a session and close it, so that nobody can use it again, whoever still holds it.
 
     Returns the interrupted operations. A server that does not answer has taken its sessions with it.
     """
-    if not is_reachable(settings):
+    if not spark_answers(settings):
         return []
     try:
         spark = connect(settings, session_id, patience=2)

@@ -20,10 +20,8 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_d
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
 from pyspark.sql.types import DecimalType
 
-from lakehouse import authorities
 from lakehouse.errors import UsageError
-from lakehouse.lake_secret import s3_keys
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import delta_options, s3_client
 from lakehouse.settings import Settings
 from lakehouse.table import Table
 
@@ -38,18 +36,6 @@ PROBE = "_shoplake/conditional-put"
 _MADE_BEFORE = "Concurrent transaction"
 """So delta-rs says it."""
 Change = Callable[[pa.Table], pa.Table]
-
-
-def storage_options(settings: Settings) -> dict[str, str]:
-    """How delta-rs reaches the lake's S3: its own AWS chain, or the embedded server's keys."""
-    authorities.duckdb_statements(settings)  # delta-rs goes by the same environment as DuckDB's Delta reader
-    options = {"AWS_REGION": settings.s3_region, "aws_conditional_put": "etag"}
-    if settings.endpoint:
-        options |= {"AWS_ENDPOINT_URL": settings.endpoint, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false"}
-        options["AWS_ALLOW_HTTP"] = str(settings.endpoint.startswith("http://")).lower()
-    if settings.s3_is_embedded:
-        options["AWS_ACCESS_KEY_ID"], options["AWS_SECRET_ACCESS_KEY"] = s3_keys(settings)
-    return options
 
 
 def require_conditional_put(settings: Settings) -> None:
@@ -75,7 +61,7 @@ class SmallTables:
 
     def __init__(self, settings: Settings) -> None:
         """Keep where the bucket is; a table is opened when it is named."""
-        self._settings, self._options = settings, storage_options(settings)
+        self._settings, self._options = settings, delta_options(settings)
         self._tables: dict[str, DeltaTable] = {}
         self._written: dict[str, float] = {}
         """When this process wrote to a table that it did not look at since."""

@@ -10,22 +10,19 @@ import difflib
 import math
 import os
 import re
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import duckdb
 
-from lakehouse import authorities, sql_guard
+from lakehouse import probes, s3, sql_guard
 from lakehouse.errors import ShoplakeError
-from lakehouse.lake_secret import s3_keys
 from lakehouse.settings import Settings
+from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.watchdog import Watchdog
 from silver.views import SOURCE, VIEWS
 
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 EXTENSIONS = ("httpfs", "delta")
 CHUNK = 2048
 MEMORY_MB = 2048
-PROBE_SECONDS = 3.0
 NO_TABLE = ("No files in log segment", "NoSuchBucket", "404 Not Found")
 REFUSED = ("403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 
@@ -189,9 +185,9 @@ class SqlReader:
         return f"s3://{self.settings.bucket}/{layer}/{table}"
 
     def _refresh_secret(self) -> None:
-        keys = _keys(self.settings)
+        keys = s3.keys_now(self.settings)
         if keys != self._keys:
-            self._connection.execute(secret(self.settings, keys))
+            self._connection.execute(s3.duckdb_secret(self.settings, keys))
             self._keys = keys
 
     @contextmanager
@@ -277,21 +273,6 @@ def unknown_table(name: str) -> str:
     return f"There is no table {name}; {hint}"
 
 
-def secret(settings: Settings, keys: tuple[str, str, str]) -> str:
-    """The statement that tells DuckDB how to reach the lake's S3."""
-    key, password, token = keys
-    options = {"KEY_ID": key, "SECRET": password, "REGION": settings.s3_region, "SCOPE": f"s3://{settings.bucket}"}
-    if token:
-        options["SESSION_TOKEN"] = token
-    if settings.endpoint:
-        address = urlsplit(settings.endpoint)
-        options |= {"ENDPOINT": address.netloc, "URL_STYLE": "path"}
-    pairs = [f"{name} {quoted_text(value)}" for name, value in options.items()]
-    if settings.endpoint.startswith("http://"):
-        pairs.append("USE_SSL false")
-    return f"CREATE OR REPLACE SECRET lake (TYPE s3, {', '.join(pairs)})"
-
-
 def extension_file(name: str) -> Path:
     """The extension as its installed wheel carries it."""
     site = Path(duckdb.__file__).parent.parent
@@ -319,7 +300,7 @@ def _duckdb(settings: Settings, memory_mb: int, tuning: Mapping[str, int]) -> du
         "temp_directory": str(settings.run_dir / "duckdb"),
         **tuning,
     }
-    trusting = authorities.duckdb_statements(settings)
+    trusting = s3.duckdb_statements(settings)
     connection = duckdb.connect(config=config)
     for name in EXTENSIONS:
         connection.execute(f"LOAD {quoted_text(str(extension_file(name)))}")
@@ -334,36 +315,15 @@ def _duckdb(settings: Settings, memory_mb: int, tuning: Mapping[str, int]) -> du
     return connection
 
 
-def _keys(settings: Settings) -> tuple[str, str, str]:
-    """Access key, secret key and session token, as they are valid now."""
-    if settings.s3_is_embedded:
-        return (*s3_keys(settings), "")
-    import boto3
-
-    credentials = boto3.Session().get_credentials()
-    if credentials is None:
-        raise ShoplakeError("There are no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret.")
-    frozen = credentials.get_frozen_credentials()
-    return (frozen.access_key, frozen.secret_key, frozen.token or "")
-
-
 def _probe(settings: Settings) -> None:
     """Fail fast when nobody answers: the Delta reader itself would try for minutes."""
-    address = urlsplit(settings.endpoint or f"https://s3.{settings.s3_region}.amazonaws.com")
-    port = address.port or (443 if address.scheme == "https" else 80)
-    if not settings.endpoint and _has_proxy():
-        return
     try:
-        socket.create_connection((address.hostname or "", port), timeout=PROBE_SECONDS).close()
+        probes.reach_s3(settings)
     except OSError as error:
         hint = "; is the platform running? `shoplake status` tells" if settings.s3_is_embedded else ""
-        raise ShoplakeError(f"S3 does not answer at {address.geturl()} ({error.strerror or error}){hint}.") from None
-
-
-def _has_proxy() -> bool:
-    from urllib.request import getproxies
-
-    return "https" in getproxies()
+        raise ShoplakeError(
+            f"S3 does not answer at {s3.address(settings)} ({error.strerror or error}){hint}."
+        ) from None
 
 
 def _go_past_proxy(host: str) -> None:
@@ -381,12 +341,7 @@ def _grains() -> dict[str, str]:
     grains = {table.full_name: table.grain for table in TABLES} | {
         view.full_name: view.grain for view in VIEWS.values()
     }
-    return dict(sorted(grains.items(), key=lambda item: _layer_order(item[0])))
-
-
-def _layer_order(name: str) -> int:
-    layer = name.split(".", 1)[0]
-    return sql_guard.LAYERS.index(layer) if layer in sql_guard.LAYERS else len(sql_guard.LAYERS)
+    return dict(sorted(grains.items(), key=lambda item: sql_guard.LAYERS.index(item[0].partition(".")[0])))
 
 
 def _all_names() -> list[str]:
@@ -407,18 +362,3 @@ def distinct(names: list[str]) -> tuple[str, ...]:
 
 def _means(error: duckdb.Error, signs: tuple[str, ...]) -> bool:
     return any(sign in str(error) for sign in signs)
-
-
-def utc_text(moment: datetime) -> str:
-    """A moment as text for TIMESTAMPTZ; one without a zone is UTC, as Spark's sessions here give it."""
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
-
-
-def quoted_text(value: str) -> str:
-    """The value as a literal of SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def quoted_name(value: str) -> str:
-    """The name as an identifier of SQL."""
-    return '"' + value.replace('"', '""') + '"'

@@ -2,12 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql.types import DataType, StructField, StructType
 
-from lakehouse.file_ages import KEEP_HOURS
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lakehouse.settings import Settings
+
+LONGEST_RUN_SECONDS = 3600
+"""No attempt of a job may take longer, reading and writing; `lakehouse.jobs` refuses a job that may."""
+READER_SECONDS = 900
+"""Others than jobs hold a version while they answer one query: seconds, minutes at most."""
+KEEP_HOURS = (LONGEST_RUN_SECONDS + READER_SECONDS) / 3600
+"""So long files are kept at least that no newest version needs, for those who still write or read them: a file counts
+as unneeded from its first byte until the commit that names it, and again from the commit that replaces it."""
+LOG_HOURS = KEEP_HOURS
+"""For how long a version can be opened: its log is not cleaned up before. No longer than somebody may need, because
+Delta lists the whole log with every look and every commit: a day of micro-batches is tens of thousands of objects,
+in requests of a thousand."""
+HourlyRows = Callable[["DataFrame", "Settings"], "DataFrame"]
+"""Makes a table's rows of the clock hours of some silver events."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows that are kept of every micro-batch: `of_batch` makes them. Each has the column `age`, the hour that it
+    belongs to, or with `per_second` the second: then only the rolling last hour is kept.
+
+    The SQL reads `new_events`, the accepted events of one micro-batch: `moment` (event_time in microseconds since the
+    epoch), `hour` (the clock hour that holds it, counted since the epoch), `u` (a hash of user_id) and columns of
+    silver.events.
+    """
+
+    of_batch: str
+    merged: str = ""
+    """Makes rows of equal grain one, where that is worth it; with the places {kept} and {where}."""
+    is_set: bool = False
+    """Rows have the column `key`, and only the first of an age and key is kept."""
+    per_second: bool = False
+
+
+@dataclass(frozen=True)
+class Live:
+    """How DuckDB makes a table's rows while events come. `rows` makes those of some hours: of {hours}, with the places
+    {closed} (the newest final hour), {as_of} (seconds since the epoch), {top_n}, {currency} (the shop's, or NULL), and
+    one per name in `kept` that merges: its merged rows."""
+
+    rows: str
+    kept: dict[str, Kept] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Extract:
+    """What the serving file has under its own `name`, such as a part of a table that is too large for it.
+
+    `select` has the place {scan}; `keep` is a condition on the rows that stay; `merged` makes one of the rows that
+    files which were added have brought beside others of their group. `columns` are name, type in DuckDB and meaning,
+    where they are others than the table's.
+    """
+
+    name: str
+    grain: str
+    columns: tuple[tuple[str, str, str], ...] = ()
+    select: str = "SELECT * FROM {scan}"
+    keep: str = ""
+    merged: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,8 +94,23 @@ class Table:
     properties: dict[str, str] = field(default_factory=dict)
     writer: Literal["spark", "delta-rs"] = "spark"
     """The one library that writes it, for ever: delta-rs for small tables (`lakehouse.small_tables` says why)."""
+    fed: Literal["live", "batch"] = "batch"
+    """live: the stream writes it with its batches, and tidies it; batch: jobs and people do."""
+    rows: Literal["appended", "rebuilt", "replaced"] = "appended"
+    """They stay; or they stay until a job rebuilds their day; or the next write takes their place."""
     keep_hours: float = 24.0
     """For how long files are kept that the newest version does not need."""
+    served: bool | Extract = True
+    """Whether the serving file has it, and so dashboards and the API; or what it has of it."""
+    newest: str = ""
+    """The column of what is served that tells how new the data is; empty where none does."""
+    reads: tuple[str, ...] = ()
+    """The columns of silver.events that a live table of gold is made of."""
+    hourly: HourlyRows | None = None
+    """Set where rows belong to one clock hour each (gold/hourly.py): hours that close, late data and jobs use it."""
+    live: Live | None = None
+    """Set where rows follow every batch: of the hours that it touched, or of the rolling hour in a table that is not
+    `hourly`."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a table that cannot be clustered, or whose files go while somebody may need them."""

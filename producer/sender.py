@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, MutableSequence
@@ -21,6 +20,7 @@ from kafka.partitioner import DefaultPartitioner, murmur2
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.kafka_security import client_options
+from lakehouse.probes import kafka_answers
 from lakehouse.settings import Settings
 from producer.record import Record
 from producer.topics import MAX_MESSAGE_BYTES, TOPICS, apply_topics
@@ -217,7 +217,7 @@ def prepare_topics(settings: Settings, counters: MutableSequence[int], stop: Eve
 def _until(succeeds: Callable[[], bool], settings: Settings, counters: MutableSequence[int], stop: Event) -> bool:
     """Try again and again, marking the counters as waiting, until it succeeds or is stopped."""
     while not stop.is_set():
-        if _answers(settings.bootstrap) and succeeds():
+        if kafka_answers(settings) and succeeds():
             counters[WAITING] = 0
             return True
         counters[WAITING] = 1
@@ -245,18 +245,6 @@ def open_producer(settings: Settings) -> Any:
         metrics_enabled=False,
         **client_options(settings),
     )
-
-
-def _answers(bootstrap: str) -> bool:
-    """Whether any of the addresses takes a connection; asked first because it is cheap and leaves no threads."""
-    for address in bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
-        try:
-            with socket.create_connection((host, int(port)), timeout=2):
-                return True
-        except (OSError, ValueError):
-            continue
-    return False
 
 
 def _ledger_entry(record: Record, now_ms: int) -> dict[str, object]:

@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lakehouse.sql import SqlReader, quoted_text
 from lakehouse.sql_guard import check_reading, named_tables
+from lakehouse.sql_text import quoted_text
 from quality.declaration import Suite
+from quality.results import NEWEST
 from quality.suites import SUITES
+
+if TYPE_CHECKING:
+    from lakehouse.sql import SqlReader
 
 Ask = Callable[[str], list[dict[str, Any]]]
 """Answers one reading statement with rows."""
@@ -27,16 +31,12 @@ class Ruling:
     of_rows: tuple[tuple[str, str], ...] = ()
 
 
-_FAILING = """
-WITH newest AS (
-    SELECT table_name, expectation, arg_max(success, checked_at) AS success, arg_max(severity, checked_at) AS severity,
-        max(checked_at) AS checked_at, arg_max(detail, checked_at) AS detail, arg_max(observed, checked_at) AS observed
-    FROM ops.quality_results GROUP BY ALL)
+_FAILING = f"""{NEWEST}
 SELECT table_name, expectation, severity, checked_at, detail, observed,
     (SELECT max(expires_at) FROM ops.quality_overrides AS given
      WHERE given.expectation = newest.expectation AND expires_at > now()) AS overridden_until
 FROM newest WHERE NOT success ORDER BY severity, table_name, expectation
-"""
+"""  # noqa: S608 - the text is declared in this project
 _DECLARED = {suite.id_of(each): suite for suite in SUITES for each in suite.expectations}
 _ALLOWED = "SELECT expectation FROM ops.quality_overrides WHERE expires_at > now()"
 

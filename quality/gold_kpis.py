@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gold.live import IS_PAID
 from gold.revenue import CURRENCY_SQL, UNKNOWN
+from gold.shop import IS_PAID
 from quality.declaration import no_row, of_rows
 
 TABLE, REVENUE = "gold.kpis_hourly", "gold.revenue_hourly"

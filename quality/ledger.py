@@ -14,11 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.broker import Offsets, Span
 from lakehouse.hours import sql_on_days
-from lakehouse.sql import SqlReader, utc_text
+from lakehouse.sql_text import utc_text
+
+if TYPE_CHECKING:
+    from lakehouse.sql import SqlReader
 
 KINDS = ("bronze", "silver", "duplicates", "quarantined")
 GOLD_ATTEMPTS = 8

@@ -27,6 +27,13 @@ TABLE = Table(
     keys=("run_id", "expectation"),
     writer="delta-rs",
 )
+NEWEST = """
+WITH newest AS (
+    SELECT table_name, expectation, arg_max(success, checked_at) AS success, arg_max(severity, checked_at) AS severity,
+        max(checked_at) AS checked_at, arg_max(detail, checked_at) AS detail, arg_max(observed, checked_at) AS observed
+    FROM ops.quality_results GROUP BY ALL)
+"""
+"""The newest result of each expectation, for a query that goes on."""
 
 OVERRIDES = Table(
     layer="ops",

@@ -34,6 +34,7 @@ TABLE = Table(
     ),
     keys=("topic", "event_type", "path"),
     writer="delta-rs",
+    rows="replaced",
 )
 MARK = "unknown_fields"
 MOST = 200

@@ -67,6 +67,9 @@ TABLE = Table(
     statistics=("event_time", "user_id", "topic", "partition", "offset", "processed_at"),
     # By time ask the stream (is a late event known?), restatements and the evidence of flags; by user, people.
     cluster_by=("event_time", "user_id"),
+    fed="live",
+    rows="rebuilt",
+    served=False,
 )
 
 

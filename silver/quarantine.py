@@ -10,9 +10,27 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DateType, IntegerType, LongType, StringType, StructType, TimestampType
 
 from lakehouse.literals import with_constants
-from lakehouse.table import Table, column
+from lakehouse.table import Extract, Table, column
 from producer.contract import CONTRACT_VERSION
 
+PER_HOUR = Extract(
+    "ops.quarantine_hourly",
+    "refused records of an hour by reason",
+    (
+        ("ingest_date", "DATE", "Day of quarantined_at, UTC"),
+        ("hour_start", "TIMESTAMP", "Clock hour of quarantined_at, UTC"),
+        ("topic", "VARCHAR", "Kafka topic"),
+        ("reason_code", "VARCHAR", "Stable code, see the data dictionary"),
+        ("status", "VARCHAR", "open or resolved"),
+        ("records", "BIGINT", "Refused records"),
+        ("example", "VARCHAR", "What exactly was wrong with one of them"),
+        ("newest_at", "TIMESTAMP", "When the newest of them was refused, UTC"),
+    ),
+    "SELECT ingest_date, date_trunc('hour', quarantined_at) AS hour_start, topic, reason_code, status,"
+    " count(*) AS records, min(reason_detail) AS example, max(quarantined_at) AS newest_at FROM {scan} GROUP BY ALL",
+    merged="SELECT ingest_date, hour_start, topic, reason_code, status, sum(records)::BIGINT AS records,"
+    " min(example) AS example, max(newest_at) AS newest_at FROM ops.quarantine_hourly GROUP BY ALL",
+)
 TABLE = Table(
     layer="silver",
     name="quarantine",
@@ -37,6 +55,10 @@ TABLE = Table(
     keys=("topic", "partition", "offset"),
     partition_by=("ingest_date",),
     statistics=("topic", "partition", "offset", "quarantined_at"),
+    fed="live",
+    rows="rebuilt",
+    served=PER_HOUR,
+    newest="newest_at",
 )
 
 

@@ -21,14 +21,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gold import top_products
 from lakehouse.backups.store import Store, store_at
 from lakehouse.catalog import TABLES
 from lakehouse.delta_files import Snapshot, snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock
 from lakehouse.object_keys import inside
-from lakehouse.ops import batches
+from lakehouse.s3 import s3_client
 from lakehouse.services import s3
 from lakehouse.services.child import Child
 from lakehouse.services.jars import fetch_jars
@@ -54,7 +53,7 @@ def back_up(settings: Settings, target: str, report: Report) -> dict[str, Any]:
     with s3_answers(settings):
         if store.has(MANIFEST):
             raise UsageError(f"There is a backup of this second already in {store}: try again.")
-        client = s3.s3_client(settings)
+        client = s3_client(settings)
         registry = _copy_registry(settings, store)
         found: dict[str, Snapshot] = {}
         take = partial(store.take, settings.bucket)
@@ -98,7 +97,7 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
         with s3_answers(settings, is_locked=True):
             manifest = _manifest(settings, store, source)
             s3.ensure_bucket(settings)
-            client = s3.s3_client(settings)
+            client = s3_client(settings)
             _clear(client, settings)
             for name, table in manifest["tables"].items():
                 _copy(name, table["files"], partial(store.give, settings.bucket), report)
@@ -165,7 +164,7 @@ def _clear(client: Any, settings: Settings) -> None:
 
 def _is_filled_without_records(table: Table) -> bool:
     """Whether a platform that has read nothing yet writes into this table: jobs by schedule, the rolling hour."""
-    return (table.layer == "ops" and table is not batches.TABLE) or table is top_products.LAST_HOUR
+    return (table.layer == "ops" and table.fed == "batch") or (table.live is not None and table.hourly is None)
 
 
 def _copy_registry(settings: Settings, store: Store) -> str:

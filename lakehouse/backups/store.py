@@ -9,7 +9,7 @@ from typing import Any
 
 from lakehouse.errors import UsageError
 from lakehouse.object_keys import inside
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.settings import Settings
 
 LAKE = "lake"

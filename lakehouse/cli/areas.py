@@ -25,7 +25,21 @@ from lakehouse.cli import (
 
 def register(app: typer.Typer) -> None:
     """Let every area add its commands to `app`, in the order in which `--help` shows them."""
-    for area in (platform, produce, stream, jobs, runs, api, sql, superset, quarantine, quality, trace, reconcile, alerts):
+    for area in (
+        platform,
+        produce,
+        stream,
+        jobs,
+        runs,
+        api,
+        sql,
+        superset,
+        quarantine,
+        quality,
+        trace,
+        reconcile,
+        alerts,
+    ):
         area.register(app)
     backup.register(app)
     demo.register(app)

@@ -56,7 +56,7 @@ def list_records(
     Example: [bold]shoplake quarantine list --summary[/]
     """
     from lakehouse.serving.values import carries
-    from lakehouse.sql import quoted_text, utc_text
+    from lakehouse.sql_text import quoted_text, utc_text
 
     if status not in ("open", "resolved", "all"):
         raise UsageError(f"--status is open, resolved or all, not {status!r}.")
@@ -151,7 +151,8 @@ def replay(
 def _record(settings: Settings, record: str) -> dict[str, Any]:
     """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
     from lakehouse.places import place_in
-    from lakehouse.sql import query, quoted_text
+    from lakehouse.sql import query
+    from lakehouse.sql_text import quoted_text
 
     place = place_in(record)
     found = query(

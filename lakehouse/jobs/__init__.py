@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lakehouse.errors import UsageError
-from lakehouse.file_ages import LONGEST_RUN_SECONDS
 from lakehouse.jobs import (
     backfill,
     cohort_retention,
@@ -26,7 +25,7 @@ from lakehouse.jobs import (
 )
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
-from lakehouse.table import Table
+from lakehouse.table import LONGEST_RUN_SECONDS, Table
 
 
 @dataclass(frozen=True)

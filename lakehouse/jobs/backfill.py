@@ -15,7 +15,7 @@ from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
 from lakehouse.lake import Lake, materialized, settled
 from lakehouse.ops import marks
 from lakehouse.stream import rebuilt, recovery
-from lakehouse.stream.gold_refresh import HOURLY_TABLES, GoldRefresh
+from lakehouse.stream.gold_refresh import HOURLY, GoldRefresh
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
@@ -23,7 +23,7 @@ Parameters = DayRange
 WRITES = (
     silver_events.TABLE,
     quarantine.TABLE,
-    *(table for table, _ in HOURLY_TABLES),
+    *HOURLY,
     *FRAUD_WRITES,
     marks.TABLE,
 )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from lakehouse.catalog import TABLES
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Compacted, Lake
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.stream import clustering, log_cleanup
 from lakehouse.table import Table
 
@@ -46,7 +46,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
 
 def tidy(lake: Lake, client: Any, table: Table, today: date) -> dict[str, Any]:
     """Compact, cluster and vacuum a table and clean its log; safe beside the stream, jobs and readers
-    (`lakehouse.file_ages`). Files and bytes of the result are what lies in S3, old versions included."""
+    (`lakehouse.table`). Files and bytes of the result are what lies in S3, old versions included."""
     before = _files(client, lake, table)
     lake.set_properties(table)
     # Before the days are clustered: afterwards it would merge some of their files again, and they would seem new.

@@ -11,7 +11,8 @@ from lakehouse.jobs.parameters import Say
 from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
-from lakehouse.sql import SqlReader, connect, utc_text
+from lakehouse.sql import SqlReader, connect
+from lakehouse.sql_text import utc_text
 from quality import results, unknown_fields
 from quality.suites import SUITES
 

@@ -12,7 +12,7 @@ from gold import top_products as top
 from lakehouse import hours as clock
 from lakehouse.jobs.parameters import DayRange, Say
 from lakehouse.lake import Lake
-from lakehouse.stream.gold_refresh import HOURLY_TABLES, GoldRefresh
+from lakehouse.stream.gold_refresh import GoldRefresh
 from silver import events as silver_events
 
 Parameters = DayRange
@@ -30,8 +30,7 @@ def hours_of(days: DayRange) -> set[int]:
 def top_products(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     """Recompute `gold.top_products_hourly`."""
     say(f"Ranking {parameters.from_date} to {parameters.to_date}")
-    tables = tuple(entry for entry in HOURLY_TABLES if entry[0] is top.HOURLY)
-    GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=tables, with_flags=False)
+    GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=TOP_PRODUCTS_WRITES, with_flags=False)
     return _figures(lake, parameters)
 
 

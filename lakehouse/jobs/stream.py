@@ -11,9 +11,9 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
 from lakehouse.reports import age
-from lakehouse.services.stream import lag, stream_state
 from lakehouse.settings import Settings
 from lakehouse.stream import control as stream_control
+from lakehouse.stream.progress import lag, stream_state
 
 PATIENCE_SECONDS = 120.0
 FRESH_SECONDS = 20.0

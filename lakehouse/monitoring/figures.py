@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,12 @@ from lakehouse.reports import age, read_report
 from lakehouse.runs.database import Database
 from lakehouse.runs.models import RunRow
 from lakehouse.runs.states import State
-from lakehouse.services.stream import lag, stream_state
 from lakehouse.serving.file import PUBLISHED, open_serving, published, rows_of
 from lakehouse.serving.held import how_held
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
+from lakehouse.stream.progress import lag, stream_state, unread_seconds
+from quality.results import NEWEST
 
 PUBLISHER_SECONDS = 60.0
 LEAST_RECORDS = 100
@@ -30,8 +30,9 @@ LEAST_RECORDS = 100
 LEAST_BROKEN = 10
 SHAPE_REASONS = ("wrong_type", "missing_field", "unknown_type", "unknown_version")
 """Reasons that tell of a producer with another idea of the contract, not of a damaged record."""
-_BOOK = """
-SELECT epoch(max(committed_at)) AS committed_at,
+BOOK = """
+SELECT epoch(max(committed_at)) AS committed_at, sum(bronze_rows) AS bronze, sum(silver_rows) AS silver,
+    sum(duplicate_rows) AS duplicates, sum(quarantined_rows) AS quarantined,
     count(*) FILTER (bronze_rows <> silver_rows + duplicate_rows + quarantined_rows) AS unbalanced,
     coalesce(sum(bronze_rows) FILTER (started_at >= now() - INTERVAL 15 MINUTE), 0) AS records,
     coalesce(sum(quarantined_rows) FILTER (started_at >= now() - INTERVAL 15 MINUTE), 0) AS refused
@@ -49,11 +50,9 @@ SELECT topic, reason_code, reason_detail, refused.records AS records, refused.re
 FROM refused JOIN read USING (topic) ORDER BY share DESC, topic, reason_detail LIMIT 1
 """  # noqa: S608 - the values are declared above
 
-_FAILING = f"""
-WITH newest AS (
-    SELECT table_name, expectation, arg_max(success, checked_at) AS success FROM ops.quality_results
-    WHERE severity = 'block' GROUP BY ALL)
-SELECT expectation FROM newest WHERE NOT success AND table_name NOT IN (SELECT table_name FROM {PUBLISHED})
+_FAILING = f"""{NEWEST}
+SELECT expectation FROM newest
+WHERE severity = 'block' AND NOT success AND table_name NOT IN (SELECT table_name FROM {PUBLISHED})
 ORDER BY expectation
 """  # noqa: S608 - the name is declared in this project
 """What fails where nothing can be held back: in silver, in the books, in tables that dashboards do not see."""
@@ -80,7 +79,7 @@ class Figures:
     def gather(self) -> dict[str, Figure]:
         """Every figure by its name, as of now."""
         records = lag(self._settings)
-        book, runs = self._of_tables(_BOOK), self._newest_runs()
+        book, runs = self._of_tables(BOOK), self._newest_runs()
         return {
             "stream_silent_seconds": self._stream_silent(),
             "lag_records": UNKNOWN if records is None else Figure(records, f"{records:,} records wait"),
@@ -162,13 +161,9 @@ def _unbalanced(runs: list[RunRow], book: dict[str, Any] | None) -> Figure:
 
 
 def _unread(records: int | None, book: dict[str, Any] | None) -> Figure:
-    """How long ago the newest batch was done, while records wait; 0 when none does."""
-    if records == 0:
-        return Figure(0)
-    if records is None or not book or book["committed_at"] is None:
-        return UNKNOWN
-    seconds = max(0.0, time.time() - book["committed_at"])
-    return Figure(seconds, f"the newest batch was done {seconds:.0f} s ago, {records:,} records wait")
+    seconds = unread_seconds(records, book["committed_at"] if book else None)
+    said = f"the newest batch was done {seconds:.0f} s ago, {records:,} records wait" if seconds else ""
+    return Figure(seconds, said)
 
 
 def _refused(book: dict[str, Any] | None) -> Figure:

@@ -8,8 +8,10 @@ import pyarrow as pa
 from pyspark.sql.types import BooleanType, IntegerType, LongType, StringType, StructType, TimestampType
 
 from lakehouse.broker import Offsets
-from lakehouse.table import Table, column
+from lakehouse.table import Extract, Table, column
 
+SERVED_DAYS = 2
+"""The book grows by thousands of rows an hour; dashboards look at so many days of it."""
 TABLE = Table(
     layer="ops",
     name="batches",
@@ -41,6 +43,13 @@ TABLE = Table(
     ),
     keys=("batch_id", "topic", "partition"),
     writer="delta-rs",
+    fed="live",
+    served=Extract(
+        "ops.recent_batches",
+        "one micro-batch × topic-partition of the last days",
+        keep=f"committed_at >= now() - INTERVAL {SERVED_DAYS} DAY",
+    ),
+    newest="committed_at",
 )
 
 

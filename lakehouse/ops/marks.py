@@ -27,6 +27,7 @@ TABLE = Table(
     ),
     keys=("job", "scope", "moved_at"),
     writer="delta-rs",
+    served=False,
 )
 
 

@@ -6,14 +6,15 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import structlog
 
-from lakehouse.monitoring.watch import Watch
 from lakehouse.reports import write_report
 from lakehouse.runs.claims import Claims
-from lakehouse.runs.database import RegistryAway
+from lakehouse.runs.database import Database, RegistryAway
 from lakehouse.runs.members import Member, Prepare
 from lakehouse.runs.news import RunLog
 from lakehouse.runs.reaper import reap_silent, reap_worker
@@ -27,18 +28,21 @@ TIDY_SECONDS = 3600.0
 STOP_SECONDS = 12.0
 QUICK_DEATH_SECONDS = 10.0
 log = structlog.get_logger()
+Beside = Callable[[Settings, Database], Any]
+"""Makes what has `start` and `stop`, and goes on in threads of its own."""
 
 
 class Supervisor:
     """Runs until SIGTERM or SIGINT. Several of one machine may share a registry."""
 
-    def __init__(self, settings: Settings, prepare: Prepare | None = None) -> None:
-        """Brings the registry's tables up to date. Each worker calls `prepare` first."""
+    def __init__(self, settings: Settings, watch: Beside, prepare: Prepare | None = None) -> None:
+        """Brings the registry's tables up to date. Each worker calls `prepare` first; `watch` is started beside them,
+        with the registry's database."""
         RunLog()
         self._settings, self._prepare = settings, prepare
         self._registry = RunRegistry.open(settings)
         self._claims = Claims(self._registry)
-        self._watch = Watch(settings, self._registry.database)
+        self._watch = watch(settings, self._registry.database)
         self._members: list[Member] = []
         self._dead: list[str] = []
         self._closing = threading.Event()

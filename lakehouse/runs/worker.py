@@ -11,6 +11,8 @@ from types import FrameType
 import structlog
 from pyspark.sql.connect import dataframe, functions, session  # noqa: F401  (loaded here so that no run waits for it)
 
+from lakehouse.probes import spark_answers
+from lakehouse.processes import memory_mb
 from lakehouse.runs.attempt import Attempt, insist
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
@@ -19,8 +21,6 @@ from lakehouse.runs.news import RunLog
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.services.processes import memory_mb
-from lakehouse.session import is_reachable
 from lakehouse.settings import Settings
 
 POLL_SECONDS = 0.2
@@ -68,7 +68,7 @@ class Worker:
     def _next(self) -> Run | None:
         if not self._claims.is_any_waiting():
             return None
-        with_spark = is_reachable(self._settings)
+        with_spark = spark_answers(self._settings)
         return self._claims.take(self._name, str(uuid.uuid4()), with_spark=with_spark)
 
     def _do(self, run: Run) -> None:

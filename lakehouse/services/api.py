@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from lakehouse.services.service import CLIENT_SECRETS, Service, says_ok
+from lakehouse.probes import says_ok
+from lakehouse.services.service import CLIENT_SECRETS, Service
 from lakehouse.settings import Settings
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from lakehouse import processes
 from lakehouse.errors import ShoplakeError
-from lakehouse.services import processes
 from lakehouse.services.logs import open_log, rotate
 from lakehouse.services.service import Service, child_environment
 from lakehouse.settings import Settings

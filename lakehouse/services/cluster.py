@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 
-from lakehouse.authorities import java_options, write_java_store
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.services.service import Service, java_home, says_ok, write_private, write_text
+from lakehouse.probes import says_ok
+from lakehouse.s3 import java_options, write_java_store
+from lakehouse.services.service import Service, java_home, write_private, write_text
 from lakehouse.services.spark import LOG4J, secret_conf, spark_home
 from lakehouse.settings import Settings, load_settings
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import psutil
 
+from lakehouse import processes
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
-from lakehouse.services import processes, superset
+from lakehouse.services import superset
 from lakehouse.services.logs import open_log
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import Snapshot, read_state, write_state

@@ -14,9 +14,9 @@ from typing import Literal
 
 from lakehouse.errors import UsageError
 from lakehouse.lock import lock_holder
+from lakehouse.processes import lake_processes
 from lakehouse.services.jars import cache_dir, missing_jars
 from lakehouse.services.ports import busy_port_message, holder
-from lakehouse.services.processes import lake_processes
 from lakehouse.services.service import NO_JAVA, java
 from lakehouse.services.services import services
 from lakehouse.settings import Settings

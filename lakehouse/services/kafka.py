@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import struct
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.probes import kafka_answers
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import PROBE_SECONDS, Service, answers, java, jvm_options, properties, write_text
+from lakehouse.services.service import Service, java, jvm_options, properties, write_text
 from lakehouse.settings import Settings
 
-# An ApiVersions request, version 0: the first thing any client asks.
-API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 LOG4J = """\
 rootLogger.level = WARN
@@ -74,22 +70,11 @@ def service(settings: Settings) -> Service:
             "SHOPLAKE_KAFKA_PORT": settings.kafka_port,
             "SHOPLAKE_KAFKA_CONTROLLER_PORT": settings.kafka_controller_port,
         },
-        is_healthy=lambda _pid: answers(settings.kafka_port, API_VERSIONS_REQUEST),
+        is_healthy=lambda _pid: kafka_answers(settings),
         prepare=lambda: _prepare(settings),
         on_up=lambda: _apply_topics(settings),
         memory_limit_mb=settings.kafka_memory_mb + 384,
     )
-
-
-def is_reachable(settings: Settings) -> bool:
-    """Whether it is worth asking the broker: a client would try for half a minute before it says no."""
-    if settings.kafka_is_embedded:
-        return answers(settings.kafka_port, API_VERSIONS_REQUEST)
-    for address in settings.bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
-        with contextlib.suppress(OSError, ValueError), socket.create_connection((host, int(port)), PROBE_SECONDS):
-            return True
-    return False
 
 
 def _home(settings: Settings) -> Path:

@@ -6,8 +6,10 @@ from typing import Any
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake_secret import s3_keys
+from lakehouse.probes import replies
+from lakehouse.s3 import s3_client
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import Service, answers, java, jvm_options, properties, write_private, write_text
+from lakehouse.services.service import Service, java, jvm_options, properties, write_private, write_text
 from lakehouse.settings import Settings
 
 NOTHING_PUBLIC = {
@@ -64,34 +66,11 @@ def service(settings: Settings) -> Service:
         ),
         env={"CLASSPATH": class_path("s3proxy")},
         ports={"SHOPLAKE_S3_PORT": settings.s3_port},
-        is_healthy=lambda _pid: answers(settings.s3_port, b"GET / HTTP/1.0\r\n\r\n"),
+        is_healthy=lambda _pid: replies(settings.s3_port, b"GET / HTTP/1.0\r\n\r\n"),
         prepare=lambda: _prepare(settings),
         on_up=lambda: ensure_bucket(settings),
         memory_limit_mb=settings.s3_memory_mb + 256,
     )
-
-
-def s3_client(settings: Settings) -> Any:
-    """A boto3 client for the lake's S3: the standard AWS chain, or the lake's own keys for the embedded server."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        s3={"addressing_style": "path" if settings.endpoint else "auto"},
-        # Servers other than AWS do not all know the newer checksums.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        retries={"max_attempts": 4, "mode": "standard"},
-        connect_timeout=5,
-        read_timeout=30,
-    )
-    keys: dict[str, str] = {}
-    if settings.s3_is_embedded:
-        keys = dict(zip(("aws_access_key_id", "aws_secret_access_key"), s3_keys(settings), strict=True))
-    endpoint = settings.endpoint or None
-    if settings.s3_ca_file is not None:
-        keys["verify"] = str(settings.s3_ca_file)
-    return boto3.client("s3", endpoint_url=endpoint, region_name=settings.s3_region, config=config, **keys)
 
 
 def ensure_bucket(settings: Settings) -> None:

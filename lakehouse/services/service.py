@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import shutil
-import socket
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-PROBE_SECONDS = 3.0
 CLIENT_SECRETS = ("AWS_", "SPARK_CONNECT_AUTHENTICATE_TOKEN", "SHOPLAKE_SPARK_REMOTE")
 """What the lake's clients of S3, Kafka and Spark need where these are external ones."""
 _SECRET = re.compile(
@@ -61,36 +56,6 @@ class Service:
     stop_seconds: float = 20
     restart: bool = True
     is_optional: bool = False
-
-
-def answers(port: int, request: bytes) -> bool:
-    """Whether a server on this machine replies to `request`; a hung one accepts but does not reply."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), PROBE_SECONDS) as connection:
-            connection.settimeout(PROBE_SECONDS)
-            connection.sendall(request)
-            return bool(connection.recv(1))
-    except OSError:
-        return False
-
-
-def says_ok(url: str) -> bool:
-    """Whether a server on this machine answers a GET with 200."""
-    address = urlsplit(url)
-    connection: http.client.HTTPConnection
-    if address.scheme == "https":
-        # The process is on this machine and gets nothing secret: its certificate is for others.
-        context = ssl._create_unverified_context()  # noqa: S323 - see above
-        connection = http.client.HTTPSConnection(address.netloc, timeout=PROBE_SECONDS, context=context)
-    else:
-        connection = http.client.HTTPConnection(address.netloc, timeout=PROBE_SECONDS)
-    try:
-        connection.request("GET", address.path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def java() -> str:

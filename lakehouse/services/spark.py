@@ -7,16 +7,15 @@ import secrets
 import sys
 from pathlib import Path
 
-from lakehouse.authorities import java_options, write_java_store
 from lakehouse.errors import UsageError
-from lakehouse.lake_secret import s3_keys, spark_token
+from lakehouse.lake_secret import spark_token
+from lakehouse.probes import spark_answers
+from lakehouse.s3 import hadoop_options, java_options, write_java_store
 from lakehouse.services import class_archive, yarn
 from lakehouse.services.jars import class_path, jar_set
-from lakehouse.services.service import Service, answers, java_home, jit_options, write_private, write_text
+from lakehouse.services.service import Service, java_home, jit_options, write_private, write_text
 from lakehouse.settings import Settings
 
-# The HTTP/2 preface and an empty SETTINGS frame: a living gRPC server replies with its own settings.
-HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 # Settings of the environment by which Spark's launcher adds folders to the class path.
 _FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
 # The planner is large and each of its methods is used a little: compiling it to the last degree takes a third of two
@@ -210,7 +209,7 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
     """Hadoop's S3A settings. A dead S3 fails in about a minute instead of ten."""
     conf = {
         "fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
-        "fs.s3a.endpoint.region": settings.s3_region,
+        **hadoop_options(settings),
         "fs.s3a.connection.maximum": "64",
         "fs.s3a.threads.max": "16",
         # No markers of empty folders, and no looks whether they are needed. Never `create`: it would drop the look
@@ -224,15 +223,6 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
     }
     if settings.spark_is_local:  # an executor elsewhere has its own folders
         conf["fs.s3a.buffer.dir"] = str(settings.data_dir / "spark" / "s3a")
-    if settings.endpoint:
-        conf["fs.s3a.endpoint"] = settings.endpoint
-        conf["fs.s3a.path.style.access"] = "true"
-        conf["fs.s3a.connection.ssl.enabled"] = str(settings.endpoint.startswith("https")).lower()
-    if settings.s3_is_embedded:
-        conf["fs.s3a.access.key"], conf["fs.s3a.secret.key"] = s3_keys(settings)
-        conf["fs.s3a.aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
-    else:
-        conf["fs.s3a.aws.credentials.provider"] = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
     return conf
 
 
@@ -262,7 +252,7 @@ def service(settings: Settings) -> Service:
         ports={"SHOPLAKE_SPARK_PORT": settings.spark_port},
         depends_on=("spark-master", "s3") if settings.spark_is_on_yarn else ("spark-master",),
         secrets=("AWS_",),
-        is_healthy=lambda _pid: answers(settings.spark_port, HTTP2_PREFACE),
+        is_healthy=lambda _pid: spark_answers(settings),
         prepare=lambda: _prepare(settings),
         memory_limit_mb=settings.spark_memory_mb + 1792,
         start_seconds=180,

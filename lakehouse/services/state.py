@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.lock import lock_holder
+from lakehouse.processes import is_alive, memory_mb
 from lakehouse.reports import read_report, replace_text
-from lakehouse.services.processes import is_alive, memory_mb
 from lakehouse.services.service import Service
 from lakehouse.services.services import services
-from lakehouse.services.stream import lag, stream_state
 from lakehouse.settings import Settings
+from lakehouse.stream.progress import lag, stream_state
 
 if TYPE_CHECKING:
     from lakehouse.services.child import Child

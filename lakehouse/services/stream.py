@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from lakehouse.errors import ShoplakeError
-from lakehouse.reports import age, read_report
-from lakehouse.services.kafka import is_reachable
+from lakehouse.reports import age
 from lakehouse.services.service import CLIENT_SECRETS, Service
 from lakehouse.settings import Settings
+from lakehouse.stream.progress import stream_state
 
 STALE_SECONDS = 180
 
@@ -30,24 +29,6 @@ def service(settings: Settings) -> Service:
     )
 
 
-def stream_state(settings: Settings) -> dict[str, Any]:
-    """What the stream last said about itself; empty before it said anything."""
-    return read_report(settings.run_dir / "stream.json")
-
-
 def _is_running(state: dict[str, Any], pid: int) -> bool:
     """Whether the process does what it should; one that was told to stop its query waits, and is well."""
     return state.get("pid") == pid and state.get("state") in ("running", "stopped") and age(state) < STALE_SECONDS
-
-
-def lag(settings: Settings) -> int | None:
-    """How many Kafka records the stream has not read yet; None when the broker cannot tell."""
-    from lakehouse import broker
-    from producer.topics import TOPICS
-
-    if not is_reachable(settings):
-        return None
-    try:
-        return broker.lag(settings, TOPICS, stream_state(settings).get("offsets") or {})
-    except ShoplakeError:
-        return None

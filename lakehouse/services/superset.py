@@ -7,8 +7,9 @@ from pathlib import Path
 import psutil
 
 from lakehouse.errors import UsageError
+from lakehouse.probes import says_ok
 from lakehouse.services.ports import busy_port_message, is_loopback, trusted_proxies
-from lakehouse.services.service import PROJECT_ROOT, Service, says_ok
+from lakehouse.services.service import PROJECT_ROOT, Service
 from lakehouse.settings import Settings
 from quality.documents import first_page
 

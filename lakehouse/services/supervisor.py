@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from lakehouse import processes
 from lakehouse.errors import ShoplakeError
 from lakehouse.lock import LakeLock
-from lakehouse.services import processes, superset
+from lakehouse.services import superset
 from lakehouse.services.child import Child
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.ports import check_ports

@@ -1,12 +1,17 @@
-"""The workers that run jobs, as a child process with its own children."""
+"""The worker service as a child process, with its own children: it runs jobs, and watches over the alerts."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
+from lakehouse.errors import ShoplakeError
 from lakehouse.reports import age, read_report
 from lakehouse.services.service import CLIENT_SECRETS, Service
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from lakehouse.runs.members import Prepare
 
 STALE_SECONDS = 30
 
@@ -17,7 +22,7 @@ def service(settings: Settings) -> Service:
         name="worker",
         address_name="state_file",
         address=str(settings.run_dir / "worker.json"),
-        command=(sys.executable, "-m", "lakehouse.runs"),
+        command=(sys.executable, "-m", "lakehouse.services.worker"),
         secrets=(*CLIENT_SECRETS, "SHOPLAKE_ALERT_WEBHOOK_URL"),
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("kafka", "s3"),
@@ -33,3 +38,24 @@ def _is_running(settings: Settings, pid: int) -> bool:
     is_alive = report.get("pid") == pid and report.get("state") == "running" and age(report) < STALE_SECONDS
     longest = 4 * STALE_SECONDS
     return is_alive and bool(report.get("cared_seconds_ago", longest) < longest)
+
+
+def main(prepare: Prepare | None = None) -> int:
+    """Run until told to stop. Each worker calls `prepare` first.
+
+    The last line of the output is the reason of a failure.
+    """
+    # Not above: every worker imports this module too.
+    from lakehouse.monitoring.watch import Watch
+    from lakehouse.runs.supervisor import Supervisor
+
+    try:
+        Supervisor(load_settings(), Watch, prepare).run()
+    except ShoplakeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.s3 import s3_client
 from lakehouse.services.jars import jar_set
-from lakehouse.services.s3 import s3_client
 from lakehouse.services.service import write_text
 from lakehouse.settings import Settings
 

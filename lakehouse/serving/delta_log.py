@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from lakehouse.object_keys import inside
 from lakehouse.settings import Settings
-from lakehouse.sql import quoted_name, quoted_text
+from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.table import Table
 
 MOST_COMMITS = 200
@@ -44,7 +44,7 @@ class DeltaLog:
 
     def __init__(self, settings: Settings) -> None:
         """S3 is not asked yet."""
-        from lakehouse.services.s3 import s3_client
+        from lakehouse.s3 import s3_client
 
         self._client = s3_client(settings)
         self._bucket = settings.bucket

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from lakehouse.sql import SqlReader, quoted_text
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
@@ -12,27 +11,20 @@ import duckdb
 from lakehouse.errors import ShoplakeError
 from lakehouse.serving import evidence, lag, minutes
 from lakehouse.settings import Settings
-from lakehouse.sql import SqlReader, quoted_name, quoted_text
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_name, quoted_text
+from lakehouse.table import Extract
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Extra:
-    """A table of the serving file: `columns` are name, type and meaning; `comment` says what a row is."""
-
-    name: str
-    columns: tuple[tuple[str, str, str], ...]
-    comment: str
-
-
-LAG = Extra("ops.kafka_lag", lag.COLUMNS, "a partition of a Kafka topic, and how much of it waits")
-FLAG_EVENTS = Extra(
+LAG = Extract("ops.kafka_lag", "a partition of a Kafka topic, and how much of it waits", lag.COLUMNS)
+FLAG_EVENTS = Extract(
     "gold.flag_events",
-    evidence.COLUMNS,
     "an event that a fraud flag of late rests on, or that its user did around it",
+    evidence.COLUMNS,
 )
-MINUTES = Extra("ops.batch_minutes", minutes.COLUMNS, "a minute of the stream's batches")
+MINUTES = Extract("ops.batch_minutes", "a minute of the stream's batches", minutes.COLUMNS)
 EXTRAS = (LAG, FLAG_EVENTS, MINUTES)
 Update = Callable[[duckdb.DuckDBPyConnection], datetime | None]
 """Brings a table in an open serving file up to date; how new it is then, None when nothing in it changed."""
@@ -54,7 +46,7 @@ class Extras:
         """Whether there is something new to publish although no Delta table has changed."""
         return self._lag.is_news()
 
-    def update(self, target: duckdb.DuckDBPyConnection, extra: Extra) -> datetime | None:
+    def update(self, target: duckdb.DuckDBPyConnection, extra: Extract) -> datetime | None:
         """Update one of them in `target`, within the caller's transaction."""
         try:
             return self._updates[extra.name](target)
@@ -63,10 +55,10 @@ class Extras:
             return None
 
 
-def create(target: duckdb.DuckDBPyConnection, extra: Extra) -> None:
+def create(target: duckdb.DuckDBPyConnection, made: Extract) -> None:
     """Make the table, with its comments, unless it is there."""
-    columns = ", ".join(f"{quoted_name(name)} {kind}" for name, kind, _ in extra.columns)
-    target.execute(f"CREATE TABLE IF NOT EXISTS {extra.name} ({columns})")
-    target.execute(f"COMMENT ON TABLE {extra.name} IS {quoted_text('One row is ' + extra.comment)}")
-    for name, _, comment in extra.columns:
-        target.execute(f"COMMENT ON COLUMN {extra.name}.{quoted_name(name)} IS {quoted_text(comment)}")
+    columns = ", ".join(f"{quoted_name(name)} {kind}" for name, kind, _ in made.columns)
+    target.execute(f"CREATE TABLE IF NOT EXISTS {made.name} ({columns})")
+    target.execute(f"COMMENT ON TABLE {made.name} IS {quoted_text('One row is ' + made.grain)}")
+    for name, _, comment in made.columns:
+        target.execute(f"COMMENT ON COLUMN {made.name}.{quoted_name(name)} IS {quoted_text(comment)}")

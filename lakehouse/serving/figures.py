@@ -19,11 +19,12 @@ from pyspark.sql.types import NumericType
 from gold import fraud_coverage, kpis, revenue, top_products
 from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, is_evaluable_sql
 from gold.fraud_rules import RULES
-from gold.live import IS_PAID, IS_VIEW
+from gold.shop import IS_PAID, IS_VIEW
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.newest import Publish
 from lakehouse.settings import Settings
-from lakehouse.sql import SqlReader, quoted_name, quoted_text, unknown_table, utc_text
+from lakehouse.sql import SqlReader, unknown_table
+from lakehouse.sql_text import quoted_name, quoted_text, utc_text
 from lakehouse.table import Table
 
 EVENT_COLUMNS = (

@@ -11,6 +11,7 @@ import duckdb
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
+from lakehouse.sql_text import quoted_text
 
 PUBLISHED = "_published"
 _BETWEEN_NAMES = "; "
@@ -52,10 +53,9 @@ def open_serving(
 def open_with_moments(path: Path) -> duckdb.DuckDBPyConnection:
     """As `open_serving`, for a person's SQL: the file's moments, kept as UTC without a zone, are moments here, as in
     the lake. So a time without a zone in an answer is one that the query made."""
-    quoted = str(path).replace("'", "''")
     connection = duckdb.connect(config={name: value for name, value in LOCKED.items() if name != _ACCESS})
     try:
-        connection.execute(f"ATTACH '{quoted}' AS published (READ_ONLY)")
+        connection.execute(f"ATTACH {quoted_text(str(path))} AS published (READ_ONLY)")
         for (statement,) in connection.execute(_VIEWS).fetchall():
             connection.execute(statement)
     except duckdb.Error:

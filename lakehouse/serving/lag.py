@@ -7,12 +7,9 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from lakehouse import broker
-from lakehouse.errors import ShoplakeError
-from lakehouse.services.kafka import is_reachable
-from lakehouse.services.stream import stream_state
+from lakehouse.broker import Waiting
 from lakehouse.settings import Settings
-from producer.topics import TOPICS
+from lakehouse.stream.progress import waiting
 
 LOOK_SECONDS = 15.0
 """Shortest time between two questions to the broker."""
@@ -24,7 +21,6 @@ COLUMNS = (
     ("waiting", "BIGINT", "Records that the stream has not read yet"),
     ("looked_at", "TIMESTAMP", "When this was so, UTC"),
 )
-Row = tuple[str, int, int, int, int]
 
 
 class KafkaLag:
@@ -33,7 +29,7 @@ class KafkaLag:
     def __init__(self, settings: Settings) -> None:
         """Nothing was looked at."""
         self._settings = settings
-        self._rows: list[Row] = []
+        self._rows: list[Waiting] = []
         self._looked_at: datetime | None = None
         self._looked: float | None = None
         self._waiting: int | None = None
@@ -57,27 +53,12 @@ class KafkaLag:
         return seen_at
 
     def _total(self) -> int:
-        return sum(waiting for *_, waiting in self._rows)
+        return sum(row.records for row in self._rows)
 
     def _look(self) -> None:
         now = time.monotonic()
         if self._looked is not None and now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        if is_reachable(self._settings) and (rows := seen(self._settings)):
+        if rows := waiting(self._settings):
             self._rows, self._looked_at = rows, datetime.now(UTC)
-
-
-def seen(settings: Settings) -> list[Row]:
-    """Rows of the table but for their time; empty when the broker cannot tell."""
-    read = stream_state(settings).get("offsets") or {}
-    try:
-        first, end = broker.bounds(settings, TOPICS)
-    except ShoplakeError:
-        return []
-    rows = []
-    for topic, partitions in end.items():
-        for partition, end_offset in partitions.items():
-            read_to = read.get(topic, {}).get(partition, first[topic][partition])
-            rows.append((topic, int(partition), read_to, end_offset, max(0, end_offset - read_to)))
-    return rows

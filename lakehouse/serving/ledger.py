@@ -18,7 +18,8 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.hours import sql_on_days
 from lakehouse.serving.file import PUBLISHED, open_serving, rows_of
 from lakehouse.serving.held import how_held, with_held
-from lakehouse.sql import SqlReader, quoted_text
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_text
 from quality.ledger import TOTALS, Fault, hour_place
 
 TABLE = "gold.kpis_hourly"

@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
-BATCH_DAYS = 2
-"""`ops.batches` grows by thousands of rows an hour; dashboards look at so many days of it."""
+from lakehouse.ops.batches import SERVED_DAYS
+
 COLUMNS = (
     ("minute_start", "TIMESTAMP", "Minute of committed_at, UTC"),
     ("batches", "BIGINT", "Batches that were committed in it"),
@@ -54,7 +54,7 @@ def update(target: duckdb.DuckDBPyConnection) -> datetime | None:
 
     When the newest batch was committed, None when nothing changed.
     """
-    begin = datetime.now(UTC).replace(tzinfo=None, second=0, microsecond=0) - timedelta(days=BATCH_DAYS, minutes=-1)
+    begin = datetime.now(UTC).replace(tzinfo=None, second=0, microsecond=0) - timedelta(days=SERVED_DAYS, minutes=-1)
     gone = _forget(target, "<", begin)
     if _is_told(target, begin):
         return _newest(target) if gone else None

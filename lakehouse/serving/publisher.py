@@ -11,105 +11,47 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from lakehouse.catalog import TABLES
 from lakehouse.serving.delta_log import Changes, DeltaLog
-from lakehouse.serving.extras import EXTRAS, Extra, Extras, create
+from lakehouse.serving.extras import EXTRAS, Extras, create
 from lakehouse.serving.file import PUBLISHED, as_text, open_serving, rows_of
 from lakehouse.serving.held import give_back, hold_back
-from lakehouse.serving.minutes import BATCH_DAYS
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
-from lakehouse.sql import SqlReader, quoted_name, quoted_text
-from lakehouse.table import Table
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_name, quoted_text
+from lakehouse.table import Extract, Table
 from quality import results
 from quality.gate import Ask, Ruling, rule
 
 _GATE_TABLES = {results.TABLE.full_name, results.OVERRIDES.full_name}
 _TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "array<string>": "VARCHAR[]"}
-_NEWEST = (
-    "as_of",
-    "detected_at",
-    "updated_at",
-    "computed_at",
-    "committed_at",
-    "moved_at",
-    "quarantined_at",
-    "newest_at",
-)
 
 
 @dataclass(frozen=True)
-class Source:
-    """A table of the serving file and how it comes from its Delta table.
+class Source(Extract):
+    """A table of the serving file, and the Delta table that it comes from."""
 
-    `select` has the place {scan}; `keep` is a condition on the rows that stay; `merged` makes one of the rows that
-    files which were added have brought beside others of their group.
-    """
-
-    name: str
-    delta: Table
-    columns: tuple[tuple[str, str, str], ...]
-    comment: str
-    select: str = "SELECT * FROM {scan}"
-    keep: str = ""
-    merged: str = ""
-
-    @property
-    def newest(self) -> str | None:
-        """The column that tells how new the data is."""
-        names = [name for name, _, _ in self.columns]
-        return next((name for name in _NEWEST if name in names), None)
+    delta: Table = field(kw_only=True)
 
 
 def sources() -> list[Source]:
-    """Every table of the serving file: gold without users' days, the books of operation, a summary of quarantine."""
-    from lakehouse.catalog import TABLES
-
-    chosen = [table for table in TABLES if table.layer in ("gold", "ops") and table.name not in ("user_days", "marks")]
-    # What the gate asks comes before what it judges.
-    chosen.sort(key=lambda table: table.full_name not in _GATE_TABLES)
-    return [*(_recent_batches(table) if table.name == "batches" else _whole(table) for table in chosen), _quarantine()]
+    """Every table of the serving file; what the gate asks comes before what it judges."""
+    served = sorted((table for table in TABLES if table.served), key=lambda one: one.full_name not in _GATE_TABLES)
+    return [*map(_source, served)]
 
 
-def _whole(table: Table) -> Source:
-    columns = tuple((one.name, _type(one.dataType.simpleString()), one.metadata["comment"]) for one in table.schema)
-    return Source(table.full_name, table, columns, table.grain)
-
-
-def _recent_batches(table: Table) -> Source:
-    condition = f"committed_at >= now() - INTERVAL {BATCH_DAYS} DAY"
-    return replace(_whole(table), name="ops.recent_batches", keep=condition)
-
-
-def _quarantine() -> Source:
-    from silver import quarantine
-
-    columns = (
-        ("ingest_date", "DATE", "Day of quarantined_at, UTC"),
-        ("hour_start", "TIMESTAMP", "Clock hour of quarantined_at, UTC"),
-        ("topic", "VARCHAR", "Kafka topic"),
-        ("reason_code", "VARCHAR", "Stable code, see the data dictionary"),
-        ("status", "VARCHAR", "open or resolved"),
-        ("records", "BIGINT", "Refused records"),
-        ("example", "VARCHAR", "What exactly was wrong with one of them"),
-        ("newest_at", "TIMESTAMP", "When the newest of them was refused, UTC"),
-    )
-    select = (
-        "SELECT ingest_date, date_trunc('hour', quarantined_at) AS hour_start, topic, reason_code, status,"
-        " count(*) AS records, min(reason_detail) AS example, max(quarantined_at) AS newest_at FROM {scan} GROUP BY ALL"
-    )
-    merged = (
-        "SELECT ingest_date, hour_start, topic, reason_code, status, sum(records)::BIGINT AS records,"
-        " min(example) AS example, max(newest_at) AS newest_at FROM ops.quarantine_hourly GROUP BY ALL"
-    )
-    what = "refused records of an hour by reason"
-    return Source("ops.quarantine_hourly", quarantine.TABLE, columns, what, select, merged=merged)
+def _source(table: Table) -> Source:
+    own = tuple((one.name, _type(one.dataType.simpleString()), one.metadata["comment"]) for one in table.schema)
+    part = table.served if isinstance(table.served, Extract) else Extract(table.full_name, table.grain)
+    return Source(**{**vars(part), "columns": part.columns or own}, delta=table)
 
 
 def _type(spark_type: str) -> str:
@@ -236,12 +178,7 @@ class Publisher:
             for schema in ("gold", "ops"):
                 target.execute(f"CREATE SCHEMA {schema}")
             for source in self._sources:
-                columns = ", ".join(f"{quoted_name(name)} {kind}" for name, kind, _ in source.columns)
-                target.execute(f"CREATE TABLE {source.name} ({columns})")
-                target.execute(f"COMMENT ON TABLE {source.name} IS {quoted_text('One row is ' + source.comment)}")
-                for name, _, comment in source.columns:
-                    column = f"{source.name}.{quoted_name(name)}"
-                    target.execute(f"COMMENT ON COLUMN {column} IS {quoted_text(comment)}")
+                create(target, source)
 
     def _publish_one(
         self, target: duckdb.DuckDBPyConnection, source: Source, before: _Published | None, head: int | None
@@ -274,12 +211,12 @@ class Publisher:
         # Rows that stay were published when they were.
         stayed = f"(SELECT published_at FROM {PUBLISHED} WHERE table_name = ? AND ?)"  # noqa: S608 - the names are declared in this project
         at = target.execute(f"SELECT {stayed}", [source.name, after.version == known.version]).fetchall()[0][0]
-        newest = f"(SELECT max({source.newest}) FROM {source.name})" if source.newest else "NULL"  # noqa: S608 - the names are declared in this project
+        newest = f"(SELECT max({source.delta.newest}) FROM {source.name})" if source.delta.newest else "NULL"  # noqa: S608 - the names are declared in this project
         _note(target, source.name, newest, after, at or datetime.now(UTC))
         target.execute("COMMIT")
         return True
 
-    def _publish_extra(self, target: duckdb.DuckDBPyConnection, extra: Extra, known: dict[str, _Published]) -> bool:
+    def _publish_extra(self, target: duckdb.DuckDBPyConnection, extra: Extract, known: dict[str, _Published]) -> bool:
         """Bring an extra table up to date; whether anything about it is new."""
         if extra.name not in known:
             create(target, extra)
@@ -356,8 +293,8 @@ def _note(target: duckdb.DuckDBPyConnection, name: str, newest: str, state: _Pub
     )
 
 
-def _shape(source: Source | Extra) -> tuple[tuple[str, str], ...]:
-    return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in source.columns)
+def _shape(part: Extract) -> tuple[tuple[str, str], ...]:
+    return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in part.columns)
 
 
 CREATE_PUBLISHED = f"""

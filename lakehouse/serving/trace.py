@@ -22,7 +22,8 @@ from lakehouse.serving.figures import EVENT_COLUMNS, WAYS, NothingThereError
 from lakehouse.serving.newest import Publish
 from lakehouse.serving.values import carries, field_of
 from lakehouse.settings import Settings
-from lakehouse.sql import SqlReader, quoted_name, quoted_text, utc_text
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_name, quoted_text, utc_text
 
 Row = dict[str, Any]
 THREADS = 8

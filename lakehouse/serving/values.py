@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lakehouse.sql import quoted_text
+from lakehouse.sql_text import quoted_text
 
 TEXT = "decode(value, 'replace')"
 """The value as text, whatever its bytes are."""

@@ -19,20 +19,22 @@ import duckdb
 
 from gold import fraud_live
 from gold.clock import micros
-from gold.live import Live
+from lakehouse.catalog import TABLES
 from lakehouse.hours import HOUR, number_of
+from lakehouse.table import Live, Table
+from silver import events as silver_events
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_READ = {name for table in TABLES if table.live or not table.hourly for name in table.reads}
+_TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER", "decimal(28,9)": "DECIMAL(28, 9)"}
 OF_EVENT = {
-    **dict.fromkeys(("event_id", "event_type", "user_id", "device_id", "ip", "country", "product_id"), "VARCHAR"),
-    **dict.fromkeys(("product_name", "payment_status", "card_fingerprint"), "VARCHAR"),
-    **dict.fromkeys(("order_id", "currency"), "VARCHAR"),
-    "event_time": "TIMESTAMPTZ",
-    "amount": "DECIMAL(28, 9)",
+    field.name: _TYPES.get(kind := field.dataType.simpleString(), kind.upper())
+    for field in silver_events.TABLE.schema
+    if field.name in _READ
 }
-"""Columns of silver.events that live gold and the fraud rules read."""
+"""Columns of silver.events that live gold and the fraud rules read, with their types in DuckDB."""
 FULL_HOURS = 2
 SWEEP_SECONDS = 60
 CHECKPOINT_MB = 256
@@ -48,7 +50,10 @@ _TABLES = """
 CREATE TABLE tag(text VARCHAR);
 CREATE TABLE ids(arrived BIGINT, moment BIGINT, low UBIGINT, high UBIGINT);
 """
-_FACTS = "SELECT * EXCLUDE (product_id, product_name, order_id, currency, amount) FROM new_events"
+_FACTS = """
+SELECT moment, hour, u, event_id, event_type, user_id, device_id, ip, country, payment_status, card_fingerprint
+FROM new_events
+"""
 """What the fraud rules look back at."""
 _ID = "hash(event_id) AS low, hash(event_id, 'high') AS high"
 _VALID = "reason_code IS NULL"
@@ -74,10 +79,10 @@ class Taken:
 class Fold:
     """The state of one stream; used by one thread, but for `snapshot`."""
 
-    def __init__(self, path: Path, tables: Sequence[Live], dedupe: timedelta, memory_mb: int) -> None:
+    def __init__(self, path: Path, tables: Sequence[Table], dedupe: timedelta, memory_mb: int) -> None:
         """Open `path`, or make it anew when it is in use or broken; the state is whatever the file holds."""
         self._dedupe = dedupe // timedelta(microseconds=1)
-        self._kept = {name: kept for table in tables for name, kept in table.kept.items()}
+        self._kept = {name: kept for table in tables if table.live for name, kept in table.live.kept.items()}
         declared = repr((_TABLES, _FACTS, _ID, fraud_live.TABLES, sorted(self._kept.items()), duckdb.__version__))
         self._version = sha256(declared.encode()).hexdigest()[:16]
         path.parent.mkdir(parents=True, exist_ok=True)

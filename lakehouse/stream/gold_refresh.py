@@ -7,18 +7,17 @@ The functions in `gold/` say what a table holds; this module decides which rows 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from gold import fraud, fraud_coverage, kpis, revenue, top_products
-from gold.clock import moment_column
+from gold import fraud
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
+from lakehouse.catalog import TABLES
 from lakehouse.lake import ATTEMPTS, Lake, materialized
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
@@ -26,39 +25,11 @@ from lakehouse.stream import rebuilt
 from lakehouse.table import Table
 from silver import events as silver_events
 
-HourlyRows = Callable[[DataFrame, datetime, Settings], DataFrame]
-Range = tuple[datetime, datetime]
-COLUMNS = [
-    "event_id", "event_type", "event_time", "event_date", "user_id", "device_id", "ip", "country", "product_id",
-    "product_name", "order_id", "amount", "currency", "payment_status", "card_fingerprint",
-]  # fmt: skip
-"""Of silver.events, what the tables below read."""
-
-
-def _top_products(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    closed_before = clock.start_of(clock.number_of(now - timedelta(minutes=settings.lateness_minutes)))
-    return top_products.with_status(top_products.hourly(events, settings.top_n), closed_before, now)
-
-
-def _kpis(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    return kpis.hourly(events, settings.currency).withColumn("updated_at", moment_column(now, "hour_start"))
-
-
-def _revenue(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    return revenue.hourly(events).withColumn("updated_at", moment_column(now, "currency"))
-
-
-def _coverage(events: DataFrame, now: datetime, settings: Settings) -> DataFrame:
-    return fraud_coverage.hourly(events).withColumn("updated_at", moment_column(now, "rule_id"))
-
-
-HOURLY_TABLES: tuple[tuple[Table, HourlyRows], ...] = (
-    (top_products.HOURLY, _top_products),
-    (kpis.TABLE, _kpis),
-    (revenue.TABLE, _revenue),
-    (fraud_coverage.TABLE, _coverage),
-)
+HOURLY = tuple(table for table in TABLES if table.hourly)
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
+Range = tuple[datetime, datetime]
+COLUMNS = sorted({name for table in TABLES for name in table.reads})
+"""What live gold is made of."""
 
 
 class GoldRefresh:
@@ -72,7 +43,7 @@ class GoldRefresh:
         self,
         hours: Iterable[int],
         now: datetime,
-        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
+        tables: tuple[Table, ...] = HOURLY,
         with_flags: bool = True,
     ) -> list[str]:
         """Recompute hours, and the flags that their events can touch, from `silver.events`.
@@ -87,9 +58,11 @@ class GoldRefresh:
         silver = self._lake.read(silver_events.TABLE)
         events = materialized(silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS))
         different: list[str] = []
-        for table, rows in tables:
-            fresh = rows(events.where(clock.is_in(wanted)), now, self._lake.settings)
-            different += replace_hours(self._lake.small, table, fresh.toArrow(), wanted)
+        closed = closed_hour(now, self._lake.settings)
+        for table in tables:
+            if table.hourly:
+                fresh = table.hourly(events.where(clock.is_in(wanted)), self._lake.settings)
+                different += replace_hours(self._lake.small, table, fresh.toArrow(), wanted, now, closed)
         if with_flags:
             first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
             flags = fraud.flags(events, first, last, now).where(clock.within(emits))
@@ -99,7 +72,7 @@ class GoldRefresh:
     def restate_beside_stream(
         self,
         hours: Iterable[int],
-        tables: tuple[tuple[Table, HourlyRows], ...] = HOURLY_TABLES,
+        tables: tuple[Table, ...] = HOURLY,
         with_flags: bool = True,
     ) -> None:
         """`restate` for a job: the stream may accept events of the same hours meanwhile, and its newer gold must not
@@ -109,9 +82,7 @@ class GoldRefresh:
         self._restate_what_grows(wanted, tables, with_flags)
         rebuilt.tell(self._lake.settings, wanted)
 
-    def _restate_what_grows(
-        self, left: set[int], tables: tuple[tuple[Table, HourlyRows], ...], with_flags: bool
-    ) -> None:
+    def _restate_what_grows(self, left: set[int], tables: tuple[Table, ...], with_flags: bool) -> None:
         before = self._events_per_hour(left)
         for attempt in range(ATTEMPTS):
             self.restate(left, datetime.now(UTC), tables=tables, with_flags=with_flags)
@@ -129,25 +100,38 @@ class GoldRefresh:
         return {row["hour"]: row["events"] for row in counts}
 
 
-def replace_hours(small: SmallTables, table: Table, fresh: pa.Table, wanted: set[int]) -> list[str]:
-    """Make `fresh` the rows of the `wanted` hours; the days' other hours stay. Returns a sentence for each hour that is
-    another now, but for when it was written and whether it is final."""
+def closed_hour(now: datetime, settings: Settings) -> int:
+    """The newest hour that is final: ended, and the lateness setting has passed."""
+    return clock.number_of(now - timedelta(minutes=settings.lateness_minutes)) - 1
+
+
+def replace_hours(
+    small: SmallTables, table: Table, fresh: pa.Table, wanted: set[int], now: datetime, closed: int
+) -> list[str]:
+    """Make `fresh` the rows of the `wanted` hours, written `now`; the days' other hours stay. Hours after `closed` are
+    provisional. Returns a sentence for each hour whose rows are others now."""
     different: list[str] = []
-    listed = ", ".join(map(str, sorted(wanted)))
-    compared = ", ".join(name for name in table.columns if name not in ("updated_at", "status", "hour_date"))
-    is_wanted = f"epoch_us(hour_start) // 3600000000 IN ({listed})"
+    listed, told = ", ".join(map(str, sorted(wanted))), ", ".join(fresh.column_names)
+    hour = "epoch_us(hour_start) // 3600000000"
+    is_wanted = f"{hour} IN ({listed})"
+    added = {
+        "status": f"if({hour} <= {closed}, 'final', 'provisional')",
+        "updated_at": f"TIMESTAMPTZ '{now.isoformat()}'",
+        "hour_date": "hour_start::DATE",
+    }
+    lacking = [f"{added[name]} AS {name}" for name in added if name in table.columns and name not in fresh.column_names]
 
     def changed(known: pa.Table) -> pa.Table:
         with _duckdb(known=known, fresh=fresh) as connection:
             hours = connection.execute(
                 f"""SELECT DISTINCT strftime(hour_start, '%Y-%m-%d %H:00') FROM (
-                    (SELECT {compared} FROM known WHERE {is_wanted} EXCEPT SELECT {compared} FROM fresh)
-                    UNION ALL (SELECT {compared} FROM fresh EXCEPT SELECT {compared} FROM known)) ORDER BY ALL"""
+                    (SELECT {told} FROM known WHERE {is_wanted} EXCEPT SELECT {told} FROM fresh)
+                    UNION ALL (SELECT {told} FROM fresh EXCEPT SELECT {told} FROM known)) ORDER BY ALL"""
             ).fetchall()
             different[:] = [f"{table.full_name} {hour[0]}" for hour in hours]
             return connection.execute(
                 f"SELECT {', '.join(table.columns)} FROM known WHERE NOT {is_wanted}"
-                f" UNION ALL BY NAME SELECT {', '.join(fresh.column_names)} FROM fresh"
+                f" UNION ALL BY NAME SELECT {', '.join(['*', *lacking])} FROM fresh"
             ).to_arrow_table()
 
     small.replace_days(table, clock.dates_of(wanted), changed)

@@ -8,20 +8,15 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime
 
-from bronze import events as bronze_events
-from gold import fraud, fraud_coverage, kpis, top_products
+from lakehouse.catalog import TABLES
 from lakehouse.lake import Lake
-from lakehouse.ops import batches
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.stream import log_cleanup, rebuilt
-from silver import events as silver_events
-from silver import quarantine
 
 COMPACT_EVERY = 60
 VACUUM_SECONDS = 600.0
-_OVERWRITTEN = (top_products.LAST_HOUR, top_products.HOURLY, kpis.TABLE, fraud_coverage.TABLE, fraud.TABLE)
-_REBUILT = (silver_events.TABLE, quarantine.TABLE)
-_APPENDED = (bronze_events.TABLE, silver_events.TABLE, quarantine.TABLE, batches.TABLE)
+OURS = tuple(table for table in TABLES if table.fed == "live")
+"""What the stream writes, and so tidies."""
 
 
 class Housekeeping:
@@ -51,10 +46,11 @@ class Housekeeping:
         try:
             of_column = {"event_date": days, "ingest_date": {now.date()}}
             is_rebuilt = rebuilt.is_under_way(self._s3, self._lake.settings.bucket)
-            for table in (table for table in _APPENDED if not (is_rebuilt and table in _REBUILT)):
+            left_alone = ("replaced", "rebuilt") if is_rebuilt else ("replaced",)
+            for table in (table for table in OURS if table.rows not in left_alone):
                 self._lake.compact(table, of_column.get(table.partition_by[0]) if table.partition_by else None)
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
-                for table in _OVERWRITTEN + _APPENDED:
+                for table in OURS:
                     self._lake.vacuum(table)
                     log_cleanup.clean(self._s3, self._lake.settings.bucket, table)
                 self._vacuumed = time.monotonic()

@@ -12,26 +12,21 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from gold import fraud_coverage, fraud_live, kpis, revenue, top_products
+from gold import fraud_live
 from gold.clock import micros
 from gold.fraud_rules import CONTEXT
-from gold.live import Live
 from lakehouse import hours as clock
+from lakehouse.catalog import TABLES
 from lakehouse.lake import Lake
 from lakehouse.reports import write_report
 from lakehouse.stream import recovery
 from lakehouse.stream.fold import MICROS_OF_HOUR, Fold, Taken
-from lakehouse.stream.gold_refresh import GoldRefresh, replace_flags, replace_hours
+from lakehouse.stream.gold_refresh import GoldRefresh, closed_hour, replace_flags, replace_hours
+from lakehouse.table import Table
 from quality import results
 
-LIVE: tuple[Live, ...] = (
-    kpis.LIVE,
-    revenue.LIVE,
-    fraud_coverage.LIVE,
-    top_products.HOURLY_LIVE,
-    top_products.LAST_HOUR_LIVE,
-)
-"""Gold tables that follow every batch, in the order of writing: what is quick to look up comes first."""
+LIVE = tuple(table for table in reversed(TABLES) if table.live)
+"""Gold tables that follow every batch, in the order of writing: ranks, which take longest to look up, come last."""
 IDLE_SECONDS = 10.0
 SCAN_SECONDS = 2.0
 """Shortest time between two scans for flags."""
@@ -53,7 +48,6 @@ class LiveGold:
     def __init__(self, lake: Lake, fold: Fold, now: datetime) -> None:
         """Find what an earlier process left undone; the window's hours are written with the next batch."""
         self._lake, self._fold, self._gold = lake, fold, GoldRefresh(lake)
-        self._lateness = timedelta(minutes=lake.settings.lateness_minutes)
         self._touched = {fold.first_hour + number for number in range(3)}
         self._late = recovery.late_hours(lake, self._tellable_from())
         self._late_since = self._restating_since = time.monotonic()
@@ -113,22 +107,21 @@ class LiveGold:
         self._add_late({hour for hour in self._touched if hour < self._fold.first_hour})
         hours = {hour for hour in self._touched if hour >= self._fold.first_hour}
         settings, writing = self._lake.settings, []
-        for live in LIVE if hours else (top_products.LAST_HOUR_LIVE,):
-            # One table is written while the rows of the next are looked up.
-            rows = self._fold.rows(live, hours, now, closed, settings.top_n, settings.currency)
-            writing.append(self._pool.submit(self._put, live, rows, hours, now))
+        for table in LIVE:
+            if table.live and (hours or not table.hourly):
+                # One table is written while the rows of the next are looked up.
+                rows = self._fold.rows(table.live, hours, now, closed, settings.top_n, settings.currency)
+                writing.append(self._pool.submit(self._put, table, rows, hours, now))
         for work in writing:
             work.result()
         self._touched, self._closed, self._written = set(), closed, time.monotonic()
         write_report(self._lake.settings.gold_report)
 
-    def _put(self, live: Live, rows: pa.Table, hours: set[int], now: datetime) -> None:
-        if live is top_products.LAST_HOUR_LIVE:
-            self._lake.small.overwrite(live.table, rows)
-            return
-        stamped = rows.append_column("updated_at", pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), rows.num_rows))
-        dated = stamped.append_column("hour_date", stamped.column("hour_start").cast(pa.date32()))
-        replace_hours(self._lake.small, live.table, dated, hours)
+    def _put(self, table: Table, rows: pa.Table, hours: set[int], now: datetime) -> None:
+        if table.hourly:
+            replace_hours(self._lake.small, table, rows, hours, now, self._closed_hour(now))
+        else:
+            self._lake.small.overwrite(table, rows)
 
     def work_beside(self, now: datetime) -> None:
         """Begin a scan for flags, or the restatement of older hours, when it is due and none is under way. One that
@@ -193,8 +186,7 @@ class LiveGold:
         return clock.start_of(self._fold.first_hour) + CONTEXT
 
     def _closed_hour(self, now: datetime) -> int:
-        """The newest hour that is final: ended, and the lateness setting has passed."""
-        return clock.number_of(now - self._lateness) - 1
+        return closed_hour(now, self._lake.settings)
 
     def _add_late(self, hours: set[int]) -> None:
         """Remember hours to restate from silver; the first one starts the clock."""

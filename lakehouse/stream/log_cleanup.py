@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.delta_files import log_versions
-from lakehouse.file_ages import LOG_HOURS
-from lakehouse.table import Table
+from lakehouse.table import LOG_HOURS, Table
 
 _OF_VERSION = re.compile(r"^(\d{20})\.(?:json|crc|checkpoint(?:\.\d{10}\.\d{10})?\.parquet)$")
 _MOST_KEYS = 1000

@@ -20,11 +20,12 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from lakehouse import hours as clock
+from lakehouse import s3
+from lakehouse.catalog import TABLES
 from lakehouse.lake import Lake
 from lakehouse.literals import with_constants
 from lakehouse.ops import batches
 from lakehouse.ops.batches import Plan
-from lakehouse.services import s3
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.stream import offset_log, rebuilt, recovery, writer
@@ -37,7 +38,7 @@ from silver import deduplicate, quarantine
 from silver import events as silver_events
 from silver.deduplicate import COORDINATES
 
-APPENDED = (bronze_events.TABLE, quarantine.TABLE, silver_events.TABLE, batches.TABLE)
+APPENDED = tuple(table for table in TABLES if table.fed == "live" and table.rows != "replaced")
 """What a batch is added to, and must not be added to twice."""
 FACTS = [*COORDINATES, "kafka_timestamp", "reason_code", *OF_EVENT]
 """What the fold is told of a judged record."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse import hours as clock
-from lakehouse.services import s3
+from lakehouse import s3
 from lakehouse.settings import Settings
 from lakehouse.stream.fold import frontier_at
 

@@ -19,8 +19,9 @@ from lakehouse.broker import Offsets
 from lakehouse.delta_files import snapshot
 from lakehouse.lake import Lake
 from lakehouse.ops import batches
-from lakehouse.services.s3 import s3_client
-from lakehouse.sql import SqlReader, quoted_text
+from lakehouse.s3 import s3_client
+from lakehouse.sql import SqlReader
+from lakehouse.sql_text import quoted_text
 from lakehouse.stream.fold import OF_EVENT, frontier_at
 from lakehouse.table import Table
 from silver import events as silver_events

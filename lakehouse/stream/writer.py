@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from lakehouse import s3
 from lakehouse.errors import ShoplakeError
-from lakehouse.services import s3
 from lakehouse.session import end_session
 from lakehouse.settings import Settings
 

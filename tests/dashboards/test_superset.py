@@ -14,7 +14,8 @@ import requests
 import yaml
 from playwright.sync_api import Locator, Page, expect
 
-from lakehouse.services import processes, superset
+from lakehouse import processes
+from lakehouse.services import superset
 from lakehouse.services.child import Child
 from lakehouse.services.service import child_environment
 from lakehouse.settings import Settings

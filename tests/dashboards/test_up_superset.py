@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from lakehouse.lock import lock_path
+from lakehouse.processes import lake_processes
 from lakehouse.services.detached import stop
 from lakehouse.services.ports import is_free
-from lakehouse.services.processes import lake_processes
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
 from lakehouse.services.testing import free_settings

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,35 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from lakehouse.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 PLACES = (ROOT / "docs" / "reference" / "where-to-change-what.md").read_text()
+KNOWN_TO = """
+from api.gold_tables import LISTINGS
+from docs.generate import dictionary_page
+from lakehouse.catalog import TABLES
+from lakehouse.jobs import backfill, maintenance
+from lakehouse.serving.publisher import sources
+from lakehouse.sql import tables
+from lakehouse.stream import gold_refresh, housekeeping
+
+(table,) = (one for one in TABLES if one.name == "search_terms_hourly")
+assert table in gold_refresh.HOURLY and set(table.reads) <= set(gold_refresh.COLUMNS)
+assert table in housekeeping.OURS
+assert table in backfill.WRITES and table in maintenance.WRITES
+assert table.full_name in [source.name for source in sources()]
+assert table.full_name in [name for name, _ in tables().rows]
+assert "/search-terms-hourly" in LISTINGS
+assert "## gold.search_terms_hourly" in dictionary_page()
+"""
+
+
+def module_text() -> str:
+    found = re.search(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
+    assert found
+    return found[1]
 
 
 def test_files_that_the_recipe_names_exist() -> None:
@@ -25,14 +55,32 @@ def test_files_that_the_recipe_names_exist() -> None:
 
 @pytest.mark.spark
 def test_the_table_of_the_recipe_works(spark: SparkSession) -> None:
-    found = re.search(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
-    assert found
     module: dict[str, Any] = {}
-    exec(found[1], module)  # noqa: S102 - the page's own code
+    exec(module_text(), module)  # noqa: S102 - the page's own code
     table = module["TABLE"]
     at = datetime(2026, 3, 2, 12, 30, tzinfo=UTC)
     rows = [("search", "socks", at), ("search", "socks", at), ("search", "hat", at), ("click", None, at)]
     events = spark.createDataFrame(rows, "event_type string, query string, event_time timestamp")
-    result = module["hourly"](events)
-    assert result.schema.simpleString() == table.schema.simpleString()
+    result = table.hourly(events.select(*table.reads), Settings())
+    declared = [field for field in table.schema if field.name not in ("updated_at", "hour_date")]
+    assert [(field.name, field.dataType) for field in result.schema] == [(one.name, one.dataType) for one in declared]
     assert {(row["query"], row["searches"]) for row in result.collect()} == {("socks", 2), ("hat", 1)}
+
+
+def test_a_module_and_a_line_is_all(tmp_path: Path) -> None:
+    """In a copy of the project: everything that has to know of the table does."""
+    for name in ("api", "bronze", "docs", "gold", "lakehouse", "producer", "quality", "silver"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "gold" / "search_terms.py").write_text(module_text())
+    catalog = tmp_path / "lakehouse" / "catalog.py"
+    with_import = re.sub(r"(from gold import .*)", r"\1, search_terms", catalog.read_text())
+    catalog.write_text(with_import.replace("    kpis.TABLE,\n", "    kpis.TABLE,\n    search_terms.TABLE,\n"))
+    done = subprocess.run(
+        [sys.executable, "-c", KNOWN_TO],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

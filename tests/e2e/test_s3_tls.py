@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError, SSLError
 
-from lakehouse.authorities import java_options, write_java_store
 from lakehouse.lake_secret import s3_keys
+from lakehouse.s3 import java_options, write_java_store
 from lakehouse.services import s3
 from lakehouse.services.jars import class_path, fetch_jars
 from lakehouse.services.service import java, properties

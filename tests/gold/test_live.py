@@ -13,19 +13,22 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from gold import fraud_coverage, kpis, revenue, top_products
-from gold.live import Live
+from gold import kpis, top_products
 from lakehouse import hours as clock
+from lakehouse.settings import Settings
 from lakehouse.stream.fold import Fold, frontier_at
+from lakehouse.stream.gold_refresh import HOURLY
+from lakehouse.stream.live_gold import LIVE
+from lakehouse.table import Table
 from tests.gold.conftest import NOON, Events, exact
 from tests.support.folding import Row, empty_fold, facts, in_order, record, rows_of
+from tests.support.rolling import last_hour
 
 pytestmark = pytest.mark.spark
 NOW = NOON + timedelta(hours=2, minutes=30)
 """The window begins at noon, and the hour from 15:00 lies ahead."""
 CLOSED = clock.number_of(NOON)
 TOP_N = 4
-HOURLY = (kpis.LIVE, revenue.LIVE, top_products.HOURLY_LIVE, fraud_coverage.LIVE)
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
 AS_OF = [
     NOON + timedelta(minutes=60),
@@ -131,13 +134,9 @@ def fold(request: pytest.FixtureRequest, rows: list[Row]) -> Fold:
     return made
 
 
-def told(frame: DataFrame, live: Live) -> list[Row]:
-    """Rows of Spark, less what the writer of a live table adds."""
-    found = [
-        {name: in_utc(value) for name, value in row.asDict().items() if name not in ("updated_at", "hour_date")}
-        for row in frame.collect()
-    ]
-    return sorted(found, key=lambda row: [row[key] for key in live.table.keys])
+def told(frame: DataFrame, table: Table) -> list[Row]:
+    found = [{name: in_utc(value) for name, value in row.asDict().items()} for row in frame.collect()]
+    return sorted(found, key=lambda row: [row[key] for key in table.keys])
 
 
 def in_utc(value: Any) -> Any:
@@ -151,46 +150,46 @@ def in_window(history: DataFrame) -> DataFrame:
 @pytest.fixture(scope="module")
 def by_spark(history: DataFrame) -> dict[str, list[Row]]:
     """What Spark says of every live table."""
-    window = in_window(history)
-    ranks = top_products.with_status(top_products.hourly(window, TOP_N), clock.start_of(CLOSED + 1), NOW)
-    last_hours = [top_products.last_hour(history, as_of, 30) for as_of in AS_OF]
-    frames = [
-        (kpis.LIVE, kpis.hourly(window)),
-        (revenue.LIVE, revenue.hourly(window)),
-        (top_products.HOURLY_LIVE, ranks),
-        (fraud_coverage.LIVE, fraud_coverage.hourly(window)),
-        (top_products.LAST_HOUR_LIVE, reduce(DataFrame.unionByName, last_hours)),
-    ]
-    return {live.table.name: told(frame, live) for live, frame in frames}
+    settings, found = Settings(top_n=TOP_N, currency=None), {}
+    for table in HOURLY:
+        assert table.hourly
+        found[table.name] = told(table.hourly(in_window(history).select(*table.reads), settings), table)
+    last_hours = [last_hour(history, as_of, 30) for as_of in AS_OF]
+    rolling = reduce(DataFrame.unionByName, last_hours)
+    return {**found, top_products.LAST_HOUR.name: told(rolling, top_products.LAST_HOUR)}
 
 
-@pytest.mark.parametrize("live", HOURLY, ids=lambda live: live.table.name)
-def test_hours_equal_those_of_spark(fold: Fold, by_spark: dict[str, list[Row]], live: Live) -> None:
-    found = rows_of(fold, live, NOW, CLOSED, TOP_N)
-    assert found == by_spark[live.table.name]
+def test_every_live_table_is_compared(by_spark: dict[str, list[Row]]) -> None:
+    assert by_spark.keys() == {table.name for table in LIVE}
+
+
+@pytest.mark.parametrize("table", HOURLY, ids=lambda table: table.name)
+def test_hours_equal_those_of_spark(fold: Fold, by_spark: dict[str, list[Row]], table: Table) -> None:
+    found = rows_of(fold, table, NOW, CLOSED, TOP_N)
+    assert found == by_spark[table.name]
     assert {row["hour_start"] for row in found} == {NOON + timedelta(hours=number) for number in range(4)}
 
 
 def test_one_hour_is_told_alone(fold: Fold, by_spark: dict[str, list[Row]]) -> None:
-    for live in HOURLY:
-        wanted = [row for row in by_spark[live.table.name] if row["hour_start"] == NOON]
-        assert fold.rows(live, [CLOSED], NOW, CLOSED, TOP_N).num_rows == len(wanted)
-        assert fold.rows(live, [], NOW, CLOSED, TOP_N).num_rows == 0
+    for table in HOURLY:
+        wanted = [row for row in by_spark[table.name] if row["hour_start"] == NOON]
+        assert fold.rows(table.live, [CLOSED], NOW, CLOSED, TOP_N).num_rows == len(wanted)
+        assert fold.rows(table.live, [], NOW, CLOSED, TOP_N).num_rows == 0
 
 
 def test_the_rolling_hour_equals_that_of_spark(fold: Fold, by_spark: dict[str, list[Row]]) -> None:
     """Asked within a second, it is as of the second."""
-    live = top_products.LAST_HOUR_LIVE
+    table = top_products.LAST_HOUR
     for asked in [*AS_OF, AS_OF[1] + SECOND - MICROSECOND]:
         as_of = asked.replace(microsecond=0)
-        expected = [row for row in by_spark[live.table.name] if row["as_of"] == as_of]
-        assert rows_of(fold, live, asked, top_n=30) == expected
+        expected = [row for row in by_spark[table.name] if row["as_of"] == as_of]
+        assert rows_of(fold, table, asked, top_n=30) == expected
         assert expected or as_of == AS_OF[-1]
 
 
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "USD"])
 def test_the_shops_currency_is_told_as_by_spark(fold: Fold, history: DataFrame, currency: str) -> None:
     hours = range(CLOSED, CLOSED + 4)
-    found = in_order(fold.rows(kpis.LIVE, hours, NOW, CLOSED, TOP_N, currency), kpis.LIVE)
-    assert found == told(kpis.hourly(in_window(history), currency), kpis.LIVE)
+    found = in_order(fold.rows(kpis.LIVE, hours, NOW, CLOSED, TOP_N, currency), kpis.TABLE)
+    assert found == told(kpis.hourly(in_window(history), currency), kpis.TABLE)
     assert {row["currency"] for row in found} == {currency}

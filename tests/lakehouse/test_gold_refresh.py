@@ -27,6 +27,8 @@ EVENING = datetime(2026, 3, 2, 23, tzinfo=UTC)
 TENTH = Decimal("0.1")
 LATER = NOON + timedelta(days=1)
 BUCKETS = count()
+ADDED = ("status", "updated_at", "hour_date")
+"""By whoever writes the table."""
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +58,18 @@ def version(small: SmallTables, table: Table) -> int:
 
 
 def figures(hour: datetime, clicks: int, **others: Any) -> Row:
-    return {"hour_start": hour, "hour_date": hour.date(), "clicks": clicks, "updated_at": hour, **others}
+    return {"hour_start": hour, "clicks": clicks, **others}
 
 
 def product(hour: datetime, rank: int, product_id: str, **others: Any) -> Row:
-    row = {"hour_start": hour, "hour_date": hour.date(), "rank": rank, "product_id": product_id, "views": 5}
-    return {**row, "status": "provisional", "updated_at": hour, **others}
+    return {"hour_start": hour, "rank": rank, "product_id": product_id, "views": 5, **others}
 
 
-def replaced(small: SmallTables, table: Table, *fresh: Row, hours: list[datetime]) -> list[str]:
-    return replace_hours(small, table, rows(table, *fresh), {clock.number_of(hour) for hour in hours})
+def replaced(
+    small: SmallTables, table: Table, *fresh: Row, hours: list[datetime], now: datetime = NOON, closed: int = 0
+) -> list[str]:
+    made = rows(table, *fresh).drop_columns([name for name in ADDED if name in table.columns])
+    return replace_hours(small, table, made, {clock.number_of(hour) for hour in hours}, now, closed)
 
 
 def clicks(small: SmallTables) -> dict[datetime, int]:
@@ -103,26 +107,29 @@ def test_what_was_not_so_before_is_told(small: SmallTables) -> None:
 
 
 def test_when_an_hour_was_written_and_whether_it_is_final_is_no_difference(small: SmallTables) -> None:
+    noon = clock.number_of(NOON)
     before = [product(NOON, 1, "a", product_name="A"), product(NOON, 2, "b")]
-    replaced(small, top_products.HOURLY, *before, hours=[NOON])
-    final = [{**row, "status": "final", "updated_at": LATER} for row in before]
-    assert replaced(small, top_products.HOURLY, *final, hours=[NOON]) == []
-    found = small.read(top_products.HOURLY).to_pylist()
-    assert {(row["rank"], row["status"], row["updated_at"]) for row in found} == {
-        (1, "final", LATER),
-        (2, "final", LATER),
-    }
-    renamed = [{**final[0], "product_name": None}, final[1]]
+    replaced(small, top_products.HOURLY, *before, hours=[NOON], closed=noon - 1)
+    assert written(small) == {(1, "provisional", NOON), (2, "provisional", NOON)}
+    assert replaced(small, top_products.HOURLY, *before, hours=[NOON], now=LATER, closed=noon) == []
+    assert written(small) == {(1, "final", LATER), (2, "final", LATER)}
+    renamed = [{**before[0], "product_name": None}, before[1]]
     assert replaced(small, top_products.HOURLY, *renamed, hours=[NOON]) == ["gold.top_products_hourly 2026-03-02 12:00"]
 
 
-def test_columns_may_come_in_any_order(small: SmallTables) -> None:
+def written(small: SmallTables) -> set[tuple[Any, ...]]:
+    found = small.read(top_products.HOURLY).to_pylist()
+    return {(row["rank"], row["status"], row["updated_at"]) for row in found}
+
+
+def test_columns_may_come_in_any_order_or_not_at_all(small: SmallTables) -> None:
     """As DuckDB tells them."""
     row = figures(NOON, 3, revenue=Decimal("1.5"))
-    fresh = rows(kpis.TABLE, row).select(kpis.TABLE.columns[::-1])
+    fresh = rows(kpis.TABLE, row).select(["revenue", "clicks", "hour_start"])
     for expected in (["gold.kpis_hourly 2026-03-02 12:00"], []):
-        assert replace_hours(small, kpis.TABLE, fresh, {clock.number_of(NOON)}) == expected
-        assert small.read(kpis.TABLE).to_pylist() == [{**dict.fromkeys(kpis.TABLE.columns), **row}]
+        assert replace_hours(small, kpis.TABLE, fresh, {clock.number_of(NOON)}, LATER, 0) == expected
+        stamped = {**row, "updated_at": LATER, "hour_date": NOON.date()}
+        assert small.read(kpis.TABLE).to_pylist() == [{**dict.fromkeys(kpis.TABLE.columns), **stamped}]
 
 
 def test_without_hours_nothing_is_written(small: SmallTables) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
-from lakehouse.file_ages import KEEP_HOURS, READER_SECONDS
 from lakehouse.jobs import JOBS, backfill, find, maintenance
 from lakehouse.lake import Compacted, Lake
+from lakehouse.table import KEEP_HOURS, READER_SECONDS
 
 RANGED = ["top_products", "fraud_scan", "backfill"]
 

@@ -56,7 +56,7 @@ class Written:
     def overwrite(self, *_: Any) -> None:
         self.rolling += 1
 
-    def replace_hours(self, _small: Any, table: Any, _rows: Any, hours: set[int]) -> None:
+    def replace_hours(self, _small: Any, table: Any, _rows: Any, hours: set[int], *_: Any) -> None:
         if table.name == "kpis_hourly":
             self.live.append(set(hours))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.catalog import TABLES
-from lakehouse.file_ages import KEEP_HOURS, LOG_HOURS
 from lakehouse.lake import properties_of
 from lakehouse.stream.log_cleanup import commits_to_read, expired
+from lakehouse.table import KEEP_HOURS, LOG_HOURS
 
 BEGIN = datetime(2026, 9, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse import hours as clock
-from lakehouse.services import s3
+from lakehouse import s3
 from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.stream import rebuilt

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from lakehouse.broker import Waiting
 from lakehouse.serving import evidence as serving_evidence
 from lakehouse.serving import lag as serving_lag
 from lakehouse.serving import minutes as serving_minutes
@@ -151,9 +152,8 @@ def test_more_that_waits_in_kafka_is_published_though_no_table_changes(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker's side is tested with a real one; here only when a publish is due for it."""
-    waiting = [("shop.clicks", 0, 5, 5, 0)]
-    monkeypatch.setattr(serving_lag, "is_reachable", lambda _settings: bool(waiting))
-    monkeypatch.setattr(serving_lag, "seen", lambda _settings: list(waiting))
+    waiting = [Waiting("shop.clicks", 0, 5, 5, 0)]
+    monkeypatch.setattr(serving_lag, "waiting", lambda _settings: list(waiting))
     monkeypatch.setattr(serving_lag, "LOOK_SECONDS", 0.0)
     publisher = Publisher(lake.settings, lake.reader, lake.publisher._log, extras=Extras(lake.settings, lake.reader))
 
@@ -162,7 +162,7 @@ def test_more_that_waits_in_kafka_is_published_though_no_table_changes(
 
     assert publisher.publish() == ["ops.kafka_lag"] and told() == [(5, 0)]
     assert publisher.publish() == []
-    waiting[:] = [("shop.clicks", 0, 5, 9, 4)]
+    waiting[:] = [Waiting("shop.clicks", 0, 5, 9, 4)]
     assert publisher.publish() == ["ops.kafka_lag"] and told() == [(9, 4)]
     waiting.clear()
     assert publisher.publish() == [] and told() == [(9, 4)]

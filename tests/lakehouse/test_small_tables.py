@@ -22,7 +22,7 @@ from lakehouse import small_tables
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake import Lake, arrow_rows, properties_of
 from lakehouse.ops.schema_changes import inexact_columns, missing_columns
-from lakehouse.services.s3 import s3_client
+from lakehouse.s3 import delta_options, s3_client
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.stream import log_cleanup
@@ -81,7 +81,7 @@ def adding(name: str, day: date = MONDAY) -> small_tables.Change:
 
 def opened(settings: Settings, table: Table) -> DeltaTable:
     address = f"s3://{settings.bucket}/{table.layer}/{table.name}"
-    return DeltaTable(address, storage_options=small_tables.storage_options(settings))
+    return DeltaTable(address, storage_options=delta_options(settings))
 
 
 # --- alone ----------------------------------------------------------------------------------------------------------

@@ -21,10 +21,11 @@ from typer.testing import CliRunner
 
 from lakehouse.cli.sql import register
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.s3 import duckdb_secret
 from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.serving import sql_output
 from lakehouse.settings import Settings
-from lakehouse.sql import Result, SqlReader, connect, query, secret, tables
+from lakehouse.sql import Result, SqlReader, connect, query, tables
 from lakehouse.sql_guard import LAYERS, check_reading, listed_layer, named_tables, tokens
 from producer.contract import CONTEXT, DATA_FIELDS, ENVELOPE, EVENT_TYPES
 from silver.events import TABLE as EVENTS
@@ -459,17 +460,17 @@ def test_s3_away_is_said_at_once() -> None:
 
 def test_secret_states_endpoint_style_and_token() -> None:
     keys = ("k'1", "s", "t")
-    embedded = secret(Settings(s3_port=9123), keys)
+    embedded = duckdb_secret(Settings(s3_port=9123), keys)
     assert "ENDPOINT '127.0.0.1:9123'" in embedded
     assert "URL_STYLE 'path'" in embedded
     assert "USE_SSL false" in embedded
     assert "KEY_ID 'k''1'" in embedded
-    aws = secret(Settings(s3_endpoint="", s3_region="eu-west-1"), keys)
+    aws = duckdb_secret(Settings(s3_endpoint="", s3_region="eu-west-1"), keys)
     assert "ENDPOINT" not in aws
     assert "USE_SSL" not in aws
     assert "SESSION_TOKEN 't'" in aws
     assert "REGION 'eu-west-1'" in aws
-    assert "USE_SSL" not in secret(Settings(s3_endpoint="https://minio.example"), keys)
+    assert "USE_SSL" not in duckdb_secret(Settings(s3_endpoint="https://minio.example"), keys)
 
 
 # ---- command line

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse import s3
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import StreamLock
-from lakehouse.services import s3
 from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.stream import writer

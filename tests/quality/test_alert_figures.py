@@ -162,10 +162,11 @@ def test_checks_that_hold_nothing_back_are_told_by_their_newest_result(gather, s
         file.execute("CREATE SCHEMA ops")
         file.execute(
             "CREATE TABLE ops.quality_results"
-            " (table_name VARCHAR, expectation VARCHAR, severity VARCHAR, success BOOLEAN, checked_at TIMESTAMP)"
+            " (table_name VARCHAR, expectation VARCHAR, severity VARCHAR, success BOOLEAN, checked_at TIMESTAMP,"
+            " detail VARCHAR, observed VARCHAR)"
         )
         file.execute(
-            "INSERT INTO ops.quality_results VALUES"
+            "INSERT INTO ops.quality_results (table_name, expectation, severity, success, checked_at) VALUES"
             " ('silver.events', 'silver.events.is_complete', 'block', false, '2026-09-03 10:00'),"
             " ('silver.events', 'silver.events.is_fresh', 'warn', false, '2026-09-03 10:00'),"
             " ('silver.quarantine', 'silver.quarantine.each_record_once', 'block', false, '2026-09-03 10:00'),"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.authorities import java_options, write_java_store
 from lakehouse.errors import UsageError
+from lakehouse.s3 import java_options, write_java_store
 from lakehouse.services.cluster import cluster_conf, join
 from lakehouse.services.kafka import kafka_properties
 from lakehouse.services.s3 import s3proxy_properties

@@ -9,12 +9,14 @@ import time
 import psutil
 import pytest
 
+from lakehouse import processes
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
-from lakehouse.services import detached, logs, processes
+from lakehouse.probes import replies
+from lakehouse.services import detached, logs
 from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
 from lakehouse.services.ports import busy_port_message, check_ports
-from lakehouse.services.service import Service, answers
+from lakehouse.services.service import Service
 from lakehouse.services.state import Snapshot, read_state, status, write_state
 from lakehouse.services.testing import free_settings
 
@@ -99,11 +101,11 @@ def test_a_large_log_is_moved_aside_while_it_is_written(tmp_path):
 
 
 def test_a_server_that_does_not_reply_is_not_healthy(monkeypatch):
-    monkeypatch.setattr("lakehouse.services.service.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("lakehouse.probes.SECONDS", 0.2)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
-        assert not answers(mute.getsockname()[1], b"hello")
+        assert not replies(mute.getsockname()[1], b"hello")
 
 
 def service(code: str, **values: object) -> Service:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from gold.live import Live
 from lakehouse import hours as clock
 from lakehouse.stream.fold import OF_EVENT, Fold
 from lakehouse.stream.live_gold import LIVE
+from lakehouse.table import Table
 
 Row = dict[str, Any]
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -62,13 +62,13 @@ def empty_fold(now: datetime, path: Path = IN_MEMORY) -> Fold:
 
 def all_rows(fold: Fold, now: datetime, closed: int = 0, top_n: int = 5) -> dict[str, list[Row]]:
     """What the fold tells of every live table, for every hour of its window."""
-    return {live.table.name: rows_of(fold, live, now, closed, top_n) for live in LIVE}
+    return {table.name: rows_of(fold, table, now, closed, top_n) for table in LIVE}
 
 
-def rows_of(fold: Fold, live: Live, now: datetime, closed: int = 0, top_n: int = 5) -> list[Row]:
+def rows_of(fold: Fold, table: Table, now: datetime, closed: int = 0, top_n: int = 5) -> list[Row]:
     hours = range(fold.first_hour, clock.number_of(now) + 3)
-    return in_order(fold.rows(live, hours, now, closed, top_n), live)
+    return in_order(fold.rows(table.live, hours, now, closed, top_n), table)
 
 
-def in_order(rows: pa.Table, live: Live) -> list[Row]:
-    return sorted(rows.to_pylist(), key=lambda row: [row[key] for key in live.table.keys])
+def in_order(rows: pa.Table, table: Table) -> list[Row]:
+    return sorted(rows.to_pylist(), key=lambda row: [row[key] for key in table.keys])

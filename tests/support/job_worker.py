@@ -104,6 +104,6 @@ def use_these_jobs() -> None:
 
 if __name__ == "__main__":
     use_these_jobs()
-    from lakehouse.runs.__main__ import main
+    from lakehouse.services.worker import main
 
     sys.exit(main(use_these_jobs))

@@ -24,12 +24,11 @@ from lakehouse.ops import batches
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.state import status
-from lakehouse.services.stream import stream_state
 from lakehouse.session import connect as connect_spark
 from lakehouse.sql import connect
 from lakehouse.stream import control as stream_control
 from lakehouse.stream import offset_log
-from lakehouse.stream.progress import booked
+from lakehouse.stream.progress import booked, stream_state
 from lakehouse.table import Table, column
 from producer.record import Record
 from producer.simulator import SimulationOptions, simulate

@@ -17,15 +17,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, LongType, StringType, StructType
 
 from lakehouse import small_tables
-from lakehouse.file_ages import LOG_HOURS
 from lakehouse.jobs.maintenance import tidy
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
-from lakehouse.services.s3 import ensure_bucket, s3_client
+from lakehouse.s3 import s3_client
+from lakehouse.services.s3 import ensure_bucket
 from lakehouse.session import connect as connect_spark
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream import log_cleanup
-from lakehouse.table import Table, column
+from lakehouse.table import LOG_HOURS, Table, column
 from tests.support.shop import Shop
 
 pytestmark = pytest.mark.e2e

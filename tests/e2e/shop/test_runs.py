@@ -19,12 +19,13 @@ import pytest
 
 from lakehouse.jobs import JOBS
 from lakehouse.lake import Lake
+from lakehouse.probes import spark_answers
 from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
-from lakehouse.session import SparkAway, connect, is_reachable
+from lakehouse.session import SparkAway, connect
 from lakehouse.settings import Settings
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
@@ -205,7 +206,7 @@ def test_a_killed_spark_server_doubles_and_loses_nothing(settings: Settings, zon
     before = status(settings)["spark"]["pid"]
     os.kill(before, signal.SIGKILL)
     eventually(lambda: status(settings)["spark"]["pid"] not in (None, before), 60, "Spark is started again")
-    eventually(lambda: is_reachable(settings), 120, "Spark is up again")
+    eventually(lambda: spark_answers(settings), 120, "Spark is up again")
     back = time.monotonic()
     wait_for(registry, run, lambda now: now.attempt == 2 or now.state == State.queued, 60)
     print(f"reconciled {time.monotonic() - back:.1f} s after Spark was back")

@@ -1,4 +1,4 @@
-"""The commands of docs/how-to/trace.md and docs/how-to/send-events.md on a running platform, and the way of an event just sent."""
+"""The commands of how-to/trace.md and how-to/send-events.md on a running platform, and the way of an event."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import pytest
 
 from lakehouse.lake_secret import local_remote
 from lakehouse.lock import lock_holder, lock_path
-from lakehouse.services.processes import lake_processes
-from lakehouse.services.s3 import s3_client
+from lakehouse.processes import lake_processes
+from lakehouse.s3 import s3_client
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
 from lakehouse.services.testing import free_settings, platform
