@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
@@ -76,11 +78,7 @@ def _what_happened(error: Exception) -> str:
 def _create_missing(admin: KafkaAdminClient, topics: list[Topic]) -> None:
     existing = set(admin.list_topics())
     missing = {
-        topic.name: {
-            "num_partitions": topic.partitions,
-            "replication_factor": topic.replication,
-            "configs": topic.config,
-        }
+        topic.name: {"num_partitions": topic.partitions, "replication_factor": topic.replication}
         for topic in topics
         if topic.name not in existing
     }
@@ -101,17 +99,13 @@ def _raise_partitions(admin: KafkaAdminClient, topics: list[Topic]) -> None:
 
 
 def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
-    wanted = [ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(topic.config)) for topic in topics]
-    current = admin.describe_configs(
+    known = admin.describe_configs(
         [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics], False, "all"
-    )
+    )["topic"]
     changed = [
-        resource
-        for resource in wanted
-        if any(
-            current["topic"][resource.name].get(key, {}).get("value") != value
-            for key, value in resource.configs.items()
-        )
+        ConfigResource(ConfigResourceType.TOPIC, topic.name, changes)
+        for topic in topics
+        if (changes := config_changes(topic, known[topic.name]))
     ]
     if not changed:
         return
@@ -119,3 +113,15 @@ def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
     refused = [f"{name}: {result}" for name, result in results.get("topic", {}).items() if result != "OK"]
     if refused:
         raise ShoplakeError(f"Kafka refused a topic configuration ({'; '.join(refused)}).")
+
+
+def config_changes(topic: Topic, known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What must be sent to the broker: the keys that it knows and has other values of.
+
+    MSK Serverless is a Kafka 2.8 that refuses keys which it does not list, and a `cleanup.policy` after the topic's
+    making. It has one limit for both directions of a record's time.
+    """
+    wanted = topic.config
+    if "message.timestamp.before.max.ms" not in known:
+        wanted = wanted | {"message.timestamp.difference.max.ms": str(FURTHEST_BACK_MS)}
+    return {key: value for key, value in wanted.items() if key in known and known[key].get("value") != value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,9 @@ class Size(StrEnum):
 
 
 Name = Annotated[str, typer.Option(help="Name of the installation, and of its stacks.")]
-Region = Annotated[str | None, typer.Option(help="AWS region; unset takes AWS_REGION or the profile's.")]
+Region = Annotated[
+    str | None, typer.Option(help="AWS region; unset: AWS_REGION, else AWS_DEFAULT_REGION, else the profile's.")
+]
 Chosen = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", help="Parameter of templates/main.yaml, as NAME=VALUE.")
 ]
@@ -235,15 +238,17 @@ def _installation(name: str, region: str | None) -> Installation:
     from deploy.aws.installation import Installation
 
     try:
-        session = boto3.Session(region_name=region)
+        # The `aws` command reads AWS_REGION first, and boto3 does not read it at all.
+        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)
         if session.get_credentials() is None:
             raise UsageError(NO_CREDENTIALS)
         if session.region_name is None:
-            raise UsageError("There is no AWS region: give --region, or set AWS_REGION.")
+            raise UsageError("There is no AWS region: set AWS_REGION, or say `make deploy REGION=eu-central-1`.")
         account = session.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
         raise UsageError(f"{NO_CREDENTIALS} (AWS: {error})") from None
-    console.print(f"Account {account}, region {session.region_name}.")
+    profile = f", profile {session.profile_name}" if session.profile_name != "default" else ""
+    console.print(f"Account {account}, region {session.region_name}{profile}.")
     return Installation(name, session)
 
 

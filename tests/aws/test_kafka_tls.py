@@ -40,6 +40,7 @@ def msk_like(tmp_path_factory):
         "listener.security.protocol.map": "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT",
         "inter.broker.listener.name": "INTERNAL",
         "sasl.enabled.mechanisms": "OAUTHBEARER",
+        "alter.config.policy.class.name": "BrokerSide$Topics",
         "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": f'{login} unsecuredLoginStringClaim_sub="broker";',
         "listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class": "BrokerSide",
         "ssl.keystore.type": "PEM",
@@ -102,6 +103,11 @@ def test_python_makes_topics_sends_and_looks(msk_like):
     producer.flush()
     producer.close()
     assert broker.lag(msk_like, TOPICS, {}) >= 10
+
+
+def test_another_retention_is_all_that_is_sent(msk_like):
+    apply_topics(msk_like)
+    apply_topics(msk_like.model_copy(update={"topic_retention_hours": msk_like.topic_retention_hours + 1}))
 
 
 def test_spark_reads_with_the_same_way_in(msk_like):
