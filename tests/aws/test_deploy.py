@@ -54,6 +54,32 @@ def refused(*arguments: str, error: type[ShoplakeError] = UsageError) -> str:
     return str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "region"),
+    [
+        ((), {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, "eu-west-1"),
+        ((), {"AWS_DEFAULT_REGION": "us-east-1"}, "us-east-1"),
+        (("--region", "eu-north-1"), {"AWS_REGION": "eu-west-1"}, "eu-north-1"),
+    ],
+)
+def test_the_region_is_that_of_the_aws_command_and_is_shown(aws, monkeypatch, given, environment, region):
+    """boto3 by itself does not read AWS_REGION."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, ["diff", "--name", "lake", *given])
+    assert done.exit_code == 0 and f"Account 123456789012, region {region}." in done.output
+    dry = subprocess.run(
+        ["make", "-n", "diff", "REGION=eu-north-1"], cwd=release.ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--name shoplake --region eu-north-1" in dry.stdout
+
+
+def test_without_a_region_it_says_how_to_name_one(aws, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    done = CliRunner().invoke(app, ["diff", "--name", "lake"])
+    assert isinstance(done.exception, UsageError) and "make deploy REGION=" in str(done.exception)
+
+
 @pytest.fixture
 def next_release(monkeypatch, tmp_path):
     """Something else is committed than what is deployed."""
