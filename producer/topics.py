@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -67,6 +69,46 @@ def apply_topics(settings: Settings) -> None:
     except (KafkaError, OSError) as error:
         message = f"The topics could not be applied to Kafka at {settings.bootstrap}: {_what_happened(error)}."
         raise ShoplakeError(message) from error
+
+
+def spread_topics(settings: Settings) -> int:
+    """Give every broker its share of the topics' partitions; how many partitions were placed.
+
+    Brokers that were added hold nothing until then. Kafka moves the records by itself, afterwards.
+
+    Raises ShoplakeError when the broker is away or refuses.
+    """
+    try:
+        with KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=10_000, **client_options(settings)
+        ) as admin:
+            found = admin.describe_cluster()["brokers"]
+            brokers = {one["broker_id"]: one.get("rack") or "" for one in found if not one.get("is_fenced")}
+            described = sorted(admin.describe_topics(list(TOPICS)), key=lambda topic: topic["name"])
+            partitions = [
+                (TopicPartition(topic["name"], one["partition_index"]), len(one["replica_nodes"]))
+                for topic in described
+                for one in sorted(topic["partitions"], key=lambda one: one["partition_index"])
+            ]
+            results = admin.alter_partition_reassignments(placed(partitions, brokers))
+    except (KafkaError, OSError) as error:
+        message = f"The topics could not be spread over Kafka at {settings.bootstrap}: {_what_happened(error)}."
+        raise ShoplakeError(message) from error
+    if refused := [f"{where.topic} {where.partition}: {error.__name__}" for where, error in results.items() if error]:
+        raise ShoplakeError(f"Kafka refused to move partitions ({'; '.join(refused)}).")
+    return len(partitions)
+
+
+def placed(
+    partitions: Sequence[tuple[TopicPartition, int]], brokers: Mapping[int, str]
+) -> dict[TopicPartition, list[int]]:
+    """The brokers of each partition with so many replicas: in turn, and neighbours in different zones."""
+    by_zone = [sorted(one for one in brokers if brokers[one] == zone) for zone in sorted(set(brokers.values()))]
+    turn = [one for row in zip_longest(*by_zone) for one in row if one is not None]
+    return {
+        where: [turn[(number + replica) % len(turn)] for replica in range(min(replicas, len(turn)))]
+        for number, (where, replicas) in enumerate(partitions)
+    }
 
 
 def _what_happened(error: Exception) -> str:

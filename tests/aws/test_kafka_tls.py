@@ -17,7 +17,7 @@ from lakehouse.services.service import java, properties
 from lakehouse.services.spark import spark_conf
 from lakehouse.services.testing import free_settings
 from producer.sender import open_producer
-from producer.topics import TOPICS, apply_topics
+from producer.topics import TOPICS, apply_topics, spread_topics
 from tests.support.authority import authority
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")]
@@ -108,6 +108,11 @@ def test_python_makes_topics_sends_and_looks(msk_like):
 def test_another_retention_is_all_that_is_sent(msk_like):
     apply_topics(msk_like)
     apply_topics(msk_like.model_copy(update={"topic_retention_hours": msk_like.topic_retention_hours + 1}))
+
+
+def test_partitions_may_be_placed_anew(msk_like):
+    apply_topics(msk_like)
+    assert spread_topics(msk_like) == len(TOPICS) * msk_like.topic_partitions
 
 
 def test_spark_reads_with_the_same_way_in(msk_like):
