@@ -63,6 +63,7 @@ KINDS = (
     "AWS::SNS::Subscription",
     "AWS::Budgets::Budget",
     "AWS::S3::BucketPolicy",
+    "AWS::AutoScaling::ScalingPolicy",
     "AWS::EC2::SecurityGroupEgress",
 )
 MODELS = [stand_in(kind) for kind in KINDS]
