@@ -106,20 +106,24 @@ jars: .venv/.installed
 .venv-superset/.installed: .venv/.installed superset/requirements.txt
 	@$(BIN)/python requirements/install.py tool .venv-superset superset/requirements.txt
 
-# On AWS (docs/how-to/aws-deploy.md). SIZE=demo|team|production NAME=shoplake PARAMETERS="-p AlarmEmail=… -p CertificateArn=…"
+# On AWS (docs/how-to/aws-deploy.md). SIZE=demo|team|production NAME=shoplake REGION=… RELEASE=… PARAMETERS="-p AlarmEmail=… -p …"
 NAME ?= shoplake
 AWS = $(BIN)/python -m deploy.aws
+WHICH = --name $(NAME) $(if $(REGION),--region $(REGION))
 
 dist: .venv/.installed ## Make the release artefact of what is committed
 	@$(AWS) dist
 
 deploy: .venv/.installed ## Deploy to AWS: make deploy SIZE=demo|team|production
-	@$(AWS) deploy --name $(NAME) $(if $(SIZE),--size $(SIZE)) $(PARAMETERS)
+	@$(AWS) deploy $(WHICH) $(if $(SIZE),--size $(SIZE)) $(PARAMETERS)
 
 diff: .venv/.installed ## Show what a deploy to AWS would change
-	@$(AWS) diff --name $(NAME) $(if $(SIZE),--size $(SIZE)) $(PARAMETERS)
+	@$(AWS) diff $(WHICH) $(if $(SIZE),--size $(SIZE)) $(PARAMETERS)
+
+rollback: .venv/.installed ## Go back to an earlier release on AWS: make rollback RELEASE=0.1.0-…
+	@$(AWS) rollback $(RELEASE) $(WHICH)
 
 destroy: .venv/.installed ## Delete the installation on AWS; its data stays unless DELETE_DATA=yes
-	@$(AWS) destroy --name $(NAME) $(if $(filter yes,$(DELETE_DATA)),--delete-data)
+	@$(AWS) destroy $(WHICH) $(if $(filter yes,$(DELETE_DATA)),--delete-data)
 
-.PHONY: dist deploy diff destroy
+.PHONY: dist deploy diff rollback destroy

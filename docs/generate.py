@@ -18,6 +18,7 @@ from typer.cli import get_docs_for_click
 
 from api import openapi
 from api.app import create_app
+from deploy.aws import catalogue
 from lakehouse.catalog import TABLES
 from lakehouse.cli import app, areas
 from lakehouse.monitoring.rules import RULES, Rule
@@ -66,6 +67,7 @@ def documents() -> dict[str, str]:
     return {
         ".env.example": env_example(),
         "api/openapi.json": api + "\n",
+        "deploy/aws/templates/catalogue.yaml": catalogue.template(TABLES),
         "docs/reference/api.md": api_page(json.loads(api)),
         "docs/reference/commands.md": commands_page(),
         "docs/reference/data-dictionary.md": dictionary_page(),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
 
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -67,6 +71,46 @@ def apply_topics(settings: Settings) -> None:
         raise ShoplakeError(message) from error
 
 
+def spread_topics(settings: Settings) -> int:
+    """Give every broker its share of the topics' partitions; how many partitions were placed.
+
+    Brokers that were added hold nothing until then. Kafka moves the records by itself, afterwards.
+
+    Raises ShoplakeError when the broker is away or refuses.
+    """
+    try:
+        with KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=10_000, **client_options(settings)
+        ) as admin:
+            found = admin.describe_cluster()["brokers"]
+            brokers = {one["broker_id"]: one.get("rack") or "" for one in found if not one.get("is_fenced")}
+            described = sorted(admin.describe_topics(list(TOPICS)), key=lambda topic: topic["name"])
+            partitions = [
+                (TopicPartition(topic["name"], one["partition_index"]), len(one["replica_nodes"]))
+                for topic in described
+                for one in sorted(topic["partitions"], key=lambda one: one["partition_index"])
+            ]
+            results = admin.alter_partition_reassignments(placed(partitions, brokers))
+    except (KafkaError, OSError) as error:
+        message = f"The topics could not be spread over Kafka at {settings.bootstrap}: {_what_happened(error)}."
+        raise ShoplakeError(message) from error
+    if refused := [f"{where.topic} {where.partition}: {error.__name__}" for where, error in results.items() if error]:
+        raise ShoplakeError(f"Kafka refused to move partitions ({'; '.join(refused)}).")
+    return len(partitions)
+
+
+def placed(
+    partitions: Sequence[tuple[TopicPartition, int]], brokers: Mapping[int, str]
+) -> dict[TopicPartition, list[int]]:
+    """The brokers of each partition with so many replicas: in turn, and neighbours in different zones."""
+    by_zone = [sorted(one for one in brokers if brokers[one] == zone) for zone in sorted(set(brokers.values()))]
+    turn = [one for row in zip_longest(*by_zone) for one in row if one is not None]
+    return {
+        where: [turn[(number + replica) % len(turn)] for replica in range(min(replicas, len(turn)))]
+        for number, (where, replicas) in enumerate(partitions)
+    }
+
+
 def _what_happened(error: Exception) -> str:
     """The broker's own words where there are some: the error itself repeats the whole exchange."""
     said = re.search(r"error_message='([^']+)'", str(error))
@@ -76,11 +120,7 @@ def _what_happened(error: Exception) -> str:
 def _create_missing(admin: KafkaAdminClient, topics: list[Topic]) -> None:
     existing = set(admin.list_topics())
     missing = {
-        topic.name: {
-            "num_partitions": topic.partitions,
-            "replication_factor": topic.replication,
-            "configs": topic.config,
-        }
+        topic.name: {"num_partitions": topic.partitions, "replication_factor": topic.replication}
         for topic in topics
         if topic.name not in existing
     }
@@ -101,17 +141,13 @@ def _raise_partitions(admin: KafkaAdminClient, topics: list[Topic]) -> None:
 
 
 def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
-    wanted = [ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(topic.config)) for topic in topics]
-    current = admin.describe_configs(
+    known = admin.describe_configs(
         [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics], False, "all"
-    )
+    )["topic"]
     changed = [
-        resource
-        for resource in wanted
-        if any(
-            current["topic"][resource.name].get(key, {}).get("value") != value
-            for key, value in resource.configs.items()
-        )
+        ConfigResource(ConfigResourceType.TOPIC, topic.name, changes)
+        for topic in topics
+        if (changes := config_changes(topic, known[topic.name]))
     ]
     if not changed:
         return
@@ -119,3 +155,15 @@ def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
     refused = [f"{name}: {result}" for name, result in results.get("topic", {}).items() if result != "OK"]
     if refused:
         raise ShoplakeError(f"Kafka refused a topic configuration ({'; '.join(refused)}).")
+
+
+def config_changes(topic: Topic, known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What must be sent to the broker: the keys that it knows and has other values of.
+
+    MSK Serverless is a Kafka 2.8 that refuses keys which it does not list, and a `cleanup.policy` after the topic's
+    making. It has one limit for both directions of a record's time.
+    """
+    wanted = topic.config
+    if "message.timestamp.before.max.ms" not in known:
+        wanted = wanted | {"message.timestamp.difference.max.ms": str(FURTHEST_BACK_MS)}
+    return {key: value for key, value in wanted.items() if key in known and known[key].get("value") != value}

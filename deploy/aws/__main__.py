@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lakehouse.errors import ShoplakeError, UsageError
 
 if TYPE_CHECKING:
     from deploy.aws.installation import Installation
+    from deploy.aws.shelf import Pin
     from deploy.aws.stacks import Event, Plan, Report
 
 app = typer.Typer(
@@ -40,9 +42,14 @@ class Size(StrEnum):
 
 
 Name = Annotated[str, typer.Option(help="Name of the installation, and of its stacks.")]
-Region = Annotated[str | None, typer.Option(help="AWS region; unset takes AWS_REGION or the profile's.")]
+Region = Annotated[
+    str | None, typer.Option(help="AWS region; unset: AWS_REGION, else AWS_DEFAULT_REGION, else the profile's.")
+]
 Chosen = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", help="Parameter of templates/main.yaml, as NAME=VALUE.")
+]
+NewImage = Annotated[
+    bool, typer.Option("--new-image", help="Take the newest Amazon Linux; without it a release keeps the one it had.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -64,6 +71,7 @@ def deploy(
     name: Name = "shoplake",
     region: Region = None,
     parameter: Chosen = None,
+    new_image: NewImage = False,
     yes: Yes = False,
 ) -> None:
     """Bring what is committed to AWS: make or change the stacks, then let the instance take the release.
@@ -71,25 +79,21 @@ def deploy(
     Example: `python -m deploy.aws deploy --size demo -p AlarmEmail=you@example.com`
     """
     given = _chosen(parameter, size)
-    archive = releases.build(Path("build/dist"))
-    release = releases.version()
+    archive, release = releases.build(Path("build/dist")), releases.version()
+    templates = releases.templates(archive)
     installation = _installation(name, region)
-    before = installation.release
-    if size is None and before is None:
+    given |= installation.network(given)
+    if size is None and installation.release is None:
         raise UsageError(f"There is no installation {name} yet: choose its size, as in `make deploy SIZE=demo`.")
     _refuse_other_brokers(installation, size)
     with _progress("Deleting what a failed deploy left", 0) as report:
         for stack in installation.clear(report):
             console.print(f"{stack} was left by a deploy that failed; it is made anew.")
-    _carry_out(installation, installation.plan_data(given), yes)
+    _carry_out(installation, installation.plan_data(templates["data.yaml"], given), yes)
     installation.protect_data()
     with console.status(f"Uploading {archive.name} …"):
-        installation.upload_release(archive)
-    had_instance = installation.instance()
-    _carry_out(installation, installation.plan(release, given), yes)
-    if before not in (None, release) and installation.instance() == had_instance:
-        _install(installation, release, before)
-    console.print(f"[green]{name} runs {release}.[/]")
+        installation.shelf.upload_release(archive)
+    _bring(installation, release, installation.shelf.new_pin(release, templates, new_image), given, yes)
     for label, value in sorted(installation.outputs.items()):
         print(f"{label}: {value}")
 
@@ -100,6 +104,7 @@ def diff(
     name: Name = "shoplake",
     region: Region = None,
     parameter: Chosen = None,
+    new_image: NewImage = False,
 ) -> None:
     """Show what a deploy would change, and change nothing.
 
@@ -111,7 +116,10 @@ def diff(
         print(f"There is no installation {name}; a deploy makes everything in deploy/aws/templates.")
         return
     _refuse_other_brokers(installation, size)
-    plans = [installation.plan_data(given), installation.plan(releases.version(), given)]
+    given |= installation.network(given)
+    templates, release = releases.templates(releases.build(Path("build/dist"))), releases.version()
+    pin = installation.shelf.new_pin(release, templates, new_image)
+    plans = [installation.plan_data(templates["data.yaml"], given), installation.plan(release, pin, given)]
     found = [plan for plan in plans if plan is not None]
     for plan in found:
         _show(plan)
@@ -126,18 +134,20 @@ def rollback(
     release: Annotated[str, typer.Argument(help="A version that was deployed before.")],
     name: Name = "shoplake",
     region: Region = None,
+    yes: Yes = False,
 ) -> None:
-    """Let the instance take an earlier release; data and checkpoints stay where they are.
+    """Go back to an earlier release, with its templates and its image; data and checkpoints stay where they are.
 
     Example: `python -m deploy.aws rollback 0.1.0-0123456789ab`
     """
     installation = _installation(name, region)
-    before = installation.release
-    if before is None:
+    if installation.release is None:
         raise UsageError(f"There is no installation {name}.")
-    _carry_out(installation, installation.plan(release, {}), yes=True)
-    _install(installation, release, before)
-    console.print(f"[green]{name} runs {release}.[/]")
+    pin = installation.shelf.pin(release)
+    if pin is None:
+        deployed = ", ".join(installation.shelf.deployed())
+        raise UsageError(f"{release} was never deployed as {name}; these were, the latest first: {deployed}.")
+    _bring(installation, release, pin, {}, yes)
 
 
 @app.command()
@@ -235,15 +245,17 @@ def _installation(name: str, region: str | None) -> Installation:
     from deploy.aws.installation import Installation
 
     try:
-        session = boto3.Session(region_name=region)
+        # The `aws` command reads AWS_REGION first, and boto3 does not read it at all.
+        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)
         if session.get_credentials() is None:
             raise UsageError(NO_CREDENTIALS)
         if session.region_name is None:
-            raise UsageError("There is no AWS region: give --region, or set AWS_REGION.")
+            raise UsageError("There is no AWS region: set AWS_REGION, or say `make deploy REGION=eu-central-1`.")
         account = session.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
         raise UsageError(f"{NO_CREDENTIALS} (AWS: {error})") from None
-    console.print(f"Account {account}, region {session.region_name}.")
+    profile = f", profile {session.profile_name}" if session.profile_name != "default" else ""
+    console.print(f"Account {account}, region {session.region_name}{profile}.")
     return Installation(name, session)
 
 
@@ -272,11 +284,21 @@ def _question(plan: Plan) -> str:
     if replaced:
         return f"{len(replaced)} are replaced or removed. Go on?"
     changed = {change.resource for change in plan.changes}
+    away = "replaced: the platform is away until the new one is well, with the same data disk. Go on?"
     if "Compute/Template" in changed:
-        return "The instance is replaced: some ten minutes without the platform, the same data disk. Go on?"
-    if "Compute" in changed:
-        return "The instance may be replaced: some ten minutes without the platform, the same data disk. Go on?"
-    return ""
+        return f"The instance is {away}"
+    return f"The instance may be {away}" if "Compute" in changed else ""
+
+
+def _bring(installation: Installation, release: str, pin: Pin, given: dict[str, str], yes: bool) -> None:
+    """Change the stacks to a release with its pin, then let the instance take it, if it is still the one that was."""
+    before, machine = installation.release, installation.instance()
+    broke_off = installation.shelf.pin(release) is None
+    _carry_out(installation, installation.plan(release, pin, given), yes)
+    if before and (before != release or broke_off) and installation.instance() == machine:
+        _install(installation, release, before)
+    installation.shelf.keep(release, pin)
+    console.print(f"[green]{installation.name} runs {release}.[/]")
 
 
 def _install(installation: Installation, release: str, before: str | None) -> None:
@@ -286,7 +308,8 @@ def _install(installation: Installation, release: str, before: str | None) -> No
             last = installation.install_release(release)
         console.print(last)
     except ShoplakeError:
-        if before and (plan := installation.plan(before, {})):
+        pin = installation.shelf.pin(before) if before else None
+        if before and pin and (plan := installation.plan(before, pin, {})):
             installation.stacks.execute(plan, lambda _event: None)
         raise
 

@@ -16,6 +16,8 @@ facts=$root/etc/shoplake/shoplake.env
 data=$root/var/lib/shoplake
 units=$root/etc/systemd/system
 kept=3
+# The data disk outlives machines and knows its owner by number: outside of what a distribution gives by itself.
+number=8420
 export XDG_CACHE_HOME=$root/var/cache/shoplake TZ=UTC
 
 say() { echo "bootstrap: $*"; }
@@ -43,7 +45,16 @@ packages() {
 
 user() {
   [ -z "$root" ] || return 0
-  id shoplake >/dev/null 2>&1 || useradd --system --home-dir /var/lib/shoplake --shell /usr/sbin/nologin shoplake
+  id shoplake >/dev/null 2>&1 && return 0
+  local options=(--system --user-group --home-dir /var/lib/shoplake --shell /usr/sbin/nologin)
+  getent passwd "$number" >/dev/null || getent group "$number" >/dev/null || options+=(--uid "$number")
+  useradd "${options[@]}" shoplake
+}
+
+# Only where the number was taken, on this machine or on the one before, is there anything to mend.
+own() {
+  [ -z "$root" ] || return 0
+  find "$data" -xdev \( ! -user shoplake -o ! -group shoplake \) -exec chown -h shoplake:shoplake {} +
 }
 
 # The data disk of this installation: attached, formatted the first time only, mounted, and so at every boot.
@@ -119,7 +130,6 @@ END
   ln -sfn /usr/local/bin/shoplake "$root/usr/bin/shoplake"
   [ -z "$root" ] || return 0
   install -d -m 750 -o shoplake -g shoplake /var/lib/shoplake/lake
-  chown shoplake:shoplake /var/lib/shoplake
 }
 
 # One step: whoever looks sees the old release or the new one.
@@ -181,6 +191,7 @@ install_release() {
   packages
   user
   disk
+  own
   if [[ $archive == s3://* ]]; then
     install -d -m 755 "$home"
     aws s3 cp --only-show-errors "$archive" "$home/incoming.tar.gz"

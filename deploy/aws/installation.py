@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from deploy.aws import release as releases
+from deploy.aws import zones
+from deploy.aws.shelf import Pin, Shelf
 from deploy.aws.stacks import Plan, Report, Stacks
-from lakehouse.errors import ShoplakeError
+from lakehouse.errors import ShoplakeError, UsageError
 
-TEMPLATES = Path(__file__).with_name("templates")
 BOOTSTRAP = "/opt/shoplake/current/deploy/aws/bootstrap.sh"
 COMMAND_SECONDS = 2400
-WORDS = 15
-"""Lines of a machine's log that a failed deploy shows."""
 
 
 class Installation:
@@ -67,31 +64,39 @@ class Installation:
             self.stacks.delete(stack, report)
         return found
 
-    def plan_data(self, given: Mapping[str, str]) -> Plan | None:
-        """What would change in what stays; `given` are parameters a person chose, of which it takes its own."""
-        values = {name: value for name, value in given.items() if name in ("Size", "Zone")}
-        return self.stacks.plan(self.data_stack, {"TemplateBody": _text("data.yaml")}, values)
+    @property
+    def shelf(self) -> Shelf:
+        """The bucket of the releases; the data's stack must be there."""
+        return Shelf(self._session, self.stacks.outputs(self.data_stack)["ReleasesBucket"])
+
+    def network(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Parameters that follow from a network that a person has; none where a network is made."""
+        subnets = given.get("PrivateSubnets")
+        return zones.network(self._session, subnets) if subnets else {}
+
+    def plan_data(self, template: bytes, given: Mapping[str, str]) -> Plan | None:
+        """What would change in what stays; `given` are parameters a person chose, of which it takes its own.
+
+        Raises UsageError for zones other than those it has: its disk and the network are in them.
+        """
+        had = self.stacks.parameters(self.data_stack).get("Zones")
+        wanted = given.get("Zones") or had or ",".join(zones.offering(self._session))
+        if had not in (None, wanted):
+            raise UsageError(f"{self.name} is in the zones {had}, and stays there: take another NAME for {wanted}.")
+        own = {name: value for name, value in given.items() if name in ("Size", "Zone")}
+        body = {"TemplateBody": template.decode()}
+        return self.stacks.plan(self.data_stack, body, own, {"Zones": wanted})
 
     def protect_data(self) -> None:
         """Nobody deletes the data's stack by mistake."""
         client = self._session.client("cloudformation")
         client.update_termination_protection(StackName=self.data_stack, EnableTerminationProtection=True)
 
-    def plan(self, release: str, given: Mapping[str, str]) -> Plan | None:
+    def plan(self, release: str, pin: Pin, given: Mapping[str, str]) -> Plan | None:
         """What would change in the rest; the data's stack must be there. `given` are parameters a person chose."""
-        data = self.stacks.outputs(self.data_stack)
-        url = self._upload_templates(data["ReleasesBucket"])
-        values = {**given, **data, "Release": release, "TemplatesUrl": url}
-        return self.stacks.plan(self.name, {"TemplateURL": f"{url}/main.yaml"}, values)
-
-    def upload_release(self, archive: Path) -> None:
-        """Bring a release to where instances fetch it; one that is there already stays."""
-        bucket = self.stacks.outputs(self.data_stack)["ReleasesBucket"]
-        client = self._session.client("s3")
-        key = f"releases/{archive.name}"
-        if client.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount"):
-            return
-        client.upload_file(str(archive), bucket, key)
+        filled = {"Release": release, "TemplatesUrl": pin.templates, "Image": pin.image}
+        filled |= self.stacks.outputs(self.data_stack)
+        return self.stacks.plan(self.name, {"TemplateURL": f"{pin.templates}/main.yaml"}, given, filled)
 
     def instance(self) -> str | None:
         """The id of the instance that is in service."""
@@ -113,8 +118,7 @@ class Installation:
         machine = self.instance()
         if machine is None:
             raise ShoplakeError(f"{self.name} has no instance in service; a new one will take {release} by itself.")
-        bucket = self.stacks.outputs(self.data_stack)["ReleasesBucket"]
-        line = f"bash {BOOTSTRAP} install s3://{bucket}/releases/{releases.archive_name(release)} 2>&1"
+        line = f"bash {BOOTSTRAP} install s3://{self.shelf.bucket}/releases/{releases.archive_name(release)} 2>&1"
         client = self._session.client("ssm")
         sent = client.send_command(
             InstanceIds=[machine],
@@ -143,18 +147,9 @@ class Installation:
         raise ShoplakeError(f"{machine} did not take {release} within {COMMAND_SECONDS // 60} minutes.")
 
     def last_words(self, since: datetime) -> str:
-        """The end of what a machine said that could not be installed since then; empty when none said anything."""
+        """What a machine said last that could not be installed since then; empty when none said anything."""
         bucket = self.stacks.outputs(self.data_stack).get("ReleasesBucket")
-        if bucket is None:
-            return ""
-        client = self._session.client("s3")
-        listed = client.list_objects_v2(Bucket=bucket, Prefix=f"failures/{self.name}/").get("Contents", ())
-        found = [one for one in listed if one["LastModified"] >= since.replace(microsecond=0)]
-        if not found:
-            return ""
-        newest = max(found, key=lambda one: one["LastModified"])["Key"]
-        lines = client.get_object(Bucket=bucket, Key=newest)["Body"].read().decode(errors="replace").splitlines()
-        return "\n".join([f"s3://{bucket}/{newest} ends with:", *lines[-WORDS:]])
+        return Shelf(self._session, bucket).last_words(self.name, since) if bucket else ""
 
     def delete(self, report: Report) -> None:
         """Delete everything but the data."""
@@ -181,16 +176,6 @@ class Installation:
             )
         self.stacks.delete(self.data_stack, report)
 
-    def _upload_templates(self, bucket: str) -> str:
-        """Bring the templates to where CloudFormation reads them, under a name that their content gives."""
-        files = sorted(TEMPLATES.glob("*.yaml"))
-        content = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
-        client = self._session.client("s3")
-        for file in files:
-            client.put_object(Bucket=bucket, Key=f"templates/{content}/{file.name}", Body=file.read_bytes())
-        region = self._session.region_name
-        return f"https://{bucket}.s3.{region}.amazonaws.com/templates/{content}"
-
 
 @contextmanager
 def _already_gone(code: str) -> Iterator[None]:
@@ -199,7 +184,3 @@ def _already_gone(code: str) -> Iterator[None]:
     except ClientError as error:
         if error.response["Error"]["Code"] != code:
             raise
-
-
-def _text(template: str) -> str:
-    return (TEMPLATES / template).read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import subprocess
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def build(folder: Path, root: Path = ROOT) -> Path:
     path = folder / archive_name(release)
     path.write_bytes(gzip.compress(tar, compresslevel=9, mtime=0))
     return path
+
+
+def templates(archive: Path) -> dict[str, bytes]:
+    """The templates of a release by their names: as committed, whatever lies beside them in the working tree."""
+    with tarfile.open(archive) as opened:
+        found = [one for one in opened.getmembers() if "/deploy/aws/templates/" in one.name and one.isfile()]
+        return {Path(one.name).name: file.read() for one in found if (file := opened.extractfile(one))}
 
 
 def _git(root: Path, *arguments: str) -> bytes:

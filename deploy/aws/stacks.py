@@ -85,16 +85,20 @@ class Stacks:
         found = self.find(name) or {}
         return {one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])}
 
-    def plan(self, name: str, template: Mapping[str, str], values: Mapping[str, str]) -> Plan | None:
+    def plan(
+        self, name: str, template: Mapping[str, str], given: Mapping[str, str], filled: Mapping[str, str]
+    ) -> Plan | None:
         """A change set for a stack that is there or not; None when there is nothing to change.
 
         `template` is {"TemplateBody": …} or {"TemplateURL": …}. Parameters without a value here keep the one they have.
+        Of what is `filled` in, an older template may not know all; of what a person has `given` it must.
         Of a stack that is there the plan looks into nested ones, too, where CloudFormation can: what one of them gets
         from another that changes as well is not known yet, and some templates cannot be planned then.
         """
         found = self.find(name)
         is_new = found is None or found["StackStatus"] == "REVIEW_IN_PROGRESS"
         declared = {one["ParameterKey"] for one in self._client.get_template_summary(**template)["Parameters"]}
+        values = {**given, **{key: value for key, value in filled.items() if key in declared}}
         kept = set() if is_new else declared & set(self.parameters(name)) - set(values)
         wanted = {
             "StackName": name,

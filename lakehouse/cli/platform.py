@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(doctor)
     app.command()(credentials)
+    app.command()(spread)
 
 
 def up(
@@ -134,6 +135,16 @@ def doctor() -> None:
     Console().print(table)
     if any(check.result == "failure" for check in checks):
         raise typer.Exit(2)
+
+
+def spread() -> None:
+    """Give brokers that were added to Kafka their share of the topics' partitions. The stream goes on meanwhile.
+
+    Example: `shoplake spread`
+    """
+    from producer.topics import spread_topics
+
+    print(f"{spread_topics(load_settings())} partitions have their places; Kafka moves the records now.")
 
 
 def credentials() -> None:

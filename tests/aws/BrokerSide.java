@@ -6,10 +6,12 @@ import java.util.Set;
 import javax.security.auth.callback.Callback;
 import javax.security.auth.callback.UnsupportedCallbackException;
 import javax.security.auth.login.AppConfigurationEntry;
+import org.apache.kafka.common.errors.PolicyViolationException;
 import org.apache.kafka.common.security.auth.AuthenticateCallbackHandler;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerExtensionsValidatorCallback;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerToken;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallback;
+import org.apache.kafka.server.policy.AlterConfigPolicy;
 
 /** What MSK does with a token, less the signature, which only AWS can check: it must be a signed Connect of our key. */
 public class BrokerSide implements AuthenticateCallbackHandler {
@@ -43,5 +45,16 @@ public class BrokerSide implements AuthenticateCallbackHandler {
             public String principalName() { return "AKIDEXAMPLE"; }
             public Long startTimeMs() { return now; }
         };
+    }
+
+    /** MSK Serverless takes a cleanup.policy at a topic's making only. */
+    public static class Topics implements AlterConfigPolicy {
+        public void configure(Map<String, ?> configs) {}
+
+        public void close() {}
+
+        public void validate(RequestMetadata asked) {
+            if (asked.configs().containsKey("cleanup.policy")) throw new PolicyViolationException("cleanup.policy stays");
+        }
     }
 }

@@ -3,19 +3,24 @@
 import os
 import subprocess
 import sys
+import tarfile
 from datetime import UTC, datetime
 from typing import ClassVar
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from deploy.aws import __main__ as main
 from deploy.aws import release
 from deploy.aws.__main__ import _question, app
+from deploy.aws.shelf import Shelf
 from deploy.aws.stacks import NESTED, Change, Plan, Stacks
+from deploy.aws.zones import offering
 from lakehouse.errors import ShoplakeError, UsageError
 from tests.support import pages
 from tests.support.aws import REGION
-from tests.support.installation import facts_in, install, role_statements, user_data
+from tests.support.installation import TEMPLATES, facts_in, install, resources, role_statements, templates, user_data
+from tests.support.installation import plan as plan_of
 
 
 def test_destroy_keeps_the_data_and_says_where_it_is(aws):
@@ -28,7 +33,7 @@ def test_destroy_keeps_the_data_and_says_where_it_is(aws):
 def test_a_new_release_changes_a_parameter_and_no_machine(aws):
     installation, _ = install(aws, "demo")
     assert "0.1.0-a" not in user_data(aws), "a machine would be replaced with each release"
-    plan = installation.plan("0.1.0-b", {})
+    plan = plan_of(installation, "0.1.0-b")
     described = aws.client("cloudformation").describe_change_set(ChangeSetName=plan.change_set)
     values = {one["ParameterKey"]: one["ParameterValue"] for one in described["Parameters"]}
     assert values["Release"] == "0.1.0-b" and values["Size"] == "demo", "what nobody names stays"
@@ -54,11 +59,38 @@ def refused(*arguments: str, error: type[ShoplakeError] = UsageError) -> str:
     return str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "region"),
+    [
+        ((), {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, "eu-west-1"),
+        ((), {"AWS_DEFAULT_REGION": "us-east-1"}, "us-east-1"),
+        (("--region", "eu-north-1"), {"AWS_REGION": "eu-west-1"}, "eu-north-1"),
+    ],
+)
+def test_the_region_is_that_of_the_aws_command_and_is_shown(aws, monkeypatch, given, environment, region):
+    """boto3 by itself does not read AWS_REGION."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, ["diff", "--name", "lake", *given])
+    assert done.exit_code == 0 and f"Account 123456789012, region {region}." in done.output
+    dry = subprocess.run(
+        ["make", "-n", "diff", "REGION=eu-north-1"], cwd=release.ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--name shoplake --region eu-north-1" in dry.stdout
+
+
+def test_without_a_region_it_says_how_to_name_one(aws, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    done = CliRunner().invoke(app, ["diff", "--name", "lake"])
+    assert isinstance(done.exception, UsageError) and "make deploy REGION=" in str(done.exception)
+
+
 @pytest.fixture
 def next_release(monkeypatch, tmp_path):
     """Something else is committed than what is deployed."""
     archive = tmp_path / release.archive_name("0.1.0-b")
-    archive.write_bytes(b"the release")
+    with tarfile.open(archive, "w:gz") as opened:
+        opened.add(TEMPLATES, "shoplake-0.1.0-b/deploy/aws/templates")
     monkeypatch.setattr(release, "build", lambda _folder: archive)
     monkeypatch.setattr(release, "version", lambda: "0.1.0-b")
     return archive
@@ -73,12 +105,101 @@ def test_deploying_again_changes_what_is_there_and_goes_back(aws, next_release):
     assert (now["Release"], now["Size"], now["AlarmEmail"]) == ("0.1.0-b", "demo", "you@example.com")
     assert installation.stacks.outputs("lake-data") == data and installation.instance() == machine
     stored = aws.client("s3").get_object(Bucket=data["ReleasesBucket"], Key=f"releases/{next_release.name}")
-    assert stored["Body"].read() == b"the release"
+    assert stored["Body"].read() == next_release.read_bytes()
     (sent,) = aws.client("ssm").list_commands()["Commands"]
     assert sent["InstanceIds"] == [machine] and next_release.name in sent["Parameters"]["commands"][0]
-    command("rollback", "0.1.0-a")
+    command("rollback", "0.1.0-a", "--yes")
     assert installation.release == "0.1.0-a" and installation.instance() == machine
     assert len(aws.client("ssm").list_commands()["Commands"]) == 2
+
+
+def test_the_way_back_takes_the_templates_and_the_image_that_were(aws, next_release, monkeypatch):
+    """Whatever lies in the working tree, and whatever Amazon has published meanwhile."""
+    installation, _ = install(aws, "demo")
+    before = installation.stacks.parameters("lake")
+    monkeypatch.setattr(Shelf, "newest_image", lambda _self: "ami-0abcdef1234567890")
+    changed = {name: text + b"# changed" for name, text in templates().items()}
+    monkeypatch.setattr(release, "templates", lambda _archive: changed)
+    command("deploy", "--yes")
+    now = installation.stacks.parameters("lake")
+    assert now["Image"] == "ami-0abcdef1234567890" and now["TemplatesUrl"] != before["TemplatesUrl"]
+    # The emulation does not look into nested stacks: that the machine would be replaced.
+    monkeypatch.setattr(main, "_question", lambda plan: "Go on?" if plan.stack == "lake" else "")
+    done = invoke("rollback", "0.1.0-a")
+    assert done.exit_code == 1 and "Go on?" in done.output, "it asks before it replaces the machine"
+    assert installation.stacks.parameters("lake") == now
+    command("rollback", "0.1.0-a", "--yes")
+    assert installation.stacks.parameters("lake") == before
+
+
+def test_a_release_keeps_its_image_until_it_is_told_otherwise(aws, next_release, monkeypatch):
+    installation, _ = install(aws, "demo")
+    command("deploy", "--yes")
+    had = installation.stacks.parameters("lake")["Image"]
+    monkeypatch.setattr(Shelf, "newest_image", lambda _self: "ami-0abcdef1234567890")
+    command("deploy", "-p", "AlarmEmail=you@example.com", "--yes")
+    assert installation.stacks.parameters("lake")["Image"] == had
+    command("deploy", "--new-image", "--yes")
+    assert installation.stacks.parameters("lake")["Image"] == "ami-0abcdef1234567890"
+
+
+def test_a_release_that_was_never_deployed_is_no_way_back(aws):
+    install(aws, "demo")
+    assert "never deployed as lake; these were, the latest first: 0.1.0-a" in refused("rollback", "0.1.0-c")
+
+
+def test_logs_expire_and_what_a_way_back_needs_does_not():
+    """The emulation forgets the lifecycle of a bucket."""
+    (bucket,) = [one for one in resources("data.yaml", "AWS::S3::Bucket") if "releases" in one["BucketName"]]
+    rules = bucket["LifecycleConfiguration"]["Rules"]
+    expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
+    assert {"failures/", "emr/", "balancer/", "athena/"} == set(expiring)
+    assert all(days <= 90 for days in expiring.values())
+
+
+def test_a_deploy_that_broke_off_before_the_machine_took_the_release_is_finished_by_the_next(aws, next_release):
+    installation, _ = install(aws, "demo")
+    installation.stacks.execute(plan_of(installation, "0.1.0-b"), lambda _event: None)
+    command("deploy", "--yes")
+    assert len(aws.client("ssm").list_commands()["Commands"]) == 1
+    command("deploy", "--yes")
+    assert len(aws.client("ssm").list_commands()["Commands"]) == 1
+
+
+def test_zones_are_chosen_once(aws, next_release):
+    installation, _ = install(aws, "demo", Zones="eu-central-1c,eu-central-1b,eu-central-1a")
+    subnets = aws.client("ec2").describe_subnets(Filters=[{"Name": "cidr-block", "Values": ["10.40.2.0/24"]}])[
+        "Subnets"
+    ]
+    assert [one["AvailabilityZone"] for one in subnets] == ["eu-central-1c"]
+    command("deploy", "--yes")
+    assert installation.stacks.parameters("lake")["Zones"] == "eu-central-1c,eu-central-1b,eu-central-1a"
+    said = refused("deploy", "-p", "Zones=eu-central-1a,eu-central-1b,eu-central-1c", "--yes")
+    assert "lake is in the zones eu-central-1c" in said
+
+
+def test_zones_without_the_machines_are_not_taken():
+    class Ec2:
+        """A zone that is new, and one that only has a part of the machines."""
+
+        region_name = "xx-1"
+
+        def client(self, _name):
+            return self
+
+        def describe_availability_zones(self, **_):
+            return {"AvailabilityZones": [{"ZoneName": f"xx-1{letter}"} for letter in "abcde"]}
+
+        def describe_instance_type_offerings(self, Filters, **_):
+            has = "abcde" if Filters[0]["Values"] != ["m7i.4xlarge"] else self.large
+            return {"InstanceTypeOfferings": [{"Location": f"xx-1{letter}"} for letter in has]}
+
+    ec2 = Ec2()
+    ec2.large = "bcde"
+    assert offering(ec2) == ["xx-1b", "xx-1c", "xx-1d"]
+    ec2.large = "be"
+    with pytest.raises(UsageError, match="xx-1 has xx-1b, xx-1e"):
+        offering(ec2)
 
 
 def test_a_diff_changes_nothing_and_leaves_nothing(aws, next_release):
@@ -128,7 +249,7 @@ def test_what_cannot_be_planned_with_nested_stacks_is_planned_without(aws):
     installation, _ = install(aws, "demo")
     client = Unplanned(aws.client("cloudformation"))
     installation.stacks = Stacks(client, 0)
-    plan = installation.plan("0.1.0-b", {})
+    plan = plan_of(installation, "0.1.0-b")
     assert client.asked == [True, False] and plan is not None
     installation.stacks.discard(plan)
 
@@ -179,7 +300,7 @@ def test_a_machine_is_not_replaced_without_a_question():
     executors = Change("Modify", "ExecutorMachines/Template", "AWS::EC2::LaunchTemplate", "False")
     flat = Change("Modify", "Compute", NESTED, "False")
     alarm = Change("Modify", "Monitoring/PartDown", "AWS::CloudWatch::Alarm", "False")
-    assert "ten minutes" in _question(Plan("lake", "set", False, (template,)))
+    assert "is replaced" in _question(Plan("lake", "set", False, (template,)))
     assert "1 are replaced" in _question(
         Plan("lake", "set", False, (template, Change("Remove", "x", "AWS::S3::Bucket", "")))
     )
@@ -286,8 +407,6 @@ def test_without_credentials_it_says_one_sentence(tmp_path, arguments):
 
 
 def test_two_builds_of_a_commit_are_equal(tmp_path):
-    import tarfile
-
     root = tmp_path / "checkout"
     subprocess.run(["git", "clone", "-q", str(release.ROOT), str(root)], check=True)
     first, second = release.build(tmp_path / "a", root), release.build(tmp_path / "b", root)

@@ -17,7 +17,7 @@ from lakehouse.services.service import java, properties
 from lakehouse.services.spark import spark_conf
 from lakehouse.services.testing import free_settings
 from producer.sender import open_producer
-from producer.topics import TOPICS, apply_topics
+from producer.topics import TOPICS, apply_topics, spread_topics
 from tests.support.authority import authority
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")]
@@ -40,6 +40,7 @@ def msk_like(tmp_path_factory):
         "listener.security.protocol.map": "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT",
         "inter.broker.listener.name": "INTERNAL",
         "sasl.enabled.mechanisms": "OAUTHBEARER",
+        "alter.config.policy.class.name": "BrokerSide$Topics",
         "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": f'{login} unsecuredLoginStringClaim_sub="broker";',
         "listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class": "BrokerSide",
         "ssl.keystore.type": "PEM",
@@ -102,6 +103,16 @@ def test_python_makes_topics_sends_and_looks(msk_like):
     producer.flush()
     producer.close()
     assert broker.lag(msk_like, TOPICS, {}) >= 10
+
+
+def test_another_retention_is_all_that_is_sent(msk_like):
+    apply_topics(msk_like)
+    apply_topics(msk_like.model_copy(update={"topic_retention_hours": msk_like.topic_retention_hours + 1}))
+
+
+def test_partitions_may_be_placed_anew(msk_like):
+    apply_topics(msk_like)
+    assert spread_topics(msk_like) == len(TOPICS) * msk_like.topic_partitions
 
 
 def test_spark_reads_with_the_same_way_in(msk_like):

@@ -7,11 +7,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+import yaml
 from cfnlint.api import lint_file
+from moto.emr.models import emr_backends
 
-from deploy.aws.installation import TEMPLATES, Installation
+from lakehouse.errors import UsageError
 from tests.support.aws import REGION, settings_of
-from tests.support.installation import all_user_data, facts_in, install, role_statements, user_data
+from tests.support.installation import TEMPLATES, all_user_data, facts_in, install, role_statements, user_data
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yaml")), ids=lambda path: path.name)
@@ -19,29 +21,32 @@ def test_cfn_lint_finds_nothing(path):
     assert [str(match) for match in lint_file(path)] == []
 
 
-def certificate(session) -> str:
-    return str(session.client("acm").request_certificate(DomainName="lake.example")["CertificateArn"])
+def named(session) -> dict[str, str]:
+    """The parameters of a load balancer."""
+    certificate = session.client("acm").request_certificate(DomainName="lake.example")["CertificateArn"]
+    return {"CertificateArn": certificate, "HostName": "lake.example"}
 
 
 @pytest.mark.parametrize(("size", "msk"), [("demo", 0), ("team", 1), ("production", 1)])
 def test_a_size_brings_what_it_says(aws, size, msk):
-    installation, _ = install(aws, size, CertificateArn=certificate(aws))
+    installation, _ = install(aws, size, **named(aws))
     data = installation.stacks.outputs("lake-data")
     facts = facts_in(user_data(aws))
     assert facts["SHOPLAKE_BUCKET"] == data["LakeBucket"] and facts["SHOPLAKE_DATA_DISK"] == data["DataDisk"]
     assert facts["SHOPLAKE_S3_ENDPOINT"] == "" and facts["SHOPLAKE_S3_REGION"] == REGION
     assert bool(facts["SHOPLAKE_MSK_CLUSTER"]) == bool(msk)
-    assert installation.outputs["ApiUrl"].startswith("https://") and installation.release == "0.1.0-a"
+    assert installation.outputs["ApiUrl"] == "https://lake.example" and installation.release == "0.1.0-a"
     listeners = aws.client("elbv2")
     balancer = listeners.describe_load_balancers()["LoadBalancers"][0]
     assert balancer["Scheme"] == "internal"
+    assert installation.outputs["BalancerAddress"] == balancer["DNSName"]
     found = listeners.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
     assert {(one["Port"], one["Protocol"]) for one in found} == {(443, "HTTPS"), (8443, "HTTPS")}
 
 
 @pytest.mark.parametrize("scheme", ["internal", "internet-facing"])
 def test_strangers_are_told_nothing_that_needs_no_key(aws, scheme):
-    install(aws, "team", CertificateArn=certificate(aws), Scheme=scheme)
+    install(aws, "team", **named(aws), Scheme=scheme)
     balancers = aws.client("elbv2")
     balancer = balancers.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
     found = balancers.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
@@ -119,7 +124,40 @@ def test_the_budget_is_what_is_usual_for_the_size_or_what_was_said(aws, given, u
     stacks = aws.client("cloudformation").describe_stacks()["Stacks"]
     parameters = [one for stack in stacks for one in stack.get("Parameters", ())]
     asked = {one["ParameterValue"] for one in parameters if one["ParameterKey"] == "MonthlyBudgetUsd"}
-    assert usd in asked and asked <= {usd, "0"}
+    assert usd in asked and asked <= {usd, "by-size"}
+
+
+def test_the_budget_may_be_left_out(aws):
+    install(aws, "demo", MonthlyBudgetUsd="off")
+    assert resources_of(aws, "AWS::Budgets::Budget") == []
+
+
+def test_a_second_region_may_have_an_installation_of_the_same_name(aws):
+    """Budgets and dashboards have one list in all regions, buckets have one in the world."""
+    install(aws, "demo")
+    assert resources_of(aws, "AWS::Budgets::Budget") == ["Budget"]
+    (dashboard,) = aws.client("cloudwatch").list_dashboards()["DashboardEntries"]
+    assert dashboard["DashboardName"] == f"lake-{REGION}"
+    assert 'BudgetName: !Sub "${Name}-${AWS::Region}"' in (TEMPLATES / "monitoring.yaml").read_text()
+    assert all(one["Name"].endswith(REGION) for one in aws.client("s3").list_buckets()["Buckets"])
+
+
+def test_brokers_are_of_a_kind_that_can_become_newer():
+    """MSK moves no cluster to KRaft, and a configuration's name and versions cannot change."""
+    (pattern,) = re.findall(r'AllowedPattern: "(.+kraft.+)"', (TEMPLATES / "main.yaml").read_text())
+    (default,) = re.findall(r"Default: (.+kraft)", (TEMPLATES / "main.yaml").read_text())
+    assert re.fullmatch(pattern, default) and re.fullmatch(pattern, "4.1.x.kraft")
+    assert not re.fullmatch(pattern, "3.8.x")
+    assert "KafkaVersionsList:" not in (TEMPLATES / "kafka.yaml").read_text()
+
+
+def test_partitions_may_be_given_to_brokers_that_were_added(aws):
+    installation, _ = install(aws, "production", Brokers="6")
+    spread = role_statements(aws, "kafka")["Spread"]
+    assert (spread["Action"], spread["Resource"]) == (
+        "kafka-cluster:AlterCluster",
+        installation.outputs["KafkaCluster"],
+    )
 
 
 def between_machines(session) -> list[dict]:
@@ -144,6 +182,28 @@ def test_executors_join_the_instance_and_may_do_less(aws):
     assert [sid for sid, one in allowed.items() if one["Resource"] == "*"] == []
 
 
+def resources_of(session, kind: str) -> list[str]:
+    """The resources of a kind that all stacks have, by their names in the templates."""
+    client = session.client("cloudformation")
+    stacks = client.describe_stacks()["Stacks"]
+    each = [client.list_stack_resources(StackName=one["StackId"])["StackResourceSummaries"] for one in stacks]
+    return sorted(one["LogicalResourceId"] for found in each for one in found if one["ResourceType"] == kind)
+
+
+@pytest.mark.parametrize(("most", "policies"), [("0", []), ("6", ["FewerExecutors", "MoreExecutors"])])
+def test_executors_follow_the_lag_between_two_limits(aws, most, policies):
+    installation, _ = install(aws, "team", Executors="2", MostExecutors=most)
+    name = installation.outputs["ExecutorGroup"]
+    found = aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    (group,) = found["AutoScalingGroups"]
+    assert (group["MinSize"], group["MaxSize"]) == (2, 6 if policies else 2)
+    assert resources_of(aws, "AWS::AutoScaling::ScalingPolicy") == policies
+    (driver,) = [text for text in all_user_data(aws) if "SHOPLAKE_ROLE=executor" not in text]
+    assert facts_in(driver)["SHOPLAKE_EXECUTORS"] == ("6" if policies else "2"), "partitions for all of them"
+    alarms = set(resources_of(aws, "AWS::CloudWatch::Alarm"))
+    assert {"WantsExecutor", "SparesExecutor"} & alarms == ({"WantsExecutor", "SparesExecutor"} if policies else set())
+
+
 def test_executors_may_come_from_emr_whose_machines_may_do_as_little(aws):
     installation, _ = install(aws, "team", Executors="2", ExecutorsFrom="emr")
     emr, facts = aws.client("emr"), facts_in(user_data(aws))
@@ -160,6 +220,13 @@ def test_executors_may_come_from_emr_whose_machines_may_do_as_little(aws):
     subnets = ec2.describe_subnets(SubnetIds=[places["Ec2SubnetId"]])["Subnets"]
     assert all(tag in each["Tags"] for each in (*groups, *subnets)), "or EMR's own policy lets nothing be made there"
     assert len(between_machines(aws)) == 1
+    # The emulation forgets what a cluster of a stack is secured with.
+    assert "SecurityConfiguration: !Ref Security\n" in (TEMPLATES / "emr.yaml").read_text()
+    (secured,) = emr_backends["123456789012"][REGION].security_configurations.values()
+    security = secured.security_configuration
+    disks = security["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
+    assert disks["EnableEbsEncryption"] and disks["AwsKmsKey"].startswith("arn:aws:kms:")
+    assert security["InstanceMetadataServiceConfiguration"]["MinimumInstanceMetadataServiceVersion"] == 2
     theirs = role_statements(aws, "shoplake-emr-machine")
     assert "s3:DeleteObject" not in theirs["Lake"]["Action"] and "kafka-cluster:WriteData" not in str(theirs)
     assert [sid for sid, one in theirs.items() if one["Resource"] == "*"] == []
@@ -225,15 +292,53 @@ def test_settings_are_pairs_without_anything_that_a_shell_would_run(text, is_all
 @pytest.mark.parametrize(("zone", "letter"), [("first", "a"), ("second", "b")])
 def test_an_installation_can_be_in_either_zone(aws, zone, letter):
     """The instance goes where its disk is, whatever was said this time."""
-    installation = Installation("lake", aws, poll_seconds=0)
-    installation.stacks.execute(installation.plan_data({"Size": "demo", "Zone": zone}), lambda _event: None)
-    installation.stacks.execute(installation.plan("0.1.0-a", {"Size": "demo"}), lambda _event: None)
+    install(aws, "demo", Zone=zone)
     (group,) = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     (subnet,) = aws.client("ec2").describe_subnets(SubnetIds=[group["VPCZoneIdentifier"]])["Subnets"]
     assert subnet["AvailabilityZone"].endswith(letter)
     # The emulation looks for a volume's zone in another region, and forgets it.
-    chosen = '!If [IsFirst, !Select [0, !GetAZs ""], !Select [1, !GetAZs ""]]'
-    assert f"AvailabilityZone: {chosen}" in (TEMPLATES / "data.yaml").read_text()
+    first, second = (f'!Select [{number}, !Split [",", !Ref Zones]]' for number in range(2))
+    assert f"AvailabilityZone: !If [IsFirst, {first}, {second}]" in (TEMPLATES / "data.yaml").read_text()
+
+
+def test_a_network_that_is_there_is_used_and_none_is_made(aws):
+    ec2 = aws.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
+    made = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.8.{number}.0/24", AvailabilityZone=f"{REGION}{letter}")
+        for number, letter in enumerate("bca")
+    ]
+    subnets = [one["Subnet"]["SubnetId"] for one in made]
+    before = len(ec2.describe_vpcs()["Vpcs"])
+    installation, _ = install(aws, "team", PrivateSubnets=",".join(subnets), Zone="second", **named(aws))
+    assert len(ec2.describe_vpcs()["Vpcs"]) == before and ec2.describe_nat_gateways()["NatGateways"] == []
+    (group,) = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert group["VPCZoneIdentifier"] == subnets[1], "with the disk, in the second zone"
+    assert installation.stacks.parameters("lake-data")["Zones"] == f"{REGION}b,{REGION}c,{REGION}a"
+    assert facts_in(user_data(aws))["SHOPLAKE_API_TRUSTED_PROXIES"] == "10.8.0.0/16"
+    (balancer,) = aws.client("elbv2").describe_load_balancers()["LoadBalancers"]
+    assert {one["SubnetId"] for one in balancer["AvailabilityZones"]} == set(subnets)
+    with pytest.raises(UsageError, match="each in a zone of its own"):
+        installation.network({"PrivateSubnets": ",".join([subnets[0]] * 3)})
+
+
+def test_a_machine_writes_into_buckets_of_this_account_only(aws):
+    install(aws, "demo", BackupBucket="elsewhere")
+    (endpoint,) = aws.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
+    statements = yaml.safe_load(endpoint["PolicyDocument"])["Statement"]
+    writing = [one for one in statements if "s3:PutObject" in one["Action"] or one["Action"] == "s3:*"]
+    assert [one["Sid"] for one in writing] == ["OwnAccount", "Backups"]
+    assert writing[0]["Condition"] == {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+    assert writing[1]["Resource"] == "arn:aws:s3:::elsewhere/*"
+
+
+def test_the_load_balancer_tells_who_asked():
+    """The emulation forgets attributes of a balancer and policies of a bucket: what the templates say has to do."""
+    compute, data = (TEMPLATES / "compute.yaml").read_text(), (TEMPLATES / "data.yaml").read_text()
+    assert '{Key: access_logs.s3.enabled, Value: "true"}' in compute
+    (prefix,) = re.findall(r"{Key: access_logs.s3.prefix, Value: (.+)}", compute)
+    assert f"${{Releases.Arn}}/{prefix}/AWSLogs/${{AWS::AccountId}}/*" in data
+    assert "Service: logdelivery.elasticloadbalancing.amazonaws.com" in data and f"Prefix: {prefix}/\n" in data
 
 
 def test_the_dashboard_is_json():

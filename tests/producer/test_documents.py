@@ -1,11 +1,12 @@
 """What is derived from the declarations has not drifted from them."""
 
 from jsonschema import Draft202012Validator
+from kafka import TopicPartition
 
 from lakehouse.settings import Settings
 from producer import contract
 from producer.json_schema import event_schema
-from producer.topics import declared_topics
+from producer.topics import config_changes, declared_topics, placed
 
 
 def test_the_schema_is_a_schema_and_knows_every_field() -> None:
@@ -20,3 +21,30 @@ def test_topics_come_from_the_contract_and_the_settings() -> None:
     assert {(topic.partitions, topic.config["retention.ms"]) for topic in topics} == {(5, "7200000")}
     ahead = {topic.config["message.timestamp.after.max.ms"] for topic in topics}
     assert ahead == {"3600000"}, "a time that Spark cannot read does not come in"
+
+
+def test_added_brokers_get_their_share_and_replicas_are_in_different_zones() -> None:
+    brokers = {number: "abc"[number % 3] for number in range(1, 7)}
+    partitions = [(TopicPartition("shop.clicks", number), 3) for number in range(12)]
+    found = placed(partitions, brokers)
+    assert [found[where][0] for where, _ in partitions].count(6) == 2, "as many leaders on each"
+    assert all(sum(one in replicas for replicas in found.values()) == 6 for one in brokers)
+    assert all({brokers[one] for one in replicas} == {"a", "b", "c"} for replicas in found.values())
+    assert placed(partitions, {1: ""})[partitions[0][0]] == [1], "no more replicas than brokers"
+
+
+def test_a_topic_of_msk_serverless_gets_only_what_it_takes() -> None:
+    (topic, *_) = declared_topics(Settings(topic_retention_hours=2, _env_file=None))
+    new = dict.fromkeys(topic.config, "other") | {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
+    of_serverless = {
+        name: {"value": value}
+        for name, value in {**new, "message.timestamp.difference.max.ms": str(2**63 - 1)}.items()
+        if name not in ("message.timestamp.after.max.ms", "message.timestamp.before.max.ms")
+    }
+    assert set(config_changes(topic, of_serverless)) == {
+        "retention.ms",
+        "max.message.bytes",
+        "message.timestamp.difference.max.ms",
+    }
+    as_declared = {name: {"value": value} for name, value in topic.config.items()}
+    assert config_changes(topic, as_declared) == {}

@@ -63,6 +63,11 @@ KINDS = (
     "AWS::SNS::Subscription",
     "AWS::Budgets::Budget",
     "AWS::S3::BucketPolicy",
+    "AWS::AutoScaling::ScalingPolicy",
+    "AWS::Glue::Database",
+    "AWS::Glue::Table",
+    "AWS::Athena::WorkGroup",
+    "AWS::Athena::NamedQuery",
     "AWS::EC2::SecurityGroupEgress",
 )
 MODELS = [stand_in(kind) for kind in KINDS]
