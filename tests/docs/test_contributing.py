@@ -69,7 +69,7 @@ def test_the_table_of_the_recipe_works(spark: SparkSession) -> None:
 
 def test_a_module_and_a_line_is_all(tmp_path: Path) -> None:
     """In a copy of the project: everything that has to know of the table does."""
-    for name in ("api", "bronze", "docs", "gold", "lakehouse", "producer", "quality", "silver"):
+    for name in ("api", "bronze", "deploy", "docs", "gold", "lakehouse", "producer", "quality", "silver"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "gold" / "search_terms.py").write_text(module_text())
     catalog = tmp_path / "lakehouse" / "catalog.py"

@@ -34,7 +34,7 @@ from lakehouse.serving.trace import THREADS, Asked, TracedRecord, Tracer
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.sql import SqlReader, connect
-from lakehouse.stream.gold_refresh import HOURLY_TABLES
+from lakehouse.stream.gold_refresh import HOURLY
 from producer.record import Record
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
@@ -281,7 +281,7 @@ def traced(lake: Traced, table: str, row: dict[str, Any], column: str) -> Figure
 
 
 def test_every_number_of_hourly_gold_has_a_way() -> None:
-    assert set(WAYS) == {table.full_name for table, _ in HOURLY_TABLES}
+    assert set(WAYS) == {table.full_name for table in HOURLY}
     row = {"currency": "EUR", "product_id": "p1", "rule_id": "card_testing"}
     for known in WAYS.values():
         assert set(known.ways(row, None)) == set(known.ways(row, "EUR")) == set(numbers_of(known.table))

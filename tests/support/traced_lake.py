@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
 from gold import fraud
+from lakehouse import hours as clock
 from lakehouse.catalog import TABLES
 from lakehouse.lake import arrow_schema, properties_of
 from lakehouse.services import s3
@@ -22,7 +23,7 @@ from lakehouse.services.jars import fetch_jars
 from lakehouse.services.testing import free_settings, part
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
-from lakehouse.stream.gold_refresh import HOURLY_TABLES
+from lakehouse.stream.gold_refresh import HOURLY, closed_hour, replace_hours
 from producer.record import Record
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
@@ -84,8 +85,9 @@ def fill(settings: Settings, spark: SparkSession, bronze: pa.Table) -> None:
 def write_gold(settings: Settings, events: DataFrame, at: datetime) -> None:
     """Gold of all hours, and the flags, as the jobs make them."""
     small = SmallTables(settings)
-    for table, rows in HOURLY_TABLES:
-        small.overwrite(table, rows(events, at, settings).toArrow())
+    hours = {row["hour"] for row in events.select(clock.hour_number().alias("hour")).distinct().collect()}
+    for table in HOURLY:
+        replace_hours(small, table, table.hourly(events, settings).toArrow(), hours, at, closed_hour(at, settings))
     first, last = events.agg(F.min("event_time"), F.max("event_time")).collect()[0]
     flags = fraud.flags(events, first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + timedelta(seconds=1), at)
     small.overwrite(fraud.TABLE, flags.toArrow())
