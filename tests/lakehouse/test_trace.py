@@ -347,7 +347,9 @@ def test_revenue_in_the_currency_of_the_shop(lake: Traced, spark: SparkSession, 
     SmallTables(lake.settings).replace_days(
         kpis.TABLE,
         [hour.date()],
-        lambda _: pa.Table.from_pylist([made | {"updated_at": hour}], arrow_schema(kpis.TABLE)),
+        lambda _: pa.Table.from_pylist(
+            [made | {"updated_at": hour, "hour_date": hour.date()}], arrow_schema(kpis.TABLE)
+        ),
     )
     found = Figures(settings, lake.reader, None).trace("gold.kpis_hourly", hour, "revenue", {}, 10)
     assert found.matches and found.adds_up_to == made["revenue"]
