@@ -18,7 +18,7 @@ TABLE = Table(
     grain="one micro-batch × topic-partition",
     schema=StructType(
         [
-            column("batch_id", LongType(), "Number of the micro-batch; rises over all checkpoints"),
+            column("batch_id", LongType(), "Number of the micro-batch; rises over all starts of the stream"),
             column("topic", StringType(), "Kafka topic"),
             column("partition", IntegerType(), "Kafka partition"),
             column("from_offset", LongType(), "First offset of the batch"),
@@ -31,7 +31,7 @@ TABLE = Table(
             column("silver_rows", LongType(), "Events accepted"),
             column("duplicate_rows", LongType(), "Records of an event that silver already had"),
             column("quarantined_rows", LongType(), "Records refused"),
-            column("generation", StringType(), "Checkpoint generation"),
+            column("generation", StringType(), "Which start of the stream read it; each has a checkpoint of its own"),
             column("started_at", TimestampType(), "When the batch began, UTC; ingested_at of its bronze rows"),
             column(
                 "late_pending",
