@@ -95,19 +95,16 @@ class Lake:
         return f"s3a://{self.settings.bucket}/{table.layer}/{table.name}"
 
     def create_tables(self, tables: Iterable[Table]) -> None:
-        """Create the tables that do not exist yet; asking S3 first costs far less than asking Spark."""
+        """Create the tables that do not exist yet; to ask S3 for a name first costs less than to open each of them."""
         client = s3_client(self.settings)
         missing = [table for table in tables if not self._exists(client, table)]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(self._create, missing))
+            list(pool.map(lambda table: self.small.create(table, properties_of(table)), missing))
 
     def _exists(self, client: Any, table: Table) -> bool:
         prefix = f"{table.layer}/{table.name}/_delta_log/"
         found = client.list_objects_v2(Bucket=self.settings.bucket, Prefix=prefix, MaxKeys=1)
         return bool(found.get("KeyCount"))
-
-    def _create(self, table: Table) -> None:
-        self.small.create(table, properties_of(table))
 
     def set_properties(self, table: Table) -> None:
         """Bring a table that is there to the properties that are declared; nothing is written when it has them."""

@@ -57,7 +57,7 @@ def require_conditional_put(settings: Settings) -> None:
 
 
 class SmallTables:
-    """The small tables of one bucket; may be shared by threads."""
+    """The tables of one bucket as delta-rs writes them; may be shared by threads."""
 
     def __init__(self, settings: Settings) -> None:
         """Keep where the bucket is; a table is opened when it is named."""

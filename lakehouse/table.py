@@ -93,7 +93,8 @@ class Table:
     day, and the columns among `statistics`, since a file is passed over by its least and greatest values."""
     properties: dict[str, str] = field(default_factory=dict)
     writer: Literal["spark", "delta-rs"] = "spark"
-    """The one library that writes it, for ever: delta-rs for small tables (`lakehouse.small_tables` says why)."""
+    """Who replaces its rows: delta-rs those of small tables, Spark those of large ones. delta-rs adds rows to all
+    tables, makes them and tidies them (docs/decisions/who-writes.md)."""
     fed: Literal["live", "batch"] = "batch"
     """live: the stream writes it with its batches, and tidies it; batch: jobs and people do."""
     rows: Literal["appended", "rebuilt", "replaced"] = "appended"
@@ -121,7 +122,7 @@ class Table:
 
     @property
     def is_small(self) -> bool:
-        """Whether delta-rs writes it."""
+        """True where delta-rs replaces its rows, too."""
         return self.writer == "delta-rs"
 
     @property
