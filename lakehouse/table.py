@@ -49,8 +49,8 @@ class Kept:
 @dataclass(frozen=True)
 class Live:
     """How DuckDB makes a table's rows while events come. `rows` makes those of some hours: of {hours}, with the places
-    {closed} (the newest final hour), {as_of} (seconds since the epoch), {top_n}, {currency} (the shop's, or NULL), and
-    one per name in `kept` that merges: its merged rows."""
+    {as_of} (seconds since the epoch), {top_n}, {currency} (the shop's, or NULL), and one per name in `kept` that
+    merges: its merged rows."""
 
     rows: str
     kept: dict[str, Kept] = field(default_factory=dict)

@@ -257,10 +257,9 @@ class Fold:
         )
 
     def rows(
-        self, table: Live, hours: Iterable[int], now: datetime, closed: int, top_n: int, currency: str | None = None
+        self, table: Live, hours: Iterable[int], now: datetime, top_n: int, currency: str | None = None
     ) -> pa.Table:
-        """The live rows of a gold table for some hours of the window; `closed` is the newest hour that is final, and
-        `currency` the shop's."""
+        """The live rows of a gold table for some hours of the window; `currency` is the shop's."""
         listed = ", ".join(map(str, sorted(hours))) or "NULL"
         merged = {
             name: f"({kept.merged.format(kept=name, where=f'age IN ({listed})')})"
@@ -269,7 +268,7 @@ class Fold:
         }
         as_of = f"{int(now.timestamp())}::BIGINT"
         own = f"'{currency}'" if currency else "NULL"
-        sql = table.rows.format(hours=listed, as_of=as_of, closed=closed, top_n=top_n, currency=own, **merged)
+        sql = table.rows.format(hours=listed, as_of=as_of, top_n=top_n, currency=own, **merged)
         return self._connection.execute(sql).to_arrow_table()
 
     def commit(self, tag: str, now: datetime) -> None:

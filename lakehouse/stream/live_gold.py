@@ -110,16 +110,16 @@ class LiveGold:
         for table in LIVE:
             if table.live and (hours or not table.hourly):
                 # One table is written while the rows of the next are looked up.
-                rows = self._fold.rows(table.live, hours, now, closed, settings.top_n, settings.currency)
-                writing.append(self._pool.submit(self._put, table, rows, hours, now))
+                rows = self._fold.rows(table.live, hours, now, settings.top_n, settings.currency)
+                writing.append(self._pool.submit(self._put, table, rows, hours, now, closed))
         for work in writing:
             work.result()
         self._touched, self._closed, self._written = set(), closed, time.monotonic()
         write_report(self._lake.settings.gold_report)
 
-    def _put(self, table: Table, rows: pa.Table, hours: set[int], now: datetime) -> None:
+    def _put(self, table: Table, rows: pa.Table, hours: set[int], now: datetime, closed: int) -> None:
         if table.hourly:
-            replace_hours(self._lake.small, table, rows, hours, now, self._closed_hour(now))
+            replace_hours(self._lake.small, table, rows, hours, now, closed)
         else:
             self._lake.small.overwrite(table, rows)
 

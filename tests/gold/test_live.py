@@ -165,7 +165,7 @@ def test_every_live_table_is_compared(by_spark: dict[str, list[Row]]) -> None:
 
 @pytest.mark.parametrize("table", HOURLY, ids=lambda table: table.name)
 def test_hours_equal_those_of_spark(fold: Fold, by_spark: dict[str, list[Row]], table: Table) -> None:
-    found = rows_of(fold, table, NOW, CLOSED, TOP_N)
+    found = rows_of(fold, table, NOW, TOP_N)
     assert found == by_spark[table.name]
     assert {row["hour_start"] for row in found} == {NOON + timedelta(hours=number) for number in range(4)}
 
@@ -173,8 +173,8 @@ def test_hours_equal_those_of_spark(fold: Fold, by_spark: dict[str, list[Row]], 
 def test_one_hour_is_told_alone(fold: Fold, by_spark: dict[str, list[Row]]) -> None:
     for table in HOURLY:
         wanted = [row for row in by_spark[table.name] if row["hour_start"] == NOON]
-        assert fold.rows(table.live, [CLOSED], NOW, CLOSED, TOP_N).num_rows == len(wanted)
-        assert fold.rows(table.live, [], NOW, CLOSED, TOP_N).num_rows == 0
+        assert fold.rows(table.live, [CLOSED], NOW, TOP_N).num_rows == len(wanted)
+        assert fold.rows(table.live, [], NOW, TOP_N).num_rows == 0
 
 
 def test_the_rolling_hour_equals_that_of_spark(fold: Fold, by_spark: dict[str, list[Row]]) -> None:
@@ -190,6 +190,6 @@ def test_the_rolling_hour_equals_that_of_spark(fold: Fold, by_spark: dict[str, l
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "USD"])
 def test_the_shops_currency_is_told_as_by_spark(fold: Fold, history: DataFrame, currency: str) -> None:
     hours = range(CLOSED, CLOSED + 4)
-    found = in_order(fold.rows(kpis.LIVE, hours, NOW, CLOSED, TOP_N, currency), kpis.TABLE)
+    found = in_order(fold.rows(kpis.LIVE, hours, NOW, TOP_N, currency), kpis.TABLE)
     assert found == told(kpis.hourly(in_window(history), currency), kpis.TABLE)
     assert {row["currency"] for row in found} == {currency}

@@ -60,14 +60,14 @@ def empty_fold(now: datetime, path: Path = IN_MEMORY) -> Fold:
     return fold
 
 
-def all_rows(fold: Fold, now: datetime, closed: int = 0, top_n: int = 5) -> dict[str, list[Row]]:
+def all_rows(fold: Fold, now: datetime, top_n: int = 5) -> dict[str, list[Row]]:
     """What the fold tells of every live table, for every hour of its window."""
-    return {table.name: rows_of(fold, table, now, closed, top_n) for table in LIVE}
+    return {table.name: rows_of(fold, table, now, top_n) for table in LIVE}
 
 
-def rows_of(fold: Fold, table: Table, now: datetime, closed: int = 0, top_n: int = 5) -> list[Row]:
+def rows_of(fold: Fold, table: Table, now: datetime, top_n: int = 5) -> list[Row]:
     hours = range(fold.first_hour, clock.number_of(now) + 3)
-    return in_order(fold.rows(table.live, hours, now, closed, top_n), table)
+    return in_order(fold.rows(table.live, hours, now, top_n), table)
 
 
 def in_order(rows: pa.Table, table: Table) -> list[Row]:
