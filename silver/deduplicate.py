@@ -79,11 +79,10 @@ def rows_without(rows: pa.Table, coordinates: pa.Table) -> pa.Table:
     """`without` for the rows of one micro-batch."""
     if not coordinates.num_rows:
         return rows
-    numbered = rows.select(COORDINATES).append_column("row", pa.array(range(rows.num_rows)))
-    left = numbered.join(
-        coordinates.select(COORDINATES).cast(rows.select(COORDINATES).schema), COORDINATES, join_type="left anti"
-    )
-    return rows.take(left.column("row"))
+    places = rows.select(COORDINATES)
+    numbered = places.append_column("row", pa.arange(0, rows.num_rows))
+    left = numbered.join(coordinates.select(COORDINATES).cast(places.schema), COORDINATES, join_type="left anti")
+    return rows.take(left.column("row").combine_chunks().sort())  # a join keeps no order
 
 
 def accepted(candidates: DataFrame) -> DataFrame:
