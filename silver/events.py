@@ -71,6 +71,11 @@ TABLE = Table(
     rows="rebuilt",
     served=False,
 )
+_DUCKDB = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}
+DUCKDB_TYPES = {
+    field.name: _DUCKDB.get(kind := field.dataType.simpleString(), kind.upper()) for field in TABLE.schema.fields
+}
+"""The columns' types as DuckDB has them, moments aware."""
 
 
 def rows(accepted: pa.Table, at: datetime) -> pa.Table:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, Field, WithJsonSchema
 from pyspark.sql.types import NumericType
@@ -188,6 +188,11 @@ def row_in(pairs: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in split}
 
 
+def newest_batch(reader: SqlReader, about: datetime) -> datetime | None:
+    """When the newest batch in the book began, of those that were done a day before `about` or later."""
+    return cast(datetime | None, reader.query(_BOOKED.format(since=utc_text(about - timedelta(days=1))))[0]["newest"])
+
+
 def numbers_of(table: Table) -> list[str]:
     """The numeric columns of a table."""
     return [field.name for field in table.schema.fields if isinstance(field.dataType, NumericType)]
@@ -275,8 +280,7 @@ class Figures:
 
     def _is_on_its_way(self, written_at: datetime) -> bool:
         """Whether the batch that gold was written in is not in the book yet: gold comes before silver."""
-        since = utc_text(written_at - timedelta(days=1))
-        newest = self._reader.query(_BOOKED.format(since=since))[0]["newest"]
+        newest = newest_batch(self._reader, written_at)
         return newest is not None and newest < written_at
 
 

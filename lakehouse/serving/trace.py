@@ -18,12 +18,13 @@ from pydantic import BaseModel, Field
 from gold.fraud_measures import CIRCLE_SQL
 from lakehouse.errors import UsageError
 from lakehouse.places import Place, place_in
-from lakehouse.serving.figures import EVENT_COLUMNS, WAYS, NothingThereError
+from lakehouse.serving.figures import EVENT_COLUMNS, WAYS, NothingThereError, newest_batch
 from lakehouse.serving.newest import Publish
 from lakehouse.serving.values import carries, field_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from lakehouse.sql_text import quoted_name, quoted_text, utc_text
+from silver.events import DUCKDB_TYPES
 
 Row = dict[str, Any]
 THREADS = 8
@@ -112,15 +113,6 @@ _REFUSED = _RECORD.format(at="quarantined_at") + (
     ", reason_code, reason_detail, status, resolved_by FROM silver.quarantine WHERE "
 )
 _ACCEPTED = f"SELECT {', '.join(map(quoted_name, EVENT_COLUMNS))} FROM silver.events WHERE "  # noqa: S608 - names are ours
-_TYPES = {
-    "event_time": "TIMESTAMPTZ",
-    "processed_at": "TIMESTAMPTZ",
-    "amount": "DECIMAL(28,9)",
-    "partition": "INTEGER",
-    "offset": "BIGINT",
-}
-"""Of EVENT_COLUMNS, those that are no text."""
-_BOOKED = "SELECT max(started_at) AS newest FROM ops.batches"
 _FLAGS = """
 SELECT flag_id, rule_id, severity, reason, detected_at FROM gold.fraud_flags
 WHERE event_date BETWEEN ? AND ? AND list_contains(evidence, ?) ORDER BY detected_at, flag_id
@@ -212,7 +204,7 @@ class Tracer:
         elif (first := self._first_of(row, events.values())) is not None:
             fate, more = "duplicate", {"duplicate_of": str(first)}
         else:
-            newest = self._reader.query(_BOOKED)[0]["newest"]
+            newest = newest_batch(self._reader, row["ingested_at"])
             fate = "under_way" if newest is None or row["ingested_at"] > newest else "lost"
         names = ("kafka_timestamp", "key", "ingested_at", "event_id")
         return TracedRecord(at=str(place), fate=fate, **{name: row[name] for name in names}, **more)
@@ -262,7 +254,7 @@ class Tracer:
 
     def _holds(self, event: Row, conditions: list[str]) -> list[bool]:
         """Which of the conditions hold for an event."""
-        columns = ", ".join(f"?::{_TYPES.get(name, 'VARCHAR')} AS {quoted_name(name)}" for name in EVENT_COLUMNS)
+        columns = ", ".join(f"?::{DUCKDB_TYPES[name]} AS {quoted_name(name)}" for name in EVENT_COLUMNS)
         asked = ", ".join(f"coalesce({condition}, false)" for condition in conditions)
         found = self._judge.execute(
             f"SELECT [{asked}] FROM (SELECT *, {CIRCLE_SQL} AS circle FROM (SELECT {columns}))",  # noqa: S608 - conditions are declared in this project, values are bound

@@ -28,12 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _READ = {name for table in TABLES if table.live or not table.hourly for name in table.reads}
-_TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER", "decimal(28,9)": "DECIMAL(28, 9)"}
-OF_EVENT = {
-    field.name: _TYPES.get(kind := field.dataType.simpleString(), kind.upper())
-    for field in silver_events.TABLE.schema
-    if field.name in _READ
-}
+OF_EVENT = {name: kind for name, kind in silver_events.DUCKDB_TYPES.items() if name in _READ}
 """Columns of silver.events that live gold and the fraud rules read, with their types in DuckDB."""
 FULL_HOURS = 2
 SWEEP_SECONDS = 60

@@ -19,7 +19,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DEDUPE = timedelta(hours=3)
 IN_MEMORY = Path(":memory:")
 _MOMENT = pa.timestamp("us", "UTC")
-_ARROW = {"VARCHAR": pa.string(), "DECIMAL(28, 9)": pa.decimal128(28, 9), "TIMESTAMPTZ": _MOMENT}
+_ARROW = {"VARCHAR": pa.string(), "DECIMAL(28,9)": pa.decimal128(28, 9), "TIMESTAMPTZ": _MOMENT}
 _EVENT = {name: _ARROW[kind] for name, kind in OF_EVENT.items()}
 _PLACE = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}
 FACTS = pa.schema({**_PLACE, "kafka_timestamp": _MOMENT, "reason_code": pa.string(), **_EVENT})
