@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from math import ceil, inf
 from typing import Any
@@ -98,8 +98,8 @@ class SmallTables:
         """Add `rows`; `mark` is what the history says of it, `before` is called before each try. Of two with the name
         and version of a `transaction` the later one fails with CommitFailedError."""
         # Spark takes rows that are added without a look at others for no conflict, when their commit says so.
-        noted = {"isBlindAppend": True}
-        options = {"commit_properties": _marked(mark, [Transaction(*transaction)] if transaction else None, noted)}
+        named = [Transaction(*transaction)] if transaction else []
+        options = {"commit_properties": _marked(mark, named, isBlindAppend=True)}
 
         def attempt(opened: DeltaTable) -> None:
             before()
@@ -173,15 +173,12 @@ class SmallTables:
 
     def compact(self, table: Table, days: Iterable[date] | None = None) -> tuple[int, int]:
         """Merge small files, of `days` only where they are given; how many became how many."""
-        found: dict[str, Any] = {"numFilesRemoved": 0, "numFilesAdded": 0}
         wanted = None if days is None else [str(day) for day in days]
+        if wanted == []:
+            return 0, 0
         chosen = None if wanted is None else [(table.partition_by[0], "in", wanted)]
-
-        def attempt(opened: DeltaTable) -> None:
-            found.update(opened.optimize.compact(chosen, target_size=COMPACTED_BYTES))
-
-        if wanted != []:
-            self._settled(table, attempt)
+        found: dict[str, Any] = {}
+        self._settled(table, lambda opened: found.update(opened.optimize.compact(chosen, target_size=COMPACTED_BYTES)))
         return int(found["numFilesRemoved"]), int(found["numFilesAdded"])
 
     def vacuum(self, table: Table, *, orphans: bool = False) -> None:
@@ -273,8 +270,6 @@ def _shaped(rows: pa.Table, schema: pa.Schema, names: list[str]) -> pa.Table:
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def _marked(
-    mark: str, transactions: list[Transaction] | None = None, noted: dict[str, bool] | None = None
-) -> CommitProperties:
-    metadata = ({"userMetadata": mark} if mark else {}) | (noted or {})
-    return CommitProperties(custom_metadata=metadata or None, app_transactions=transactions or [])
+def _marked(mark: str, transactions: Sequence[Transaction] = (), **noted: bool) -> CommitProperties:
+    metadata = ({"userMetadata": mark} if mark else {}) | noted
+    return CommitProperties(custom_metadata=metadata or None, app_transactions=list(transactions))

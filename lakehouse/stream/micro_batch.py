@@ -73,7 +73,8 @@ class MicroBatch:
 
     def _process(self, records: pa.Table, plan: Plan | None, number: int, now: datetime) -> None:
         self._require_claim()
-        facts, mark = records.select(FACTS), f"stream:{self._start.generation}:{number}"
+        facts, batch = records.select(FACTS), f"{self._start.generation}:{number}"
+        mark = f"stream:{batch}"
         taken = self._fold.take(facts, self._known_of_old(facts, now), now)
         book = batches.planned(taken.book, plan)
         appends = self._append_all(records, taken, book, mark, now)
@@ -81,7 +82,7 @@ class MicroBatch:
         for append in appends:
             append.result()
         self._append_book(book, number, mark, now)
-        self._booked = f"{self._start.generation}:{number}"
+        self._booked = batch
         self._offsets = batches.next_offsets(book, self._offsets)
         self._fold.commit(self._tag(), now)
         self._gold.work_beside(now)

@@ -54,22 +54,24 @@ class Start:
 
 def read_start(lake: Lake) -> Start:
     """Where the lake's tables say that a stream goes on."""
-    newest = F.max_by("generation", "batch_id").alias("generation")
     groups = lake.read(batches.TABLE).groupBy("topic", "partition")
     rows = groups.agg(
-        F.max("to_offset").alias("next_offset"), F.max("batch_id").alias("last"), F.min("started_at").alias("began"),
-        newest,
-    ).collect()  # fmt: skip
+        F.max("to_offset").alias("next_offset"),
+        F.max("batch_id").alias("last"),
+        F.max_by("generation", "batch_id").alias("generation"),
+        F.min("started_at").alias("began"),
+    ).collect()
     offsets = _highest(rows)
+    in_lake = offsets_in_lake(lake, offsets)
     if not rows:
-        return Start(offsets, in_lake=offsets_in_lake(lake, offsets))
+        return Start(offsets, in_lake=in_lake)
     last = max(rows, key=lambda row: row["last"])
     return Start(
         offsets,
         newest=f"{last['generation']}:{last['last']}",
         first_batch_id=last["last"] + 1,
         began_at=min(row["began"].replace(tzinfo=UTC) for row in rows),
-        in_lake=offsets_in_lake(lake, offsets),
+        in_lake=in_lake,
     )
 
 
