@@ -117,7 +117,6 @@ def _database() -> Database:
 
 
 def _lifetime(text: str) -> timedelta:
-
     found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
     if found is None:
         raise UsageError(f"--expires takes a time such as 30d, 12h or 90m, not {text!r}.")

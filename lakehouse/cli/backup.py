@@ -57,7 +57,6 @@ def restore(
 
 
 def _say(sentence: str) -> None:
-
     Console(stderr=True, soft_wrap=True).print(sentence, highlight=False)
 
 

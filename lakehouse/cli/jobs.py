@@ -86,7 +86,6 @@ def jobs() -> None:
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:
-
     pairs: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")

@@ -151,7 +151,6 @@ def override(
 
 
 def _length(text: str) -> timedelta:
-
     found = re.fullmatch(r"(\d{1,4})([mhd])", text)
     length = timedelta(seconds=int(found[1]) * _SECONDS[found[2]]) if found else timedelta()
     if not timedelta() < length <= _LONGEST:

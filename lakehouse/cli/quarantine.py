@@ -198,7 +198,6 @@ def _print(settings: Settings, sql: str, format: Format) -> None:
 
 
 def _print_facts(facts: dict[str, Any], format: Format) -> None:
-
     if format is Format.json:
         typer.echo(json.dumps(facts, default=str))
         return

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from lakehouse.errors import ShoplakeError
+from lakehouse.errors import exit_code
 from lakehouse.services.supervisor import Supervisor
 from lakehouse.settings import load_settings
 
 
 def main() -> int:
-    """Supervise until told to stop. The last line of the output is the reason of a failure."""
-    try:
-        Supervisor(
+    """Supervise until told to stop."""
+    return exit_code(
+        lambda: Supervisor(
             load_settings(),
             lambda _snapshot: None,
             with_stream="--no-stream" not in sys.argv,
             with_superset="--superset" in sys.argv,
         ).run()
-    except ShoplakeError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lakehouse.errors import ShoplakeError
+from lakehouse.errors import exit_code
 from lakehouse.reports import age, read_report
 from lakehouse.services.service import CLIENT_SECRETS, Service
 from lakehouse.settings import Settings, load_settings
@@ -41,20 +41,12 @@ def _is_running(settings: Settings, pid: int) -> bool:
 
 
 def main(prepare: Prepare | None = None) -> int:
-    """Run until told to stop. Each worker calls `prepare` first.
-
-    The last line of the output is the reason of a failure.
-    """
+    """Run until told to stop. Each worker calls `prepare` first."""
     # Not above: every worker imports this module too.
     from lakehouse.monitoring.watch import Watch
     from lakehouse.runs.supervisor import Supervisor
 
-    try:
-        Supervisor(load_settings(), Watch, prepare).run()
-    except ShoplakeError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: Supervisor(load_settings(), Watch, prepare).run())
 
 
 if __name__ == "__main__":
