@@ -16,18 +16,18 @@ from typing import Annotated
 
 import psutil
 import typer
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.figures import RESULTS, Figure, report
+from benchmarks.traffic import live, send
 from bronze import events as bronze_events
 from lakehouse.lake import Lake
 from lakehouse.services.state import status
 from lakehouse.services.testing import platform
 from lakehouse.session import connect
 from lakehouse.table import Table
-from producer.publish import publish
-from producer.simulator import SimulationOptions, simulate
 from silver import checks, deduplicate
 from silver import events as silver_events
 
@@ -39,17 +39,16 @@ def main(
     rounds: Annotated[int, typer.Option(help="How often each is measured, after as often to warm up.")] = 20,
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/appends.json."""
-    console, figures = Console(), []
+    figures = []
     with (
         tempfile.TemporaryDirectory(prefix="shoplake-appends-") as folder,
-        console.status("Starting the platform"),
+        Console().status("Starting the platform"),
         platform(Path(folder)) as settings,
     ):
         lake = Lake(connect(settings), settings)
         server = psutil.Process(int(status(settings)["spark"]["pid"]))
         processes = [psutil.Process(), server, *server.children(recursive=True)]
-        options = SimulationOptions(now_ms=int(time.time() * 1000), seed=7, live=True, rate=RECORDS, duration_s=1)
-        publish(simulate(options), settings)
+        send(settings, live(RECORDS, 1, seed=7))
         now = datetime.now(UTC)
         raw = (
             lake.spark.read.format("kafka")
@@ -72,8 +71,7 @@ def main(
         for name, way in ways.items():
             spent, took = _measured(way, processes, rounds)
             figures += [Figure(f"append to {name}, processor", spent, "core-s"), Figure(f"{name}, wall", took, "s")]
-            console.print(f"{name:<20} {spent:6.3f} core-s {took:6.3f} s", highlight=False)
-    write_figures(FILE, f"python -m benchmarks.appends --rounds {rounds}", figures)
+    report(FILE, f"python -m benchmarks.appends --rounds {rounds}", figures)
 
 
 def _made(lake: Lake, table: Table) -> Table:
@@ -82,8 +80,8 @@ def _made(lake: Lake, table: Table) -> Table:
     return made
 
 
-def _append(lake: Lake, table: Table, rows: object) -> None:
-    rows.coalesce(1).write.format("delta").mode("append").save(lake.path(table))  # type: ignore[attr-defined]
+def _append(lake: Lake, table: Table, rows: DataFrame) -> None:
+    rows.coalesce(1).write.format("delta").mode("append").save(lake.path(table))
 
 
 def _measured(way: Callable[[], object], processes: list[psutil.Process], rounds: int) -> tuple[float, float]:
