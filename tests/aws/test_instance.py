@@ -1,6 +1,7 @@
 """What the instance asks AWS for at its start, and what it tells CloudWatch each minute."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from botocore.client import BaseClient
@@ -140,7 +141,8 @@ def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, secret_file
 
     monkeypatch.setattr(start, "_listens", lambda address: address == "10.40.1.5")
     monkeypatch.setattr(start, "own_address", lambda: "10.40.1.9")
-    monkeypatch.setattr(start.time, "sleep", sleep)
+    # Its own `time`: the sleep of other threads of this process is not to count.
+    monkeypatch.setattr(start, "time", SimpleNamespace(sleep=sleep))
     facts = {**facts_of_a_cluster(aws), "SHOPLAKE_ROLE": "executor"}
     settings = settings_of(facts | start.joining(facts, aws))
     assert len(waited) == 2 and settings.spark_master == "spark://10.40.1.5:7077"

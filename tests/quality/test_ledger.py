@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 
 import duckdb
 import pytest
@@ -116,7 +117,7 @@ def test_a_fault_is_named_with_its_place(lake: Reader, planted: str) -> None:
 
 def test_where_a_fault_is_known_nobody_waits_for_gold(lake: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(ledger.time, "sleep", waits.append)
+    monkeypatch.setattr(ledger, "time", SimpleNamespace(sleep=waits.append))
     lake.connection.execute("UPDATE gold.kpis_hourly SET page_views = page_views + 1")
     assert reconcile(lake, lambda: (BEGIN, ENDS), None).faults and len(waits) == ledger.GOLD_ATTEMPTS - 1
     waits.clear()
