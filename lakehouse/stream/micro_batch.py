@@ -1,9 +1,11 @@
-"""The way of one micro-batch: Kafka → gold, bronze and silver → the book. Read `__call__` top to bottom.
+"""The way of one micro-batch: Kafka → gold, bronze and silver → the book. Read `__call__` and `_process`.
 
 The records come judged, by the streaming query's own plan. The fold tells duplicates among them and makes live gold;
-bronze and silver are written beside it. Exactly once, whatever dies and whenever: every start of the stream goes on
-where the book ends; what the tables already hold beyond that is left out by its coordinates; the fold is that of the
-last batch in the book; and `ops.batches`, the book, is written last (docs/decisions/exactly-once.md).
+bronze and silver are written beside it. While one batch is written, Spark reads and judges the next.
+
+Exactly once, whatever dies and whenever: every start of the stream goes on where the book ends, whatever Spark took
+for done; what the tables already hold beyond that is left out by its coordinates; the fold is that of the last batch
+in the book; and `ops.batches`, the book, is written last (docs/decisions/exactly-once.md).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
@@ -56,17 +58,27 @@ class MicroBatch:
         self._checkpoint = checkpoint
         self._booked, self._offsets = start.newest, start.offsets
         self._is_ready = False
+        self._writing: Future[None] | None = None
 
     def __call__(self, judged: DataFrame, spark_batch_id: int) -> None:
-        """Bring one micro-batch into gold, bronze, silver and the book."""
+        """Read one micro-batch and hand it to the thread that writes, when that has done with the one before. What
+        failed there is raised here: a tick of the source calls every second."""
         now, number = datetime.now(UTC), self._start.first_batch_id + spark_batch_id
-        self._prepare(judged, now)
         plan = offset_log.plan_of(self._checkpoint, spark_batch_id)
-        if plan is not None and plan.begin == plan.end:
-            self._idle(now)
-            return
-        records = judged.where(F.col("topic").isNotNull()).toArrow()
-        if records.num_rows or plan is not None:
+        is_empty = plan is not None and plan.begin == plan.end
+        records = None if is_empty else judged.where(F.col("topic").isNotNull()).toArrow()
+        if self._writing is None:
+            self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch")
+        else:
+            self._writing.result()
+        self._writing = self._writer.submit(self._write, judged.sparkSession, records, plan, number, now)
+
+    def _write(
+        self, spark: SparkSession, records: pa.Table | None, plan: Plan | None, number: int, now: datetime
+    ) -> None:
+        """Bring one micro-batch into gold, bronze, silver and the book."""
+        self._prepare(spark, now)
+        if records is not None and (records.num_rows or plan is not None):
             self._process(records, plan, number, now)
         else:
             self._idle(now)
@@ -88,11 +100,11 @@ class MicroBatch:
         self._gold.work_beside(now)
         self._housekeeping.after_batch(clock.dates_of(taken.touched | taken.late), now)
 
-    def _prepare(self, source: DataFrame, now: datetime) -> None:
+    def _prepare(self, spark: SparkSession, now: datetime) -> None:
         """Before the first batch, and after a job has replaced rows that the fold is made of: make it anew, and find
         what an earlier process left undone."""
         if not self._is_ready:
-            self._lake = Lake(source.sparkSession, self._settings)
+            self._lake = Lake(spark, self._settings)
             self._housekeeping = Housekeeping(self._lake)
             self._s3, self._required = s3.s3_client(self._settings), 0.0
             self._pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="write")

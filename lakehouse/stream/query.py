@@ -192,14 +192,16 @@ class _Watch:
         is_new = progress is not None and progress["batchId"] != self._last_batch
         if progress is not None and is_new:
             self._last_batch = int(progress["batchId"])
-            self._report.offsets, self._report.batch = _end_offsets(progress), _figures(progress)
+            self._report.offsets = _written_offsets(progress) or self._report.offsets
+            self._report.batch = _figures(progress)
         self._report.write("running", at_most_every=0.0 if is_new else _HEARTBEAT_SECONDS)
 
 
-def _end_offsets(progress: Any) -> dict[str, Any]:
+def _written_offsets(progress: Any) -> dict[str, Any]:
+    """Where the newest batch began: it is being written while Spark calls it done; those before it are in the book."""
     for part in progress["sources"]:
         if part["description"].startswith("Kafka"):
-            found = part["endOffset"]
+            found = part["startOffset"]
             return json.loads(found) if isinstance(found, str) else dict(found or {})
     return {}
 
