@@ -27,9 +27,7 @@ _MERGED = f"""
     SELECT age, {", ".join(f"sum({name})::BIGINT AS {name}" for name in COUNTED)}
     FROM {{kept}} WHERE {{where}} GROUP BY age"""
 _ROWS = f"""
-    WITH people AS (SELECT age, count(*) AS unique_users FROM kpis_users WHERE age IN ({{hours}}) GROUP BY age),
-    bought AS (SELECT age, count(*) AS buyers FROM kpis_buyers WHERE age IN ({{hours}}) GROUP BY age),
-    sold AS (
+    WITH sold AS (
         SELECT age, if({{currency}} IS NULL, count(*), 1) AS currencies,
             coalesce({{currency}}, min(currency)) AS told,
             coalesce(sum(revenue) FILTER ({{currency}} IS NULL OR currency IN ({{currency}}, '{revenue.UNKNOWN}')), 0)
@@ -37,9 +35,10 @@ _ROWS = f"""
         FROM {{revenue_hours}} GROUP BY age)
     SELECT make_timestamptz(age * 3600000000) AS hour_start, {", ".join(COUNTED)},
         if(currencies > 1, NULL, coalesce(revenue, 0))::DECIMAL(38, 9) AS revenue,
-        if(currencies > 1, NULL, coalesce(told, {{currency}})) AS currency, unique_users,
-        coalesce(buyers, 0) / unique_users AS conversion_rate
-    FROM {{kpis_hours}} JOIN people USING (age) LEFT JOIN bought USING (age) LEFT JOIN sold USING (age)"""
+        if(currencies > 1, NULL, coalesce(told, {{currency}})) AS currency,
+        users.size AS unique_users, coalesce(buyers.size, 0) / users.size AS conversion_rate
+    FROM {{kpis_hours}} AS hours JOIN {{kpis_users}} AS users USING (age)
+        LEFT JOIN {{kpis_buyers}} AS buyers USING (age) LEFT JOIN sold USING (age)"""
 LIVE = Live(
     _ROWS,
     {

@@ -26,14 +26,12 @@ HOURS = Kept(
 )
 LIVE = Live(
     """
-    WITH orders AS (
-        SELECT age, key[1] AS currency, count(*) AS orders FROM revenue_orders WHERE age IN ({hours}) GROUP BY ALL)
-    SELECT make_timestamptz(age * 3600000000) AS hour_start, currency, purchases, coalesce(orders, 0) AS orders, revenue
-    FROM {revenue_hours} LEFT JOIN orders USING (age, currency)""",
+    SELECT make_timestamptz(age * 3600000000) AS hour_start, currency, purchases, coalesce(size, 0) AS orders, revenue
+    FROM {revenue_hours} AS hours LEFT JOIN {revenue_orders} AS orders USING (age, currency)""",
     {
         "revenue_hours": HOURS,
         "revenue_orders": Kept(
-            f"""SELECT DISTINCT hour AS age, [{CURRENCY_SQL}, order_id] AS key FROM new_events
+            f"""SELECT DISTINCT hour AS age, {CURRENCY_SQL} AS currency, order_id AS key FROM new_events
             WHERE {IS_PAID} AND order_id IS NOT NULL""",
             is_set=True,
         ),

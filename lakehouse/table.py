@@ -35,14 +35,15 @@ class Kept:
 
     The SQL reads `new_events`, the accepted events of one micro-batch: `moment` (event_time in microseconds since the
     epoch), `hour` (the clock hour that holds it, counted since the epoch), `u` (a hash of user_id) and columns of
-    silver.events.
+    silver.events. It may read what is kept under names before its own, as it was before the batch.
     """
 
     of_batch: str
     merged: str = ""
     """Makes rows of equal grain one, where that is worth it; with the places {kept} and {where}."""
     is_set: bool = False
-    """Rows have the column `key`, and only the first of an age and key is kept."""
+    """Rows have the column `key`, and one that is there already is not kept again. How many there are is kept beside
+    them, by their other columns, as `size`: to count them anew would cost what they are, not what came."""
     per_second: bool = False
 
 
@@ -50,7 +51,7 @@ class Kept:
 class Live:
     """How DuckDB makes a table's rows while events come. `rows` makes those of some hours: of {hours}, with the places
     {as_of} (seconds since the epoch), {top_n}, {currency} (the shop's, or NULL), and one per name in `kept` that
-    merges: its merged rows."""
+    merges or is a set: its merged rows, or its sizes."""
 
     rows: str
     kept: dict[str, Kept] = field(default_factory=dict)

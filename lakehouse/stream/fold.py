@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow.compute as pc
 
 from gold import fraud_live
 from gold.clock import micros
 from lakehouse.catalog import TABLES
 from lakehouse.hours import HOUR, number_of
+from lakehouse.stream.seen_ids import SeenIds
 from lakehouse.table import Live, Table
 from silver import events as silver_events
 
@@ -35,6 +37,8 @@ SWEEP_SECONDS = 60
 CHECKPOINT_MB = 256
 """So much is written to the log before the file takes it in, which a batch waits for."""
 MICROS_OF_HOUR = HOUR // timedelta(microseconds=1)
+SEEN_MICROS = MICROS_OF_HOUR // 6
+"""Of so long a time the ids of a file are read at once."""
 _EVENT = f"""
     epoch_us(event_time) AS moment, epoch_us(event_time) // {MICROS_OF_HOUR} AS hour,
     hash(user_id) AS u, {", ".join(name for name in OF_EVENT if name != "event_time")}
@@ -50,6 +54,8 @@ SELECT moment, hour, u, event_id, event_type, user_id, device_id, ip, country, p
 FROM new_events
 """
 """What the fraud rules look back at."""
+_SIZES = "SELECT * EXCLUDE (key), count(*) AS size FROM {of} GROUP BY ALL"
+_MERGED_SIZES = "SELECT * EXCLUDE (size), sum(size)::BIGINT AS size FROM {kept}_sizes WHERE {where} GROUP BY ALL"
 _ID = "hash(event_id) AS low, hash(event_id, 'high') AS high"
 _VALID = "reason_code IS NULL"
 
@@ -88,6 +94,7 @@ class Fold:
             self._remove()
             self._connection = self._open()
         self._swept = 0.0
+        self._seen = SeenIds()
         self.first_hour = 0
         """The window's first clock hour."""
 
@@ -150,8 +157,10 @@ class Fold:
         self._connection.execute(f"CREATE TABLE facts AS {_FACTS} WITH NO DATA")
         self._connection.execute('CREATE VIEW fraud_events AS SELECT moment AS "at", * FROM facts')
         self._connection.execute(fraud_live.TABLES)
-        for name, kept in (self._kept).items():
+        for name, kept in self._kept.items():
             self._connection.execute(f"CREATE TABLE {name} AS {kept.of_batch} WITH NO DATA")
+            if kept.is_set:
+                self._connection.execute(f"CREATE TABLE {name}_sizes AS {_SIZES.format(of=name)} WITH NO DATA")
 
     def _see(self) -> None:
         """`new_events`: those of the candidates that lie in the window."""
@@ -171,6 +180,17 @@ class Fold:
             c.execute(f"INSERT INTO held SELECT {_COORDINATES} FROM written")
             c.execute(f"INSERT INTO ids SELECT epoch_us(processed_at), epoch_us(event_time), {_ID} FROM written")
             c.unregister("written")
+        self._seen = SeenIds()
+        first, last = c.execute("SELECT coalesce(min(arrived), 0), coalesce(max(arrived), -1) FROM ids").fetchall()[0]
+        for since in range(first, last + 1, SEEN_MICROS):
+            self._see_ids(f"ids WHERE arrived >= {since} AND arrived < {since + SEEN_MICROS}", since)
+
+    def _see_ids(self, ids: str, since: int) -> None:
+        """Remember the hashes of some rows of ids, which arrived at `since` or in the time that is read at once."""
+        found = self._connection.execute(f"SELECT low, moment FROM {ids}").to_arrow_table()
+        if found.num_rows:
+            newest = pc.max(found.column("moment")).as_py()
+            self._seen.add(found.column("low").to_numpy(), since, max(since + SEEN_MICROS, newest))
 
     def hours_before(self, facts: pa.Table, moment: datetime) -> set[int]:
         """Hours of the valid events of a batch that happened before `moment`."""
@@ -194,9 +214,11 @@ class Fold:
             SELECT {_EVENT}, {_ID}, {_COORDINATES}, kafka_timestamp, ({_COORDINATES}) IN (FROM held) AS is_held
             FROM arrived_facts WHERE {_VALID}"""
         )
-        # Half of an id tells nearly all, and costs half as much to look through; the rest is looked at where it hits.
+        # Half of an id tells nearly all; the rest is looked at where it hits.
+        since = self._seen.since(c.execute("SELECT low FROM candidates").to_arrow_table().column("low").to_numpy())
         c.execute(
-            "CREATE OR REPLACE TEMP TABLE hits AS SELECT c.*, i.rowid AS row FROM candidates c JOIN ids i USING (low)"
+            f"""CREATE OR REPLACE TEMP TABLE hits AS SELECT c.*, i.rowid AS row
+            FROM candidates c JOIN ids i ON i.low = c.low AND {"false" if since is None else f"i.arrived >= {since}"}"""
         )
         c.execute(
             f"""CREATE OR REPLACE TEMP TABLE duplicates AS
@@ -214,6 +236,7 @@ class Fold:
         if duplicates.num_rows:
             c.execute(f"DELETE FROM candidates WHERE ({_COORDINATES}) IN (FROM duplicates)")
         c.execute(f"INSERT INTO ids SELECT {at}, moment, low, high FROM candidates WHERE NOT is_held")
+        self._see_ids("candidates WHERE NOT is_held", at)
         self._see()
         self._add()
         return self._taken(duplicates)
@@ -225,11 +248,15 @@ class Fold:
         c.execute('CREATE OR REPLACE TEMP VIEW fraud_batch AS SELECT moment AS "at", * FROM new_events')
         fraud_live.note(c, "fraud_batch", "fraud_events")
         hours = [str(row[0]) for row in c.execute("SELECT DISTINCT hour FROM new_events").fetchall()]
-        for name, kept in self._kept.items():
-            # Hours as constants: DuckDB passes over the blocks of all others.
-            known = f"SELECT age, key FROM {name} WHERE age IN ({', '.join(hours) or 'NULL'})"
-            is_new = f" AS fresh ANTI JOIN ({known}) AS known USING (age, key)" if kept.is_set else ""
-            c.execute(f"INSERT INTO {name} SELECT * FROM ({kept.of_batch}){is_new}")
+        for name, kept in reversed(self._kept.items()):
+            rows = kept.of_batch
+            if kept.is_set:
+                # Hours as constants: DuckDB passes over the blocks of all others.
+                known = f"(FROM {name} WHERE age IN ({', '.join(hours) or 'NULL'}))"
+                c.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS FROM ({rows}) AS fresh NATURAL ANTI JOIN {known}")
+                c.execute(f"INSERT INTO {name}_sizes {_SIZES.format(of='fresh')}")
+                rows = "FROM fresh"
+            c.execute(f"INSERT INTO {name} {rows}")
 
     def _taken(self, duplicates: pa.Table) -> Taken:
         c = self._connection
@@ -257,9 +284,9 @@ class Fold:
         """The live rows of a gold table for some hours of the window; `currency` is the shop's."""
         listed = ", ".join(map(str, sorted(hours))) or "NULL"
         merged = {
-            name: f"({kept.merged.format(kept=name, where=f'age IN ({listed})')})"
+            name: f"({sql.format(kept=name, where=f'age IN ({listed})')})"
             for name, kept in table.kept.items()
-            if kept.merged
+            if (sql := _MERGED_SIZES if kept.is_set else kept.merged)
         }
         as_of = f"{int(now.timestamp())}::BIGINT"
         own = f"'{currency}'" if currency else "NULL"
@@ -281,15 +308,17 @@ class Fold:
     def _sweep(self, now: datetime) -> None:
         c, first, second = self._connection, self.first_hour, int(now.timestamp()) - 3600
         oldest = micros(now) - self._dedupe
+        self._seen.forget(oldest)
         c.execute(f"DELETE FROM ids WHERE arrived < {oldest} AND moment < {oldest}")
         c.execute(f"DELETE FROM facts WHERE hour < {first}")
         fraud_live.forget(c, first * MICROS_OF_HOUR)
         for name, kept in self._kept.items():
             c.execute(f"DELETE FROM {name} WHERE age < {second if kept.per_second else first}")
-            if kept.merged:
-                merged = kept.merged.format(kept=name, where="true")
-                c.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged}; DELETE FROM {name}")
-                c.execute(f"INSERT INTO {name} FROM merged")
+            if sql := _MERGED_SIZES if kept.is_set else kept.merged:
+                told = f"{name}_sizes" if kept.is_set else name
+                merged = sql.format(kept=name, where="true")
+                c.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged}; DELETE FROM {told}")
+                c.execute(f"INSERT INTO {told} FROM merged")
 
     @contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
