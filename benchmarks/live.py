@@ -41,7 +41,7 @@ WINDOW = timedelta(hours=3)
 USERS, PRODUCTS = 90_000, 1_000
 _FILLED = """
 SELECT uuid()::VARCHAR AS event_id, 'u' || (hash(i) % {users}) AS user_id, 'd' || (hash(i) % {users}) AS device_id,
-    '10.0.0.' || (hash(i) % 250) AS ip, 'DE' AS country,
+    'i' || (hash(i) % {users}) AS ip, 'DE' AS country,
     CASE WHEN i % 100 < 40 THEN 'product_view' WHEN i % 100 < 60 THEN 'page_view' WHEN i % 100 < 95 THEN 'click'
         ELSE 'purchase' END AS event_type,
     CASE WHEN i % 100 < 40 THEN 'p' || (pow(hash(i * 7) % 10000 / 10000, 3) * {products})::INT END AS product_id,
