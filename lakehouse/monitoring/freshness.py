@@ -1,4 +1,4 @@
-"""Freshness as a reader sees it: the time from an event being produced until gold, asked by SQL, counts it.
+"""Freshness as a reader sees it: the time from an event being produced until gold, read anew, counts it.
 
 The current hour's figures in `gold.kpis_hourly` are polled; the n-th counted event became visible at the first poll
 that shows at least n. When it was produced is in the producer's ledger. Between polls only the table's log is looked
@@ -12,24 +12,28 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
+from deltalake.exceptions import DeltaError
 
 from gold import kpis
 from lakehouse.errors import ShoplakeError
 from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.settings import Settings
-from lakehouse.sql import connect
+from lakehouse.small_tables import SmallTables
 from producer.record import Record
 
-POLL_SECONDS = 0.25
-_COUNTED = ("page_view", "click", "add_to_cart", "purchase", "search")
-_QUERY = """
-select epoch(hour_start) as hour, page_views + clicks + carts + purchases + searches as counted
-from gold.kpis_hourly where hour_date >= current_date - 1 and hour_start >= now() - interval 3 hours
-"""
+POLL_SECONDS = 0.1
+_COUNTED = {
+    "page_view": "page_views",
+    "click": "clicks",
+    "add_to_cart": "carts",
+    "purchase": "purchases",
+    "search": "searches",
+}
+"""Columns of gold.kpis_hourly by the type of event that they count."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +89,19 @@ class FreshnessProbe:
         return waits
 
     def _poll(self) -> None:
-        log, seen = DeltaLog(self._settings), -1
-        with connect(self._settings) as reader:
-            while not self._end.wait(POLL_SECONDS):
-                try:
-                    version = log.version(kpis.TABLE)
-                    if version is None or version == seen:
-                        continue
-                    rows = reader.query(_QUERY)
-                except (ShoplakeError, BotoCoreError, ClientError):
+        log, gold, seen = DeltaLog(self._settings), SmallTables(self._settings), -1
+        while not self._end.wait(POLL_SECONDS):
+            try:
+                version = log.version(kpis.TABLE)
+                if version is None or version == seen:
                     continue
-                seen = version
-                self._seen.append((time.time(), {int(row["hour"]): int(row["counted"]) for row in rows}))
+                today = datetime.now(UTC).date()
+                rows = gold.read(kpis.TABLE, [today - timedelta(days=1), today]).to_pylist()
+            except (ShoplakeError, BotoCoreError, ClientError, DeltaError):
+                continue
+            seen = version
+            counts = {int(row["hour_start"].timestamp()): sum(row[name] for name in _COUNTED.values()) for row in rows}
+            self._seen.append((time.time(), counts))
 
 
 def _produced(records: Iterable[Record], ledger: Path) -> dict[int, list[float]]:
