@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from gold import fraud
@@ -20,7 +21,7 @@ from lakehouse import hours as clock
 from lakehouse.catalog import TABLES
 from lakehouse.lake import ATTEMPTS, Lake, materialized
 from lakehouse.settings import Settings
-from lakehouse.small_tables import SmallTables
+from lakehouse.small_tables import SmallTables, as_declared
 from lakehouse.stream import rebuilt
 from lakehouse.table import Table
 from silver import events as silver_events
@@ -61,8 +62,9 @@ class GoldRefresh:
         closed = closed_hour(now, self._lake.settings)
         for table in tables:
             if table.hourly:
-                fresh = table.hourly(events.where(clock.is_in(wanted)), self._lake.settings)
-                different += replace_hours(self._lake.small, table, fresh.toArrow(), wanted, now, closed)
+                fresh = table.hourly(events.where(clock.is_in(wanted)), self._lake.settings).toArrow()
+                before = replace_hours(self._lake.small, table, fresh, wanted, now, closed)
+                different += different_hours(table, before, fresh)
         if with_flags:
             first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
             flags = fraud.flags(events, first, last, now).where(clock.within(emits))
@@ -107,35 +109,47 @@ def closed_hour(now: datetime, settings: Settings) -> int:
 
 def replace_hours(
     small: SmallTables, table: Table, fresh: pa.Table, wanted: set[int], now: datetime, closed: int
-) -> list[str]:
+) -> pa.Table | None:
     """Make `fresh` the rows of the `wanted` hours, written `now`; the days' other hours stay. Hours after `closed` are
-    provisional. Returns a sentence for each hour whose rows are others now."""
-    different: list[str] = []
-    listed, told = ", ".join(map(str, sorted(wanted))), ", ".join(fresh.column_names)
-    hour = "epoch_us(hour_start) // 3600000000"
-    is_wanted = f"{hour} IN ({listed})"
+    provisional. Returns the rows that were there; None without hours."""
+    before: list[pa.Table] = []
+    hour = _hour_numbers(fresh)
     added = {
-        "status": f"if({hour} <= {closed}, 'final', 'provisional')",
-        "updated_at": f"TIMESTAMPTZ '{now.isoformat()}'",
-        "hour_date": "hour_start::DATE",
+        "status": pc.if_else(pc.less_equal(hour, closed), "final", "provisional"),
+        "updated_at": pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), fresh.num_rows),
+        "hour_date": fresh.column("hour_start").cast(pa.date32()),
     }
-    lacking = [f"{added[name]} AS {name}" for name in added if name in table.columns and name not in fresh.column_names]
+    for name, values in added.items():
+        if name in table.columns and name not in fresh.column_names:
+            fresh = fresh.append_column(name, values)
 
     def changed(known: pa.Table) -> pa.Table:
-        with _duckdb(known=known, fresh=fresh) as connection:
-            hours = connection.execute(
-                f"""SELECT DISTINCT strftime(hour_start, '%Y-%m-%d %H:00') FROM (
-                    (SELECT {told} FROM known WHERE {is_wanted} EXCEPT SELECT {told} FROM fresh)
-                    UNION ALL (SELECT {told} FROM fresh EXCEPT SELECT {told} FROM known)) ORDER BY ALL"""
-            ).fetchall()
-            different[:] = [f"{table.full_name} {hour[0]}" for hour in hours]
-            return connection.execute(
-                f"SELECT {', '.join(table.columns)} FROM known WHERE NOT {is_wanted}"
-                f" UNION ALL BY NAME SELECT {', '.join(['*', *lacking])} FROM fresh"
-            ).to_arrow_table()
+        is_wanted = pc.is_in(_hour_numbers(known), pa.array(wanted, pa.int64()))
+        before[:] = [known.filter(is_wanted)]
+        others = known.filter(pc.invert(is_wanted))
+        return pa.concat_tables([others, as_declared(fresh, others.schema, table)])
 
     small.replace_days(table, clock.dates_of(wanted), changed)
-    return different
+    return before[0] if before else None
+
+
+def different_hours(table: Table, before: pa.Table | None, fresh: pa.Table) -> list[str]:
+    """A sentence for each hour whose rows are others in `fresh` than they were."""
+    if before is None:
+        return []
+    told = ", ".join(fresh.column_names)
+    with _duckdb(before=before, fresh=fresh) as connection:
+        hours = connection.execute(
+            f"""SELECT DISTINCT strftime(hour_start, '%Y-%m-%d %H:00') FROM (
+                (SELECT {told} FROM before EXCEPT SELECT {told} FROM fresh)
+                UNION ALL (SELECT {told} FROM fresh EXCEPT SELECT {told} FROM before)) ORDER BY ALL"""
+        ).fetchall()
+    return [f"{table.full_name} {hour[0]}" for hour in hours]
+
+
+def _hour_numbers(rows: pa.Table) -> pa.Array:
+    moment = rows.column("hour_start").cast(pa.timestamp("s", "UTC")).cast(pa.int64())
+    return pc.divide(moment, 3600)
 
 
 def replace_flags(small: SmallTables, found: pa.Table, emits: list[Range]) -> int:

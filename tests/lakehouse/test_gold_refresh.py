@@ -16,7 +16,7 @@ from lakehouse import hours as clock
 from lakehouse.lake import arrow_schema, properties_of
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
-from lakehouse.stream.gold_refresh import replace_flags, replace_hours
+from lakehouse.stream.gold_refresh import different_hours, replace_flags, replace_hours
 from lakehouse.table import Table
 from tests.support.memory_s3 import memory_lake
 
@@ -69,7 +69,8 @@ def replaced(
     small: SmallTables, table: Table, *fresh: Row, hours: list[datetime], now: datetime = NOON, closed: int = 0
 ) -> list[str]:
     made = rows(table, *fresh).drop_columns([name for name in ADDED if name in table.columns])
-    return replace_hours(small, table, made, {clock.number_of(hour) for hour in hours}, now, closed)
+    before = replace_hours(small, table, made, {clock.number_of(hour) for hour in hours}, now, closed)
+    return different_hours(table, before, made)
 
 
 def clicks(small: SmallTables) -> dict[datetime, int]:
@@ -127,7 +128,8 @@ def test_columns_may_come_in_any_order_or_not_at_all(small: SmallTables) -> None
     row = figures(NOON, 3, revenue=Decimal("1.5"))
     fresh = rows(kpis.TABLE, row).select(["revenue", "clicks", "hour_start"])
     for expected in (["gold.kpis_hourly 2026-03-02 12:00"], []):
-        assert replace_hours(small, kpis.TABLE, fresh, {clock.number_of(NOON)}, LATER, 0) == expected
+        before = replace_hours(small, kpis.TABLE, fresh, {clock.number_of(NOON)}, LATER, 0)
+        assert different_hours(kpis.TABLE, before, fresh) == expected
         stamped = {**row, "updated_at": LATER, "hour_date": NOON.date()}
         assert small.read(kpis.TABLE).to_pylist() == [{**dict.fromkeys(kpis.TABLE.columns), **stamped}]
 
