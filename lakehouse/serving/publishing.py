@@ -70,7 +70,7 @@ def _publish(publisher: Publisher, *, only_gold: bool = False) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        if changed := publisher.publish():
+        if changed := publisher.publish(only_gold=only_gold):
             log.info("published %s (audit %.0f ms)", ", ".join(changed), publisher.audit_seconds * 1000)
     except duckdb.Error as error:
         log.warning("%s", error)

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from lakehouse.serving import publishing
 from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.file import published
 from lakehouse.serving.publisher import Publisher
@@ -101,6 +102,16 @@ def test_an_overwritten_table_is_replaced(lake: Lake) -> None:
     lake.replace_top(7)
     assert lake.publisher.publish() == ["gold.top_products_last_hour"]
     assert lake.query("SELECT views FROM gold.top_products_last_hour") == [(7,)]
+
+
+def test_between_two_looks_at_all_tables_gold_alone_is_published(lake: Lake) -> None:
+    lake.publisher.publish()
+    lake.replace_top(7)
+    lake.add_batch(2)
+    assert publishing._publish(lake.publisher, only_gold=True) == ""
+    assert lake.query("SELECT views FROM gold.top_products_last_hour") == [(7,)]
+    assert lake.query("SELECT count(*) FROM ops.recent_batches") == [(1,)]
+    assert lake.publisher.publish() == ["ops.recent_batches"]
 
 
 def test_a_new_publisher_goes_on_from_the_file(lake: Lake) -> None:
