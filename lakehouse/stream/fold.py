@@ -84,7 +84,9 @@ class Fold:
         """Open `path`, or make it anew when it is in use or broken; the state is whatever the file holds."""
         self._dedupe = dedupe // timedelta(microseconds=1)
         self._kept = {name: kept for table in tables if table.live for name, kept in table.live.kept.items()}
-        declared = repr((_TABLES, _FACTS, _ID, fraud_live.TABLES, sorted(self._kept.items()), duckdb.__version__))
+        declared = repr(
+            (_TABLES, _FACTS, _ID, _SIZES, fraud_live.TABLES, sorted(self._kept.items()), duckdb.__version__)
+        )
         self._version = sha256(declared.encode()).hexdigest()[:16]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._memory = path, f"{memory_mb}MB"
