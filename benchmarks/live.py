@@ -75,7 +75,7 @@ def main(
             figures += _measured(settings, rate, seconds, Path(folder))
             for figure in figures[-8:]:
                 console.print(f"{figure.name:<52} {figure.value:>8,.2f} {figure.unit}", highlight=False)
-    write_figures(FILE, f"python -m benchmarks.live --seconds {seconds} --warm-up {warm_up}", figures)
+    write_figures(FILE, f"python -m benchmarks.live --rates {rates} --seconds {seconds} --warm-up {warm_up}", figures)
 
 
 def fill_window(settings: Settings, rate: float) -> None:

@@ -143,7 +143,7 @@ class Settings(BaseSettings):
         0.1, gt=0, le=1, description="Share of refused records in a quarter of an hour without an alert."
     )
 
-    trigger_seconds: float = Field(1.0, ge=0, description="Shortest time between two micro-batches.")
+    trigger_seconds: float = Field(0.6, ge=0, description="Shortest time between two micro-batches.")
     max_offsets_per_batch: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
     max_future_minutes: int = Field(5, ge=0, description="How far an event may be ahead of its Kafka record.")
     max_age_days: int = Field(400, ge=1, description="How far an event may be behind its Kafka record.")
