@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import tenacity
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
 from pyspark.sql.types import DecimalType
 
@@ -33,6 +33,8 @@ COMPACTED_BYTES = 128 * 2**20
 """A larger file would hold hours: nothing of it could be passed over by a lookup, and each merging of the running day's
 new files would write the day anew."""
 PROBE = "_shoplake/conditional-put"
+_AFTERWARDS = PostCommitHookProperties(cleanup_expired_logs=False)
+"""Not with every commit, which lists the whole log for it: stream/log_cleanup.py does that now and then."""
 _MADE_BEFORE = "Concurrent transaction"
 """So delta-rs says it."""
 Change = Callable[[pa.Table], pa.Table]
@@ -251,7 +253,8 @@ def _require_newer(opened: DeltaTable, name: str, version: int) -> None:
 
 def _put(opened: DeltaTable, rows: pa.Table, mode: Any, predicate: str | None, **options: Any) -> None:
     schema = pa.schema(opened.schema().to_arrow())
-    write_deltalake(opened, _shaped(rows, schema, schema.names), mode=mode, predicate=predicate, **options)
+    shaped = _shaped(rows, schema, schema.names)
+    write_deltalake(opened, shaped, mode=mode, predicate=predicate, post_commithook_properties=_AFTERWARDS, **options)
 
 
 def as_declared(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
