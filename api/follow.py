@@ -10,7 +10,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict
 
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
@@ -21,7 +20,7 @@ from api.keys import Caller
 from api.models import LogLine
 from api.resources import Resources
 from lakehouse.runs.database import RegistryAway
-from lakehouse.runs.records import Run, RunEvent
+from lakehouse.runs.models import Run, RunEvent
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import TERMINAL
 
@@ -103,7 +102,7 @@ def is_over(registry: RunRegistry, run: Run, after: int) -> bool:
 
 
 def _sse(event: RunEvent) -> bytes:
-    told = {name: value for name, value in asdict(event).items() if name not in ("seq", "kind")}
+    told = {name: getattr(event, name) for name in ("run_id", "at", "state", "cause", "data")}
     return format_sse_event(id=str(event.seq), event=event.kind, data_str=json.dumps(told, default=_text))
 
 

@@ -17,7 +17,7 @@ from api.trust_figures import TrustCollector
 from lakehouse.errors import ShoplakeError
 from lakehouse.monitoring.book import Book
 from lakehouse.monitoring.rules import RULES
-from lakehouse.runs.models import RunRow
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
@@ -86,9 +86,9 @@ class _Durations:
 
     def _ended(self) -> list[tuple[str, str, str, datetime | None, datetime]]:
         query = (
-            sa.select(RunRow.id, RunRow.job, RunRow.state, RunRow.started_at, RunRow.finished_at)
-            .where(RunRow.finished_at > self._since - _OVERLAP)
-            .order_by(RunRow.finished_at)
+            sa.select(Run.id, Run.job, Run.state, Run.started_at, Run.finished_at)
+            .where(Run.finished_at > self._since - _OVERLAP)
+            .order_by(Run.finished_at)
             .limit(_REMEMBERED // 2)
         )
         with self._runs.database.reading() as session:
@@ -117,7 +117,7 @@ class _RunsCollector(Collector):
         return [database, runs, queued, oldest]
 
     def _oldest(self) -> datetime | None:
-        query = sa.select(sa.func.min(RunRow.created_at)).where(RunRow.state == State.queued)
+        query = sa.select(sa.func.min(Run.created_at)).where(Run.state == State.queued)
         with self._runs.database.reading() as session:
             return session.scalar(query)
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic.config import JsonDict
 
 from lakehouse.jobs import Job
-from lakehouse.runs.records import Run
+from lakehouse.runs.models import Run
 
 RunState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
 RUN_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"

@@ -18,7 +18,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.jobs import reconcile
 from lakehouse.monitoring.figures import is_unbalanced
 from lakehouse.reports import read_report
-from lakehouse.runs.models import RunRow
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.serving.file import PUBLISHED, names_in, open_serving, rows_of
@@ -68,9 +68,9 @@ class TrustCollector(Collector):
 
     def _ledger(self) -> Iterable[Metric]:
         query = (
-            sa.select(RunRow)
-            .where(RunRow.job == reconcile.NAME, RunRow.state.in_((State.succeeded, State.failed)))
-            .order_by(RunRow.finished_at.desc())
+            sa.select(Run)
+            .where(Run.job == reconcile.NAME, Run.state.in_((State.succeeded, State.failed)))
+            .order_by(Run.finished_at.desc())
             .limit(_RUNS_LOOKED_AT)
         )
         with self._runs.database.reading() as session:

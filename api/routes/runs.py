@@ -14,7 +14,7 @@ from api.models import MOST_SEQ, RUN_ID, LogLine, LogPage, LogQuery, RunFilter, 
 from api.problems import Problem
 from api.resources import Resources, Shared
 from api.routes.answers import IfNoneMatch, guarded, tags_in
-from lakehouse.runs.records import Run
+from lakehouse.runs.models import Run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 RunId = Annotated[str, Path(description="Id of the run.", examples=["019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"])]

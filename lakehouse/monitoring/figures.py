@@ -15,7 +15,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.jobs import reconcile
 from lakehouse.reports import age, read_report
 from lakehouse.runs.database import Database
-from lakehouse.runs.models import RunRow
+from lakehouse.runs.models import Run
 from lakehouse.runs.states import State
 from lakehouse.serving.file import PUBLISHED, open_serving, published, rows_of
 from lakehouse.serving.held import how_held
@@ -118,13 +118,13 @@ class Figures:
         wrong = silent or str(report.get("message") or "")
         return Figure(float(bool(wrong)), wrong)
 
-    def _newest_runs(self) -> list[RunRow] | None:
+    def _newest_runs(self) -> list[Run] | None:
         """The newest run of each job that came to an end of its own, ids grow with time; None when the registry is
         away."""
-        is_told = RunRow.state.in_((State.succeeded, State.failed, State.lost))
-        newest = sa.select(sa.func.max(RunRow.id)).where(is_told).group_by(RunRow.job)
+        is_told = Run.state.in_((State.succeeded, State.failed, State.lost))
+        newest = sa.select(sa.func.max(Run.id)).where(is_told).group_by(Run.job)
         with contextlib.suppress(ShoplakeError), self._database.reading() as session:
-            return list(session.scalars(sa.select(RunRow).where(RunRow.id.in_(newest)).order_by(RunRow.job)))
+            return list(session.scalars(sa.select(Run).where(Run.id.in_(newest)).order_by(Run.job)))
         return None
 
     def _blocked_tables(self) -> Figure:
@@ -146,12 +146,12 @@ class Figures:
         return Figure(float(row["share"]), detail)
 
 
-def _failed_jobs(runs: list[RunRow]) -> Figure:
+def _failed_jobs(runs: list[Run]) -> Figure:
     failed = [run for run in runs if run.state != State.succeeded and not _is_elsewhere(run)]
     return Figure(len(failed), ", ".join(f"{run.job} {run.id} {run.state}" for run in failed))
 
 
-def _unbalanced(runs: list[RunRow], book: dict[str, Any] | None) -> Figure:
+def _unbalanced(runs: list[Run], book: dict[str, Any] | None) -> Figure:
     places = [str((run.error or {})["message"]) for run in runs if is_unbalanced(run)]
     if book is None and not places:
         return UNKNOWN
@@ -174,11 +174,11 @@ def _refused(book: dict[str, Any] | None) -> Figure:
     return Figure(float(book["refused"] / book["records"]), f"{book['refused']:,} of {book['records']:,} records")
 
 
-def is_unbalanced(run: RunRow) -> bool:
+def is_unbalanced(run: Run) -> bool:
     """Whether a run of reconcile found that the books do not balance; else it failed for another reason."""
     return run.job == reconcile.NAME and str((run.error or {}).get("message")).startswith(reconcile.UNBALANCED)
 
 
-def _is_elsewhere(run: RunRow) -> bool:
+def _is_elsewhere(run: Run) -> bool:
     """A caller's mistake is the caller's; books that do not balance have a rule of their own."""
     return (run.error or {}).get("code") == "wrong_use" or is_unbalanced(run)

@@ -21,8 +21,8 @@ from lakehouse.runs import spark_work
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure, explain
+from lakehouse.runs.models import Run
 from lakehouse.runs.news import News, RunLog
-from lakehouse.runs.records import Run
 from lakehouse.runs.states import State
 from lakehouse.session import end_session
 from lakehouse.settings import Settings

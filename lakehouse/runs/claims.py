@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from lakehouse.runs.models import AuditRow, IdempotencyRow, RunLogRow, RunRow, TableLockRow
+from lakehouse.runs.models import AuditRow, IdempotencyRow, LogLine, Run, TableLockRow
 from lakehouse.runs.moves import add_event, move
-from lakehouse.runs.records import Run, now
+from lakehouse.runs.records import now
 from lakehouse.runs.registry import KEYS_KEPT, RunRegistry
 from lakehouse.runs.states import State
 
@@ -67,8 +67,8 @@ class Claims:
             row = self._next(session, with_spark)
             return self._take(session, row, worker, session_id) if row else None
 
-    def _next(self, session: Session, with_spark: bool) -> RunRow | None:
-        held = select(func.count()).select_from(RunRow).where(RunRow.state.in_(_HELD))
+    def _next(self, session: Session, with_spark: bool) -> Run | None:
+        held = select(func.count()).select_from(Run).where(Run.state.in_(_HELD))
         if (session.scalar(held) or 0) >= self._registry.settings.max_parallel_runs:
             return None
         taken = set(session.scalars(select(TableLockRow.table_name)))
@@ -79,7 +79,7 @@ class Claims:
             taken |= wanted  # younger runs do not overtake it
         return None
 
-    def _take(self, session: Session, row: RunRow, worker: str, session_id: str) -> Run | None:
+    def _take(self, session: Session, row: Run, worker: str, session_id: str) -> Run | None:
         attempt, moment = row.attempt + 1, now()
         is_taken = move(
             session,
@@ -100,7 +100,7 @@ class Claims:
         locks = [{"table_name": name, "run_id": row.id} for name in self._locks(row.job)]
         session.execute(insert(TableLockRow), locks)
         session.refresh(row)
-        return Run.of(row)
+        return row
 
     def _locks(self, job: str) -> tuple[str, ...]:
         known = self._registry.jobs.get(job)
@@ -114,8 +114,8 @@ class Claims:
         """Show that the worker lives, with its news; the run's state now. Raises LostRun."""
         values: dict[str, Any] = {"heartbeat_at": now()}
         if progress is not None:
-            values |= {"progress": progress, "version": RunRow.version + 1}
-        change = update(RunRow).where(*_is_held(run), RunRow.state.in_(_HELD)).values(values).returning(RunRow.state)
+            values |= {"progress": progress, "version": Run.version + 1}
+        change = update(Run).where(*_is_held(run), Run.state.in_(_HELD)).values(values).returning(Run.state)
         with self._database.writing() as session:
             state = session.scalar(change.execution_options(synchronize_session=False))
             if state is None:
@@ -140,7 +140,7 @@ class Claims:
             done = move(session, run.id, to, cause, *_is_held(run), data=error or result, result=result, error=error)
             if done:
                 _add_lines(session, run.id, lines)
-            elif not session.scalar(select(func.count()).select_from(RunRow).where(*_is_held(run))):
+            elif not session.scalar(select(func.count()).select_from(Run).where(*_is_held(run))):
                 raise LostRun(run.id)
             return done
 
@@ -161,22 +161,22 @@ class Claims:
 
     def silent(self, seconds: float) -> list[Run]:
         """Runs under way whose worker has not shown for so long that it lives."""
-        query = select(RunRow).where(RunRow.state.in_(_HELD), RunRow.heartbeat_at < now() - timedelta(seconds=seconds))
+        query = select(Run).where(Run.state.in_(_HELD), Run.heartbeat_at < now() - timedelta(seconds=seconds))
         with self._database.reading() as session:
-            return [Run.of(row) for row in session.scalars(query)]
+            return [*session.scalars(query)]
 
     def held_by(self, worker: str) -> list[Run]:
         """Runs under way that this worker has taken."""
-        query = select(RunRow).where(RunRow.state.in_(_HELD), RunRow.worker == worker)
+        query = select(Run).where(Run.state.in_(_HELD), Run.worker == worker)
         with self._database.reading() as session:
-            return [Run.of(row) for row in session.scalars(query)]
+            return [*session.scalars(query)]
 
     def reconcile(self, run: Run, cause: str) -> State | None:
         """Where a run of a dead worker has come: cancelled when that was asked for, else queued again or lost.
 
         None when its worker has shown since that it lives, or somebody else was first. Its Spark work must be dead.
         """
-        unseen = (*_is_held(run), RunRow.heartbeat_at == run.heartbeat_at)
+        unseen = (*_is_held(run), Run.heartbeat_at == run.heartbeat_at)
         error = {"code": "lost", "message": f"{cause}, at the last of {run.max_attempts} attempts"}
         with self._database.writing() as session:
             if move(session, run.id, State.cancelled, cause, *unseen, origins={State.cancelling}):
@@ -188,21 +188,21 @@ class Claims:
 
     def tidy(self) -> None:
         """Forget old idempotency keys, runs and audit rows, and locks whose run is not under way."""
-        held = select(RunRow.id).where(RunRow.state.in_(_HELD))
+        held = select(Run.id).where(Run.state.in_(_HELD))
         with self._database.writing() as session:
             session.execute(delete(TableLockRow).where(TableLockRow.run_id.not_in(held)))
             session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < now() - KEYS_KEPT))
             session.execute(delete(AuditRow).where(AuditRow.at < now() - AUDIT_KEPT))
-            session.execute(delete(RunRow).where(RunRow.finished_at < now() - RUNS_KEPT))
+            session.execute(delete(Run).where(Run.finished_at < now() - RUNS_KEPT))
 
 
-def _waiting() -> Select[RunRow]:
-    may_start = or_(RunRow.not_before.is_(None), RunRow.not_before <= now())
-    return select(RunRow).where(RunRow.state == State.queued, may_start).order_by(RunRow.created_at, RunRow.id)
+def _waiting() -> Select[Run]:
+    may_start = or_(Run.not_before.is_(None), Run.not_before <= now())
+    return select(Run).where(Run.state == State.queued, may_start).order_by(Run.created_at, Run.id)
 
 
 def _is_held(run: Run) -> tuple[ColumnElement[bool], ...]:
-    return RunRow.id == run.id, RunRow.attempt == run.attempt, RunRow.worker == run.worker
+    return Run.id == run.id, Run.attempt == run.attempt, Run.worker == run.worker
 
 
 def _requeue(
@@ -226,7 +226,7 @@ def _requeue(
 
 def _add_lines(session: Session, run_id: str, lines: Iterable[Line]) -> None:
     session.add_all(
-        RunLogRow(run_id=run_id, at=line.at, level=line.level, message=line.message, fields=line.fields or None)
+        LogLine(run_id=run_id, at=line.at, level=line.level, message=line.message, fields=line.fields or None)
         for line in lines
     )
     session.flush()

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.runs.models import Base, RunRow
+from lakehouse.runs.models import Base, Run
 
 _BUSY_SECONDS = 30
 _STEPS = (
@@ -69,7 +69,7 @@ class Database:
                 return
         with self.writing() as session:
             connection = session.connection()
-            steps = _STEPS[_version(session) :] if inspect(connection).has_table(RunRow.__tablename__) else ()
+            steps = _STEPS[_version(session) :] if inspect(connection).has_table(Run.__tablename__) else ()
             Base.metadata.create_all(connection)
             for statement in (*steps, f"PRAGMA user_version = {len(_STEPS)}"):
                 connection.exec_driver_sql(statement)

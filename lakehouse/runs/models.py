@@ -1,13 +1,18 @@
-"""The tables of the registry's database. Times are UTC, and timezone-aware in Python; SQLite has no time zones."""
+"""The tables of the registry's database. Times are UTC, and timezone-aware in Python; SQLite has no time zones.
+
+A row outlives its session: what the registry hands out is the row as it was at that moment.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from lakehouse.runs.states import TERMINAL, State
 
 Document = JSON(none_as_null=True)
 
@@ -32,11 +37,19 @@ class UtcTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """All tables of the registry."""
 
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcTime(), dict[str, Any]: Document}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcTime(),
+        dict[str, Any]: Document,
+        State: Enum(State, native_enum=False, length=16),
+    }
 
 
-class RunRow(Base):
-    """A run: one wish to run a job, over all its attempts. `version` counts the changes that a reader can see."""
+class Run(Base):
+    """A run: one wish to run a job, over all its attempts. `version` counts the changes that a reader can see.
+
+    `started_at` is the start of the current attempt, `attempt` is 0 until a worker has taken the run.
+    `error` is {"code", "message"}; `result` is what the job returned with rows, versions and duration_seconds.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (Index("runs_by_state", "state", "created_at"), Index("runs_by_job", "job", "id"))
@@ -44,7 +57,7 @@ class RunRow(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     job: Mapped[str] = mapped_column(String(64))
     parameters: Mapped[dict[str, Any]]
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[State]
     caller: Mapped[str] = mapped_column(String(255), index=True)
     trigger: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
@@ -63,8 +76,13 @@ class RunRow(Base):
     progress: Mapped[dict[str, Any] | None]
     version: Mapped[int] = mapped_column(default=1)
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended."""
+        return self.state in TERMINAL
 
-class RunEventRow(Base):
+
+class RunEvent(Base):
     """A change of a run's state, with its cause, or of its progress. `seq` grows within a run."""
 
     __tablename__ = "run_events"
@@ -74,12 +92,12 @@ class RunEventRow(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(16))
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[State]
     cause: Mapped[str | None] = mapped_column(Text)
     data: Mapped[dict[str, Any] | None]
 
 
-class RunLogRow(Base):
+class LogLine(Base):
     """A line of a run's structured log."""
 
     __tablename__ = "run_logs"

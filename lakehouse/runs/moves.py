@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.orm import Session
 
 from lakehouse.runs.database import rows_changed
-from lakehouse.runs.models import RunEventRow, RunRow, TableLockRow
+from lakehouse.runs.models import Run, RunEvent, TableLockRow
 from lakehouse.runs.records import now
 from lakehouse.runs.states import TERMINAL, State, before
 
@@ -30,9 +30,9 @@ def move(
     if to in TERMINAL:
         values["finished_at"] = now()
     change = (
-        update(RunRow)
-        .where(RunRow.id == run_id, RunRow.state.in_(sorted(allowed)), *conditions)
-        .values(state=to, version=RunRow.version + 1, **values)
+        update(Run)
+        .where(Run.id == run_id, Run.state.in_(sorted(allowed)), *conditions)
+        .values(state=to, version=Run.version + 1, **values)
         .execution_options(synchronize_session=False)
     )
     if rows_changed(session, change) != 1:
@@ -48,5 +48,5 @@ def add_event(
     session: Session, run_id: str, kind: str, state: State, cause: str | None, data: dict[str, Any] | None
 ) -> None:
     """Note a change of a run that this transaction has already written to."""
-    session.add(RunEventRow(run_id=run_id, at=now(), kind=kind, state=state, cause=cause, data=data))
+    session.add(RunEvent(run_id=run_id, at=now(), kind=kind, state=state, cause=cause, data=data))
     session.flush()

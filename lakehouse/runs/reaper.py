@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from lakehouse.runs.claims import Claims
-from lakehouse.runs.records import Run
+from lakehouse.runs.models import Run
 from lakehouse.session import end_session
 from lakehouse.settings import Settings
 

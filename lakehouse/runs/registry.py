@@ -13,20 +13,9 @@ from sqlalchemy.orm import Session
 from lakehouse.jobs import JOBS, Job
 from lakehouse.runs import schedule
 from lakehouse.runs.database import Database
-from lakehouse.runs.models import IdempotencyRow, RunEventRow, RunLogRow, RunRow
+from lakehouse.runs.models import IdempotencyRow, LogLine, Run, RunEvent
 from lakehouse.runs.moves import add_event, move
-from lakehouse.runs.records import (
-    KeyReused,
-    LogLine,
-    NoSuchRun,
-    QueueFull,
-    Run,
-    RunEvent,
-    Schedule,
-    Submitted,
-    new_id,
-    now,
-)
+from lakehouse.runs.records import KeyReused, NoSuchRun, QueueFull, Schedule, Submitted, new_id, now
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 
@@ -80,7 +69,7 @@ class RunRegistry:
                 session.merge(
                     IdempotencyRow(caller=caller, key=key, body_hash=body_hash, run_id=row.id, created_at=now())
                 )
-            return Submitted(Run.of(row), is_new=True)
+            return Submitted(row, is_new=True)
 
     def _known(self, session: Session, caller: str, key: str, body_hash: str) -> Run | None:
         found = session.get(IdempotencyRow, (caller, key))
@@ -88,18 +77,17 @@ class RunRegistry:
             return None
         if found.body_hash != body_hash:
             raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
-        return Run.of(session.get_one(RunRow, found.run_id))
+        return session.get_one(Run, found.run_id)
 
     def _require_room(self, session: Session) -> None:
-        queued = select(func.count()).select_from(RunRow).where(RunRow.state == State.queued)
+        queued = select(func.count()).select_from(Run).where(Run.state == State.queued)
         if (waiting := session.scalar(queued) or 0) >= self.settings.max_queued_runs:
             raise QueueFull(waiting, RETRY_AFTER_SECONDS)
 
     def get(self, run_id: str) -> Run | None:
         """The run of that id; None when there is none."""
         with self.database.reading() as session:
-            row = session.get(RunRow, run_id)
-            return None if row is None else Run.of(row)
+            return session.get(Run, run_id)
 
     def list(
         self,
@@ -114,21 +102,21 @@ class RunRegistry:
     ) -> Sequence[Run]:
         """Runs, newest first: those older than the run id `before`, created from `created_after` on (included) and
         before `created_before`, in one of `states` (none: any)."""
-        query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
+        query = select(Run).order_by(Run.id.desc()).limit(limit)
         if job is not None:
-            query = query.where(RunRow.job == job)
+            query = query.where(Run.job == job)
         if wanted := [State(state) for state in states]:
-            query = query.where(RunRow.state.in_(wanted))
+            query = query.where(Run.state.in_(wanted))
         if caller is not None:
-            query = query.where(RunRow.caller == caller)
+            query = query.where(Run.caller == caller)
         if created_after is not None:
-            query = query.where(RunRow.created_at >= created_after)
+            query = query.where(Run.created_at >= created_after)
         if created_before is not None:
-            query = query.where(RunRow.created_at < created_before)
+            query = query.where(Run.created_at < created_before)
         if before is not None:
-            query = query.where(RunRow.id < before)
+            query = query.where(Run.id < before)
         with self.database.reading() as session:
-            return [Run.of(row) for row in session.scalars(query)]
+            return [*session.scalars(query)]
 
     def cancel(self, run_id: str, cause: str) -> Run:
         """The run after asking for its end: a queued one is cancelled, a running one is cancelling until its worker
@@ -137,26 +125,26 @@ class RunRegistry:
         with self.database.writing() as session:
             if not move(session, run_id, State.cancelled, cause, origins={State.queued}, **asked):
                 move(session, run_id, State.cancelling, cause, **asked)
-            row = session.get(RunRow, run_id)
+            row = session.get(Run, run_id)
             if row is None:
                 raise NoSuchRun(f"There is no run {run_id}.")
-            return Run.of(row)
+            return row
 
     def events(self, run_id: str, after: int = 0, limit: int = 500) -> Sequence[RunEvent]:
         """Events of a run with a `seq` greater than `after`, in order."""
-        query = select(RunEventRow).where(RunEventRow.run_id == run_id, RunEventRow.seq > after)
+        query = select(RunEvent).where(RunEvent.run_id == run_id, RunEvent.seq > after)
         with self.database.reading() as session:
-            return [RunEvent.of(row) for row in session.scalars(query.order_by(RunEventRow.seq).limit(limit))]
+            return [*session.scalars(query.order_by(RunEvent.seq).limit(limit))]
 
     def logs(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
         """Log lines of a run with a `seq` greater than `after`, in order."""
-        query = select(RunLogRow).where(RunLogRow.run_id == run_id, RunLogRow.seq > after)
+        query = select(LogLine).where(LogLine.run_id == run_id, LogLine.seq > after)
         with self.database.reading() as session:
-            return [LogLine.of(row) for row in session.scalars(query.order_by(RunLogRow.seq).limit(limit))]
+            return [*session.scalars(query.order_by(LogLine.seq).limit(limit))]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many runs there are per (job, state)."""
-        query = select(RunRow.job, RunRow.state, func.count()).group_by(RunRow.job, RunRow.state)
+        query = select(Run.job, Run.state, func.count()).group_by(Run.job, Run.state)
         with self.database.reading() as session:
             return {(job, state): count for job, state, count in session.execute(query)}
 
@@ -178,8 +166,8 @@ class RunRegistry:
             return schedule.set_paused(session, self.jobs, job, paused=paused)
 
 
-def _queue(session: Session, job: Job, parameters: BaseModel, caller: str, trigger: str) -> RunRow:
-    row = RunRow(
+def _queue(session: Session, job: Job, parameters: BaseModel, caller: str, trigger: str) -> Run:
+    row = Run(
         id=new_id(),
         job=job.name,
         parameters=parameters.model_dump(mode="json"),
@@ -193,6 +181,6 @@ def _queue(session: Session, job: Job, parameters: BaseModel, caller: str, trigg
         version=1,
     )
     session.add(row)
-    session.flush()
     add_event(session, row.id, "state", State.queued, f"submitted by {caller} ({trigger})", None)
+    session.refresh(row)
     return row

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from lakehouse.errors import UsageError
 from lakehouse.jobs import Job
-from lakehouse.runs.models import ScheduleRow
-from lakehouse.runs.records import QueueFull, Run, Schedule, now
+from lakehouse.runs.models import Run, ScheduleRow
+from lakehouse.runs.records import QueueFull, Schedule, now
 
 if TYPE_CHECKING:
     from lakehouse.runs.registry import RunRegistry

@@ -17,8 +17,8 @@ from lakehouse.runs.attempt import Attempt, insist
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure
+from lakehouse.runs.models import Run
 from lakehouse.runs.news import RunLog
-from lakehouse.runs.records import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings

@@ -15,7 +15,7 @@ from lakehouse.monitoring import figures as gathering
 from lakehouse.monitoring.figures import Figure, Figures
 from lakehouse.monitoring.rules import RULES
 from lakehouse.reports import write_report
-from lakehouse.runs.models import RunRow
+from lakehouse.runs.models import Run
 from lakehouse.runs.records import new_id, now
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.services.testing import free_settings
@@ -59,7 +59,7 @@ def gather(settings: Settings, registry: RunRegistry, lake: duckdb.DuckDBPyConne
 
 
 def add_run(registry: RunRegistry, job: str, state: str, code: str = "error", message: str = "it broke") -> str:
-    made = RunRow(
+    made = Run(
         id=new_id(), job=job, parameters={}, state=state, caller="me", trigger="api", created_at=now(),
         finished_at=now(), error=None if state == "succeeded" else {"code": code, "message": message},
     )  # fmt: skip

@@ -13,7 +13,8 @@ from pyspark.sql.types import StringType, StructType
 from lakehouse.jobs import Job
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import Database
-from lakehouse.runs.records import QueueFull, Run
+from lakehouse.runs.models import Base, Run
+from lakehouse.runs.records import QueueFull
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.testing import free_settings
@@ -28,6 +29,11 @@ class Parameters(BaseModel):
 
 def _table(name: str) -> Table:
     return Table("test", name, "nothing", StructType([column("a", StringType(), "a")]), ("a",))
+
+
+def values(*rows: Base | None) -> list[dict[str, Any]]:
+    """What the rows say: a row itself equals no other."""
+    return [{column.name: getattr(row, column.name) for column in row.__table__.columns} for row in rows if row]
 
 
 A, B, C = _table("a"), _table("b"), _table("c")

@@ -22,7 +22,7 @@ from api import keys
 from api.server import Server, keep_operator_key, server
 from lakehouse.jobs import JOBS, Job
 from lakehouse.runs.claims import Claims
-from lakehouse.runs.records import Run
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.testing import free_settings

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lakehouse.jobs import JOBS, Job
-from lakehouse.runs.records import Run
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import MOVES
 from lakehouse.settings import Settings

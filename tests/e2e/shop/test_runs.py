@@ -20,7 +20,7 @@ import pytest
 from lakehouse.jobs import JOBS
 from lakehouse.lake import Lake
 from lakehouse.probes import spark_answers
-from lakehouse.runs.records import Run
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.service import child_environment
