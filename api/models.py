@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 
 from lakehouse.jobs import Job
 from lakehouse.runs.models import Run
+from lakehouse.runs.records import Schedule
 
 RunState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
 RUN_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -237,20 +238,10 @@ class LogQuery(BaseModel):
     follow: bool = Field(False, description="Answer with JSON lines until the run ends.")
 
 
-class ScheduleView(BaseModel):
-    """When a job is run by itself."""
-
-    job: str
-    schedule: str = Field(description="Cron text, UTC.")
-    paused: bool
-    last_due_at: datetime | None = Field(description="The due time that was last acted on.")
-    next_due_at: datetime | None = Field(description="The next due time; null while paused.")
-
-
 class ScheduleList(BaseModel):
     """All schedules."""
 
-    items: list[ScheduleView]
+    items: list[Schedule]
 
 
 class Alive(BaseModel):

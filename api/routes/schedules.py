@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from api.authentication import Admin, Reader, note
-from api.models import ScheduleList, ScheduleView
+from api.models import ScheduleList
 from api.problems import Problem
 from api.resources import Resources, Shared
 from api.routes.answers import guarded
@@ -21,38 +21,28 @@ ScheduledJob = Annotated[str, Path(description="Name of the job.", examples=["co
 def list_schedules(_caller: Reader, shared: Shared) -> ScheduleList:
     """Every scheduled job with its last and next due time. A due time missed while nothing ran is made up for, but
     only the newest of them."""
-    return ScheduleList(items=[_view(schedule) for schedule in shared.registry.schedules()])
+    return ScheduleList(items=list(shared.registry.schedules()))
 
 
 @router.post("/{job}/pause", summary="Pause a schedule", responses=guarded("unknown-schedule"))
-def pause_schedule(request: Request, caller: Admin, job: ScheduledJob, shared: Shared) -> ScheduleView:
+def pause_schedule(request: Request, caller: Admin, job: ScheduledJob, shared: Shared) -> Schedule:
     """Due times pass without a run until it is resumed."""
     _require_schedule(shared, job)
     schedule = shared.registry.pause(job)
     note(request, shared, "schedule.pause", job, "done", caller.name)
-    return _view(schedule)
+    return schedule
 
 
 @router.post("/{job}/resume", summary="Resume a schedule", responses=guarded("unknown-schedule"))
-def resume_schedule(request: Request, caller: Admin, job: ScheduledJob, shared: Shared) -> ScheduleView:
+def resume_schedule(request: Request, caller: Admin, job: ScheduledJob, shared: Shared) -> Schedule:
     """From the next due time on it runs again; what was missed while paused is not made up for."""
     _require_schedule(shared, job)
     schedule = shared.registry.resume(job)
     note(request, shared, "schedule.resume", job, "done", caller.name)
-    return _view(schedule)
+    return schedule
 
 
 def _require_schedule(shared: Resources, job: str) -> None:
     found = shared.registry.jobs.get(job)
     if found is None or not found.schedule:
         raise Problem("unknown-schedule", f"There is no schedule of {job[:64]!r}.")
-
-
-def _view(schedule: Schedule) -> ScheduleView:
-    return ScheduleView(
-        job=schedule.job,
-        schedule=schedule.cron,
-        paused=schedule.paused,
-        last_due_at=schedule.last_due_at,
-        next_due_at=None if schedule.paused else schedule.next_due_at,
-    )

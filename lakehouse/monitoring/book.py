@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -14,25 +13,11 @@ from lakehouse.monitoring.figures import Figure
 from lakehouse.monitoring.rules import RULES, Rule
 from lakehouse.monitoring.sinks import Message
 from lakehouse.runs.database import Database, RegistryAway
-from lakehouse.runs.models import AlertRow
+from lakehouse.runs.models import Alert
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
 
 MOST_DETAIL = 1_000
-
-
-@dataclass(frozen=True)
-class Alert:
-    """A rule as it stands: `since` is when it came to fire, or ceased to. Times are UTC."""
-
-    rule: str
-    is_firing: bool
-    since: datetime
-    value: float
-    detail: str
-    looked_at: datetime
-    told: dict[str, bool]
-    """Of the sinks that are to hear of it, which have."""
 
 
 def firing(settings: Settings) -> list[Alert]:
@@ -63,9 +48,9 @@ class Book:
         changes: list[tuple[str, bool]] = []
         waiting = dict.fromkeys(sinks, False)
         with self._database.writing() as session:
-            known = {row.rule: row for row in session.scalars(select(AlertRow))}
+            known = {row.rule: row for row in session.scalars(select(Alert))}
             for rule in self._rules:
-                row = known.pop(rule.name, None) or AlertRow(rule=rule.name, is_firing=False, since=at, told={})
+                row = known.pop(rule.name, None) or Alert(rule=rule.name, is_firing=False, since=at, told={})
                 figure = figures.get(rule.figure)
                 if figure is None or figure.value is None:
                     continue
@@ -81,11 +66,7 @@ class Book:
     def alerts(self) -> dict[str, Alert]:
         """Every rule that has been looked at, by its name."""
         with self._database.reading() as session:
-            rows = list(session.scalars(select(AlertRow).order_by(AlertRow.rule)))
-        return {
-            row.rule: Alert(row.rule, row.is_firing, row.since, row.value, row.detail, row.looked_at, row.told)
-            for row in rows
-        }
+            return {row.rule: row for row in session.scalars(select(Alert).order_by(Alert.rule))}
 
     def untold(self, sink: str) -> list[Message]:
         """What a sink has not taken yet: of each rule the newest change."""
@@ -106,7 +87,7 @@ class Book:
     def taken(self, sink: str, sent: Message) -> None:
         """The sink has taken a message."""
         with self._database.writing() as session:
-            row = session.get(AlertRow, sent["alert"])
+            row = session.get(Alert, sent["alert"])
             newest = row and ("firing" if row.is_firing else "resolved", row.since.isoformat(timespec="seconds"))
             if row is not None and newest == (sent["state"], sent["at"]):
                 row.told = {**row.told, sink: True}
@@ -139,7 +120,7 @@ def message(rule: Rule, state: str, settings: Settings, at: datetime, detail: st
     }
 
 
-def _moves(row: AlertRow, is_over: bool, holds_seconds: float, at: datetime) -> bool:
+def _moves(row: Alert, is_over: bool, holds_seconds: float, at: datetime) -> bool:
     """Whether the rule comes to fire now, or ceases to; the row is changed accordingly."""
     if is_over == row.is_firing:
         row.differs_since = None

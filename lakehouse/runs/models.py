@@ -173,9 +173,11 @@ class ScheduleRow(Base):
     last_due_at: Mapped[datetime | None]
 
 
-class AlertRow(Base):
-    """What a rule of the alerts says: whether it fires, and since when what is seen differs from that. `told` are the
-    sinks that are to hear of it, each with whether it has."""
+class Alert(Base):
+    """What a rule of the alerts says: whether it fires, since when, and since when what is seen differs from that.
+
+    `told` are the sinks that are to hear of it, each with whether it has.
+    """
 
     __tablename__ = "alerts"
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from pydantic import BaseModel, Field
+
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.runs.models import Run
 
@@ -20,15 +22,14 @@ class Submitted:
     is_new: bool
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """A job's schedule: cron text in UTC, the due time that was served last, and the next one."""
+class Schedule(BaseModel):
+    """When a job is run by itself."""
 
     job: str
-    cron: str
+    schedule: str = Field(description="Cron text, UTC.")
     paused: bool
-    last_due_at: datetime | None
-    next_due_at: datetime
+    last_due_at: datetime | None = Field(description="The due time that was last acted on.")
+    next_due_at: datetime | None = Field(description="The next due time; null while paused.")
 
 
 class KeyReused(UsageError):

@@ -61,7 +61,8 @@ def set_paused(session: Session, jobs: Mapping[str, Job], name: str, *, paused: 
 
 def _schedule(job: Job, cron: str, row: ScheduleRow | None) -> Schedule:
     is_paused, last = (row.paused, row.last_due_at) if row else (False, None)
-    return Schedule(job.name, cron, is_paused, last, next_due(cron, now()))
+    due = None if is_paused else next_due(cron, now())
+    return Schedule(job=job.name, schedule=cron, paused=is_paused, last_due_at=last, next_due_at=due)
 
 
 def trigger_due(registry: RunRegistry, moment: datetime | None = None) -> list[Run]:

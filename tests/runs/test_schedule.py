@@ -133,7 +133,7 @@ def test_a_paused_schedule_lets_its_times_pass(registry: RunRegistry) -> None:
     assert registry.pause("hourly").paused
     assert "hourly" not in due(registry, datetime.now(UTC) + hours(1))
     resumed = registry.resume("hourly")
-    assert not resumed.paused and resumed.next_due_at > datetime.now(UTC)
+    assert not resumed.paused and resumed.next_due_at and resumed.next_due_at > datetime.now(UTC)
     assert "hourly" not in due(registry, datetime.now(UTC)), "what came due meanwhile is not made up for"
     assert "hourly" in due(registry, datetime.now(UTC) + hours(1))
     with pytest.raises(UsageError, match="no schedule"):
