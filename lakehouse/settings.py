@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     )
     superset_public: bool = Field(False, description="Show the dashboards to visitors without an account.")
 
-    max_parallel_runs: int = Field(2, ge=1, le=64, description="Job runs at the same time; each has its process.")
+    max_parallel_runs: int = Field(2, ge=1, le=64, description="Job runs at the same time, in threads of one process.")
     sql_memory_mb: int = Field(
         192, ge=64, description="Memory of SQL over the lake in each process of a service, in MB; more goes to disk."
     )

@@ -1,9 +1,9 @@
-"""One attempt at a run, in a worker: the job in the main thread, its heartbeat and its end from outside in another."""
+"""One attempt at a run: the job in one thread, its heartbeat and its end from outside in another."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +29,6 @@ from lakehouse.settings import Settings
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 8.0
-EXIT_CODE = 70
 Answer = TypeVar("Answer")
 log = structlog.get_logger()
 
@@ -73,12 +72,17 @@ class Attempt:
         self._concluding = threading.Lock()
 
     def work(self) -> None:
-        """Do the work and write down how it ended. Ends this process when the run was lost or does not stop."""
-        self._run_log.news = self._news
-        structlog.contextvars.bind_contextvars(run=self._run.id)
-        log.info("attempt begins", job=self._job.name, attempt=self._run.attempt)
-        watching = threading.Thread(target=self._watch, daemon=True)
-        watching.start()
+        """Do the work and write down how it ended."""
+        with structlog.contextvars.bound_contextvars(run=self._run.id), self._run_log.of(self._news):
+            log.info("attempt begins", job=self._job.name, attempt=self._run.attempt)
+            watching = _thread(self._watch)
+            try:
+                self._work()
+            finally:
+                self._is_over.set()
+                watching.join()
+
+    def _work(self) -> None:
         result: dict[str, Any] | None = None
         failure: Failure | None = None
         try:
@@ -90,11 +94,9 @@ class Attempt:
             log.error("attempt failed", code=failure.code, exc_info=self._stop is None)
         self._close()  # before anybody else may take the run: nothing of it goes on in Spark
         with self._concluding:
-            self._is_over.set()
-            self._conclude(result, failure)
-        watching.join()
-        structlog.contextvars.clear_contextvars()
-        self._run_log.news = None
+            if not self._is_over.is_set():
+                self._is_over.set()
+                self._conclude(result, failure)
 
     def _do(self) -> dict[str, Any]:
         parameters = self._job.parse(self._run.parameters)
@@ -177,7 +179,7 @@ class Attempt:
     # The other thread
 
     def _watch(self) -> None:
-        """Beat, look for reasons to stop, and stop the work: politely, then with this process."""
+        """Beat, look for reasons to stop, and stop the work."""
         interrupting: threading.Thread | None = None
         while not self._is_over.wait(BEAT_SECONDS):
             self._beat()
@@ -185,10 +187,7 @@ class Attempt:
                 continue
             if interrupting is None or not interrupting.is_alive():
                 # Spark may take long to answer, and the heart has to go on beating.
-                interrupting = threading.Thread(target=self._interrupt, daemon=True)
-                interrupting.start()
-            if time.monotonic() - self._stop_since > PATIENCE_SECONDS:
-                self._end_hard()
+                interrupting = _thread(self._interrupt)
 
     def _beat(self) -> None:
         progress, lines = self._news.take()
@@ -222,17 +221,30 @@ class Attempt:
                 if operations := self._spark.interruptAll():
                     log.warning("interrupted in Spark", operations=" ".join(operations))
 
-    def _end_hard(self) -> None:
-        """The job does not listen: kill its Spark work for good, write down its end, and end this process with it."""
+    # What its service asks
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the job goes on though it was told to stop long ago."""
+        return self._stop is not None and time.monotonic() - self._stop_since > PATIENCE_SECONDS
+
+    def abandon(self) -> None:
+        """Kill the work in Spark for good and write down its end; the process has to end next, and the job with it."""
         with self._concluding:
-            if self._is_over.is_set():
-                return
-            log.error("the job does not stop, this process ends", why=self._stop)
-            if self._job.needs_spark and self._run.session_id:
-                with contextlib.suppress(Exception):
-                    end_session(self._settings, self._run.session_id)
-            self._conclude(None, None)
-            os._exit(EXIT_CODE)
+            if not self._is_over.is_set():
+                log.error("the job does not stop", run=self._run.id, why=self._stop)
+                self._is_over.set()
+                if self._job.needs_spark and self._run.session_id:
+                    with contextlib.suppress(Exception):
+                        end_session(self._settings, self._run.session_id)
+                self._conclude(None, None)
+
+
+def _thread(target: Callable[[], None]) -> threading.Thread:
+    """A running thread whose log lines belong to the run of this one."""
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(target,), daemon=True)
+    thread.start()
+    return thread
 
 
 def insist(write: Callable[[], Answer]) -> Answer:

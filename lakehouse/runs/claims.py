@@ -165,12 +165,6 @@ class Claims:
         with self._database.reading() as session:
             return [*session.scalars(query)]
 
-    def held_by(self, worker: str) -> list[Run]:
-        """Runs under way that this worker has taken."""
-        query = select(Run).where(Run.state.in_(_HELD), Run.worker == worker)
-        with self._database.reading() as session:
-            return [*session.scalars(query)]
-
     def reconcile(self, run: Run, cause: str) -> State | None:
         """Where a run of a dead worker has come: cancelled when that was asked for, else queued again or lost.
 

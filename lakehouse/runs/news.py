@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -13,6 +15,8 @@ from lakehouse.secret_words import hide, secret_words
 
 _MOST_LINES = 10_000
 _LONGEST_FIELD = 8_000
+_NEWS: ContextVar[News | None] = ContextVar("news", default=None)
+"""Of the run that this thread works on."""
 
 
 class News:
@@ -86,11 +90,10 @@ class News:
 
 
 class RunLog:
-    """structlog for a worker process: JSON on standard output, and into the log of the run it works on."""
+    """structlog for a worker service: JSON on standard output, and into the log of the run that a thread works on."""
 
     def __init__(self) -> None:
         """Configures structlog for this process."""
-        self.news: News | None = None
         self._secrets = secret_words()
         structlog.configure(
             processors=[
@@ -105,6 +108,15 @@ class RunLog:
             cache_logger_on_first_use=False,
         )
 
+    @contextmanager
+    def of(self, news: News) -> Iterator[None]:
+        """What this thread logs meanwhile goes into these news."""
+        token = _NEWS.set(news)
+        try:
+            yield
+        finally:
+            _NEWS.reset(token)
+
     def _without_secrets(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {name: self.hide(value) if isinstance(value, str) else value for name, value in event.items()}
 
@@ -113,8 +125,8 @@ class RunLog:
         return hide(text, self._secrets)
 
     def _into_the_run(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if self.news is not None:
+        if (news := _NEWS.get()) is not None:
             apart = ("event", "level", "timestamp", "run")
             fields = {name: str(value)[:_LONGEST_FIELD] for name, value in event.items() if name not in apart}
-            self.news.log(Line(str(event["event"]), str(event["level"]), fields))
+            news.log(Line(str(event["event"]), str(event["level"]), fields))
         return event

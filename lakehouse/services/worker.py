@@ -1,17 +1,13 @@
-"""The worker service as a child process, with its own children: it runs jobs, and watches over the alerts."""
+"""The worker service as a child process: it runs jobs, and watches over the alerts."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from lakehouse.errors import exit_code
 from lakehouse.reports import age, read_report
 from lakehouse.services.service import CLIENT_SECRETS, Service
 from lakehouse.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from lakehouse.runs.members import Prepare
 
 STALE_SECONDS = 30
 
@@ -33,20 +29,20 @@ def service(settings: Settings) -> Service:
 
 
 def _is_running(settings: Settings, pid: int) -> bool:
-    """Whether the workers have become warm and the care for them goes on."""
+    """Whether it works, and takes care of the runs of others."""
     report = read_report(settings.run_dir / "worker.json")
     is_alive = report.get("pid") == pid and report.get("state") == "running" and age(report) < STALE_SECONDS
     longest = 4 * STALE_SECONDS
     return is_alive and bool(report.get("cared_seconds_ago", longest) < longest)
 
 
-def main(prepare: Prepare | None = None) -> int:
-    """Run until told to stop. Each worker calls `prepare` first."""
-    # Not above: every worker imports this module too.
+def main() -> int:
+    """Run until told to stop."""
+    # Not above: the supervisor imports this module too.
     from lakehouse.monitoring.watch import Watch
-    from lakehouse.runs.supervisor import Supervisor
+    from lakehouse.runs.service import WorkerService
 
-    return exit_code(lambda: Supervisor(load_settings(), Watch, prepare).run())
+    return exit_code(WorkerService(load_settings(), Watch).run)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def _work_off(api: ServedApi, stop: threading.Event) -> None:
     claims = Claims(api.registry)
     outcome = {"cohort_retention": "succeeded", "maintenance": "failed"}
     while not stop.wait(0.02):
-        for held in claims.held_by("worker"):
+        for held in api.registry.list(states=("running", "cancelling")):
             claims.end(held, State.cancelled, "stopped")  # not legal, and so nothing, for those that nobody cancelled
         run = claims.take("worker", "session")
         if run is None:

@@ -254,7 +254,7 @@ def test_silence_is_noticed(registry: RunRegistry) -> None:
     claims = Claims(registry)
     submit(registry)
     run = claims.take("w", "s")
-    assert run is not None and claims.silent(30) == [] and [one.id for one in claims.held_by("w")] == [run.id]
+    assert run is not None and claims.silent(30) == []
     with registry.database.writing() as session:
         session.execute(update(Run).values(heartbeat_at=datetime.now(UTC) - timedelta(seconds=31)))
     silent = claims.silent(30)

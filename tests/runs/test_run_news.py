@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,19 +76,19 @@ def test_logs_reach_the_run_and_no_secret_does(
     before = structlog.get_config()
     run_log = RunLog()
     try:
-        run_log.news = News(1)
         url = "https://me:pa55word@spark"  # pragma: allowlist secret
-        structlog.get_logger().warning("no access", url=url, key="s3cr3t-of-aws", rows=3)
-        try:
-            raise ValueError("bad pa55word")
-        except ValueError:
-            structlog.get_logger().error("failed", exc_info=True)
-        first, second = run_log.news.take()[1]
+        with run_log.of(news := News(1)):
+            structlog.get_logger().warning("no access", url=url, key="s3cr3t-of-aws", rows=3)
+            threading.Thread(target=structlog.get_logger().info, args=("of another run",)).start()
+            try:
+                raise ValueError("bad pa55word")
+            except ValueError:
+                structlog.get_logger().error("failed", exc_info=True)
+        first, second = news.take()[1]
         assert (first.level, first.message, first.fields["rows"]) == ("warning", "no access", "3")
         assert first.fields["key"] == "***" and "ValueError: bad ***" in second.fields["exception"]
         told = capsys.readouterr().out + str((first, second))
         assert "pa55word" not in told and "s3cr3t" not in told
-        run_log.news = None
         structlog.get_logger().info("of no run")
     finally:
         structlog.configure(**before)

@@ -55,6 +55,14 @@ def deaf(_lake: Lake, _parameters: Any, say: Any) -> dict[str, Any]:
         time.sleep(0.05)
 
 
+def waits(_lake: Lake, parameters: Gated, say: Any) -> dict[str, Any]:
+    """Waits for a file, without Spark."""
+    while not Path(parameters.gate).exists():
+        say("Waiting at the gate")
+        time.sleep(0.05)
+    return {}
+
+
 def flaky(_lake: Lake, parameters: Gated, _say: Any) -> dict[str, Any]:
     """Meets a conflict the first time."""
     marker = Path(parameters.gate)
@@ -89,6 +97,8 @@ JOBS = {
         Job("short", "Endless, but cut off.", Nothing, (SCRATCH,), 1, endless, timeout_seconds=4),
         Job("gated", "Gated.", Gated, (SCRATCH,), 1, gated),
         Job("deaf", "Deaf.", Nothing, (OTHER,), 1, deaf),
+        Job("deaf_by_itself", "Deaf, without Spark.", Nothing, (), 1, deaf, needs_spark=False),
+        Job("waits", "Waits, without Spark.", Gated, (), 1, waits, needs_spark=False),
         Job("flaky", "Flaky.", Gated, (), 1, flaky),
         Job("hungry", "Hungry.", Hungry, (), 1, hungry, needs_spark=False),
         Job("wrong", "Wrong.", Nothing, (), 1, wrong),
@@ -96,14 +106,10 @@ JOBS = {
 }
 
 
-def use_these_jobs() -> None:
-    """The jobs of this module, in place of the lake's."""
+if __name__ == "__main__":
+    # In place of the lake's.
     lakehouse.jobs.JOBS.clear()
     lakehouse.jobs.JOBS.update(JOBS)
-
-
-if __name__ == "__main__":
-    use_these_jobs()
     from lakehouse.services.worker import main
 
-    sys.exit(main(use_these_jobs))
+    sys.exit(main())

@@ -85,7 +85,7 @@ class ServedApi:
     def take(self, run_id: str) -> tuple[Claims, Run]:
         """Work as a worker: end other runs until this one is running."""
         claims = Claims(self.registry)
-        for other in claims.held_by("worker"):
+        for other in self.registry.list(states=("running", "cancelling")):
             claims.end(other, State.succeeded, "out of the way", result={})
         while (run := claims.take("worker", "session")) is not None:
             if run.id == run_id:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -166,14 +165,10 @@ def test_the_stream_stops_and_starts_by_a_job(shop: Shop, settings: Settings) ->
 # kill -9
 
 
-def worker_pids(settings: Settings) -> dict[str, int]:
-    return json.loads((settings.run_dir / "worker.json").read_text())["workers"]  # type: ignore[no-any-return]
-
-
-def test_a_killed_worker_doubles_and_loses_nothing(settings: Settings) -> None:
+def test_a_killed_worker_service_doubles_and_loses_nothing_and_comes_back(settings: Settings) -> None:
     registry = RunRegistry.open(settings)
     run = busy(registry, "Asia/Kolkata")
-    os.kill(worker_pids(settings)[run.worker or ""], signal.SIGKILL)
+    os.kill(status(settings)["worker"]["pid"], signal.SIGKILL)
     killed = time.monotonic()
     wait_for(registry, run, lambda now: now.attempt == 2 or now.state == State.queued, 30)
     print(f"reconciled {time.monotonic() - killed:.1f} s after the worker was killed")
@@ -182,18 +177,7 @@ def test_a_killed_worker_doubles_and_loses_nothing(settings: Settings) -> None:
     assert (done.state, done.attempt) == (State.succeeded, 2), done.error
     written_once(settings, done)
     lived_legally(registry, run)
-
-
-@pytest.mark.nightly
-def test_a_killed_worker_service_comes_back(settings: Settings) -> None:
-    registry = RunRegistry.open(settings)
-    run = busy(registry, "Asia/Tokyo")
-    for pid in (status(settings)["worker"]["pid"], worker_pids(settings)[run.worker or ""]):
-        os.kill(pid, signal.SIGKILL)
-    done = ended(registry, run)
-    assert (done.state, done.attempt) == (State.succeeded, 2), done.error
-    written_once(settings, done)
-    eventually(lambda: status(settings)["worker"]["state"] == "up", 60, "the workers are up again")
+    eventually(lambda: status(settings)["worker"]["state"] == "up", 60, "the service is up again")
 
 
 @pytest.mark.nightly
@@ -251,12 +235,11 @@ def test_a_run_that_takes_too_long_fails(own: Service, lake: Lake) -> None:
 
 def test_a_job_that_does_not_listen_is_ended_with_its_process(own: Service) -> None:
     run = wait_for(own.registry, submit(own.registry, job_worker.JOBS["deaf"]), does("Not listening"))
-    pid = worker_pids(own.settings)[run.worker or ""]
     own.registry.cancel(run.id, "enough")
     assert ended(own.registry, run, 60).state == State.cancelled
-    eventually(lambda: not psutil.pid_exists(pid), 30, "its process has gone")
-    eventually(lambda: len(worker_pids(own.settings)) == 2, 30, "another has taken its place")
-    assert ended(own.registry, submit(own.registry, job_worker.JOBS["wrong"])).state == State.failed
+    assert is_closed(own.settings, run.session_id)
+    after = ended(own.registry, submit(own.registry, job_worker.JOBS["wrong"]))
+    assert after.state == State.failed and after.worker != run.worker, "the process has begun anew"
 
 
 def test_what_may_pass_is_tried_again_and_what_will_not_is_not(own: Service, tmp_path: Path) -> None:
