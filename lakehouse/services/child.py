@@ -86,8 +86,7 @@ class Child:
         if self.state == "external":
             self._welcome()
         elif self._process is None:
-            may_start = self.service.restart or self._restart.count == 0
-            if dependencies_ready and may_start and now >= self._restart.not_before:
+            if dependencies_ready and now >= self._restart.not_before:
                 self._start(now)
         elif (code := self._process.poll()) is not None:
             self._process = None
@@ -187,8 +186,7 @@ class Child:
         self.state = "failed"
         self.message = f"{self.service.name} {why}"
         if has_run:  # else its log tells nothing, and what kept it from starting says what to do
-            self.message += f"; see {_short(self.log)}"
-            self.message += f"; next start in {pause:.0f} s" if self.service.restart else ""
+            self.message += f"; see {_short(self.log)}; next start in {pause:.0f} s"
         logging.getLogger(__name__).warning("%s %s", datetime.now(UTC).isoformat(timespec="seconds"), self.message)
 
 

@@ -54,7 +54,6 @@ class Service:
     depends_on: tuple[str, ...] = ()
     start_seconds: float = 90
     stop_seconds: float = 20
-    restart: bool = True
     is_optional: bool = False
 
 

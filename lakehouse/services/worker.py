@@ -1,47 +1,17 @@
-"""The worker service as a child process: it runs jobs, and watches over the alerts."""
+"""The worker service's process, with the alerts watched in it: `python -m lakehouse.services.worker`."""
 
 from __future__ import annotations
 
 import sys
 
 from lakehouse.errors import exit_code
-from lakehouse.reports import age, read_report
-from lakehouse.services.service import CLIENT_SECRETS, Service
-from lakehouse.settings import Settings, load_settings
-
-STALE_SECONDS = 30
-
-
-def service(settings: Settings) -> Service:
-    """The workers as the supervisor sees them. They start without Spark too, and wait for it with what needs it."""
-    return Service(
-        name="worker",
-        address_name="state_file",
-        address=str(settings.run_dir / "worker.json"),
-        command=(sys.executable, "-m", "lakehouse.services.worker"),
-        secrets=(*CLIENT_SECRETS, "SHOPLAKE_ALERT_WEBHOOK_URL"),
-        is_healthy=lambda pid: _is_running(settings, pid),
-        depends_on=("kafka", "s3"),
-        memory_limit_mb=320 + (192 + settings.sql_memory_mb) * settings.max_parallel_runs,
-        start_seconds=120,
-        stop_seconds=20,
-    )
-
-
-def _is_running(settings: Settings, pid: int) -> bool:
-    """Whether it works, and takes care of the runs of others."""
-    report = read_report(settings.run_dir / "worker.json")
-    is_alive = report.get("pid") == pid and report.get("state") == "running" and age(report) < STALE_SECONDS
-    longest = 4 * STALE_SECONDS
-    return is_alive and bool(report.get("cared_seconds_ago", longest) < longest)
+from lakehouse.monitoring.watch import Watch
+from lakehouse.runs.service import WorkerService
+from lakehouse.settings import load_settings
 
 
 def main() -> int:
     """Run until told to stop."""
-    # Not above: the supervisor imports this module too.
-    from lakehouse.monitoring.watch import Watch
-    from lakehouse.runs.service import WorkerService
-
     return exit_code(WorkerService(load_settings(), Watch).run)
 
 

@@ -12,10 +12,10 @@ import time
 import httpx
 import pytest
 
+from lakehouse.probes import says_ok
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.services.api import is_alive
 from lakehouse.services.service import child_environment
 from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
@@ -34,7 +34,9 @@ def start(settings: Settings) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until(lambda: is_alive(settings.own_api_url) or process.poll() is not None, "the API answers", PATIENCE)
+    wait_until(
+        lambda: says_ok(f"{settings.own_api_url}/livez") or process.poll() is not None, "the API answers", PATIENCE
+    )
     assert process.poll() is None
     return process
 

@@ -20,9 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.problems import KINDS
 from api.server import keep_operator_key, refuse_unsafe
 from lakehouse.errors import UsageError
+from lakehouse.probes import says_ok
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.services.api import is_alive
 from lakehouse.services.ports import is_loopback
 from lakehouse.services.service import child_environment
 from lakehouse.services.testing import free_settings
@@ -184,7 +184,7 @@ def test_tls_by_settings(tmp_path):
     with pytest.raises(UsageError, match="cannot be used"):
         refuse_unsafe(free_settings(tmp_path, api_tls_cert=made["api_tls_cert"], api_tls_key=made["api_tls_cert"]))
     with served(tmp_path, **made) as api:
-        assert api.url.startswith("https://") and is_alive(api.url)
+        assert api.url.startswith("https://") and says_ok(f"{api.url}/livez")
         with pytest.raises(httpx.ConnectError):
             api.operator.get("/livez")
         import ssl
@@ -300,7 +300,7 @@ def test_it_ends_gracefully_and_its_followers_go_on_with_the_next(tmp_path):
     settings = free_settings(tmp_path)
     settings.data_dir.mkdir()
     process = api_process(settings)
-    wait_until(lambda: is_alive(settings.own_api_url), "the API answers")
+    wait_until(lambda: says_ok(f"{settings.own_api_url}/livez"), "the API answers")
     key = settings.operator_key_file.read_text().strip()
     client = httpx.Client(
         base_url=settings.own_api_url, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=60
@@ -327,7 +327,7 @@ def test_it_ends_gracefully_and_its_followers_go_on_with_the_next(tmp_path):
     last = [line.removeprefix("id: ") for line in received if line.startswith("id: ")][-1]
     again = api_process(settings)
     try:
-        wait_until(lambda: is_alive(settings.own_api_url), "the API answers again")
+        wait_until(lambda: says_ok(f"{settings.own_api_url}/livez"), "the API answers again")
         registry.cancel(run_id, "enough")
         answer = client.get(f"/v1/runs/{run_id}/events", headers={"Last-Event-ID": last})
         assert answer.text.count("event: state") == 1 and '"cancelled"' in answer.text
