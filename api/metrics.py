@@ -1,182 +1,137 @@
-"""/metrics in Prometheus form: runs, the queue, this API's latency, the stream, the gate and the ledger."""
+"""/metrics in Prometheus form: runs, the queue, this API's latency, alerts, the stream, the gate and the ledger."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections import deque
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 
+import duckdb
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from api.stream_figures import StreamFigures, StreamWatch, age
-from api.trust_figures import TrustCollector
+from api.lake_metrics import LakeMetrics, gauge
 from lakehouse.errors import ShoplakeError
+from lakehouse.jobs import reconcile
 from lakehouse.monitoring.book import Book
+from lakehouse.monitoring.figures import is_unbalanced
 from lakehouse.monitoring.rules import RULES
-from lakehouse.runs.models import Run
+from lakehouse.runs.models import Run, RunEvent
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.runs.states import State
+from lakehouse.runs.states import TERMINAL, State
 from lakehouse.settings import Settings
 
 _LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _RUN_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
-_OVERLAP = timedelta(seconds=10)
-"""Runs that ended shortly before the last look are looked at again: their transaction may have been under way."""
-_REMEMBERED = 10_000
+_RUNS_LOOKED_AT = 20
+"""A run that failed for another reason, such as an unreachable Kafka, tells nothing of the books."""
+Gather = Callable[[], Iterable[Metric]]
 
 
 class Metrics:
-    """The metrics of one API process. Run durations are counted from the process's start on."""
+    """The metrics of one API process. Run durations are counted from its first scrape on."""
 
     def __init__(self, settings: Settings, runs: RunRegistry) -> None:
-        """Nothing is read before the first scrape."""
+        """`runs` are read at each scrape, the stream's figures in the background."""
         self._registry = CollectorRegistry()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no types
-        self.latency = Histogram(
+        self.latency = self._histogram(
             "shoplake_api_request_seconds",
             "Time from a request's arrival to the end of its answer.",
             ("method", "route", "status"),
-            buckets=_LATENCY_BUCKETS,
-            registry=self._registry,
+            _LATENCY_BUCKETS,
         )
-        self._registry.register(_RunsCollector(runs))
-        self._registry.register(_AlertsCollector(settings, runs))
-        self._registry.register(_StreamCollector(StreamWatch(settings)))
-        self._registry.register(TrustCollector(settings, runs))
-        self._durations = _Durations(runs, self._registry)
-
-    def render(self) -> bytes:
-        """The text that Prometheus reads."""
-        self._durations.update()
-        return generate_latest(self._registry)
-
-
-class _Durations:
-    """Feeds the histogram of run durations with runs that ended since the last look, each once."""
-
-    def __init__(self, runs: RunRegistry, registry: CollectorRegistry) -> None:
-        self._runs = runs
-        self._since = datetime.now(UTC)
-        self._seen: deque[str] = deque(maxlen=_REMEMBERED)
-        self._lock = threading.Lock()
-        self._histogram = Histogram(
+        self._durations = self._histogram(
             "shoplake_run_duration_seconds",
             "Time from start to end of the runs that ended while this process ran.",
             ("job", "state"),
-            buckets=_RUN_BUCKETS,
-            registry=registry,
+            _RUN_BUCKETS,
         )
+        self._runs, self._book, lake = runs, Book(settings, runs.database), LakeMetrics(settings)
+        self._seen: int | None = None
+        self._lock = threading.Lock()
+        for gather in (self._of_runs, self._of_alerts, self._of_ledger, lake.of_stream, lake.of_gate):
+            self._registry.register(_Collector(gather))
 
-    def update(self) -> None:
-        """Look once. A database that is away changes nothing."""
-        with self._lock:
-            try:
-                ended = self._ended()
-            except ShoplakeError:
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        with self._lock, contextlib.suppress(ShoplakeError):
+            self._count_durations()
+        return generate_latest(self._registry)
+
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+
+    def _count_durations(self) -> None:
+        """Of the runs that ended since the last look, each once: events are numbered in the order of their commits."""
+        newest = sa.select(sa.func.max(RunEvent.seq))
+        ended = (
+            sa.select(Run, RunEvent.seq)
+            .join(RunEvent, RunEvent.run_id == Run.id)
+            .where(RunEvent.kind == "state", RunEvent.state.in_(sorted(TERMINAL)), RunEvent.seq > (self._seen or 0))
+            .order_by(RunEvent.seq)
+        )
+        with self._runs.database.reading() as session:
+            if self._seen is None:
+                self._seen = session.scalar(newest) or 0
                 return
-            for run_id, job, state, started_at, finished_at in ended:
-                if run_id not in self._seen and started_at is not None:
-                    self._histogram.labels(job, state).observe((finished_at - started_at).total_seconds())
-                    self._seen.append(run_id)
-                self._since = max(self._since, finished_at)
+            for run, self._seen in session.execute(ended):
+                if run.started_at and run.finished_at:
+                    seconds = (run.finished_at - run.started_at).total_seconds()
+                    self._durations.labels(run.job, run.state).observe(seconds)
 
-    def _ended(self) -> list[tuple[str, str, str, datetime | None, datetime]]:
+    def _of_runs(self) -> Iterator[Metric]:
+        queued = sa.select(sa.func.count(), sa.func.min(Run.created_at)).where(Run.state == State.queued)
+        text = "Whether the registry's database answers."
+        try:
+            counts = self._runs.counts()
+            with self._runs.database.reading() as session:
+                waiting, since = session.execute(queued).one()
+        except ShoplakeError:
+            yield gauge("database_up", text, 0)
+            return
+        yield gauge("database_up", text, 1)
+        yield gauge("runs", "Runs in the registry.", counts, ("job", "state"))
+        yield gauge("queue_runs", "Runs that wait.", waiting)
+        age = (datetime.now(UTC) - since).total_seconds() if since else 0
+        yield gauge("queue_oldest_seconds", "How long the oldest waiting run has waited.", age)
+
+    def _of_alerts(self) -> Iterator[Metric]:
+        alerts, messages = self._book.alerts(), self._book.waiting()
+        firing = {(one.name, one.severity): alerts[one.name].is_firing for one in RULES if one.name in alerts}
+        yield gauge("alert_firing", "Whether a rule fires.", firing, ("alert", "severity"))
+        looked = max((alert.looked_at.timestamp() for alert in alerts.values()), default=None)
+        yield gauge("alerts_looked_timestamp_seconds", "When the rules were looked at last.", looked)
+        waiting = {(sink,): count for sink, count in messages.items()}
+        yield gauge("alert_messages_waiting", "Messages to be sent.", waiting, ("sink",))
+
+    def _of_ledger(self) -> Iterator[Metric]:
         query = (
-            sa.select(Run.id, Run.job, Run.state, Run.started_at, Run.finished_at)
-            .where(Run.finished_at > self._since - _OVERLAP)
-            .order_by(Run.finished_at)
-            .limit(_REMEMBERED // 2)
+            sa.select(Run)
+            .where(Run.job == reconcile.NAME, Run.state.in_((State.succeeded, State.failed)))
+            .order_by(Run.finished_at.desc())
+            .limit(_RUNS_LOOKED_AT)
         )
         with self._runs.database.reading() as session:
-            return [(*row,) for row in session.execute(query)]  # type: ignore[misc]  # the condition sees to finished_at
+            told = [run for run in session.scalars(query) if run.state == State.succeeded or is_unbalanced(run)]
+        if told and told[0].finished_at is not None:
+            balanced = "Whether the newest run of reconcile that could tell found that the books balance."
+            yield gauge("ledger_balanced", balanced, told[0].state == State.succeeded)
+            yield gauge("ledger_timestamp_seconds", "When that run ended.", told[0].finished_at.timestamp())
 
 
-class _RunsCollector(Collector):
-    def __init__(self, runs: RunRegistry) -> None:
-        self._runs = runs
+class _Collector(Collector):
+    """What `gather` can tell now; what nobody can tell is left out."""
 
-    def collect(self) -> Iterable[Metric]:
-        runs = GaugeMetricFamily("shoplake_runs", "Runs in the registry.", labels=("job", "state"))
-        queued = GaugeMetricFamily("shoplake_queue_runs", "Runs that wait.")
-        oldest = GaugeMetricFamily("shoplake_queue_oldest_seconds", "How long the oldest waiting run has waited.")
-        database = GaugeMetricFamily("shoplake_database_up", "Whether the registry's database answers.")
-        try:
-            counts, since = self._runs.counts(), self._oldest()
-        except ShoplakeError:
-            database.add_metric((), 0)
-            return [database]
-        database.add_metric((), 1)
-        for (job, state), count in counts.items():
-            runs.add_metric((job, str(state)), count)
-        queued.add_metric((), sum(count for (_, state), count in counts.items() if state == State.queued))
-        oldest.add_metric((), age(since) if since else 0)
-        return [database, runs, queued, oldest]
-
-    def _oldest(self) -> datetime | None:
-        query = sa.select(sa.func.min(Run.created_at)).where(Run.state == State.queued)
-        with self._runs.database.reading() as session:
-            return session.scalar(query)
-
-
-class _AlertsCollector(Collector):
-    def __init__(self, settings: Settings, runs: RunRegistry) -> None:
-        self._book = Book(settings, runs.database)
-
-    def collect(self) -> Iterable[Metric]:
-        firing = GaugeMetricFamily("shoplake_alert_firing", "Whether a rule fires.", labels=("alert", "severity"))
-        looked = GaugeMetricFamily("shoplake_alerts_looked_timestamp_seconds", "When the rules were looked at last.")
-        waiting = GaugeMetricFamily("shoplake_alert_messages_waiting", "Messages to be sent.", labels=("sink",))
-        try:
-            alerts, messages = self._book.alerts(), self._book.waiting()
-        except ShoplakeError:
-            return []
-        for rule in RULES:
-            if rule.name in alerts:
-                firing.add_metric((rule.name, rule.severity), int(alerts[rule.name].is_firing))
-        if alerts:
-            looked.add_metric((), max(alert.looked_at.timestamp() for alert in alerts.values()))
-        for sink, count in messages.items():
-            waiting.add_metric((sink,), count)
-        return [firing, looked, waiting]
-
-
-class _StreamCollector(Collector):
-    def __init__(self, watch: StreamWatch) -> None:
-        self._watch = watch
+    def __init__(self, gather: Gather) -> None:
+        self._gather = gather
 
     def describe(self) -> Iterable[Metric]:
         return []  # the names are known without gathering figures
 
-    def collect(self) -> Iterable[Metric]:
-        figures = self._watch.latest()
-        state = GaugeMetricFamily("shoplake_stream_up", "Whether the stream runs.", labels=("state",))
-        state.add_metric((figures.state,), int(figures.state == "running"))
-        rows = GaugeMetricFamily("shoplake_rows", "Rows per layer by the stream's book.", labels=("layer",))
-        for layer, count in figures.rows.items():
-            rows.add_metric((layer,), count)
-        reasons = GaugeMetricFamily("shoplake_quarantine_rows", "Refused records.", labels=("reason", "status"))
-        for labels, count in figures.quarantine.items():
-            reasons.add_metric(labels, count)
-        return [state, rows, reasons, *_single(figures)]
-
-
-def _single(figures: StreamFigures) -> Iterable[Metric]:
-    known = {
-        "shoplake_stream_lag_records": ("Records on the broker that the stream has not read.", figures.lag),
-        "shoplake_stream_freshness_seconds": (
-            "Records older than this are in the tables; 0 when none waits.",
-            figures.freshness,
-        ),
-        "shoplake_stream_committed_timestamp_seconds": ("When the newest batch was done.", figures.committed_at),
-        "shoplake_stream_batch_seconds": ("Duration of the newest batch.", figures.batch_seconds),
-        "shoplake_stream_batch_rows": ("Rows of the newest batch.", figures.batch_rows),
-        "shoplake_stream_state_bytes": ("Size of the stream's checkpoint and state.", figures.state_bytes),
-        "shoplake_stream_figures_timestamp_seconds": ("When these figures were gathered.", figures.at),
-    }
-    for name, (text, value) in known.items():
-        if value is not None:
-            yield GaugeMetricFamily(name, text, value)
+    def collect(self) -> Iterator[Metric]:
+        with contextlib.suppress(ShoplakeError, duckdb.Error):
+            yield from (metric for metric in self._gather() if metric.samples)
