@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
 from pyspark.sql.types import ArrayType, DataType, DecimalType
 
 from api.models import Moment
@@ -37,7 +37,6 @@ def _iso_day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_iso_day)]
 RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(_RULE_IDS)})]
 Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
-Currency = Annotated[str, Field(pattern=r"^[A-Za-z0-9 _-]{1,32}$")]
 
 
 class Asked(BaseModel):
@@ -54,63 +53,21 @@ class Asked(BaseModel):
     )
 
 
-class HourFilter(Asked):
-    """Which hours."""
+@dataclass(frozen=True)
+class Filter:
+    """A condition with a question mark for its value (of a list: for its values), what it may be, and what it means."""
 
-    since: Moment | None = Field(None, description="Only hours that start at this moment or later.")
-    until: Moment | None = Field(None, description="Only hours that start before this moment.")
-
-
-class ProductFilter(Asked):
-    """Which products."""
-
-    max_rank: int | None = Field(None, ge=1, le=1_000, description="Only products of this rank or better; 1 is best.")
-    product_id: Identifier | None = Field(None, description="Only this product.")
+    condition: str
+    kind: Any
+    says: str
 
 
-class HourlyProductFilter(ProductFilter, HourFilter):
-    """Which products in which hours."""
-
-    status: Literal["provisional", "final"] | None = Field(
-        None, description="Only hours that may still change, or only those that are closed."
-    )
-
-
-class CurrencyFilter(HourFilter):
-    """Which currencies in which hours."""
-
-    currency: Currency | None = Field(None, description="Only this currency; unknown: where events name none.")
-
-
-class FlagFilter(Asked):
-    """Which fraud flags."""
-
-    since: Moment | None = Field(None, description="Only flags whose event happened at this moment or later.")
-    until: Moment | None = Field(None, description="Only flags whose event happened before this moment.")
-    detected_since: Moment | None = Field(None, description="Only flags that were written at this moment or later.")
-    rule: list[RuleId] = Field([], max_length=20, description="Only flags of one of these rules.")
-    severity: list[Literal["low", "medium", "high"]] = Field([], max_length=3, description="Only of these severities.")
-    min_score: float | None = Field(None, ge=0, le=1, description="Only flags with this score or more.")
-    entity_type: Literal["user", "device", "ip", "card"] | None = Field(
-        None, description="Only flags of this kind of entity."
-    )
-    entity: Identifier | None = Field(None, description="Only flags of this user, device, address or card.")
-    user_id: Identifier | None = Field(None, description="Only flags raised at an event of this user.")
-
-
-class CohortFilter(Asked):
-    """Which cohorts and cells."""
-
-    granularity: Literal["day", "week", "month"] | None = Field(None, description="Only cohorts of this kind.")
-    definition: Literal["n_day", "unbounded"] | None = Field(
-        None, description="n_day: active in that period; unbounded: in that period or later."
-    )
-    activity: Literal["any", "purchase"] | None = Field(None, description="What counts as coming back.")
-    timezone: str | None = Field(None, min_length=1, max_length=64, description="Only cells of this zone's calendar.")
-    since: Day | None = Field(None, description="Only cohorts that start on this day or later.")
-    until: Day | None = Field(None, description="Only cohorts that start before this day.")
-    max_period: int | None = Field(None, ge=0, le=LARGEST_INTEGER, description="Only periods up to this index.")
-    is_complete: bool | None = Field(None, description="Only cells whose period has ended, or only the others.")
+def _range(column: str, what: str = "hours that start", kind: Any = Moment) -> dict[str, Filter]:
+    when = "on this day" if kind is Day else "at this moment"
+    return {
+        "since": Filter(f"{column} >= ?", kind, f"Only {what} {when} or later."),
+        "until": Filter(f"{column} < ?", kind, f"Only {what} before {when.split(' ', 1)[1]}."),
+    }
 
 
 _TYPES: dict[str, Any] = {
@@ -135,9 +92,8 @@ def python_type(kind: DataType) -> Any:
 class Listing:
     """How a table is listed: the newest `moment` first, rows of one moment in the order of `then`.
 
-    Together these identify a row, so that a page goes on exactly after the one before. `conditions` say what a filter
-    means, with a question mark for its value (for a list: for its values). `hidden` columns repeat others. `path`,
-    `row`, `summary` and `says` are its address, the type of a row and what the OpenAPI document tells about it.
+    Together these identify a row, so that a page goes on exactly after the one before. `hidden` columns repeat others.
+    `path`, `row`, `summary` and `says` are its address, the type of a row and what the OpenAPI document tells about it.
     """
 
     path: str
@@ -145,10 +101,9 @@ class Listing:
     summary: str
     says: str
     table: Table
-    filters: type[Asked]
     moment: str
     then: tuple[str, ...]
-    conditions: Mapping[str, str]
+    filters: Mapping[str, Filter]
     hidden: tuple[str, ...] = ()
 
     @property
@@ -157,14 +112,21 @@ class Listing:
         return tuple(name for name in self.table.columns if name not in self.hidden)
 
     @cached_property
+    def asked(self) -> type[Asked]:
+        """The type of a question."""
+        fields: dict[str, Any] = {
+            name: (one.kind, Field([], description=one.says))
+            if "(?)" in one.condition
+            else (one.kind | None, Field(None, description=one.says))
+            for name, one in self.filters.items()
+        }
+        return create_model(f"{self.row}Question", __base__=Asked, **fields)
+
+    @cached_property
     def key_type(self) -> TypeAdapter[tuple[Any, ...]]:
         """The types of what a cursor holds: the table's name, then the key of a row."""
         types = (python_type(self.table.schema[name].dataType) for name in (self.moment, *self.then))
         return TypeAdapter(tuple[(str, *types)])  # type: ignore[valid-type]  # the types are known only now
-
-
-def _range(column: str) -> dict[str, str]:
-    return {"since": f"{column} >= ?", "until": f"{column} < ?"}
 
 
 def _of_hours(table: Table) -> Listing:
@@ -175,7 +137,6 @@ def _of_hours(table: Table) -> Listing:
         table.full_name,
         f"One row is {table.grain}. The newest hour first.",
         table,
-        HourFilter,
         "hour_start",
         table.keys[1:],
         _range("hour_start"),
@@ -183,7 +144,27 @@ def _of_hours(table: Table) -> Listing:
     )
 
 
-_RANKS = {"max_rank": "rank <= ?", "product_id": "product_id = ?"}
+_RANKS = {
+    "max_rank": Filter(
+        "rank <= ?", Annotated[int, Field(ge=1, le=1_000)], "Only products of this rank or better; 1 is best."
+    ),
+    "product_id": Filter("product_id = ?", Identifier, "Only this product."),
+}
+_STATUS = Filter(
+    "status = ?",
+    Literal["provisional", "final"],
+    "Only hours that may still change, or only those that are closed.",
+)
+_CURRENCY = Filter(
+    "currency = ?",
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9 _-]{1,32}$")],
+    "Only this currency; unknown: where events name none.",
+)
+_RULE = Annotated[list[RuleId], Field(max_length=20)]
+_SEVERITY = Annotated[list[Literal["low", "medium", "high"]], Field(max_length=3)]
+_ENTITY = Literal["user", "device", "ip", "card"]
+_ZONE = Annotated[str, Field(min_length=1, max_length=64)]
+_PERIOD = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 
 TOP_PRODUCTS = replace(
     _of_hours(top_products.HOURLY),
@@ -191,8 +172,7 @@ TOP_PRODUCTS = replace(
     row="HourlyProduct",
     summary="Top products per hour",
     says="The most viewed products of each clock hour, the newest hour first.",
-    filters=HourlyProductFilter,
-    conditions=_range("hour_start") | _RANKS | {"status": "status = ?"},
+    filters=_range("hour_start") | _RANKS | {"status": _STATUS},
 )
 TOP_PRODUCTS_LAST_HOUR = Listing(
     "/top-products/last-hour",
@@ -200,7 +180,6 @@ TOP_PRODUCTS_LAST_HOUR = Listing(
     "Top products now",
     "The most viewed products of the rolling last 60 minutes.",
     top_products.LAST_HOUR,
-    ProductFilter,
     "as_of",
     ("rank",),
     _RANKS,
@@ -218,8 +197,7 @@ REVENUE = replace(
     row="HourRevenue",
     summary="Revenue per hour and currency",
     says="Purchases, orders and revenue of each clock hour in each currency, the newest first.",
-    filters=CurrencyFilter,
-    conditions=_range("hour_start") | {"currency": "currency = ?"},
+    filters=_range("hour_start") | {"currency": _CURRENCY},
 )
 FRAUD_FLAGS = Listing(
     "/fraud-flags",
@@ -227,18 +205,17 @@ FRAUD_FLAGS = Listing(
     "Fraud flags",
     "Raised flags with their reason and evidence, the newest event first.",
     fraud.TABLE,
-    FlagFilter,
     "event_time",
     ("flag_id",),
-    _range("event_time")
+    _range("event_time", "flags whose event happened")
     | {
-        "detected_since": "detected_at >= ?",
-        "rule": "rule_id IN (?)",
-        "severity": "severity IN (?)",
-        "min_score": "score >= ?",
-        "entity_type": "entity_type = ?",
-        "entity": "entity = ?",
-        "user_id": "user_id = ?",
+        "detected_since": Filter("detected_at >= ?", Moment, "Only flags that were written at this moment or later."),
+        "rule": Filter("rule_id IN (?)", _RULE, "Only flags of one of these rules."),
+        "severity": Filter("severity IN (?)", _SEVERITY, "Only of these severities."),
+        "min_score": Filter("score >= ?", Annotated[float, Field(ge=0, le=1)], "Only flags with this score or more."),
+        "entity_type": Filter("entity_type = ?", _ENTITY, "Only flags of this kind of entity."),
+        "entity": Filter("entity = ?", Identifier, "Only flags of this user, device, address or card."),
+        "user_id": Filter("user_id = ?", Identifier, "Only flags raised at an event of this user."),
     },
     hidden=("event_date",),
 )
@@ -248,17 +225,20 @@ RETENTION = Listing(
     "Cohort retention",
     "How many users of each cohort came back in each later period, the newest cohort first.",
     retention.TABLE,
-    CohortFilter,
     "cohort_start",
     ("granularity", "definition", "activity", "timezone", "period_index"),
-    _range("cohort_start")
-    | {
-        "granularity": "granularity = ?",
-        "definition": "definition = ?",
-        "activity": "activity = ?",
-        "timezone": "timezone = ?",
-        "max_period": "period_index <= ?",
-        "is_complete": "is_complete = ?",
+    {
+        "granularity": Filter("granularity = ?", Literal["day", "week", "month"], "Only cohorts of this kind."),
+        "definition": Filter(
+            "definition = ?",
+            Literal["n_day", "unbounded"],
+            "n_day: active in that period; unbounded: in that period or later.",
+        ),
+        "activity": Filter("activity = ?", Literal["any", "purchase"], "What counts as coming back."),
+        "timezone": Filter("timezone = ?", _ZONE, "Only cells of this zone's calendar."),
+        **_range("cohort_start", "cohorts that start", Day),
+        "max_period": Filter("period_index <= ?", _PERIOD, "Only periods up to this index."),
+        "is_complete": Filter("is_complete = ?", bool, "Only cells whose period has ended, or only the others."),
     },
 )
 _NAMED = (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
@@ -275,11 +255,9 @@ LISTINGS = {
 def chosen(listing: Listing, asked: Asked) -> list[tuple[str, list[Any]]]:
     """The conditions that the filters in `asked` make, each with the values of its question marks."""
     found: list[tuple[str, list[Any]]] = []
-    for name, condition in listing.conditions.items():
+    for name, one in listing.filters.items():
         value = getattr(asked, name)
-        if isinstance(value, list) and value:
-            marks = ", ".join("?" * len(value))
-            found.append((condition.replace("?", marks), value))
-        elif value is not None and value != []:
-            found.append((condition, [value]))
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        if values:
+            found.append((one.condition.replace("?", ", ".join("?" * len(values))), values))
     return found

@@ -203,7 +203,7 @@ def _serve(listing: Listing) -> None:
     async def answer(request: Asking, asked: Any) -> Any:
         return await request.answer(listing, asked)
 
-    answer.__annotations__["asked"] = Annotated[listing.filters, Query()]
+    answer.__annotations__["asked"] = Annotated[listing.asked, Query()]
     csv_text = {**_TEXT, "example": ",".join(listing.columns) + "\n"}
     router.add_api_route(
         listing.path,
