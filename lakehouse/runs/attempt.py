@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 from pyspark.sql import SparkSession
@@ -17,15 +17,17 @@ from lakehouse.catalog import TABLES
 from lakehouse.jobs import Job
 from lakehouse.lake import Lake
 from lakehouse.ops import schema_changes
-from lakehouse.runs import spark_work
 from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.models import Run
 from lakehouse.runs.news import News, RunLog
 from lakehouse.runs.states import State
-from lakehouse.session import end_session
+from lakehouse.session import commit_mark, connect, end_session, mark_commits
 from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.shell.progress import ProgressHandler
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 8.0
@@ -44,14 +46,6 @@ class Stop(StrEnum):
 
 class Stopped(Exception):
     """Raised within the job when it has to end."""
-
-
-class NoSpark:
-    """Stands for the session of a job that has said that it needs none."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Raises AttributeError: such a job must not use Spark."""
-        raise AttributeError(f"this job runs without Spark, and has no {name}")
 
 
 class Attempt:
@@ -101,14 +95,16 @@ class Attempt:
     def _do(self) -> dict[str, Any]:
         parameters = self._job.parse(self._run.parameters)
         if not self._job.needs_spark:
-            return self._job.run(Lake(cast(SparkSession, NoSpark()), self._settings), parameters, self._say)
+            return self._job.run(Lake(cast(SparkSession, None), self._settings), parameters, self._say)
         self._news_doing("Connecting to Spark")
-        self._spark = spark_work.open_session(self._settings, self._run.session_id or "", self._run.id, self._news)
+        self._spark = connect(self._settings, self._run.session_id)
+        mark_commits(self._spark, self._run.id)
+        self._spark.registerProgressHandler(cast("ProgressHandler", self._news.spark_progress))
         lake = Lake(self._spark, self._settings)
         lake.create_tables([*TABLES, *(table for table in self._job.writes if table not in TABLES)])
         schema_changes.apply(lake, self._job.writes)
         result = self._job.run(lake, parameters, self._say)
-        tables = spark_work.written(lake, self._job.writes, self._run.id, self._run.started_at or self._run.created_at)
+        tables = self._written(lake)
         return {
             "rows_read": None,
             **result,
@@ -116,6 +112,16 @@ class Attempt:
             "bytes_read": self._news.bytes_read_so_far(),
             "tables": tables,
         }
+
+    def _written(self, lake: Lake) -> dict[str, dict[str, Any]]:
+        """Per table that this attempt has committed to: its Delta versions, oldest first, and rows written."""
+        found, mark = {}, commit_mark(self._run.id)
+        for table in self._job.writes:
+            history = lake.history(table, self._run.started_at or self._run.created_at)
+            if commits := [commit for commit in history if commit.mark == mark]:
+                versions = sorted(commit.version for commit in commits)
+                found[table.full_name] = {"versions": versions, "rows": sum(commit.rows for commit in commits)}
+        return found
 
     def _say(self, doing: str) -> None:
         if self._stop is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import grpc
 import pytest
@@ -13,7 +12,6 @@ import structlog
 from kafka.errors import KafkaTimeoutError
 
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.runs.attempt import NoSpark
 from lakehouse.runs.claims import Line
 from lakehouse.runs.failures import explain
 from lakehouse.runs.news import News, RunLog
@@ -141,9 +139,3 @@ def test_a_session_is_found_again_by_its_address(tmp_path: Path) -> None:
     assert _address(settings, "s").endswith(":15002/;user_id=shoplake;session_id=s")
     remote = free_settings(tmp_path, spark_remote="sc://host:1/;use_ssl=true")
     assert _address(remote, "s") == "sc://host:1/;use_ssl=true;user_id=shoplake;session_id=s"
-
-
-def test_a_job_that_needs_no_spark_gets_none() -> None:
-    session: Any = NoSpark()
-    with pytest.raises(AttributeError, match="runs without Spark"):
-        session.sql("SELECT 1")
