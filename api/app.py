@@ -11,22 +11,18 @@ from fastapi import FastAPI
 
 from api import docs_page, openapi
 from api.errors import add_handlers
-from api.known_callers import KnownCallers
-from api.limits import Followers, RateLimits, RequestLimits
-from api.metrics import Metrics
-from api.readiness import Readiness
+from api.limits import RequestLimits
 from api.request_context import RequestContext
 from api.resources import Resources
 from api.routes import gold, jobs, operations, runs, schedules, trace
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.secret_words import hide, secret_words
-from lakehouse.serving.newest import NewestPublish
 from lakehouse.settings import Settings
 
 
 def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastAPI:
     """The API of one lake. Without a `registry` the lake's own is opened, and closed with the application."""
-    shared = _resources(settings, registry or RunRegistry.open(settings))
+    shared = Resources(settings, registry or RunRegistry.open(settings), access_log())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -56,20 +52,6 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
     app.add_middleware(RequestLimits, settings=settings, rates=shared.rates)
     app.add_middleware(RequestContext, latency=shared.metrics.latency, log=shared.log)
     return app
-
-
-def _resources(settings: Settings, registry: RunRegistry) -> Resources:
-    return Resources(
-        settings=settings,
-        registry=registry,
-        callers=KnownCallers(registry.database),
-        rates=RateLimits(settings),
-        followers=Followers(settings),
-        readiness=Readiness(settings, registry),
-        metrics=Metrics(settings, registry),
-        log=access_log(),
-        publish=NewestPublish(settings.serving_file),
-    )
 
 
 def access_log() -> structlog.typing.FilteringBoundLogger:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,7 +15,6 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.reports import age, read_report
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
-from lakehouse.stream.progress import stream_state
 
 KEPT_SECONDS = 1.0
 STALE_SECONDS = 60.0
@@ -29,29 +27,23 @@ class Readiness:
     """Asks the parts, all at once, and keeps the answers for a second: many may ask, each part is asked rarely."""
 
     def __init__(self, settings: Settings, registry: RunRegistry) -> None:
-        """Nothing is asked yet."""
+        """Each part has a probe that says what is wrong."""
         self._settings, self._registry = settings, registry
         self._probes: dict[str, Probe] = {
             "database": self._database,
             "kafka": lambda: None if probes.kafka_answers(settings) else AWAY,
             "s3": lambda: None if probes.s3_answers(settings) else AWAY,
             "spark": lambda: None if probes.spark_answers(settings) else AWAY,
-            "stream": self._stream,
-            "worker": self._worker,
+            "stream": lambda: self._reported("stream"),
+            "worker": lambda: self._reported("worker"),
         }
         self._kept: dict[str, tuple[float, str | None]] = {}
         self._locks = {name: threading.Lock() for name in self._probes}
 
-    def missing(self) -> dict[str, str]:
-        """The parts that are missing, with what is wrong. Takes at most a few seconds."""
+    def all(self) -> dict[str, str | None]:
+        """What is wrong with each part, None when nothing is. Takes at most a few seconds."""
         with ThreadPoolExecutor(len(self._probes)) as pool:
-            found = dict(zip(self._probes, pool.map(self.check, self._probes), strict=True))
-        return {name: wrong for name, wrong in found.items() if wrong}
-
-    @property
-    def parts(self) -> list[str]:
-        """The names of all parts."""
-        return list(self._probes)
+            return dict(zip(self._probes, pool.map(self.check, self._probes), strict=True))
 
     def check(self, part: str) -> str | None:
         """What is wrong with a part, as of a second ago at most; None when nothing is."""
@@ -70,22 +62,14 @@ class Readiness:
             return AWAY
         return None
 
-    def _stream(self) -> str | None:
-        state = stream_state(self._settings)
-        if not state:
+    def _reported(self, name: str) -> str | None:
+        """What is wrong with a process that says of itself how it is."""
+        report = read_report(self._settings.run_dir / f"{name}.json")
+        if not report:
             return "has not started"
-        is_known = state.get("state") in ("running", "stopped")
-        return _stale(state) if is_known else f"is {state.get('state')}"
-
-    def _worker(self) -> str | None:
-        state = read_report(self._settings.run_dir / "worker.json")
-        if not state:
-            return "has not started"
-        return _stale(state) if state.get("state") == "running" else f"is {state.get('state')}"
-
-
-def _stale(report: dict[str, Any]) -> str | None:
-    seconds = age(report)
-    if math.isinf(seconds):
-        return "says nothing about itself"
-    return f"was last heard of {seconds:.0f} s ago" if seconds > STALE_SECONDS else None
+        if report.get("state") not in ("running", "stopped"):
+            return f"is {report.get('state')}"
+        seconds = age(report)
+        if math.isinf(seconds):
+            return "says nothing about itself"
+        return f"was last heard of {seconds:.0f} s ago" if seconds > STALE_SECONDS else None

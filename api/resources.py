@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, cast
 
@@ -23,25 +22,20 @@ from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 
 
-@dataclass
 class Resources:
     """The registry, who is known of it, the limits, published gold, and what the operations' addresses tell.
 
     `stopping` is set when the server ends. So many questions may look into the lake at once as `looks` allows.
     """
 
-    settings: Settings
-    registry: RunRegistry
-    callers: KnownCallers
-    rates: RateLimits
-    followers: Followers
-    readiness: Readiness
-    metrics: Metrics
-    log: structlog.typing.FilteringBoundLogger
-    publish: NewestPublish
-    answers: KeptAnswers = field(default_factory=KeptAnswers)
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    looks: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    def __init__(self, settings: Settings, registry: RunRegistry, log: structlog.typing.FilteringBoundLogger) -> None:
+        """`log` is the access log."""
+        self.settings, self.registry, self.log = settings, registry, log
+        self.callers = KnownCallers(registry.database)
+        self.rates, self.followers = RateLimits(settings), Followers(settings)
+        self.readiness, self.metrics = Readiness(settings, registry), Metrics(settings, registry)
+        self.publish, self.answers = NewestPublish(settings.serving_file), KeptAnswers()
+        self.stopping, self.looks = asyncio.Event(), CapacityLimiter(2)
 
     @cached_property
     def lake(self) -> SqlReader:

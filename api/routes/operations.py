@@ -31,13 +31,13 @@ def readyz(shared: Shared) -> Ready:
     `degraded`, with 200, while the quality gate holds gold back: dashboards stay on the last good version, and this API
     is what mends it.
     """
-    missing = shared.readiness.missing()
-    if missing:
+    found = shared.readiness.all()
+    if missing := {part: wrong for part, wrong in found.items() if wrong}:
         told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
         raise Problem("dependency-away", told, headers={"Retry-After": str(RETRY_SECONDS)}, missing=missing)
     held = _held_back(shared)
     gate = "; ".join(_said(name, table) for name, table in held.items()) or "ok"
-    checks = dict.fromkeys(shared.readiness.parts, "ok") | {"gate": gate}
+    checks = dict.fromkeys(found, "ok") | {"gate": gate}
     return Ready(status="degraded" if held else "ready", checks=checks)
 
 

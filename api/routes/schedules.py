@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from api.authentication import Admin, Reader, note
+from api.keys import Caller
 from api.models import ScheduleList
 from api.problems import Problem
 from api.resources import Resources, Shared
 from api.routes.answers import guarded
+from lakehouse.errors import UsageError
 from lakehouse.runs.records import Schedule
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
@@ -27,22 +29,19 @@ def list_schedules(_caller: Reader, shared: Shared) -> ScheduleList:
 @router.post("/{job}/pause", summary="Pause a schedule", responses=guarded("unknown-schedule"))
 def pause_schedule(request: Request, caller: Admin, job: ScheduledJob, shared: Shared) -> Schedule:
     """Due times pass without a run until it is resumed."""
-    _require_schedule(shared, job)
-    schedule = shared.registry.pause(job)
-    note(request, shared, "schedule.pause", job, "done", caller.name)
-    return schedule
+    return _set_paused(request, caller, job, shared, paused=True)
 
 
 @router.post("/{job}/resume", summary="Resume a schedule", responses=guarded("unknown-schedule"))
 def resume_schedule(request: Request, caller: Admin, job: ScheduledJob, shared: Shared) -> Schedule:
     """From the next due time on it runs again; what was missed while paused is not made up for."""
-    _require_schedule(shared, job)
-    schedule = shared.registry.resume(job)
-    note(request, shared, "schedule.resume", job, "done", caller.name)
+    return _set_paused(request, caller, job, shared, paused=False)
+
+
+def _set_paused(request: Request, caller: Caller, job: str, shared: Resources, *, paused: bool) -> Schedule:
+    try:
+        schedule = shared.registry.set_paused(job, paused=paused)
+    except UsageError:
+        raise Problem("unknown-schedule", f"There is no schedule of {job[:64]!r}.") from None
+    note(request, shared, "schedule.pause" if paused else "schedule.resume", job, "done", caller.name)
     return schedule
-
-
-def _require_schedule(shared: Resources, job: str) -> None:
-    found = shared.registry.jobs.get(job)
-    if found is None or not found.schedule:
-        raise Problem("unknown-schedule", f"There is no schedule of {job[:64]!r}.")

@@ -153,15 +153,11 @@ class RunRegistry:
         with self.database.reading() as session:
             return schedule.all_of(session, self.jobs)
 
-    def pause(self, job: str) -> Schedule:
-        """The schedule after pausing it: due times pass without a run. Raises UsageError when the job has none."""
-        return self._set_paused(job, paused=True)
+    def set_paused(self, job: str, *, paused: bool) -> Schedule:
+        """The schedule after pausing it: due times pass without a run, and are not made up for once it is resumed.
 
-    def resume(self, job: str) -> Schedule:
-        """The schedule after resuming it; what came due meanwhile is not made up for."""
-        return self._set_paused(job, paused=False)
-
-    def _set_paused(self, job: str, *, paused: bool) -> Schedule:
+        Raises UsageError when the job has none.
+        """
         with self.database.writing() as session:
             return schedule.set_paused(session, self.jobs, job, paused=paused)
 

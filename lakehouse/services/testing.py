@@ -75,7 +75,7 @@ def part(service: Service, settings: Settings) -> Iterator[Child]:
 def _pause_schedules(settings: Settings) -> None:
     registry = RunRegistry.open(settings)
     for schedule in registry.schedules():
-        registry.pause(schedule.job)
+        registry.set_paused(schedule.job, paused=True)
     registry.close()
 
 

@@ -51,7 +51,7 @@ def figures(api: ServedApi) -> dict[str, dict[tuple[str, ...], float]]:
 def test_gold_that_is_held_back_degrades_and_is_named(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Readiness, "missing", lambda _: {})  # there is no platform here
+    monkeypatch.setattr(Readiness, "all", lambda _: {})  # there is no platform here
     with served(tmp_path) as api:
         assert api.operator.get("/readyz").json()["status"] == "ready", "nothing is published yet"
         publish(lake, api)

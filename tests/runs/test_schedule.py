@@ -130,16 +130,16 @@ def test_several_processes_and_restarts_make_one_run_per_due_time(
 
 def test_a_paused_schedule_lets_its_times_pass(registry: RunRegistry) -> None:
     due(registry, datetime.now(UTC))  # the real clock counts here, so that "nightly" may come due as well
-    assert registry.pause("hourly").paused
+    assert registry.set_paused("hourly", paused=True).paused
     assert "hourly" not in due(registry, datetime.now(UTC) + hours(1))
-    resumed = registry.resume("hourly")
+    resumed = registry.set_paused("hourly", paused=False)
     assert not resumed.paused and resumed.next_due_at and resumed.next_due_at > datetime.now(UTC)
     assert "hourly" not in due(registry, datetime.now(UTC)), "what came due meanwhile is not made up for"
     assert "hourly" in due(registry, datetime.now(UTC) + hours(1))
     with pytest.raises(UsageError, match="no schedule"):
-        registry.pause("a")
+        registry.set_paused("a", paused=True)
     with pytest.raises(UsageError, match="nightly, hourly"):
-        registry.resume("unknown")
+        registry.set_paused("unknown", paused=False)
 
 
 def test_a_full_queue_delays_a_due_time_and_does_not_lose_it(tmp_path: Path) -> None:
