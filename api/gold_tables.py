@@ -49,7 +49,7 @@ class Asked(BaseModel):
         None, pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next_cursor` of the page before; keep the filters."
     )
     format: Literal["json", "csv"] | None = Field(
-        None, description="Form of the answer; unset is what the header `Accept` prefers, else json."
+        None, description="Form of the answer; unset is what the header `Accept` names first, else json."
     )
 
 

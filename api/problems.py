@@ -40,11 +40,6 @@ KINDS: dict[str, Kind] = {
     ),
     "unknown-schedule": Kind(404, "This job has no schedule", "GET /v1/schedules lists the schedules."),
     "method-not-allowed": Kind(405, "The address has no such method", "The `Allow` header lists the methods."),
-    "not-acceptable": Kind(
-        406,
-        "The answer has no form that is accepted",
-        "Accept application/json or text/csv, or say format=json or csv.",
-    ),
     "too-slow": Kind(408, "The request came too slowly", "Send the whole request at once."),
     "too-large": Kind(413, "The body is too large", "Send less; `detail` names the limit."),
     "wrong-media-type": Kind(

@@ -19,7 +19,6 @@ from api.gold_models import page_model
 from api.gold_pages import Page, page, with_zone
 from api.gold_tables import LISTINGS, Asked, Listing
 from api.kept_answers import Answer, Question
-from api.problems import Problem
 from api.resources import Resources, Shared
 from api.routes.answers import IfNoneMatch, guarded, tags_in
 from lakehouse.serving.newest import Publish, PublishedTable
@@ -28,13 +27,6 @@ from lakehouse.sql import Result
 
 PREFIX, GOLD_SCOPE = "/v1/gold", "gold:read"
 Form = Literal["json", "csv"]
-MEDIA_TYPES: dict[str, Form] = {
-    "application/json": "json",
-    "text/csv": "csv",
-    "*/*": "json",
-    "application/*": "json",
-    "text/*": "csv",
-}
 _SENT_AS: dict[Form, str] = {"json": "application/json", "csv": "text/csv; charset=utf-8; header=present"}
 _TEXT = {"schema": {"type": "string"}}
 _HEADERS = {
@@ -56,7 +48,7 @@ class Reading:
     async def answer(self, listing: Listing, asked: Asked) -> Response:
         """The page; 304 when the caller has it already.
 
-        Raises Problem `wrong-parameter` or `not-acceptable`, and NothingPublishedError.
+        Raises Problem `wrong-parameter`, and NothingPublishedError.
         """
         form = asked.format or preferred(self.request.headers.get("accept"))
         newest = self.shared.publish
@@ -132,26 +124,9 @@ async def reading(
 
 
 def preferred(accept: str | None) -> Form:
-    """The form that a header `Accept` likes best; JSON without one. Raises Problem `not-acceptable`."""
-    if not accept:
-        return "json"
-    liked: dict[Form, float] = {}
-    for part in accept.lower().split(","):
-        media_type, *parameters = (piece.strip() for piece in part.split(";"))
-        if form := MEDIA_TYPES.get(media_type):
-            liked[form] = max(liked.get(form, 0.0), _quality(parameters))
-    best = max(liked, key=lambda form: (liked[form], form == "json"), default=None)
-    if best is None or not liked[best]:
-        raise Problem("not-acceptable", "The header `Accept` names neither JSON nor CSV.")
-    return best
-
-
-def _quality(parameters: list[str]) -> float:
-    given = next((value.removeprefix("q=") for value in parameters if value.startswith("q=")), "1")
-    try:
-        return float(given)
-    except ValueError:
-        return 0.0
+    """The form that a header `Accept` names first; JSON when it names neither."""
+    named = re.findall("text/csv|application/json", (accept or "").lower())
+    return "csv" if named[:1] == ["text/csv"] else "json"
 
 
 def _etag(table: PublishedTable, form: Form) -> str:
@@ -215,7 +190,7 @@ def _serve(listing: Listing) -> None:
         responses={
             200: {"description": "A page, the newest first.", "headers": _HEADERS, "content": {"text/csv": csv_text}},
             304: {"description": "The table is as it was (`If-None-Match`).", "headers": {"ETag": _HEADERS["ETag"]}},
-            **guarded("wrong-parameter", "not-acceptable", "not-published"),
+            **guarded("wrong-parameter", "not-published"),
         },
     )
 
