@@ -6,14 +6,10 @@ from pathlib import Path
 
 import fastapi_offline
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import HTMLResponse, Response
+from fastapi.staticfiles import StaticFiles
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
-_FILES = {
-    "swagger-ui.css": "text/css",
-    "swagger-ui-bundle.js": "text/javascript",
-    "favicon.png": "image/png",
-}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; frame-ancestors 'none'"
@@ -47,11 +43,4 @@ def add_docs(app: FastAPI) -> None:
     async def start() -> Response:
         return Response(_START, media_type="text/javascript")
 
-    for name, media_type in _FILES.items():
-        _serve(app, name, media_type)
-
-
-def _serve(app: FastAPI, name: str, media_type: str) -> None:
-    @app.get(f"/docs/{name}", include_in_schema=False)
-    async def file() -> FileResponse:
-        return FileResponse(_ASSETS / name, media_type=media_type, headers={"Cache-Control": "max-age=86400"})
+    app.mount("/docs", StaticFiles(directory=_ASSETS))
