@@ -20,7 +20,8 @@ from benchmarks.figures import RESULTS, Figure, write_figures
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
 from lakehouse.s3 import delta_options
 from lakehouse.services import s3
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.child import alone
+from lakehouse.services.testing import free_settings
 from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.evidence import COLUMNS as EVENT_COLUMNS
 from lakehouse.serving.extras import Extras
@@ -56,7 +57,7 @@ def _measure(folder: Path, times: int) -> tuple[float, float, float]:
     settings = free_settings(folder)
     rows = folder / "rows" / "rows.duckdb"
     make_file(rows, times)
-    with part(s3.service(settings), settings), duckdb.connect(str(rows)) as lake:
+    with alone(s3.service(settings), settings), duckdb.connect(str(rows)) as lake:
         lake.execute("SET TimeZone = 'UTC'")
         _write_events(lake, settings)
         filled = [source for source in sources() if lake.table(source.name).limit(1).fetchall()]

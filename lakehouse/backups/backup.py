@@ -12,7 +12,6 @@ import json
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -29,7 +28,7 @@ from lakehouse.lock import LakeLock
 from lakehouse.object_keys import inside
 from lakehouse.s3 import s3_client
 from lakehouse.services import s3
-from lakehouse.services.child import Child
+from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
 from lakehouse.settings import Settings
 from lakehouse.table import Table
@@ -205,15 +204,9 @@ def s3_answers(settings: Settings, *, is_locked: bool = False) -> Iterator[None]
     lock = LakeLock(settings)
     if not is_locked:
         lock.acquire()
-    child = Child(service, settings)
     try:
         fetch_jars(("s3proxy",))
-        while not child.is_ready:
-            child.tick(True)
-            if child.has_given_up:
-                raise ShoplakeError(f"The S3 server did not start: {child.message}")
-            time.sleep(0.1)
-        yield
+        with alone(service, settings):
+            yield
     finally:
-        child.stop()
         lock.release()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import subprocess
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,17 +114,7 @@ class Child:
             **self.service.env,
             **processes.lake_mark(self._settings),
         }
-        with open_log(self.log) as log:
-            self._process = subprocess.Popen(
-                self.service.command,
-                env=environment,
-                cwd=self._settings.data_dir,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                umask=0o077,
-            )
+        self._process = spawn(self._settings, self.service.command, environment, self.log)
         self.state, self.message = "starting", ""
         self._started, self._healthy_since = now, None
         self._failed_checks = self._looks_over_limit = 0
@@ -188,6 +180,38 @@ class Child:
         if has_run:  # else its log tells nothing, and what kept it from starting says what to do
             self.message += f"; see {_short(self.log)}; next start in {pause:.0f} s"
         logging.getLogger(__name__).warning("%s %s", datetime.now(UTC).isoformat(timespec="seconds"), self.message)
+
+
+@contextmanager
+def alone(service: Service, settings: Settings) -> Iterator[Child]:
+    """One part alone. Raises ShoplakeError when it does not start."""
+    child = Child(service, settings)
+    try:
+        while not child.is_ready:
+            child.tick(True)
+            if child.state == "failed":
+                raise ShoplakeError(f"{service.name} alone did not start: {child.message}")
+            time.sleep(0.1)
+        yield child
+    finally:
+        child.stop()
+
+
+def spawn(
+    settings: Settings, command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Start a process that goes on by itself, with what it says in a log."""
+    with open_log(log) as file:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd=settings.data_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o077,
+        )
 
 
 def _end_family(process: subprocess.Popen[bytes], patience: float) -> None:

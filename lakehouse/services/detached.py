@@ -14,7 +14,7 @@ from lakehouse import processes
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
 from lakehouse.services import superset
-from lakehouse.services.logs import open_log
+from lakehouse.services.child import spawn
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import Snapshot, read_state, write_state
 from lakehouse.services.supervisor import prepare_start
@@ -83,17 +83,7 @@ def _spawn(settings: Settings, with_stream: bool, with_superset: bool) -> subpro
     command = [sys.executable, "-m", "lakehouse.services", *options]
     log = settings.logs / "supervisor.log"
     log.unlink(missing_ok=True)
-    with open_log(log) as file:
-        return subprocess.Popen(
-            command,
-            env=child_environment(settings),
-            cwd=settings.data_dir,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            umask=0o077,
-        )
+    return spawn(settings, command, child_environment(settings), log)
 
 
 def _wait_until_up(settings: Settings, process: subprocess.Popen[bytes], report: Callable[[Snapshot], None]) -> None:

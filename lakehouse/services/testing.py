@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from lakehouse.errors import ShoplakeError
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.child import Child
 from lakehouse.services.detached import start_detached, stop
-from lakehouse.services.service import Service
 from lakehouse.settings import Settings, load_settings
 
 PORT_SETTINGS = (
@@ -55,21 +51,6 @@ def running(settings: Settings, *, stream: bool = False) -> Iterator[Settings]:
         raise
     finally:
         stop(settings)
-
-
-@contextmanager
-def part(service: Service, settings: Settings) -> Iterator[Child]:
-    """One part alone, running; raises ShoplakeError when it does not start."""
-    child = Child(service, settings)
-    try:
-        while child.state != "up":
-            child.tick(True)
-            if child.state == "failed":
-                raise ShoplakeError(f"{service.name} {child.message}")
-            time.sleep(0.2)
-        yield child
-    finally:
-        child.stop()
 
 
 def _pause_schedules(settings: Settings) -> None:

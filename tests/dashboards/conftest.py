@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from lakehouse.services import superset
-from lakehouse.services.child import Child
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.child import Child, alone
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 
@@ -18,7 +18,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings
     """Superset as the supervisor runs it, over a file with a row or two per table."""
     settings = free_settings(tmp_path_factory.mktemp("superset"))
     sample_serving.publish(settings.serving_file)
-    with part(superset.service(settings), settings) as child:
+    with alone(superset.service(settings), settings) as child:
         yield settings, child
 
 

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from lakehouse.services import superset
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.child import alone
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 from tests.support.browser import SLUGS, browser_page, open_dashboard, password, rows_of
@@ -23,7 +24,7 @@ def test_visitors_see_the_dashboards_where_that_is_asked_for_and_no_more(setting
     """Beside the Superset that keeps them out, over the same records."""
     port = free_settings(tmp_path).superset_port
     open_to_all = settings.model_copy(update={"superset_public": True, "superset_port": port})
-    with part(superset.service(open_to_all), open_to_all):
+    with alone(superset.service(open_to_all), open_to_all):
         url = open_to_all.superset_url
         with browser_page() as page:
             assert all(rows_of(answer) for answer in open_dashboard(page, url, "shop-now"))
@@ -43,7 +44,7 @@ def test_its_records_may_be_in_postgresql(tmp_path: Path) -> None:
         own = free_settings(tmp_path, superset_database_url=address)
         sample_serving.publish(own.serving_file)
         began = time.monotonic()
-        with part(superset.service(own), own):
+        with alone(superset.service(own), own):
             print(f"first start {time.monotonic() - began:.0f} s")
             given = {"username": "viewer", "password": password(own, "viewer"), "provider": "db", "refresh": False}
             token = requests.post(f"{own.superset_url}/api/v1/security/login", json=given, timeout=30).json()

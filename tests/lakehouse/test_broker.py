@@ -11,8 +11,9 @@ from kafka import KafkaProducer
 from lakehouse import broker
 from lakehouse.broker import Span
 from lakehouse.services import kafka
+from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 
 TOPIC = "shop.purchases"
@@ -23,7 +24,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A broker whose partition 0 of TOPIC holds t1 t2 (mark) x1 x2 (mark) t3 (mark), x1 and x2 being aborted."""
     own = free_settings(tmp_path_factory.mktemp("kafka"))
     fetch_jars(("kafka",))
-    with part(kafka.service(own), own):
+    with alone(kafka.service(own), own):
         transaction(own, b"t1", b"t2")
         transaction(own, b"x1", b"x2", is_committed=False)
         transaction(own, b"t3")

@@ -14,9 +14,10 @@ from kafka import KafkaConsumer
 from pyspark.sql import Row, SparkSession
 
 from lakehouse.services import kafka
+from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.testing import free_settings
 from producer.contract import EVENT_TYPES
 from producer.topics import apply_topics
 from silver import checks
@@ -42,7 +43,7 @@ def test_ten_lines_send_an_event_that_is_accepted(spark: SparkSession, tmp_path:
     assert len([line for line in LINES.splitlines() if line]) == 10 and '"127.0.0.1:9092"' in LINES
     fetch_jars(("kafka",))
     settings = free_settings(tmp_path)
-    with part(kafka.service(settings), settings):
+    with alone(kafka.service(settings), settings):
         apply_topics(settings)
         pasted = LINES.replace("127.0.0.1:9092", settings.bootstrap)
         done = subprocess.run([sys.executable, "-"], input=pasted, capture_output=True, text=True, check=True)

@@ -15,11 +15,11 @@ from botocore.exceptions import ClientError
 from lakehouse.lake_secret import credentials_of, local_remote, s3_keys, secret_for, spark_token
 from lakehouse.lock import LakeLock
 from lakehouse.services import s3, spark
-from lakehouse.services.child import Child
+from lakehouse.services.child import Child, alone
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.service import CLIENT_SECRETS, child_environment
 from lakehouse.services.services import services
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.testing import free_settings
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
@@ -119,7 +119,7 @@ def test_programs_of_ones_own_get_what_is_embedded_and_nothing_else(tmp_path):
 
 def test_s3_answers_only_who_knows_the_keys(lake, tmp_path):
     fetch_jars(("s3proxy",))
-    with part(s3.service(lake), lake):
+    with alone(s3.service(lake), lake):
         s3.ensure_bucket(lake)
         client = s3.s3_client(lake)
         client.put_object(Bucket=lake.bucket, Key="a", Body=b"mine")
@@ -161,7 +161,7 @@ def program(text, remote, settings):
 def test_spark_answers_only_who_knows_the_token(lake, monkeypatch):
     fetch_jars(("spark", "s3proxy"))
     monkeypatch.setenv("OPERATORS_PASSWORD", "hunter2")
-    with part(spark.service(lake), lake):
+    with alone(spark.service(lake), lake):
         mine = program(MINE, local_remote(lake), lake)
         assert mine.stdout.split() == ["3", "true", "null", "2"], mine.stderr
         here = f"sc://localhost:{lake.spark_port}"
@@ -210,6 +210,6 @@ def test_what_a_part_writes_is_for_its_owner(lake):
 def test_a_page_in_a_browser_cannot_make_s3_answer(lake):
     """DNS rebinding: the page's own name leads to this machine, and its requests carry no signature."""
     fetch_jars(("s3proxy",))
-    with part(s3.service(lake), lake):
+    with alone(s3.service(lake), lake):
         s3.ensure_bucket(lake)
         assert asked(lake, f"/{lake.bucket}", Host="rebound.example") == 403

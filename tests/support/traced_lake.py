@@ -19,8 +19,9 @@ from lakehouse import hours as clock
 from lakehouse.catalog import TABLES
 from lakehouse.lake import arrow_schema, properties_of
 from lakehouse.services import s3
+from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.stream.gold_refresh import HOURLY, closed_hour, replace_hours
@@ -36,7 +37,7 @@ def served_lake(folder: Path, **overrides: object) -> Iterator[Settings]:
     """Settings of a lake whose embedded S3 server runs, with every table and no row, while the block lasts."""
     fetch_jars(("s3proxy",))
     settings = free_settings(folder, **overrides)
-    with part(s3.service(settings), settings):
+    with alone(s3.service(settings), settings):
         s3.ensure_bucket(settings)
         small = SmallTables(settings)
         for table in TABLES:
