@@ -10,20 +10,11 @@ from pathlib import Path
 from lakehouse.errors import ShoplakeError
 from lakehouse.probes import kafka_answers
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import Service, java, jvm_options, properties, write_text
+from lakehouse.services.service import Service, java, jvm_options, log4j, properties, write_text
 from lakehouse.settings import Settings
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-LOG4J = """\
-rootLogger.level = WARN
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %c{1}: %m%n
-logger.config.name = org.apache.kafka.common.config.AbstractConfig
-logger.config.level = ERROR
-"""
+LOG4J = log4j("org.apache.kafka.common.config.AbstractConfig")
 
 
 def kafka_properties(settings: Settings) -> dict[str, object]:

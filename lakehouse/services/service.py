@@ -108,6 +108,22 @@ def child_environment(settings: Settings, secrets: tuple[str, ...] = ("",)) -> d
     }
 
 
+def log4j(*quiet: str) -> str:
+    """A configuration of Log4j 2: warnings, and of the loggers `quiet` only errors."""
+    loggers = "".join(
+        f"logger.l{number}.name = {name}\nlogger.l{number}.level = error\n" for number, name in enumerate(quiet)
+    )
+    return f"""\
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{{yyyy-MM-dd'T'HH:mm:ss.SSS}} %p %c{{1}}: %m%n
+{loggers}"""
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a configuration file, with its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

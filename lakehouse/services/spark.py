@@ -13,7 +13,7 @@ from lakehouse.probes import spark_answers
 from lakehouse.s3 import hadoop_options, java_options, write_java_store
 from lakehouse.services import class_archive, yarn
 from lakehouse.services.jars import class_path, jar_set
-from lakehouse.services.service import Service, java_home, jit_options, write_private, write_text
+from lakehouse.services.service import Service, java_home, jit_options, log4j, write_private, write_text
 from lakehouse.settings import Settings
 
 # Settings of the environment by which Spark's launcher adds folders to the class path.
@@ -25,25 +25,13 @@ LOOPS_FIRST = (
     "-XX:Tier4MinInvocationThreshold=6000",
     "-XX:Tier4CompileThreshold=150000",
 )
-LOG4J = """\
-rootLogger.level = warn
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.target = SYSTEM_ERR
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %c{1}: %m%n
-logger.conf.name = org.apache.spark.SparkConf
-logger.conf.level = error
-logger.native.name = org.apache.hadoop.util.NativeCodeLoader
-logger.native.level = error
-logger.metrics.name = org.apache.hadoop.metrics2
-logger.metrics.level = error
-logger.admin.name = org.apache.spark.sql.kafka010.KafkaDataConsumer
-logger.admin.level = error
-logger.kafka.name = org.apache.kafka.clients
-logger.kafka.level = error
-"""
+LOG4J = log4j(
+    "org.apache.spark.SparkConf",
+    "org.apache.hadoop.util.NativeCodeLoader",
+    "org.apache.hadoop.metrics2",
+    "org.apache.spark.sql.kafka010.KafkaDataConsumer",
+    "org.apache.kafka.clients",
+)
 
 
 def spark_conf(settings: Settings) -> dict[str, str]:
