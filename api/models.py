@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.config import JsonDict
 
 from lakehouse.jobs import Job
 from lakehouse.runs.models import Run
@@ -34,12 +33,6 @@ def _is_iso(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_iso), AfterValidator(_in_utc)]
 """A moment with its offset, in UTC."""
 _EXAMPLE_ID = "019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"
-_LINKS: JsonDict = {
-    "run": f"/v1/runs/{_EXAMPLE_ID}",
-    "events": f"/v1/runs/{_EXAMPLE_ID}/events",
-    "logs": f"/v1/runs/{_EXAMPLE_ID}/logs",
-    "cancel": f"/v1/runs/{_EXAMPLE_ID}/cancel",
-}
 
 
 class JobView(BaseModel):
@@ -101,19 +94,6 @@ class RunLinks(BaseModel):
 class Accepted(BaseModel):
     """A run as it was accepted: the same answer whenever the request comes again with its Idempotency-Key."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": _EXAMPLE_ID,
-                "job": "cohort_retention",
-                "state": "queued",
-                "parameters": {"as_of": "2026-09-03", "timezone": "UTC"},
-                "created_at": "2026-09-03T10:15:30Z",
-                "links": _LINKS,
-            }
-        }
-    )
-
     id: str
     job: str
     state: Literal["queued"]
@@ -159,7 +139,12 @@ class RunView(BaseModel):
                 "progress": {"step": 3, "steps": 3, "doing": "Computing the cohorts", "tasks_done": 4, "tasks": 4},
                 "result": {"rows_written": 412, "changed_days": 1, "duration_seconds": 12.8},
                 "error": None,
-                "links": _LINKS,
+                "links": {
+                    "run": f"/v1/runs/{_EXAMPLE_ID}",
+                    "events": f"/v1/runs/{_EXAMPLE_ID}/events",
+                    "logs": f"/v1/runs/{_EXAMPLE_ID}/logs",
+                    "cancel": f"/v1/runs/{_EXAMPLE_ID}/cancel",
+                },
             }
         }
     )
