@@ -16,7 +16,7 @@ from api.request_context import RequestContext
 from api.resources import Resources
 from api.routes import gold, jobs, operations, runs, schedules, trace
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.secret_words import hide, secret_words
+from lakehouse.secret_words import json_lines
 from lakehouse.settings import Settings
 
 
@@ -56,17 +56,7 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
 
 def access_log() -> structlog.typing.FilteringBoundLogger:
     """A logger that writes one JSON object a line, and leaves the configuration of others alone."""
-    words = secret_words()
-    processors: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        lambda _logger, _method, event: {
-            name: hide(value, words) if isinstance(value, str) else value for name, value in event.items()
-        },
-        structlog.processors.JSONRenderer(),
-    ]
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(), processors=processors, wrapper_class=structlog.make_filtering_bound_logger(20)
+        structlog.PrintLogger(), processors=json_lines(), wrapper_class=structlog.make_filtering_bound_logger(20)
     )
     return logger

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
@@ -21,8 +22,9 @@ from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.models import Run
-from lakehouse.runs.news import News, RunLog
+from lakehouse.runs.news import News, logged_into
 from lakehouse.runs.states import State
+from lakehouse.secret_words import hide, secret_words
 from lakehouse.session import commit_mark, connect, end_session, mark_commits
 from lakehouse.settings import Settings
 
@@ -51,12 +53,10 @@ class Stopped(Exception):
 class Attempt:
     """Works on a run that this worker has taken, until it has ended, was given back or was lost."""
 
-    def __init__(
-        self, run: Run, job: Job, settings: Settings, claims: Claims, run_log: RunLog, is_closing: Callable[[], bool]
-    ) -> None:
-        """Nothing begins yet. `is_closing` says whether the worker has to end."""
+    def __init__(self, run: Run, job: Job, settings: Settings, claims: Claims, is_closing: Callable[[], bool]) -> None:
+        """`is_closing` says whether the worker has to end."""
         self._run, self._job, self._settings, self._claims = run, job, settings, claims
-        self._run_log, self._is_closing = run_log, is_closing
+        self._is_closing = is_closing
         self._news = News(job.steps + job.needs_spark)
         self._spark: SparkSession | None = None
         self._began = time.monotonic()
@@ -67,7 +67,7 @@ class Attempt:
 
     def work(self) -> None:
         """Do the work and write down how it ended."""
-        with structlog.contextvars.bound_contextvars(run=self._run.id), self._run_log.of(self._news):
+        with structlog.contextvars.bound_contextvars(run=self._run.id), logged_into(self._news):
             log.info("attempt begins", job=self._job.name, attempt=self._run.attempt)
             watching = _thread(self._watch)
             try:
@@ -84,7 +84,7 @@ class Attempt:
         except Stopped:
             pass
         except Exception as error:  # whatever a job raises becomes the run's error
-            failure = explain(error, self._run_log.hide)
+            failure = explain(error, partial(hide, words=secret_words()))
             log.error("attempt failed", code=failure.code, exc_info=self._stop is None)
         self._close()  # before anybody else may take the run: nothing of it goes on in Spark
         with self._concluding:

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from lakehouse.runs.claims import Line
-from lakehouse.secret_words import hide, secret_words
+from lakehouse.secret_words import json_lines
 
 _MOST_LINES = 10_000
 _LONGEST_FIELD = 8_000
@@ -89,44 +89,24 @@ class News:
             self._is_new = True
 
 
-class RunLog:
-    """structlog for a worker service: JSON on standard output, and into the log of the run that a thread works on."""
+def log_as_json() -> None:
+    """structlog for this process: JSON on standard output, and into the log of the run that a thread works on."""
+    structlog.configure(processors=json_lines(_into_the_run), cache_logger_on_first_use=False)
 
-    def __init__(self) -> None:
-        """Configures structlog for this process."""
-        self._secrets = secret_words()
-        structlog.configure(
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
-                self._without_secrets,
-                self._into_the_run,
-                structlog.processors.JSONRenderer(default=str),
-            ],
-            cache_logger_on_first_use=False,
-        )
 
-    @contextmanager
-    def of(self, news: News) -> Iterator[None]:
-        """What this thread logs meanwhile goes into these news."""
-        token = _NEWS.set(news)
-        try:
-            yield
-        finally:
-            _NEWS.reset(token)
+@contextmanager
+def logged_into(news: News) -> Iterator[None]:
+    """What this thread logs meanwhile goes into these news."""
+    token = _NEWS.set(news)
+    try:
+        yield
+    finally:
+        _NEWS.reset(token)
 
-    def _without_secrets(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {name: self.hide(value) if isinstance(value, str) else value for name, value in event.items()}
 
-    def hide(self, text: str) -> str:
-        """The text with every secret that this process knows made unreadable."""
-        return hide(text, self._secrets)
-
-    def _into_the_run(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if (news := _NEWS.get()) is not None:
-            apart = ("event", "level", "timestamp", "run")
-            fields = {name: str(value)[:_LONGEST_FIELD] for name, value in event.items() if name not in apart}
-            news.log(Line(str(event["event"]), str(event["level"]), fields))
-        return event
+def _into_the_run(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if (news := _NEWS.get()) is not None:
+        apart = ("event", "level", "timestamp", "run")
+        fields = {name: str(value)[:_LONGEST_FIELD] for name, value in event.items() if name not in apart}
+        news.log(Line(str(event["event"]), str(event["level"]), fields))
+    return event

@@ -26,7 +26,7 @@ from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import Database, RegistryAway
 from lakehouse.runs.failures import Failure
 from lakehouse.runs.models import Run
-from lakehouse.runs.news import RunLog
+from lakehouse.runs.news import log_as_json
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.schedule import trigger_due
 from lakehouse.runs.states import State
@@ -52,7 +52,8 @@ class WorkerService:
 
     def __init__(self, settings: Settings, watch: Beside) -> None:
         """Brings the registry's tables up to date. `watch` is started too, with the registry's database."""
-        self._settings, self._log = settings, RunLog()
+        log_as_json()
+        self._settings = settings
         self._registry = RunRegistry.open(settings)
         self._claims = Claims(self._registry)
         self._watch = watch(settings, self._registry.database)
@@ -138,7 +139,7 @@ class WorkerService:
             except LostRun:
                 log.warning("run lost", run=run.id)
             return
-        attempt = Attempt(run, job, self._settings, self._claims, self._log, self._closing.is_set)
+        attempt = Attempt(run, job, self._settings, self._claims, self._closing.is_set)
         self._attempts.add(attempt)
         try:
             attempt.work()
