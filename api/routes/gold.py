@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
@@ -35,32 +34,6 @@ _HEADERS = {
 }
 _KEPT = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, X-API-Key"}
 """A caller may keep an answer, and asks each time whether it still stands."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A request of a caller who may read gold; `known` are the versions that the caller has."""
-
-    request: Request
-    shared: Resources
-    known: str | None
-
-    async def answer(self, listing: Listing, asked: Asked) -> Response:
-        """The page; 304 when the caller has it already.
-
-        Raises Problem `wrong-parameter`, and NothingPublishedError.
-        """
-        form = asked.format or preferred(self.request.headers.get("accept"))
-        newest = self.shared.publish
-        if (publish := newest.opened()) is None:
-            publish = await run_in_threadpool(newest.get)
-        question = question_of(self.request, publish, listing)
-        etag = _etag(question.table, form)
-        if self.known is not None and _has(self.known, etag):
-            return _unchanged(etag)
-        return _sent(
-            await self.shared.answers.once(question, partial(_answer, question, publish, listing, asked, form))
-        )
 
 
 class GoldRoute(APIRoute):
@@ -91,8 +64,7 @@ def _at_once(request: Request, listing: Listing) -> Response | None:
         return None
     request.state.caller = caller.name
     shared.rates.count_caller(caller.name)
-    known, etag = request.headers.get("if-none-match"), answer.headers["ETag"]
-    return _unchanged(etag) if known is not None and _has(known, etag) else _sent(answer)
+    return _sent(answer, request.headers.get("if-none-match"))
 
 
 def question_of(request: Request, publish: Publish, listing: Listing) -> Question:
@@ -101,26 +73,12 @@ def question_of(request: Request, publish: Publish, listing: Listing) -> Questio
     return Question(table, request.url.path, request.url.query, request.headers.get("accept", ""))
 
 
-def _has(known: str, etag: str) -> bool:
-    return bool({etag, "*"} & tags_in(known))
-
-
-def _unchanged(etag: str) -> Response:
-    return Response(status_code=304, headers={**_KEPT, "ETag": etag})
-
-
-def _sent(answer: Answer) -> Response:
+def _sent(answer: Answer, known: str | None) -> Response:
+    """The answer; 304 when it is of a version that the caller has."""
+    etag = answer.headers["ETag"]
+    if known is not None and {etag, "*"} & tags_in(known):
+        return Response(status_code=304, headers={**_KEPT, "ETag": etag})
     return Response(answer.body, headers=answer.headers)
-
-
-async def reading(
-    request: Request,
-    _caller: GoldReader,
-    shared: Shared,
-    if_none_match: IfNoneMatch = None,
-) -> Reading:
-    """The request, once the caller is known."""
-    return Reading(request, shared, if_none_match)
 
 
 def preferred(accept: str | None) -> Form:
@@ -168,15 +126,22 @@ def _as_csv(listing: Listing, found: Page) -> bytes:
     return out.getvalue().encode()
 
 
-Asking = Annotated[Reading, Depends(reading)]
 router = APIRouter(prefix=PREFIX, tags=["gold"], route_class=GoldRoute)
 
 
 def _serve(listing: Listing) -> None:
     """Add the address of a table, and describe it to the OpenAPI document."""
 
-    async def answer(request: Asking, asked: Any) -> Any:
-        return await request.answer(listing, asked)
+    async def answer(
+        request: Request, _caller: GoldReader, shared: Shared, asked: Any, if_none_match: IfNoneMatch = None
+    ) -> Any:
+        """The page; 304 when the caller has it already. Raises Problem `wrong-parameter`, and NothingPublishedError."""
+        form = asked.format or preferred(request.headers.get("accept"))
+        if (publish := shared.publish.opened()) is None:
+            publish = await run_in_threadpool(shared.publish.get)
+        question = question_of(request, publish, listing)
+        made = await shared.answers.once(question, partial(_answer, question, publish, listing, asked, form))
+        return _sent(made, if_none_match)
 
     answer.__annotations__["asked"] = Annotated[listing.asked, Query()]
     csv_text = {**_TEXT, "example": ",".join(listing.columns) + "\n"}

@@ -32,7 +32,6 @@ class RunRegistry:
         self.settings = settings
         self.jobs = jobs
         self.database = Database(settings.registry_file)
-        self.engine = self.database.engine
 
     @classmethod
     def open(cls, settings: Settings, jobs: Mapping[str, Job] = JOBS) -> RunRegistry:

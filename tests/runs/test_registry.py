@@ -82,7 +82,7 @@ def test_a_registry_of_an_older_release_goes_on(settings: Settings) -> None:
 
 def columns(registry: RunRegistry) -> dict[str, set[str]]:
     """The columns of each table that the registry's database has."""
-    found = inspect(registry.engine)
+    found = inspect(registry.database.engine)
     return {
         table: {column["name"] for column in found.get_columns(table)}
         for table in found.get_table_names()
