@@ -38,7 +38,6 @@ class KeptAnswers:
     """The answers that were asked for last. Used from the event loop only."""
 
     def __init__(self) -> None:
-        """Nothing was asked."""
         self._answers: OrderedDict[Question, Answer] = OrderedDict()
         self._turn: CapacityLimiter | None = None
 

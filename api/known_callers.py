@@ -19,7 +19,6 @@ class KnownCallers:
     """
 
     def __init__(self, database: Database) -> None:
-        """Nobody is known yet."""
         self._database = database
         self._known: tuple[object, dict[bytes, tuple[datetime, Caller]]] = (None, {})
 

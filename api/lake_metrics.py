@@ -47,7 +47,6 @@ class LakeMetrics:
     """The figures of one lake. A scrape never waits for Kafka or S3: the stream's are gathered in the background."""
 
     def __init__(self, settings: Settings) -> None:
-        """The first scrape starts the gathering."""
         self._settings = settings
         self._stream: list[Metric] = []
         self._gathered_at = 0.0

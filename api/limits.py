@@ -30,7 +30,6 @@ class RateLimits:
     """Requests per minute, per address and per caller."""
 
     def __init__(self, settings: Settings) -> None:
-        """All counts are zero."""
         self._per_address = Window(settings.api_address_requests_per_minute)
         self._per_caller = Window(settings.api_caller_requests_per_minute)
         self._failures = Window(max(1, int(settings.api_address_requests_per_minute * FAILED_LOGINS)))
@@ -99,7 +98,6 @@ class Followers:
     """Bounds how many streams are open, in all and per caller."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nobody follows."""
         self._most = settings.api_max_followers
         self._open: Counter[str] = Counter()
 
@@ -121,7 +119,6 @@ class RequestLimits:
     """ASGI middleware: counts the address, then reads the whole body, which must be small and come soon."""
 
     def __init__(self, app: ASGIApp, settings: Settings, rates: RateLimits) -> None:
-        """The limits are settings."""
         self._app, self._rates = app, rates
         self._most_bytes = settings.api_max_body_kb * 1024
         self._seconds = settings.api_slow_seconds

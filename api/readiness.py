@@ -27,7 +27,6 @@ class Readiness:
     """Asks the parts, all at once, and keeps the answers for a second: many may ask, each part is asked rarely."""
 
     def __init__(self, settings: Settings, registry: RunRegistry) -> None:
-        """Each part has a probe that says what is wrong."""
         self._settings, self._registry = settings, registry
         self._probes: dict[str, Probe] = {
             "database": self._database,

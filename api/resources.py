@@ -29,7 +29,6 @@ class Resources:
     """
 
     def __init__(self, settings: Settings, registry: RunRegistry, log: structlog.typing.FilteringBoundLogger) -> None:
-        """`log` is the access log."""
         self.settings, self.registry, self.log = settings, registry, log
         self.callers = KnownCallers(registry.database)
         self.rates, self.followers = RateLimits(settings), Followers(settings)

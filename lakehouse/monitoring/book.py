@@ -37,7 +37,7 @@ class Book:
     """The alerts of one lake. Every method raises RegistryAway when the database does not answer."""
 
     def __init__(self, settings: Settings, database: Database, rules: Sequence[Rule] = RULES) -> None:
-        """Nothing is opened; the tables have to be there."""
+        """The registry's tables have to be there."""
         self._settings, self._database, self._rules = settings, database, rules
 
     def note(self, figures: Mapping[str, Figure], sinks: Iterable[str], at: datetime) -> list[tuple[str, bool]]:

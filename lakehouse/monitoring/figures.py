@@ -73,7 +73,7 @@ class Figures:
     """Gathers the figures of one lake. What is away makes its own figures unknown and no others."""
 
     def __init__(self, settings: Settings, database: Database, reader: SqlReader | None = None) -> None:
-        """Nothing is asked yet; without a `reader` one is opened at the first question about tables."""
+        """Without a `reader` one is opened at the first question about tables."""
         self._settings, self._database, self._reader = settings, database, reader
 
     def gather(self) -> dict[str, Figure]:

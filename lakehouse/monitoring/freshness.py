@@ -50,7 +50,6 @@ class FreshnessProbe:
     """Polls gold in a thread between `start` and `stop`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep `settings`; nothing is polled yet."""
         self._settings = settings
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)

@@ -53,7 +53,7 @@ class WebhookSink:
     name = "webhook"
 
     def __init__(self, url: str, seconds: float = SEND_SECONDS) -> None:
-        """Nothing is opened. The address may hold a secret and is never told to anybody."""
+        """The address may hold a secret and is never told to anybody."""
         self._url, self._seconds = url, seconds
 
     def send(self, message: Message) -> None:
@@ -84,7 +84,7 @@ class SnsSink:
     name = "sns"
 
     def __init__(self, topic: str, client: Any | None = None) -> None:
-        """Nothing is asked; without a `client` one is made for the topic's region with AWS's usual credentials."""
+        """Without a `client` one is made for the topic's region with AWS's usual credentials."""
         self._topic, self._client = topic, client
 
     def send(self, message: Message) -> None:

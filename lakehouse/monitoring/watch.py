@@ -31,7 +31,6 @@ class Watch:
     def __init__(
         self, settings: Settings, database: Database, figures: Figures | None = None, told: Sequence[Sink] | None = None
     ) -> None:
-        """Nothing starts yet."""
         self._seconds = settings.alert_seconds
         self._book = Book(settings, database)
         self._figures = figures or Figures(settings, database)

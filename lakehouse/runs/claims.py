@@ -45,7 +45,6 @@ class Claims:
     """The workers' side of a registry. Every method raises RegistryAway when the database does not answer."""
 
     def __init__(self, registry: RunRegistry) -> None:
-        """Nothing is opened."""
         self._registry = registry
         self._database = registry.database
 

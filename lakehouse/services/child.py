@@ -48,7 +48,6 @@ class Child:
     """A service's process and its state: `down`, `starting`, `up`, `failed` or `external`."""
 
     def __init__(self, service: Service, settings: Settings) -> None:
-        """Nothing is started yet."""
         self.service = service
         self.state = "down" if service.is_embedded else "external"
         self.message = ""

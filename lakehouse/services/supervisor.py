@@ -43,7 +43,6 @@ class Supervisor:
         with_stream: bool = True,
         with_superset: bool = False,
     ) -> None:
-        """Nothing is started yet."""
         self._settings = settings
         self._report = report
         self._children = [
