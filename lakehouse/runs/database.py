@@ -42,8 +42,9 @@ class Database:
 
     def __init__(self, file: Path) -> None:
         """Connects on first use; makes the file when it is not there."""
-        self._turn = _Turn(file)
-        self._watch = _Watch(file)
+        self._file, self._turn = file, _Turn(file)
+        self._looking = threading.Lock()
+        self._look: sqlite3.Connection | None = None
         self.engine = _sqlite(file, self._turn)
         self._writing = self.engine.execution_options(is_writing=True)
 
@@ -79,41 +80,26 @@ class Database:
 
         Raises RegistryAway.
         """
-        return self._watch.version()
+        with self._looking:
+            try:
+                if self._look is None:
+                    address = f"{self._file.absolute().as_uri()}?mode=rw"
+                    self._look = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
+                return self._look.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                raise _away(error) from error
 
     def close(self) -> None:
         """Close the connections."""
-        self._watch.close()
+        with self._looking:
+            if self._look is not None:
+                self._look.close()
+            self._look = None
         self.engine.dispose()
 
 
 def _version(session: Session) -> int:
     return int(session.connection().exec_driver_sql("PRAGMA user_version").scalar_one())
-
-
-class _Watch:
-    """A connection to a SQLite file that only asks whether others have committed."""
-
-    def __init__(self, database: Path) -> None:
-        self._path, self._lock = database, threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-
-    def version(self) -> int:
-        with self._lock:
-            try:
-                if self._connection is None:
-                    address = f"{self._path.absolute().as_uri()}?mode=rw"
-                    self._connection = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
-                ((version,),) = self._connection.execute("PRAGMA data_version").fetchall()
-                return int(version)
-            except sqlite3.Error as error:
-                raise RegistryAway(f"The run registry's database does not answer ({error}).") from error
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
 
 
 class _Turn:
@@ -194,5 +180,9 @@ def _answered() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if not isinstance(cause, sqlite3.OperationalError | PoolTimeout):
             raise
-        reason = " ".join(str(cause).split())[:200]
-        raise RegistryAway(f"The run registry's database does not answer ({reason}).") from error
+        raise _away(cause) from error
+
+
+def _away(cause: BaseException) -> RegistryAway:
+    reason = " ".join(str(cause).split())[:200]
+    return RegistryAway(f"The run registry's database does not answer ({reason}).")
