@@ -3,9 +3,10 @@ another can do none of it: every change holds only for the attempt and the worke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, update
@@ -48,17 +49,13 @@ class Claims:
         self._registry = registry
         self._database = registry.database
 
-    def is_any_waiting(self) -> bool:
-        """Whether a run waits that a worker could look at: a cheap question, asked often."""
-        with self._database.reading() as session:
-            return session.scalar(_waiting().limit(1)) is not None
-
-    def take(self, worker: str, session_id: str, *, with_spark: bool = True) -> Run | None:
-        """The oldest queued run that may start now, as this worker's; None when there is none.
+    def take(self, worker: str, session_id: str, spark_answers: Callable[[], bool] = lambda: True) -> Run | None:
+        """The oldest queued run that may start now, as this worker's; None when there is none. Asked often.
 
         It may start when its back-off is over, nobody holds a table that it writes, no older waiting run wants one
         of them, and fewer than the allowed number of runs are under way. Without Spark only jobs that need none.
         """
+        with_spark = cache(spark_answers)
         with self._database.reading() as session:
             if self._next(session, with_spark) is None:
                 return None
@@ -66,14 +63,15 @@ class Claims:
             row = self._next(session, with_spark)
             return self._take(session, row, worker, session_id) if row else None
 
-    def _next(self, session: Session, with_spark: bool) -> Run | None:
+    def _next(self, session: Session, with_spark: Callable[[], bool]) -> Run | None:
         held = select(func.count()).select_from(Run).where(Run.state.in_(_HELD))
-        if (session.scalar(held) or 0) >= self._registry.settings.max_parallel_runs:
+        waiting = session.scalars(_waiting()).all()
+        if not waiting or (session.scalar(held) or 0) >= self._registry.settings.max_parallel_runs:
             return None
         taken = set(session.scalars(select(TableLockRow.table_name)))
-        for row in session.scalars(_waiting()):
+        for row in waiting:
             wanted = set(self._locks(row.job))
-            if not taken & wanted and (with_spark or not self._needs_spark(row.job)):
+            if not taken & wanted and (not self._needs_spark(row.job) or with_spark()):
                 return row
             taken |= wanted  # younger runs do not overtake it
         return None

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -112,9 +113,10 @@ class WorkerService:
     # A worker's thread
 
     def _work(self) -> None:
+        take, with_spark = self._claims.take, partial(spark_answers, self._settings)
         while not self._closing.is_set():
             try:
-                run = None if self._begins_anew.is_set() else self._next()
+                run = None if self._begins_anew.is_set() else take(self._name, str(uuid.uuid4()), with_spark)
                 if run is None:
                     self._closing.wait(POLL_SECONDS)
                 else:
@@ -124,11 +126,6 @@ class WorkerService:
                 self._closing.wait(POLL_SECONDS)
             except BaseException:  # the next runs are done, whatever this one met
                 log.error("worker failed", exc_info=True)
-
-    def _next(self) -> Run | None:
-        if not self._claims.is_any_waiting():
-            return None
-        return self._claims.take(self._name, str(uuid.uuid4()), with_spark=spark_answers(self._settings))
 
     def _do(self, run: Run) -> None:
         job = self._registry.jobs.get(run.job)

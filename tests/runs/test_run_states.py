@@ -73,7 +73,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(["w1", "w2"]), with_spark=st.booleans())
     def take(self, worker: str, with_spark: bool) -> None:
-        run = self.claims.take(worker, "session", with_spark=with_spark)
+        run = self.claims.take(worker, "session", lambda: with_spark)
         if run is None:
             return
         assert self.states[run.id] == State.queued and run.state == State.running
