@@ -80,7 +80,7 @@ def stop(settings: Settings) -> bool:
 
 def _spawn(settings: Settings, with_stream: bool, with_superset: bool) -> subprocess.Popen[bytes]:
     options = [*([] if with_stream else ["--no-stream"]), *(["--superset"] if with_superset else [])]
-    command = [sys.executable, "-m", "lakehouse.services", *options]
+    command = [sys.executable, "-m", "lakehouse.services.supervisor", *options]
     log = settings.logs / "supervisor.log"
     log.unlink(missing_ok=True)
     return spawn(settings, command, child_environment(settings), log)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 
 from lakehouse import processes
-from lakehouse.errors import ShoplakeError
+from lakehouse.errors import ShoplakeError, exit_code
 from lakehouse.lock import LakeLock
 from lakehouse.services import superset
 from lakehouse.services.child import Child
@@ -18,7 +19,7 @@ from lakehouse.services.jars import fetch_jars
 from lakehouse.services.ports import check_ports
 from lakehouse.services.services import services
 from lakehouse.services.state import Snapshot, write_state
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, load_settings
 
 TICK_SECONDS = 0.2
 STATE_SECONDS = 5.0
@@ -112,3 +113,13 @@ class Supervisor:
         for child in reversed(self._children):
             child.stop()
         processes.end_lake_processes(self._settings, patience=5)
+
+
+def main() -> None:
+    """Supervise until told to stop, as `shoplake up --detach` starts it."""
+    with_stream, with_superset = "--no-stream" not in sys.argv, "--superset" in sys.argv
+    Supervisor(load_settings(), lambda _snapshot: None, with_stream=with_stream, with_superset=with_superset).run()
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
