@@ -38,7 +38,7 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """All checks."""
-    return [*_essential(settings), *_ports(settings), _time_zone(), _jars()]
+    return [*_essential(settings), *_ports(settings), _jars()]
 
 
 def require_startable(settings: Settings) -> None:
@@ -147,13 +147,6 @@ def _ports(settings: Settings) -> Iterator[Check]:
                 yield Check(f"port {port}", "failure", message)
             else:
                 yield Check(f"port {port}", "ok", "held by this lake" if message else f"free ({setting})")
-
-
-def _time_zone() -> Check:
-    import time
-
-    zone = time.tzname[0]
-    return Check("time zone", "ok", f"this machine uses {zone}; the lake computes and stores in UTC everywhere")
 
 
 def _jars() -> Check:
