@@ -177,7 +177,8 @@ class Child:
         self.state = "failed"
         self.message = f"{self.service.name} {why}"
         if has_run:  # else its log tells nothing, and what kept it from starting says what to do
-            self.message += f"; see {_short(self.log)}; next start in {pause:.0f} s"
+            log = self.log.relative_to(Path.cwd()) if self.log.is_relative_to(Path.cwd()) else self.log
+            self.message += f"; see {log}; next start in {pause:.0f} s"
         logging.getLogger(__name__).warning("%s %s", datetime.now(UTC).isoformat(timespec="seconds"), self.message)
 
 
@@ -226,11 +227,3 @@ def _end_family(process: subprocess.Popen[bytes], patience: float) -> None:
         process.kill()
         process.wait()
     processes.end_processes(family, patience=2)
-
-
-def _short(path: Path) -> str:
-    """The path as a person would type it here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
