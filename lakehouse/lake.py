@@ -14,7 +14,6 @@ import tenacity
 from deltalake import Schema
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 from tenacity.wait import wait_base
 
@@ -119,18 +118,6 @@ class Lake:
     def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
         """Add columns to a table that is there; its old rows have NULL in them."""
         self.small.add_columns(table, [field.name for field in columns])
-
-    def rewrite(self, table: Table) -> None:
-        """Write a table anew with its declared types; what does not fit one becomes NULL."""
-        if table.is_small:
-            self.small.rewrite(table)
-            return
-        typed = (
-            F.col(field.name).try_cast(field.dataType).alias(field.name, metadata=field.metadata)
-            for field in table.schema.fields
-        )
-        written = self.read(table).select(*typed).write.format("delta").mode("overwrite")
-        written.option("overwriteSchema", "true").partitionBy(*table.partition_by).save(self.path(table))
 
     def read(self, table: Table) -> DataFrame:
         """The newest version of a table."""
