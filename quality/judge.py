@@ -7,10 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quality import documents
 from quality.declaration import Expectation, Severity, Suite
 
 if TYPE_CHECKING:
@@ -37,34 +35,21 @@ class Verdict:
 
 
 class Judge:
-    """Great Expectations with its documents in a folder; without one nothing is kept."""
+    """Great Expectations; what it says is kept in `ops.quality_results` alone."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self) -> None:
         """Open the context; importing it takes some seconds. It is told not to report to its makers."""
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         import great_expectations as gx
 
-        self._gx, self._folder = gx, folder
-        if folder is None:
-            self._context: Any = gx.get_context(mode="ephemeral")
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._context = gx.get_context(mode="file", project_root_dir=folder)
+        self._gx = gx
+        self._context: Any = gx.get_context(mode="ephemeral")
         self._context.variables.progress_bars = {"globally": False}
-        self._source = self._context.data_sources.add_or_update_pandas("lake")
+        self._source = self._context.data_sources.add_pandas("lake")
 
     def judge(self, suites: Iterable[Suite], measure: Measure, days: Sequence[date] | None = None) -> list[Verdict]:
         """Every expectation's verdict, over the given days or over everything."""
         return [verdict for suite in suites for verdict in self._judge(suite, measure, days)]
-
-    def build_docs(self) -> Path:
-        """Write the documents of the newest runs into the folder; their first page. Raises ValueError without one."""
-        if self._folder is None:
-            raise ValueError("Without a folder there are no documents.")
-        documents.prune(self._folder)
-        documents.style(self._folder)
-        self._context.build_data_docs()
-        return documents.write_first_page(self._folder)
 
     def _judge(self, suite: Suite, measure: Measure, days: Sequence[date] | None) -> list[Verdict]:
         gx, frame = self._gx, measure(suite.query(days))
@@ -92,7 +77,7 @@ class Judge:
         return verdicts
 
     def _data(self, name: str) -> Any:
-        """What a suite measures, as Great Expectations names it; declared once per folder."""
+        """What a suite measures, as Great Expectations names it; declared once."""
         if name not in {asset.name for asset in self._source.assets}:
             self._source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("measured")
         return self._source.get_asset(name).get_batch_definition("measured")

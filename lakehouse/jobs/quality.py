@@ -70,7 +70,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     now = datetime.now(UTC)
     tables = chosen(parameters.tables)
     suites = tuple(suite for suite in SUITES if suite.table in tables)
-    judge = Judge(lake.settings.quality_home)
+    judge = Judge()
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Measuring the tables")
         is_full = parameters.scope == "full" or (
@@ -84,8 +84,6 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     failing = [verdict for verdict in verdicts if not verdict.success]
     is_blocked = any(verdict.severity == "block" for verdict in failing)
     _move_marks(lake, now, is_blocked, is_full=days is None, is_whole=suites == SUITES)
-    say("Building the documents")
-    judge.build_docs()
     return {
         "scope": scope,
         "days": None if days is None else len(days),
