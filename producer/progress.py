@@ -12,7 +12,8 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from producer.publish import Counts, Observer
+from producer.publish import Observer
+from producer.sender import Counts
 
 
 def summary(counts: Counts) -> str:
@@ -43,7 +44,7 @@ def progress(address: str, total: int | None) -> Iterator[Observer]:
     )
     task = bar.add_task("Publishing", total=total, sent="0", acked="0", rate="0")
     away = False
-    before = Counts(0, 0, 0, 0.0)
+    before = Counts()
 
     def observe(counts: Counts) -> None:
         nonlocal away, before
