@@ -43,8 +43,9 @@ class Judge:
         import great_expectations as gx
 
         self._gx = gx
-        self._context: Any = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = {"globally": False}
+        quiet: Any = {"globally": False}
+        self._context = gx.get_context(mode="ephemeral")
+        self._context.variables.progress_bars = quiet
         self._source = self._context.data_sources.add_pandas("lake")
 
     def judge(self, suites: Iterable[Suite], measure: Measure, days: Sequence[date] | None = None) -> list[Verdict]:
