@@ -6,32 +6,26 @@ of a processor are those of the Spark server and of this process; both are warm.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from rich.console import Console
 
-from benchmarks.figures import RESULTS, Figure, report
-from benchmarks.traffic import live, send
+from benchmarks.figures import Figure, report
+from benchmarks.traffic import live, processor, send, started
 from bronze import events as bronze_events
 from lakehouse.lake import Lake
-from lakehouse.services.state import status
-from lakehouse.services.testing import platform
 from lakehouse.session import connect
+from lakehouse.settings import Settings
 from lakehouse.table import Table
 from silver import checks, deduplicate
 from silver import events as silver_events
 
-FILE = RESULTS / "appends.json"
 RECORDS = 8_000
 
 
@@ -40,14 +34,8 @@ def main(
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/appends.json."""
     figures = []
-    with (
-        tempfile.TemporaryDirectory(prefix="shoplake-appends-") as folder,
-        Console().status("Starting the platform"),
-        platform(Path(folder)) as settings,
-    ):
+    with started(stream=False) as (settings, _):
         lake = Lake(connect(settings), settings)
-        server = psutil.Process(int(status(settings)["spark"]["pid"]))
-        processes = [psutil.Process(), server, *server.children(recursive=True)]
         send(settings, live(RECORDS, 1, seed=7))
         now = datetime.now(UTC)
         raw = (
@@ -69,9 +57,9 @@ def main(
             "silver, delta-rs": lambda: lake.small.append(silver, silver_events.rows(valid, now)),
         }
         for name, way in ways.items():
-            spent, took = _measured(way, processes, rounds)
+            spent, took = _measured(way, settings, rounds)
             figures += [Figure(f"append to {name}, processor", spent, "core-s"), Figure(f"{name}, wall", took, "s")]
-    report(FILE, f"python -m benchmarks.appends --rounds {rounds}", figures)
+    report("appends", f"python -m benchmarks.appends --rounds {rounds}", figures)
 
 
 def _made(lake: Lake, table: Table) -> Table:
@@ -84,18 +72,18 @@ def _append(lake: Lake, table: Table, rows: DataFrame) -> None:
     rows.coalesce(1).write.format("delta").mode("append").save(lake.path(table))
 
 
-def _measured(way: Callable[[], object], processes: list[psutil.Process], rounds: int) -> tuple[float, float]:
+def _measured(way: Callable[[], object], settings: Settings, rounds: int) -> tuple[float, float]:
     """Seconds of a processor, and of a clock, per call."""
     for _ in range(rounds):
         way()
-    before, began = _processor(processes), time.monotonic()
+    before, began = _processor(settings), time.monotonic()
     for _ in range(rounds):
         way()
-    return (_processor(processes) - before) / rounds, (time.monotonic() - began) / rounds
+    return (_processor(settings) - before) / rounds, (time.monotonic() - began) / rounds
 
 
-def _processor(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes if process.is_running())
+def _processor(settings: Settings) -> float:
+    return processor(settings)["spark"] + time.process_time()
 
 
 if __name__ == "__main__":

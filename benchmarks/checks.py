@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField
-from rich.console import Console
 
-from benchmarks.figures import RESULTS, Figure, report
-from benchmarks.traffic import history, live, send, wait_until_read
+from benchmarks.figures import Figure, report
+from benchmarks.traffic import history, live, send, started, wait_until_read
 from bronze import events as bronze_events
 from gold import kpis
 from lakehouse.catalog import TABLES
@@ -32,7 +29,6 @@ from lakehouse.lake import Lake
 from lakehouse.ops import batches
 from lakehouse.reports import read_report
 from lakehouse.services.s3 import ensure_bucket
-from lakehouse.services.testing import platform
 from lakehouse.session import connect as connect_spark
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
@@ -46,7 +42,6 @@ from quality import ledger
 from silver import checks
 from silver import events as silver_events
 
-FILE = RESULTS / "checks.json"
 TOPIC, VIEWS = "shop.clicks", "shop.page_views"
 SCHEDULED_SECONDS = 900
 ROUNDS = 3
@@ -62,28 +57,24 @@ def main(
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/checks.json."""
     figures: list[Figure] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="shoplake-checks-") as folder,
-        Console().status("Starting the platform") as now,
-        platform(Path(folder), stream=True) as settings,
-    ):
+    with started() as (settings, say):
         lake = Lake(connect_spark(settings), settings)
-        now.update(f"Reading {events:,} events")
+        say(f"Reading {events:,} events")
         send(settings, history(events, days=3, seed=31, malformed=0.01))
         wait_until_read(settings)
-        now.update("The contract's checks")
+        say("The contract's checks")
         figures += _contract(lake)
-        now.update(f"The audit beside {rate:,.0f} events/s for {seconds} s")
+        say(f"The audit beside {rate:,.0f} events/s for {seconds} s")
         figures += _audit(settings, rate, seconds)
-        now.update("The checks of what changed")
+        say("The checks of what changed")
         figures += _incremental(lake, settings)
-        now.update(f"Replaying {refused:,} records")
+        say(f"Replaying {refused:,} records")
         figures += _replay(lake, refused)
-        now.update(f"The ledger of {rows:,} rows")
+        say(f"The ledger of {rows:,} rows")
         stream_control.want(settings, "stopped")
         figures += _ledger(lake, rows)
         lake.spark.stop()
-    report(FILE, "python -m benchmarks.checks", figures)
+    report("checks", "python -m benchmarks.checks", figures)
 
 
 def _contract(lake: Lake) -> list[Figure]:

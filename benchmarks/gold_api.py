@@ -25,10 +25,8 @@ from urllib.parse import urlsplit
 
 import duckdb
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.figures import Figure, percentile, report
 from lakehouse.services.testing import free_settings
 from lakehouse.serving import minutes as serving_minutes
 from lakehouse.serving.extras import EXTRAS, create
@@ -36,7 +34,6 @@ from lakehouse.serving.file import PUBLISHED
 from lakehouse.serving.publisher import sources
 from lakehouse.settings import Settings
 
-FILE = RESULTS / "gold_api.json"
 CALLERS, CALLS_OF_ONE = 20, 100
 RATE = 100.0
 """Answers per second that all callers together ask for when they do not ask without pause."""
@@ -113,8 +110,8 @@ def measure(times: int, *, ask_anew: bool = False, rate: float | None = None) ->
             calls = list(pool.map(lambda turn: _call(settings, key, CALLS_OF_ONE, ask_anew, turn), turns))
             seconds = time.monotonic() - began
             processor = (sum(process.cpu_times()[:2]) - before) * 1000
-    took = sorted(one for caller in calls for one in caller)
-    return Measured(took[len(took) // 2], took[int(len(took) * 0.99)], len(took) / seconds, processor / len(took))
+    took = [one for caller in calls for one in caller]
+    return Measured(percentile(took, 0.5), percentile(took, 0.99), len(took) / seconds, processor / len(took))
 
 
 def make_file(path: Path, times: int) -> None:
@@ -202,33 +199,20 @@ def _new_path(number: int) -> str:
 
 
 def main() -> None:
-    """Measure, print a table, and write the figures into benchmarks/results/gold_api.json."""
+    """Measure, print, and write the figures into benchmarks/results/gold_api.json."""
     figures: list[Figure] = []
-    table = Table(
-        "history",
-        "questions",
-        "asked",
-        "p50 ms",
-        "p99 ms",
-        "answers/s",
-        "processor ms/answer",
-        title=f"Gold over HTTP, {CALLERS} callers",
-    )
     for times in HISTORIES:
         for ask_anew, rate in product((False, True), (None, RATE)):
             found = measure(times, ask_anew=ask_anew, rate=rate)
-            measured = (found.p50, found.p99, found.per_second, found.processor)
-            kind = "new ones" if ask_anew else "the same"
-            pace = f"{rate:.0f}/s" if rate else "without pause"
-            table.add_row(f"{times} x {DAYS} days", kind, pace, *(f"{figure:,.1f}" for figure in measured))
+            kind, pace = "new ones" if ask_anew else "the same", f"{rate:.0f}/s" if rate else "without pause"
             name = f"{times} x {DAYS} days, {kind}, {pace}"
             figures += [
                 Figure(f"{name}: p50", found.p50, "ms"),
                 Figure(f"{name}: p99", found.p99, "ms", "25"),
+                Figure(f"{name}: answers", found.per_second, "1/s"),
                 Figure(f"{name}: processor time of an answer", found.processor, "ms"),
             ]
-    Console().print(table)
-    write_figures(FILE, "python -m benchmarks.gold_api", figures)
+    report("gold_api", "python -m benchmarks.gold_api", figures)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import httpx
 
+from benchmarks.figures import percentile
 from lakehouse.api_client import ENDED, ApiClient
 from lakehouse.settings import Settings
 
@@ -34,9 +34,9 @@ def accept_milliseconds(settings: Settings) -> tuple[float, float, float]:
         ThreadPoolExecutor(CALLERS) as pool,
     ):
         began = time.monotonic()
-        took = sorted(pool.map(call, range(CALLS)))
+        took = list(pool.map(call, range(CALLS)))
         seconds = time.monotonic() - began
-    return took[len(took) // 2], took[int(len(took) * 0.99)], CALLS / seconds
+    return percentile(took, 0.5), percentile(took, 0.99), CALLS / seconds
 
 
 def trigger_to_running(settings: Settings) -> tuple[float, float, float]:
@@ -53,5 +53,4 @@ def trigger_to_running(settings: Settings) -> tuple[float, float, float]:
                 run = client.run(run["id"])
             created, started = (datetime.fromisoformat(run[name]) for name in ("created_at", "started_at"))
             waits.append((started - created).total_seconds())
-    warm = sorted(waits[1:])
-    return waits[0], statistics.median(warm), warm[int(len(warm) * 0.99)]
+    return waits[0], percentile(waits[1:], 0.5), percentile(waits[1:], 0.99)
