@@ -44,27 +44,20 @@ class Judge:
 
         self._gx = gx
         quiet: Any = {"globally": False}
-        self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = quiet
-        self._source = self._context.data_sources.add_pandas("lake")
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = quiet
+        measured = context.data_sources.add_pandas("lake").add_dataframe_asset("measured")
+        self._measured = measured.add_batch_definition_whole_dataframe("whole")
 
     def judge(self, suites: Iterable[Suite], measure: Measure, days: Sequence[date] | None = None) -> list[Verdict]:
         """Every expectation's verdict, over the given days or over everything."""
         return [verdict for suite in suites for verdict in self._judge(suite, measure, days)]
 
     def _judge(self, suite: Suite, measure: Measure, days: Sequence[date] | None) -> list[Verdict]:
-        gx, frame = self._gx, measure(suite.query(days))
-        declared = gx.ExpectationSuite(
-            suite.name, expectations=[self._rule(suite, each) for each in suite.expectations]
-        )
-        data = self._data(suite.name)
-        definition = self._context.validation_definitions.add_or_update(
-            gx.ValidationDefinition(name=suite.name, data=data, suite=self._context.suites.add_or_update(declared))
-        )
-        found = {
-            result.expectation_config.meta["id"]: result
-            for result in definition.run(batch_parameters={"dataframe": frame}).results
-        }
+        batch = self._measured.get_batch({"dataframe": measure(suite.query(days))})
+        rules = [self._rule(suite, each) for each in suite.expectations]
+        judged = batch.validate(self._gx.ExpectationSuite(suite.name, expectations=rules))
+        found = {result.expectation_config.meta["id"]: result for result in judged.results}
         verdicts = []
         for each in suite.expectations:
             result = found[suite.id_of(each)]
@@ -76,12 +69,6 @@ class Judge:
             said = (suite.table, suite.id_of(each), each.severity, bool(result.success), observed, each.means)
             verdicts.append(Verdict(*said))
         return verdicts
-
-    def _data(self, name: str) -> Any:
-        """What a suite measures, as Great Expectations names it; declared once."""
-        if name not in {asset.name for asset in self._source.assets}:
-            self._source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("measured")
-        return self._source.get_asset(name).get_batch_definition("measured")
 
     def _rule(self, suite: Suite, expectation: Expectation) -> Any:
         rule = getattr(self._gx.expectations, expectation.rule)
