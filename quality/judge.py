@@ -71,10 +71,12 @@ class Judge:
         return verdicts
 
     def _rule(self, suite: Suite, expectation: Expectation) -> Any:
-        rule = getattr(self._gx.expectations, expectation.rule)
-        options = {name: list(value) if isinstance(value, tuple) else value for name, value in expectation.options}
-        meta = {"id": suite.id_of(expectation), "severity": expectation.severity}
-        return rule(column=expectation.column, meta=meta, notes=expectation.means, **options)
+        return self._gx.expectations.ExpectColumnValuesToBeBetween(
+            column=expectation.column,
+            min_value=expectation.low,
+            max_value=expectation.high,
+            meta={"id": suite.id_of(expectation)},
+        )
 
 
 def _observed(result: Any) -> dict[str, Any]:
