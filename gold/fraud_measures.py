@@ -1,8 +1,8 @@
 """What fraud rules consider, need and measure.
 
 A measure is an expression over `history`, an array of an entity's last events up to and including the one
-that is judged, in order of event_time and event_id. Expressions are kept small: they are planned anew for
-every micro-batch, which costs more than running them.
+that is judged, in order of event_time and event_id. Expressions are kept small: to plan them costs
+more than to run them on the events of an hour.
 """
 
 from __future__ import annotations
