@@ -1,7 +1,6 @@
 """Precision and recall of the fraud rules on simulated shops whose truth is known.
 
-Example: `python benchmarks/fraud_quality.py --seeds 11 12 13`, or, for recorded scenarios,
-`python benchmarks/fraud_quality.py --events events.jsonl --truth truth.jsonl`.
+Example: `python benchmarks/fraud_quality.py --seeds 11 12 13`.
 
 A flag is right when it names an entity of a fraud episode of its rule's scenario, within the episode's time.
 An episode is found when at least one flag of its scenario is right about it.
@@ -12,12 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +24,11 @@ from pyspark.sql import functions as F
 
 from gold import fraud
 from gold.fraud_rules import CONTEXT, RULES
+from producer.record import to_line
+from producer.simulator import SimulationOptions, simulate
 
+DAY_MS = 86_400_000
+END = datetime(2026, 3, 10, tzinfo=UTC)
 EVENT = (
     "event_id string, event_type string, user_id string, timestamp string, "
     "context struct<session_id: string, device_id: string, ip: string, country: string>, "
@@ -72,41 +72,25 @@ class Score:
 
 def main() -> None:
     """Evaluate every seed, and print a table each and one over all."""
-    arguments = _arguments()
-    spark = _session()
-    total: dict[str, Score] = {}
-    for name, events, truth in _data(arguments):
-        scores = evaluate(silver_of(spark, events), [json.loads(line) for line in truth.read_text().splitlines()])
-        _print(name, scores)
-        for scenario, score in scores.items():
-            total[scenario] = total.get(scenario, Score()) + score
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13], help="seeds of simulated shops")
+    spark, total = _session(), {rule.rule_id: Score() for rule in RULES}
+    for seed in parser.parse_args().seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            scores = scores_of(spark, Path(folder), seed, END)
+        _print(f"seed {seed}", scores)
+        total = {rule: score + scores[rule] for rule, score in total.items()}
     _print("all", total)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13], help="seeds of simulated shops")
-    parser.add_argument("--history", default="3d", help="simulated time per seed")
-    parser.add_argument("--history-events", type=int, default=150_000, help="about how many events per seed")
-    parser.add_argument("--fraud", type=float, default=0.06, help="share of events in episodes and look-alikes")
-    parser.add_argument("--events", type=Path, help="JSON lines of the contract, instead of seeds")
-    parser.add_argument("--truth", type=Path, help="the truth about --events")
-    return parser.parse_args()
-
-
-def _data(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Path]]:
-    if arguments.events:
-        yield arguments.events.name, arguments.events, arguments.truth
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in arguments.seeds:
-            events, truth = Path(folder, "events.jsonl"), Path(folder, "truth.jsonl")
-            command = [sys.executable, "-m", "lakehouse.cli", "produce", "--seed", str(seed)]
-            command += ["--history", arguments.history, "--history-events", str(arguments.history_events)]
-            command += ["--fraud", str(arguments.fraud), "--end", "2026-03-10T00:00:00Z"]
-            command += ["--to", str(events), "--truth", str(truth)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            yield f"seed {seed}", events, truth
+def scores_of(spark: SparkSession, folder: Path, seed: int, end: datetime, **shares: float) -> dict[str, Score]:
+    """The scores of the rules on three days of a shop."""
+    events, truth = folder / f"{seed}-events.jsonl", folder / f"{seed}-truth.jsonl"
+    now_ms = int(end.timestamp() * 1000)
+    given: dict[str, Any] = {"fraud": 0.06, "truth": truth, **shares}
+    options = SimulationOptions(now_ms=now_ms, seed=seed, history_ms=3 * DAY_MS, history_events=150_000, **given)
+    events.write_bytes(b"".join(to_line(record) + b"\n" for record in simulate(options)))
+    return evaluate(silver_of(spark, events), [json.loads(line) for line in truth.read_text().splitlines()])
 
 
 def _session() -> SparkSession:
