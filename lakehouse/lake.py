@@ -132,11 +132,8 @@ class Lake:
         self.small.append(table, arrow_rows(table, rows), self._mark)
 
     def overwrite(self, table: Table, rows: DataFrame) -> None:
-        """Replace the whole table."""
-        if table.is_small:
-            self.small.overwrite(table, rows.select(*table.columns).toArrow(), self._mark)
-            return
-        self._write(table, rows, "overwrite")
+        """Replace the whole of a small table."""
+        self.small.overwrite(table, rows.select(*table.columns).toArrow(), self._mark)
 
     def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
         """Replace the rows where the SQL `condition` over the table's columns holds by `rows`; in a small table it
@@ -144,7 +141,8 @@ class Lake:
         if table.is_small:
             self.small.replace(table, rows.select(*table.columns).toArrow(), condition, self._mark)
             return
-        self._write(table, rows, "overwrite", replaceWhere=condition)
+        written = rows.select(*table.columns).write.format("delta").mode("overwrite")
+        written.option("replaceWhere", condition).save(self.path(table))
 
     @cached_property
     def _mark(self) -> str:
@@ -177,9 +175,6 @@ class Lake:
         """Delete files that no version of the table's last `keep_hours` needs; with `orphans` those, too, that a writer
         left who died before his commit, for which all names in the table's folder are listed."""
         self.small.vacuum(table, orphans=orphans)
-
-    def _write(self, table: Table, rows: DataFrame, mode: str, **options: str) -> None:
-        rows.select(*table.columns).write.format("delta").mode(mode).options(**options).save(self.path(table))
 
 
 def _commit(row: dict[str, Any]) -> Commit:
