@@ -54,7 +54,7 @@ def main(
         ended = _gold_has_all(reader)
         speed = (_read(reader) - before) / (ended - _began(reader, last))
         say("The job API: accepting and starting runs")
-        runs = _job_api(settings)
+        runs = job_api.figures(settings)
         look()
     figures = [
         Figure("bulk, Kafka → bronze → gold", speed, "events/s", "20,000"),
@@ -88,20 +88,6 @@ def _began(reader: SqlReader, last: int) -> float:
     """When the first micro-batch after that one began."""
     rows = reader.query("select batch_id, epoch(started_at) as began from ops.batches")
     return min(float(row["began"]) for row in rows if row["batch_id"] > last)
-
-
-def _job_api(settings: Settings) -> list[Figure]:
-    cold, warm_p50, warm_p99 = job_api.trigger_to_running(settings)
-    accept_p50, accept_p99, rate = job_api.accept_milliseconds(settings)
-    callers = f"{job_api.CALLERS} callers"
-    return [
-        Figure("trigger → running, first", cold, "s"),
-        Figure("trigger → running, warm p50", warm_p50, "s", "2"),
-        Figure("trigger → running, warm p99", warm_p99, "s"),
-        Figure(f"accept p50 at {callers}", accept_p50, "ms"),
-        Figure(f"accept p99 at {callers}", accept_p99, "ms"),
-        Figure(f"requests at {callers}", rate, "1/s"),
-    ]
 
 
 def _read(reader: SqlReader) -> int:

@@ -2,8 +2,7 @@
 
 `python -m benchmarks.gold_api` measures it alone, over files made here; `make bench` has it among its figures. The API
 is a process of its own, and its processor time per answer says more on a busy machine than the time that passes.
-Callers ask the same questions again, as dashboards do, or each time one that nobody has asked yet; without pause, so
-that each waits for the others, or so many times a second.
+Callers ask the same questions again, as dashboards do, or each time one that nobody has asked yet, without pause.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count, product, repeat
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,8 +34,6 @@ from lakehouse.serving.publisher import sources
 from lakehouse.settings import Settings
 
 CALLERS, CALLS_OF_ONE = 20, 100
-RATE = 100.0
-"""Answers per second that all callers together ask for when they do not ask without pause."""
 DAYS = 60
 HISTORIES = (1, 10, 100)
 """Times DAYS. Retention has that many calendars instead: its cohorts would grow with the square."""
@@ -94,19 +91,16 @@ class Measured:
     processor: float
 
 
-def measure(times: int, *, ask_anew: bool = False, rate: float | None = None) -> Measured:
-    """Every caller asks each path in turn; `ask_anew`: never twice. At a `rate`, answers a second of all together, an
-    answer takes from the moment at which it was due to be asked for; else the next is asked for after the one before.
-    """
+def measure(times: int, *, ask_anew: bool = False) -> Measured:
+    """Every caller asks each path in turn; `ask_anew`: never twice."""
     with tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder:
         settings = free_settings(Path(folder))
         make_file(settings.serving_file, times)
         with _served(settings) as process, ThreadPoolExecutor(CALLERS) as pool:
             key = settings.operator_key_file.read_text().strip()
-            _call(settings, key, WARM_UP, ask_anew, repeat(0.0))
+            _call(settings, key, WARM_UP, ask_anew)
             before, began = sum(process.cpu_times()[:2]), time.monotonic()
-            turns = [_turns(caller, rate) for caller in range(CALLERS)]
-            calls = list(pool.map(lambda turn: _call(settings, key, CALLS_OF_ONE, ask_anew, turn), turns))
+            calls = list(pool.map(lambda _: _call(settings, key, CALLS_OF_ONE, ask_anew), range(CALLERS)))
             seconds = time.monotonic() - began
             processor = (sum(process.cpu_times()[:2]) - before) * 1000
     took = [one for caller in calls for one in caller]
@@ -167,21 +161,13 @@ def _connection(settings: Settings) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(urlsplit(settings.own_api_url).netloc, timeout=60)
 
 
-def _turns(caller: int, rate: float | None) -> Iterator[float]:
-    """When a caller asks: at moments of its own, or always now."""
-    began = time.perf_counter()
-    for number in count():
-        yield began + (number * CALLERS + caller) / rate if rate else 0.0
-
-
-def _call(settings: Settings, key: str, calls: int, ask_anew: bool, turns: Iterable[float]) -> list[float]:
+def _call(settings: Settings, key: str, calls: int, ask_anew: bool) -> list[float]:
     """Milliseconds of each call over one connection."""
     took = []
     with closing(_connection(settings)) as connection:
-        for number, due in zip(range(calls), turns, strict=False):
+        for number in range(calls):
             path = _new_path(number) if ask_anew else PATHS[number % len(PATHS)]
-            time.sleep(max(0.0, due - time.perf_counter()))
-            began = due or time.perf_counter()
+            began = time.perf_counter()
             connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
             answer = connection.getresponse()
             body = answer.read()
@@ -201,10 +187,9 @@ def main() -> None:
     """Measure, print, and write the figures into benchmarks/results/gold_api.json."""
     figures: list[Figure] = []
     for times in HISTORIES:
-        for ask_anew, rate in product((False, True), (None, RATE)):
-            found = measure(times, ask_anew=ask_anew, rate=rate)
-            kind, pace = "new ones" if ask_anew else "the same", f"{rate:.0f}/s" if rate else "without pause"
-            name = f"{times} x {DAYS} days, {kind}, {pace}"
+        for ask_anew in (False, True):
+            found = measure(times, ask_anew=ask_anew)
+            name = f"{times} x {DAYS} days, {'new ones' if ask_anew else 'the same'}"
             figures += [
                 Figure(f"{name}: p50", found.p50, "ms"),
                 Figure(f"{name}: p99", found.p99, "ms", "25"),
