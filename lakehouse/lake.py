@@ -131,9 +131,9 @@ class Lake:
         """Add a few rows to a small table, whose values stand in the declared order of the columns."""
         self.small.append(table, arrow_rows(table, rows), self._mark)
 
-    def overwrite(self, table: Table, rows: DataFrame) -> None:
+    def overwrite(self, table: Table, rows: pa.Table) -> None:
         """Replace the whole of a small table."""
-        self.small.overwrite(table, rows.select(*table.columns).toArrow(), self._mark)
+        self.small.overwrite(table, rows, self._mark)
 
     def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
         """Replace the rows where the SQL `condition` over the table's columns holds by `rows`; in a small table it

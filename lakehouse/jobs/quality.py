@@ -65,13 +65,13 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     """Judge, and write every verdict down; figures and the failing expectations. A failing table fails no run."""
     from quality.judge import Judge
 
-    say("Looking for unknown fields")
-    fields = unknown_fields.update(lake)
     now = datetime.now(UTC)
     tables = chosen(parameters.tables)
     suites = tuple(suite for suite in SUITES if suite.table in tables)
     judge = Judge()
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
+        say("Looking for unknown fields")
+        fields = unknown_fields.update(lake, reader)
         say("Measuring the tables")
         is_full = parameters.scope == "full" or (
             parameters.scope == "due" and full_is_due(marks.current(lake, NAME, _FULL), now)
