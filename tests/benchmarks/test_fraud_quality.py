@@ -6,20 +6,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
 from benchmarks.fraud_quality import Score, scores_of
 from gold.fraud_rules import RULES
 
-pytestmark = pytest.mark.spark
 END = datetime(2026, 5, 20, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     "seeds", [(90_211, 90_212), pytest.param(tuple(range(90_213, 90_219)), marks=pytest.mark.nightly)]
 )
-def test_precision_and_recall_of_every_scenario(spark: SparkSession, tmp_path: Path, seeds: tuple[int, ...]) -> None:
-    shops = [scores_of(spark, tmp_path, seed, END, malformed=0.0) for seed in seeds]
+def test_precision_and_recall_of_every_scenario(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    shops = [scores_of(tmp_path, seed, END, malformed=0.0) for seed in seeds]
     for rule in RULES:
         score = sum((shop[rule.rule_id] for shop in shops), Score())
         assert score.episodes >= 25, (rule.rule_id, score)
