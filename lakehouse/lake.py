@@ -84,7 +84,6 @@ class Lake:
     """The Delta tables of one bucket, through one Spark session."""
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
-        """Keep `spark` and the bucket of `settings`; nothing is started."""
         self.spark = spark
         self.settings = settings
         self.small = SmallTables(settings)

@@ -62,7 +62,6 @@ class CachedPartitioner(DefaultPartitioner):  # type: ignore[misc]
     """Kafka's usual placement by key, remembering the hashes: users come again, and hashing in Python is slow."""
 
     def __init__(self) -> None:
-        """Start with nothing remembered."""
         self._hash = lru_cache(maxsize=1 << 17)(murmur2)
 
     def partition(

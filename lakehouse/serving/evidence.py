@@ -83,7 +83,6 @@ class Evidence:
     """Looks up the events of flags."""
 
     def __init__(self, reader: SqlReader) -> None:
-        """Nothing was looked up."""
         self._reader = reader
         self._lost: set[str] = set()
         """Flags whose events silver does not have."""

@@ -33,7 +33,6 @@ class Extras:
     """Keeps the extra tables up to date. What cannot be told now stays as it was, and holds up no publish."""
 
     def __init__(self, settings: Settings, reader: SqlReader) -> None:
-        """Nothing is asked yet."""
         self._lag = lag.KafkaLag(settings)
         self._updates: dict[str, Update] = {
             LAG.name: self._lag.update,

@@ -21,7 +21,7 @@ class ServingReader:
     """Reads the published file of one lake."""
 
     def __init__(self, path: Path, seconds: float = SECONDS) -> None:
-        """Nothing is opened yet. Each question may take `seconds`."""
+        """Each question may take `seconds`."""
         self._path, self._seconds = path, seconds
 
     def stream(self, sql: str) -> Result:
