@@ -42,7 +42,7 @@ class Judge:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         import great_expectations as gx
 
-        self._gx = gx
+        self._gx: Any = gx
         quiet: Any = {"globally": False}
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = quiet

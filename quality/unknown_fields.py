@@ -72,14 +72,14 @@ def update(lake: Lake, reader: SqlReader) -> int:
     newest = reader.query("SELECT max(started_at) AS newest FROM ops.batches")[0]["newest"]
     known, mark = lake.small.read(TABLE), marks.current(lake, MARK, "")
     if newest is None or (mark is not None and newest <= mark):
-        return known.num_rows
+        return int(known.num_rows)
     source = f"delta_scan({quoted_text(reader.address('silver.events'))})"
     fresh = reader.arrow(found_in(source, counted_until(known, mark), newest))
     if fresh.num_rows:
         known = merged(known, fresh)
         lake.overwrite(TABLE, known)
     marks.move(lake, MARK, "", newest)
-    return known.num_rows
+    return int(known.num_rows)
 
 
 def found_in(source: str, since: datetime, until: datetime) -> str:
@@ -89,7 +89,8 @@ def found_in(source: str, since: datetime, until: datetime) -> str:
 
 def counted_until(known: pa.Table, mark: datetime | None) -> datetime:
     """Until when events are counted: further than the mark, when a run died between the table and its mark."""
-    return max([*known.column("last_seen").to_pylist(), mark or _BEGINNING])
+    seen: list[datetime] = known.column("last_seen").to_pylist()
+    return max([*seen, mark or _BEGINNING])
 
 
 def merged(known: pa.Table, fresh: pa.Table) -> pa.Table:
