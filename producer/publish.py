@@ -38,9 +38,6 @@ def publish(
     `observe` is called a few times a second, from another thread. A broker that is away is waited for.
     """
     stop = stop or threading.Event()
-    if ledger is not None:
-        ledger.parent.mkdir(parents=True, exist_ok=True)
-        ledger.write_bytes(b"")
     began, sender = time.monotonic(), Sender(settings, stop, ledger)
 
     def counts() -> Counts:

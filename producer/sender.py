@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -88,8 +87,9 @@ class Sender:
         self.counts = Counts()
         self._settings = settings
         self._stop = stop
-        self._ledger = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if ledger else None
-        self._lines: list[bytes] = []
+        if ledger is not None:
+            ledger.parent.mkdir(parents=True, exist_ok=True)
+        self._ledger = ledger.open("wb") if ledger is not None else None
         self._pending: deque[tuple[Any, int, dict[str, object] | None]] = deque()
         self._pending_bytes = 0
         self._producer: Any = None
@@ -130,8 +130,8 @@ class Sender:
         """Send records in order; waits while too many are unacknowledged. Drops the rest when stopped."""
         send = self._producer.send
         for record in records:
-            if len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
-                self._wait_for_room()
+            while len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
+                self._wait_a_little()
                 if self._stop.is_set():
                     return
             now_ms = int(time.time() * 1000)
@@ -158,15 +158,8 @@ class Sender:
             self._discard_producer()
             self._harvest()
         if self._ledger is not None:
-            self._write_ledger()
-            os.close(self._ledger)
+            self._ledger.close()
             self._ledger = None
-
-    def _wait_for_room(self) -> None:
-        while len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
-            self._wait_a_little()
-            if self._stop.is_set():
-                return
 
     def _wait_a_little(self) -> None:
         with suppress(KafkaError):  # too early, or refused: both show below
@@ -183,9 +176,9 @@ class Sender:
                 self.counts.failed += 1
                 continue
             acked += 1
-            if entry is not None:
+            if entry is not None and self._ledger is not None:
                 entry["partition"], entry["offset"] = future.value.partition, future.value.offset
-                self._lines.append(orjson.dumps(entry))
+                self._ledger.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         if acked:
             self.counts.acked += acked
             self.counts.waiting = False
@@ -194,13 +187,6 @@ class Sender:
             self._last_answer = time.monotonic()
         elif time.monotonic() - self._last_answer > SILENCE_SECONDS:
             self.counts.waiting = True
-        if len(self._lines) >= 1000:
-            self._write_ledger()
-
-    def _write_ledger(self) -> None:
-        if self._lines and self._ledger is not None:
-            os.write(self._ledger, b"\n".join(self._lines) + b"\n")
-            self._lines.clear()
 
     def _discard_producer(self) -> None:
         if self._producer is not None:
