@@ -27,10 +27,7 @@ _BY_RESULT = f"""{NEWEST}
 SELECT table_name, severity, success, count(*) AS expectations, epoch(max(checked_at)) AS checked_at
 FROM newest GROUP BY ALL
 """  # noqa: S608 - the text is declared in this project
-_UNACCOUNTED = """
-SELECT coalesce(sum(abs(bronze_rows - silver_rows - duplicate_rows - quarantined_rows)), 0)::BIGINT AS records
-FROM ops.recent_batches
-"""
+_UNACCOUNTED = "SELECT coalesce(sum(unaccounted), 0)::BIGINT AS records FROM ops.recent_batches"
 
 
 def gauge(name: str, text: str, value: float | Mapping[Any, float] | None, labels: tuple[str, ...] = ()) -> Metric:

@@ -7,21 +7,16 @@ what a cluster costs, not what it gains; on a machine with cores to spare it sho
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from benchmarks.figures import RESULTS, Figure, report
-from benchmarks.traffic import history, send, stop_stream, wait_until_read
-from lakehouse.services.testing import platform
+from benchmarks.figures import Figure, report
+from benchmarks.traffic import history, send, started, stop_stream, wait_until_read
 from lakehouse.settings import Settings
 from lakehouse.stream import control as stream_control
 
-FILE = RESULTS / "cluster.json"
 WARM_UP_SHARE = 4
 
 
@@ -31,11 +26,8 @@ def main(
     """Measure, print, and write the figures into benchmarks/results/cluster.json."""
     figures, speed = [], {}
     for name, workers in (("no cluster", 0), ("1 worker", 1), ("2 workers", 2)):
-        with (
-            tempfile.TemporaryDirectory(prefix="shoplake-cluster-") as folder,
-            Console().status(f"Starting the platform: {name}"),
-            platform(Path(folder), stream=True, spark_workers=workers, **_sizes(workers)) as settings,
-        ):
+        with started(spark_workers=workers, **_sizes(workers)) as (settings, say):
+            say(name)
             _catch_up(settings, events // WARM_UP_SHARE, seed=1)
             waiting = events * max(workers, 1)
             seconds = _catch_up(settings, waiting, seed=2)
@@ -43,10 +35,10 @@ def main(
         figures.append(Figure(f"{name}: {waiting:,} waiting, all read after", seconds, "s"))
         figures.append(Figure(f"{name}: speed", speed[workers], "events/s"))
     figures.append(Figure("weak scaling, 2 workers", speed[2] / (2 * speed[1]) * 100, "% of ideal"))
-    report(FILE, "python -m benchmarks.cluster", figures)
+    report("cluster", "python -m benchmarks.cluster", figures)
 
 
-def _sizes(workers: int) -> dict[str, int]:
+def _sizes(workers: int) -> dict[str, Any]:
     parallel = max(workers, 1)
     return {
         "spark_executor_cores": 1,

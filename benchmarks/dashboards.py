@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.figures import Figure, percentile, report
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
 from lakehouse.serving.file import open_serving
 
 FOLDER = Path(__file__).parents[1] / "superset"
-FILE = RESULTS / "dashboards.json"
 ROUNDS = 10
 GRAINS = {"PT1M": "minute", "PT1H": "hour", "P1D": "day"}
 ROW_LIMIT = 5_000
@@ -85,7 +82,7 @@ def chart_queries() -> dict[str, str]:
 
 
 def measure(times: int) -> dict[str, list[float]]:
-    """Milliseconds of each chart's question, over DAYS of gold that many times; sorted."""
+    """Milliseconds of each chart's question, over DAYS of gold that many times."""
     took: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder:
         path = Path(folder) / "serving" / "serving.duckdb"
@@ -96,26 +93,23 @@ def measure(times: int) -> dict[str, list[float]]:
                 with open_serving(path) as connection:
                     connection.execute(query).fetchall()
                 took.setdefault(name, []).append((time.perf_counter() - began) * 1000)
-    return {name: sorted(each) for name, each in took.items()}
+    return took
 
 
 def main() -> None:
-    """Measure, print a table, and write the figures into benchmarks/results/dashboards.json."""
+    """Measure, print, and write the figures into benchmarks/results/dashboards.json."""
     figures: list[Figure] = []
-    table = Table("history", "p50 ms", "p95 ms", "slowest chart", "its p50 ms", title="Questions of the dashboards")
     for times in HISTORIES:
         took = measure(times)
-        every = sorted(one for each in took.values() for one in each)
-        slowest = max(took, key=lambda name: took[name][ROUNDS // 2])
-        p50, p95, of_slowest = every[len(every) // 2], every[int(len(every) * 0.95)], took[slowest][ROUNDS // 2]
-        table.add_row(f"{times} x {DAYS} days", f"{p50:.1f}", f"{p95:.1f}", slowest, f"{of_slowest:.1f}")
-        history = f"{times} x {DAYS} days"
+        every, history = [one for each in took.values() for one in each], f"{times} x {DAYS} days"
+        medians = {name: percentile(each, 0.5) for name, each in took.items()}
+        slowest = max(medians, key=lambda name: medians[name])
         figures += [
-            Figure(f"{history}: p50 of a chart's question", p50, "ms"),
-            Figure(f"{history}: p95 of a chart's question", p95, "ms", "150"),
+            Figure(f"{history}: p50 of a chart's question", percentile(every, 0.5), "ms"),
+            Figure(f"{history}: p95 of a chart's question", percentile(every, 0.95), "ms", "150"),
+            Figure(f"{history}: the slowest, {slowest}", medians[slowest], "ms"),
         ]
-    Console().print(table)
-    write_figures(FILE, "python -m benchmarks.dashboards", figures)
+    report("dashboards", "python -m benchmarks.dashboards", figures)
 
 
 if __name__ == "__main__":

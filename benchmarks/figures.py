@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,20 +24,25 @@ class Figure:
     target: str = ""
 
 
-def report(file: Path, command: str, figures: list[Figure]) -> None:
-    """Print the figures, a line each, and write them."""
+def percentile(values: Iterable[float], share: float) -> float:
+    """The value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[int(len(ordered) * share)]
+
+
+def show(figures: Iterable[Figure]) -> None:
+    """Print the figures, a line each."""
     for one in figures:
         Console().print(f"{one.name:<52} {one.value:>12,.2f} {one.unit:<14} {one.target}", highlight=False)
-    write_figures(file, command, figures)
 
 
-def write_figures(file: Path, command: str, figures: list[Figure]) -> None:
-    """Write measured figures with the moment, the machine and the command that measures them again."""
-    report = {
+def report(name: str, command: str, figures: list[Figure]) -> None:
+    """Print the figures, and keep them with the moment, the machine and the command that measures them again."""
+    show(figures)
+    kept = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "machine": {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)},
         "figures": [asdict(figure) for figure in figures],
     }
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(report, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")

@@ -18,19 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
-from rich.console import Console
 
-from benchmarks.figures import RESULTS, Figure, report
-from benchmarks.traffic import batch_seconds, history, last_batch, live, send, wait_until_read
+from benchmarks.figures import Figure, report
+from benchmarks.traffic import batch_seconds, history, last_batch, live, processor, send, started, wait_until_read
 from lakehouse.catalog import TABLES
 from lakehouse.lake import Lake
 from lakehouse.lake_secret import s3_keys
 from lakehouse.services import s3
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.state import status
-from lakehouse.services.testing import free_settings, platform
+from lakehouse.services.testing import free_settings
 from lakehouse.session import connect as connect_spark
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
@@ -38,7 +35,6 @@ from producer.publish import publish
 from producer.record import Record
 from producer.simulator import simulate
 
-FILE = RESULTS / "footprint.json"
 REQUEST = re.compile(r"\{(GET|HEAD|PUT|POST|DELETE)@\w+ (\S+)")
 LOG_REQUESTS = '<logger name="org.gaul.s3proxy.S3ProxyHandler" level="DEBUG"/>\n  <root'
 WARM_UP_SECONDS = 120
@@ -52,9 +48,8 @@ def main(
     """Measure, print, and write the figures into benchmarks/results/footprint.json."""
     with (
         tempfile.TemporaryDirectory(prefix="shoplake-footprint-") as folder,
-        Console().status("Starting the platform"),
         _logging_s3(Path(folder)) as (endpoint, log),
-        platform(Path(folder), stream=True, s3_endpoint=endpoint) as settings,
+        started(s3_endpoint=endpoint) as (settings, _),
     ):
         records = list(simulate(history(events, days=3, seed=21)))
         publish(records, settings)
@@ -69,7 +64,7 @@ def main(
             Figure("small batch", statistics.median(batches), "s"),
             Figure("small batch, processor", small, "core-s"),
         ]
-    report(FILE, "python -m benchmarks.footprint", figures)
+    report("footprint", "python -m benchmarks.footprint", figures)
 
 
 def _send_live(settings: Settings, rate: float, seconds: int) -> None:
@@ -80,10 +75,9 @@ def _send_live(settings: Settings, rate: float, seconds: int) -> None:
 def _live_batches(settings: Settings, rate: float, seconds: int) -> tuple[list[float], float]:
     """How long each micro-batch of so many seconds of live traffic took, and core-seconds of Spark per batch, with what
     it does beside them."""
-    server, last = psutil.Process(status(settings)["spark"]["pid"]), last_batch(settings)
-    before = sum(server.cpu_times()[:2])
+    last, before = last_batch(settings), processor(settings)["spark"]
     _send_live(settings, rate, seconds)
-    spent = sum(server.cpu_times()[:2]) - before
+    spent = processor(settings)["spark"] - before
     took = batch_seconds(settings, last)
     return took, spent / len(took)
 

@@ -1,7 +1,6 @@
 """Precision and recall of the fraud rules on simulated shops whose truth is known.
 
-Example: `python benchmarks/fraud_quality.py --seeds 11 12 13`, or, for recorded scenarios,
-`python benchmarks/fraud_quality.py --events events.jsonl --truth truth.jsonl`.
+Example: `python benchmarks/fraud_quality.py --seeds 11 12 13`.
 
 A flag is right when it names an entity of a fraud episode of its rule's scenario, within the episode's time.
 An episode is found when at least one flag of its scenario is right about it.
@@ -11,30 +10,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+import duckdb
 
-from gold import fraud
+from gold import fraud_live
+from gold.clock import micros
 from gold.fraud_rules import CONTEXT, RULES
+from producer.record import to_line
+from producer.simulator import SimulationOptions, simulate
 
-EVENT = (
-    "event_id string, event_type string, user_id string, timestamp string, "
-    "context struct<session_id: string, device_id: string, ip: string, country: string>, "
-    "data struct<product_id: string, product_name: string, total_amount: double, payment_status: string, "
-    "card_fingerprint: string>"
-)
+DAY_MS = 86_400_000
+END = datetime(2026, 3, 10, tzinfo=UTC)
+_EVENTS = """
+CREATE TABLE fraud_events AS
+SELECT epoch_us("timestamp") AS "at", event_id, event_type, user_id, context.*, data.*, hash(user_id) AS u
+FROM read_json($path, format = 'newline_delimited', columns = {
+    event_id: 'VARCHAR', event_type: 'VARCHAR', user_id: 'VARCHAR', timestamp: 'TIMESTAMPTZ',
+    context: 'STRUCT(device_id VARCHAR, ip VARCHAR, country VARCHAR)',
+    data: 'STRUCT(product_id VARCHAR, payment_status VARCHAR, card_fingerprint VARCHAR)'})
+WHERE event_id IS NOT NULL QUALIFY row_number() OVER (PARTITION BY event_id) = 1
+"""
+"""The valid events of a file, with the columns that the rules use; records that are no plain event have no id here."""
 GRACE = timedelta(seconds=1)
 """Truth and events may round times differently."""
 
@@ -72,84 +74,36 @@ class Score:
 
 def main() -> None:
     """Evaluate every seed, and print a table each and one over all."""
-    arguments = _arguments()
-    spark = _session()
-    total: dict[str, Score] = {}
-    for name, events, truth in _data(arguments):
-        scores = evaluate(silver_of(spark, events), [json.loads(line) for line in truth.read_text().splitlines()])
-        _print(name, scores)
-        for scenario, score in scores.items():
-            total[scenario] = total.get(scenario, Score()) + score
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13], help="seeds of simulated shops")
+    total = {rule.rule_id: Score() for rule in RULES}
+    for seed in parser.parse_args().seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            scores = scores_of(Path(folder), seed, END)
+        _print(f"seed {seed}", scores)
+        total = {rule: score + scores[rule] for rule, score in total.items()}
     _print("all", total)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13], help="seeds of simulated shops")
-    parser.add_argument("--history", default="3d", help="simulated time per seed")
-    parser.add_argument("--history-events", type=int, default=150_000, help="about how many events per seed")
-    parser.add_argument("--fraud", type=float, default=0.06, help="share of events in episodes and look-alikes")
-    parser.add_argument("--events", type=Path, help="JSON lines of the contract, instead of seeds")
-    parser.add_argument("--truth", type=Path, help="the truth about --events")
-    return parser.parse_args()
+def scores_of(folder: Path, seed: int, end: datetime, **shares: float) -> dict[str, Score]:
+    """The scores of the rules on three days of a shop."""
+    events, truth = folder / f"{seed}-events.jsonl", folder / f"{seed}-truth.jsonl"
+    now_ms = int(end.timestamp() * 1000)
+    given: dict[str, Any] = {"fraud": 0.06, "truth": truth, **shares}
+    options = SimulationOptions(now_ms=now_ms, seed=seed, history_ms=3 * DAY_MS, history_events=150_000, **given)
+    events.write_bytes(b"".join(to_line(record) + b"\n" for record in simulate(options)))
+    return evaluate(events, [json.loads(line) for line in truth.read_text().splitlines()])
 
 
-def _data(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Path]]:
-    if arguments.events:
-        yield arguments.events.name, arguments.events, arguments.truth
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in arguments.seeds:
-            events, truth = Path(folder, "events.jsonl"), Path(folder, "truth.jsonl")
-            command = [sys.executable, "-m", "lakehouse.cli", "produce", "--seed", str(seed)]
-            command += ["--history", arguments.history, "--history-events", str(arguments.history_events)]
-            command += ["--fraud", str(arguments.fraud), "--end", "2026-03-10T00:00:00Z"]
-            command += ["--to", str(events), "--truth", str(truth)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            yield f"seed {seed}", events, truth
-
-
-def _session() -> SparkSession:
-    os.environ["TZ"] = "UTC"
-    time.tzset()
-    return (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.driver.memory", "3g")
-        .getOrCreate()
-    )
-
-
-def silver_of(spark: SparkSession, path: Path) -> DataFrame:
-    """The valid events of a file of JSON lines, with the silver columns that rules use."""
-    events = spark.read.schema(EVENT).json(str(path)).select("*", F.try_to_timestamp("timestamp").alias("event_time"))
-    is_usable = F.col("event_id").isNotNull() & F.col("user_id").isNotNull() & F.col("event_time").isNotNull()
-    return (
-        events.where(is_usable)
-        .dropDuplicates(["event_id"])
-        .select(
-            "event_id",
-            "event_type",
-            "event_time",
-            "user_id",
-            "context.*",
-            "data.*",
-        )
-    )
-
-
-def evaluate(events: DataFrame, truth: list[dict[str, Any]]) -> dict[str, Score]:
-    """The score of each rule on `events` (columns of silver that rules use), by the lines of the truth file."""
+def evaluate(events: Path, truth: list[dict[str, Any]]) -> dict[str, Score]:
+    """The score of each rule on a file of events, by the lines of the truth file."""
     first, last = (_moment(truth_time) for truth_time in (min(e["start"] for e in truth), max(e["end"] for e in truth)))
-    flags = fraud.flags(events, first - CONTEXT, last + CONTEXT, datetime.now(UTC)).collect()
+    flags = _flags(events, micros(first - CONTEXT), micros(last + CONTEXT))
     episodes = [episode for episode in truth if not episode["innocent"]]
     scores = {rule.rule_id: Score() for rule in RULES}
     for scenario, score in scores.items():
         of_scenario = [episode for episode in episodes if episode["scenario"] == scenario]
-        raised = [flag for flag in flags if flag.rule_id == scenario]
+        raised = [flag for flag in flags if flag["rule_id"] == scenario]
         score.episodes, score.flags = len(of_scenario), len(raised)
         score.found = sum(any(_names(flag, episode) for flag in raised) for episode in of_scenario)
         for flag in raised:
@@ -160,11 +114,21 @@ def evaluate(events: DataFrame, truth: list[dict[str, Any]]) -> dict[str, Score]
     return scores
 
 
+def _flags(events: Path, begin: int, end: int) -> list[dict[str, Any]]:
+    """The flags that the stream would raise."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(fraud_live.TABLES)
+        connection.execute(_EVENTS, {"path": str(events)})
+        fraud_live.note(connection, "fraud_events")
+        return list(fraud_live.flags(connection, "fraud_events", begin, end, datetime.now(UTC)).to_pylist())
+
+
 def _names(flag: Any, episode: dict[str, Any]) -> bool:
     """Whether a flag names an entity of the episode within its time."""
-    moment = flag.event_time.replace(tzinfo=UTC)
+    moment = flag["event_time"]
     in_time = _moment(episode["start"]) - GRACE <= moment <= _moment(episode["end"]) + GRACE
-    return in_time and flag.entity in episode[f"{flag.entity_type}s"]
+    return in_time and flag["entity"] in episode[f"{flag['entity_type']}s"]
 
 
 def _moment(text: str) -> datetime:

@@ -2,8 +2,7 @@
 
 `python -m benchmarks.gold_api` measures it alone, over files made here; `make bench` has it among its figures. The API
 is a process of its own, and its processor time per answer says more on a busy machine than the time that passes.
-Callers ask the same questions again, as dashboards do, or each time one that nobody has asked yet; without pause, so
-that each waits for the others, or so many times a second.
+Callers ask the same questions again, as dashboards do, or each time one that nobody has asked yet, without pause.
 """
 
 from __future__ import annotations
@@ -14,32 +13,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count, product, repeat
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.figures import Figure, percentile, report
 from lakehouse.services.testing import free_settings
-from lakehouse.serving import minutes as serving_minutes
+from lakehouse.serving import minutes
 from lakehouse.serving.extras import EXTRAS, create
 from lakehouse.serving.file import PUBLISHED
 from lakehouse.serving.publisher import sources
 from lakehouse.settings import Settings
 
-FILE = RESULTS / "gold_api.json"
 CALLERS, CALLS_OF_ONE = 20, 100
-RATE = 100.0
-"""Answers per second that all callers together ask for when they do not ask without pause."""
 DAYS = 60
 HISTORIES = (1, 10, 100)
 """Times DAYS. Retention has that many calendars instead: its cohorts would grow with the square."""
@@ -79,13 +73,12 @@ INSERT INTO gold.cohort_retention BY NAME SELECT 'week' AS granularity, current_
 
 
 BATCHES = """
-INSERT INTO ops.recent_batches BY NAME SELECT b.range AS batch_id, 'shop.clicks' AS topic, p.range AS partition,
-    0 AS from_offset, 10 AS to_offset, 10 AS bronze_rows, 9 AS silver_rows, 1 AS duplicate_rows, 0 AS quarantined_rows,
-    now()::TIMESTAMP - to_seconds(2 * b.range + 1) AS started_at,
-    now()::TIMESTAMP - to_seconds(2 * b.range) AS committed_at
-    FROM range(24 * 3600) b, range(8) p ORDER BY b.range DESC;
+INSERT INTO ops.recent_batches BY NAME SELECT range AS batch_id, 80 AS offsets, 80 AS bronze_rows, 72 AS silver_rows,
+    8 AS duplicate_rows, 0 AS quarantined_rows, 0 AS unaccounted,
+    now()::TIMESTAMP - to_seconds(range + 1) AS started_at, now()::TIMESTAMP - to_seconds(range) AS committed_at
+    FROM range(48 * 3600) ORDER BY range DESC;
 """
-"""Two days of batches, one every two seconds: the file never has more."""
+"""Two days of batches, one a second: the file never has more."""
 
 
 @dataclass(frozen=True)
@@ -98,23 +91,20 @@ class Measured:
     processor: float
 
 
-def measure(times: int, *, ask_anew: bool = False, rate: float | None = None) -> Measured:
-    """Every caller asks each path in turn; `ask_anew`: never twice. At a `rate`, answers a second of all together, an
-    answer takes from the moment at which it was due to be asked for; else the next is asked for after the one before.
-    """
+def measure(times: int, *, ask_anew: bool = False) -> Measured:
+    """Every caller asks each path in turn; `ask_anew`: never twice."""
     with tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder:
         settings = free_settings(Path(folder))
         make_file(settings.serving_file, times)
         with _served(settings) as process, ThreadPoolExecutor(CALLERS) as pool:
             key = settings.operator_key_file.read_text().strip()
-            _call(settings, key, WARM_UP, ask_anew, repeat(0.0))
+            _call(settings, key, WARM_UP, ask_anew)
             before, began = sum(process.cpu_times()[:2]), time.monotonic()
-            turns = [_turns(caller, rate) for caller in range(CALLERS)]
-            calls = list(pool.map(lambda turn: _call(settings, key, CALLS_OF_ONE, ask_anew, turn), turns))
+            calls = list(pool.map(lambda _: _call(settings, key, CALLS_OF_ONE, ask_anew), range(CALLERS)))
             seconds = time.monotonic() - began
             processor = (sum(process.cpu_times()[:2]) - before) * 1000
-    took = sorted(one for caller in calls for one in caller)
-    return Measured(took[len(took) // 2], took[int(len(took) * 0.99)], len(took) / seconds, processor / len(took))
+    took = [one for caller in calls for one in caller]
+    return Measured(percentile(took, 0.5), percentile(took, 0.99), len(took) / seconds, processor / len(took))
 
 
 def make_file(path: Path, times: int) -> None:
@@ -129,7 +119,7 @@ def make_file(path: Path, times: int) -> None:
         for extra in EXTRAS:
             create(connection, extra)
         connection.execute(BATCHES)
-        serving_minutes.update(connection)
+        connection.execute(minutes.VIEW)
         connection.execute(ROWS.format(hours=24 * DAYS * times, days=DAYS, times=times))
         names = ", ".join(f"('{source.name}')" for source in sources())
         connection.execute(
@@ -171,21 +161,13 @@ def _connection(settings: Settings) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(urlsplit(settings.own_api_url).netloc, timeout=60)
 
 
-def _turns(caller: int, rate: float | None) -> Iterator[float]:
-    """When a caller asks: at moments of its own, or always now."""
-    began = time.perf_counter()
-    for number in count():
-        yield began + (number * CALLERS + caller) / rate if rate else 0.0
-
-
-def _call(settings: Settings, key: str, calls: int, ask_anew: bool, turns: Iterable[float]) -> list[float]:
+def _call(settings: Settings, key: str, calls: int, ask_anew: bool) -> list[float]:
     """Milliseconds of each call over one connection."""
     took = []
     with closing(_connection(settings)) as connection:
-        for number, due in zip(range(calls), turns, strict=False):
+        for number in range(calls):
             path = _new_path(number) if ask_anew else PATHS[number % len(PATHS)]
-            time.sleep(max(0.0, due - time.perf_counter()))
-            began = due or time.perf_counter()
+            began = time.perf_counter()
             connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
             answer = connection.getresponse()
             body = answer.read()
@@ -202,33 +184,19 @@ def _new_path(number: int) -> str:
 
 
 def main() -> None:
-    """Measure, print a table, and write the figures into benchmarks/results/gold_api.json."""
+    """Measure, print, and write the figures into benchmarks/results/gold_api.json."""
     figures: list[Figure] = []
-    table = Table(
-        "history",
-        "questions",
-        "asked",
-        "p50 ms",
-        "p99 ms",
-        "answers/s",
-        "processor ms/answer",
-        title=f"Gold over HTTP, {CALLERS} callers",
-    )
     for times in HISTORIES:
-        for ask_anew, rate in product((False, True), (None, RATE)):
-            found = measure(times, ask_anew=ask_anew, rate=rate)
-            measured = (found.p50, found.p99, found.per_second, found.processor)
-            kind = "new ones" if ask_anew else "the same"
-            pace = f"{rate:.0f}/s" if rate else "without pause"
-            table.add_row(f"{times} x {DAYS} days", kind, pace, *(f"{figure:,.1f}" for figure in measured))
-            name = f"{times} x {DAYS} days, {kind}, {pace}"
+        for ask_anew in (False, True):
+            found = measure(times, ask_anew=ask_anew)
+            name = f"{times} x {DAYS} days, {'new ones' if ask_anew else 'the same'}"
             figures += [
                 Figure(f"{name}: p50", found.p50, "ms"),
                 Figure(f"{name}: p99", found.p99, "ms", "25"),
+                Figure(f"{name}: answers", found.per_second, "1/s"),
                 Figure(f"{name}: processor time of an answer", found.processor, "ms"),
             ]
-    Console().print(table)
-    write_figures(FILE, "python -m benchmarks.gold_api", figures)
+    report("gold_api", "python -m benchmarks.gold_api", figures)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import httpx
 
+from benchmarks.figures import Figure, percentile
 from lakehouse.api_client import ENDED, ApiClient
 from lakehouse.settings import Settings
 
@@ -16,8 +16,13 @@ CALLERS, CALLS = 50, 1_000
 WARM_RUNS = 20
 
 
-def accept_milliseconds(settings: Settings) -> tuple[float, float, float]:
-    """p50 and p99 of a POST that is answered 202 or 429 with CALLERS at once, in milliseconds, and requests/s."""
+def figures(settings: Settings) -> list[Figure]:
+    """Both."""
+    return [*_started(settings), *_accepted(settings)]
+
+
+def _accepted(settings: Settings) -> list[Figure]:
+    """Of a POST that is answered 202 or 429, with CALLERS at once."""
     headers = {"Authorization": f"Bearer {settings.operator_key_file.read_text().strip()}"}
     body = {"parameters": {"action": "status"}}
 
@@ -34,13 +39,17 @@ def accept_milliseconds(settings: Settings) -> tuple[float, float, float]:
         ThreadPoolExecutor(CALLERS) as pool,
     ):
         began = time.monotonic()
-        took = sorted(pool.map(call, range(CALLS)))
+        took = list(pool.map(call, range(CALLS)))
         seconds = time.monotonic() - began
-    return took[len(took) // 2], took[int(len(took) * 0.99)], CALLS / seconds
+    return [
+        Figure(f"accept p50 at {CALLERS} callers", percentile(took, 0.5), "ms"),
+        Figure(f"accept p99 at {CALLERS} callers", percentile(took, 0.99), "ms"),
+        Figure(f"requests at {CALLERS} callers", CALLS / seconds, "1/s"),
+    ]
 
 
-def trigger_to_running(settings: Settings) -> tuple[float, float, float]:
-    """Seconds from a run's creation to its first attempt: of the first run, then p50 and p99 of warm ones.
+def _started(settings: Settings) -> list[Figure]:
+    """Seconds from a run's creation to its first attempt: of the first run, then of warm ones.
 
     The job reads nothing and needs Spark only for its session; the registry's own times are compared.
     """
@@ -53,5 +62,8 @@ def trigger_to_running(settings: Settings) -> tuple[float, float, float]:
                 run = client.run(run["id"])
             created, started = (datetime.fromisoformat(run[name]) for name in ("created_at", "started_at"))
             waits.append((started - created).total_seconds())
-    warm = sorted(waits[1:])
-    return waits[0], statistics.median(warm), warm[int(len(warm) * 0.99)]
+    return [
+        Figure("trigger → running, first", waits[0], "s"),
+        Figure("trigger → running, warm p50", percentile(waits[1:], 0.5), "s", "2"),
+        Figure("trigger → running, warm p99", percentile(waits[1:], 0.99), "s"),
+    ]

@@ -7,27 +7,19 @@ million records first would take an hour.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import duckdb
-import psutil
 import pyarrow as pa
 import typer
-from rich.console import Console
 
 from benchmarks import traffic
-from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.figures import Figure, report, show
 from benchmarks.traffic import send, stop_stream, wait_until_read
 from lakehouse.monitoring.freshness import FreshnessProbe
-from lakehouse.services.state import status
-from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import lasting
 from lakehouse.stream import control as stream_control
@@ -36,7 +28,6 @@ from lakehouse.stream.live_gold import LIVE
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 
-FILE = RESULTS / "live.json"
 WINDOW = timedelta(hours=3)
 USERS, PRODUCTS = 90_000, 1_000
 _FILLED = """
@@ -61,21 +52,18 @@ def main(
     warm_up: Annotated[int, typer.Option(help="Seconds of traffic before a rate is measured.")] = 120,
 ) -> None:
     """Measure, print, and write the figures into benchmarks/results/live.json."""
-    console, figures = Console(), []
-    with (
-        tempfile.TemporaryDirectory(prefix="shoplake-live-") as folder,
-        console.status("Starting the platform"),
-        platform(Path(folder), stream=True) as settings,
-    ):
+    figures: list[Figure] = []
+    with traffic.started() as (settings, say):
         send(settings, _options(100, 10))
         wait_until_read(settings)
         for rate in map(float, rates.split(",")):
+            say(f"{rate:,.0f} events/s")
             fill_window(settings, rate)
             send(settings, _options(rate, warm_up))
-            figures += _measured(settings, rate, seconds, Path(folder))
-            for figure in figures[-8:]:
-                console.print(f"{figure.name:<52} {figure.value:>8,.2f} {figure.unit}", highlight=False)
-    write_figures(FILE, f"python -m benchmarks.live --rates {rates} --seconds {seconds} --warm-up {warm_up}", figures)
+            found = _measured(settings, rate, seconds)
+            show(found)
+            figures += found
+    report("live", f"python -m benchmarks.live --rates {rates} --seconds {seconds} --warm-up {warm_up}", figures)
 
 
 def fill_window(settings: Settings, rate: float) -> None:
@@ -116,14 +104,14 @@ def _options(rate: float, seconds: int) -> SimulationOptions:
     return traffic.live(rate, seconds, seed=int(rate), late=0.0)
 
 
-def _measured(settings: Settings, rate: float, seconds: int, folder: Path) -> list[Figure]:
-    options, ledger = _options(rate, seconds), folder / f"ledger-{rate:.0f}.jsonl"
+def _measured(settings: Settings, rate: float, seconds: int) -> list[Figure]:
+    options, ledger = _options(rate, seconds), settings.data_dir / f"ledger-{rate:.0f}.jsonl"
     records, probe, first = list(simulate(options)), FreshnessProbe(settings), traffic.last_batch(settings) + 1
     probe.start()
-    before = _processor(settings)
+    before = traffic.processor(settings)
     publish(records, settings, ledger=ledger, live_from=options.now_ms / 1000)
-    spent = {name: seconds_ - before.get(name, 0) for name, seconds_ in _processor(settings).items()}
-    memory = _memory_gb(settings)
+    spent = {name: taken - before.get(name, 0) for name, taken in traffic.processor(settings).items()}
+    memory = traffic.memory_gb(settings)
     wait_until_read(settings)
     time.sleep(1)
     probe.stop()
@@ -140,38 +128,6 @@ def _measured(settings: Settings, rate: float, seconds: int, folder: Path) -> li
         Figure(f"Spark and the fold per million events {at}", spent["spark"] / len(records) * 1e6, "core-s"),
         Figure(f"memory, all parts {at}", memory, "GB", "8"),
     ]
-
-
-def _parts(settings: Settings) -> dict[str, list[psutil.Process]]:
-    found = {}
-    for name, part in status(settings).items():
-        if part.get("pid"):
-            process = psutil.Process(part["pid"])
-            found[name] = [process, *process.children(recursive=True)]
-    return found
-
-
-def _processor(settings: Settings) -> dict[str, float]:
-    return {name: sum(_each(each, _seconds)) for name, each in _parts(settings).items()}
-
-
-def _memory_gb(settings: Settings) -> float:
-    return sum(size for each in _parts(settings).values() for size in _each(each, _bytes)) / 2**30
-
-
-def _seconds(process: psutil.Process) -> float:
-    return float(sum(process.cpu_times()[:2]))
-
-
-def _bytes(process: psutil.Process) -> float:
-    return float(process.memory_info().rss)
-
-
-def _each(processes: list[psutil.Process], figure: Callable[[psutil.Process], float]) -> Iterator[float]:
-    """A figure of each process that is still there."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            yield figure(process)
 
 
 if __name__ == "__main__":

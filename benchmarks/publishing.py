@@ -13,10 +13,8 @@ from pathlib import Path
 
 import duckdb
 from deltalake import write_deltalake
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.figures import RESULTS, Figure, write_figures
+from benchmarks.figures import Figure, report
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
 from lakehouse.s3 import delta_options
 from lakehouse.services import s3
@@ -29,27 +27,23 @@ from lakehouse.serving.publisher import Publisher, Source, sources
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 
-FILE = RESULTS / "publishing.json"
 ROUNDS = 5
 CHANGED_EACH_HOUR = ("gold.kpis_hourly", "gold.top_products_hourly", "gold.top_products_last_hour")
 
 
 def main() -> None:
-    """Measure, print a table, and write the figures into benchmarks/results/publishing.json."""
+    """Measure, print, and write the figures into benchmarks/results/publishing.json."""
     figures: list[Figure] = []
-    table = Table("history", "first s", "an hour's change s", "file MB", title="Publishing")
     for times in HISTORIES:
         with tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder:
             first, change, size = _measure(Path(folder), times)
         history = f"{times} x {DAYS} days"
-        table.add_row(history, f"{first:.2f}", f"{change:.2f}", f"{size:.1f}")
         figures += [
             Figure(f"{history}: first publish", first, "s"),
             Figure(f"{history}: publish of an hour's change, median", change, "s", "1"),
             Figure(f"{history}: serving file", size, "MB"),
         ]
-    Console().print(table)
-    write_figures(FILE, "python -m benchmarks.publishing", figures)
+    report("publishing", "python -m benchmarks.publishing", figures)
 
 
 def _measure(folder: Path, times: int) -> tuple[float, float, float]:

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
-from pathlib import Path
 from typing import Annotated
 
 import tenacity
 import typer
-from rich.console import Console
 
-from benchmarks.figures import RESULTS, Figure, report
-from benchmarks.traffic import live, send, wait_until_read
+from benchmarks.figures import Figure, report
+from benchmarks.traffic import live, send, started, wait_until_read
 from lakehouse.errors import ShoplakeError
 from lakehouse.services.state import status
-from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 
-FILE = RESULTS / "recovery.json"
 ON_THE_WAY = ("stream", "spark", "s3", "kafka")
 BESIDE_IT = ("worker", "publisher", "api")
 RATE, SECONDS_BEFORE, SECONDS_AFTER = 50.0, 20, 3
@@ -38,16 +33,13 @@ def main(
 ) -> None:
     """Kill each part, print how long it was gone, and write it into benchmarks/results/recovery.json."""
     figures = []
-    with (
-        tempfile.TemporaryDirectory(prefix="shoplake-recovery-") as folder,
-        Console().status("Starting the platform"),
-        platform(Path(folder), stream=True) as settings,
-    ):
+    with started() as (settings, say):
         _send(settings, 30)
         for part in (*ON_THE_WAY, *BESIDE_IT):
+            say(f"kill -9 of {part}")
             took = [_seconds(settings, part) for _ in range(kills)]
             figures.append(Figure(f"kill -9 of {part}", max(took), "s"))
-    report(FILE, "python -m benchmarks.recovery", figures)
+    report("recovery", "python -m benchmarks.recovery", figures)
 
 
 def _seconds(settings: Settings, part: str) -> float:

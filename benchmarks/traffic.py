@@ -1,11 +1,20 @@
-"""Traffic of a simulated shop, and what the stream makes of it: what the benchmarks share."""
+"""What the benchmarks share: a platform of their own, a shop's traffic, and what the platform makes of it."""
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import psutil
+from rich.console import Console
+
+from lakehouse.services.state import status
+from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.stream import control as stream_control
@@ -14,6 +23,17 @@ from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 
 DAY_MS = 86_400_000
+
+
+@contextmanager
+def started(*, stream: bool = True, **given: object) -> Iterator[tuple[Settings, Callable[[str], None]]]:
+    """The settings of a platform that runs in a temporary folder, and what shows to a person what is under way."""
+    with (
+        tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder,
+        Console().status("Starting the platform") as now,
+        platform(Path(folder), stream=stream, **given) as settings,
+    ):
+        yield settings, now.update
 
 
 def history(events: int, *, days: float, seed: int, **shares: float) -> SimulationOptions:
@@ -63,3 +83,38 @@ def stop_stream(settings: Settings) -> None:
     stream_control.want(settings, "stopped")
     while stream_state(settings).get("state") != "stopped":
         time.sleep(0.2)
+
+
+def processor(settings: Settings) -> dict[str, float]:
+    """Seconds of a processor that each part, with its children, has taken."""
+    return {name: sum(_each(found, _processor)) for name, found in _parts(settings).items()}
+
+
+def memory_gb(settings: Settings) -> float:
+    """Resident memory of all parts and their children."""
+    return sum(size for found in _parts(settings).values() for size in _each(found, _memory)) / 2**30
+
+
+def _parts(settings: Settings) -> dict[str, list[psutil.Process]]:
+    found = {}
+    for name, part in status(settings).items():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if part.get("pid"):
+                process = psutil.Process(part["pid"])
+                found[name] = [process, *process.children(recursive=True)]
+    return found
+
+
+def _processor(process: psutil.Process) -> float:
+    return float(sum(process.cpu_times()[:2]))
+
+
+def _memory(process: psutil.Process) -> float:
+    return float(process.memory_info().rss)
+
+
+def _each(processes: list[psutil.Process], figure: Callable[[psutil.Process], float]) -> Iterator[float]:
+    """A figure of each process that is still there."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield figure(process)

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from lakehouse.literals import varying
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,10 +17,9 @@ def micros(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-def moment_column(moment: datetime, beside: str) -> Column:
-    """A moment as a timestamp that does not depend on the client's time zone, in every row where the column
-    `beside` is not null (see `varying`: queries that run every second keep their compiled code)."""
-    return F.timestamp_micros(varying(micros(moment), beside))
+def moment_column(moment: datetime) -> Column:
+    """A moment as a timestamp that does not depend on the client's time zone."""
+    return F.timestamp_micros(F.lit(micros(moment)))
 
 
 def hour_start(event_time: str = "event_time") -> Column:

@@ -27,7 +27,6 @@ from pyspark.sql.types import (
 from gold.clock import micros
 from gold.fraud_measures import HISTORY_FIELDS, MEASURES, READS, considered, is_declined, is_evaluable, span_seconds
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
-from lakehouse.literals import varying
 from lakehouse.table import KEEP_HOURS, Table, column
 
 TABLE = Table(
@@ -66,10 +65,7 @@ TABLE = Table(
 
 CHUNK = timedelta(hours=4)
 """A long range is judged in chunks of this length, each with its own CONTEXT before it, so that entities
-without a busy time are sorted out in a backfill of months as they are in a live batch."""
-
-BRIEF = timedelta(minutes=10)
-"""In a range up to this long few entities do something, and only theirs are looked at from the start."""
+without a busy time are sorted out in a backfill of months, too."""
 
 MOST_EVENTS = max(rule.most_events for rule in RULES)
 """Bounds the work and the evidence per event, also behind the largest address."""
@@ -103,28 +99,22 @@ def flags(events: DataFrame, emit_from: datetime, emit_to: datetime, detected_at
     """Rows of TABLE: the flags whose first crossing lies in [emit_from, emit_to).
 
     `events` has the columns of silver.events and covers at least [emit_from - CONTEXT, emit_to). The result
-    depends on the set of these events only, so that live batches, late data and backfill agree. The shorter
-    the range, the fewer entities are looked at.
+    depends on the set of these events only, so that live batches, late data and backfill agree.
     """
     chunks = _chunks(events.sparkSession, emit_from, emit_to, detected_at)
     subjects = _subjects(events, chunks)
-    if emit_to - emit_from <= BRIEF:
-        subjects = _active(subjects)
     watched = _watched(subjects, _candidates(subjects))
     return _described(_first_crossings(_crossings(watched)))
 
 
 def _chunks(spark: SparkSession, emit_from: datetime, emit_to: datetime, detected_at: datetime) -> DataFrame:
-    """One row per chunk: it emits flags from `chunk` until before `chunk_end`, in microseconds.
-
-    Moments are data, not literals: Spark would compile a query anew for every other constant.
-    """
+    """One row per chunk: it emits flags from `chunk` until before `chunk_end`, in microseconds."""
     start, end, length = micros(emit_from), micros(emit_to), CHUNK // MICROSECOND
-    chunk = F.col("id") * length + varying(start, "id")
+    chunk = F.col("id") * length + start
     return spark.range(-((start - end) // length), numPartitions=1).select(
         chunk.alias("chunk"),
-        F.least(chunk + length, varying(end, "id")).alias("chunk_end"),
-        varying(micros(detected_at), "id").alias("detected_at"),
+        F.least(chunk + length, F.lit(end)).alias("chunk_end"),
+        F.lit(micros(detected_at)).alias("detected_at"),
     )
 
 
@@ -143,12 +133,6 @@ def _subjects(events: DataFrame, chunks: DataFrame) -> DataFrame:
     return recent.select(F.inline(F.when(considered("purchases"), of_purchase).otherwise(of_others)), *_facts()).where(
         F.col("entity").isNotNull()
     )
-
-
-def _active(subjects: DataFrame) -> DataFrame:
-    """Only what concerns entities that did something in the range: no other can be flagged in it."""
-    active = subjects.where(F.col("at") >= F.col("chunk")).select(*SUBJECT)
-    return subjects.join(F.broadcast(active), on=list(SUBJECT), how="left_semi")
 
 
 def _facts() -> list[Column | str]:

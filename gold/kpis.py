@@ -9,7 +9,7 @@ from pyspark.sql.types import DoubleType, LongType, StringType
 from gold import revenue
 from gold.clock import hour_start
 from gold.hourly import hourly_table
-from gold.shop import IS_PAID, IS_VIEW, is_paid_purchase, is_product_view
+from gold.shop import IS_PAID, IS_VIEW
 from lakehouse.table import Kept, Live, column
 
 COUNTED = {
@@ -83,7 +83,7 @@ def hourly(events: DataFrame, currency: str | None = None) -> DataFrame:
         _per_user(events)
         .groupBy("hour_start")
         .agg(
-            *(F.sum(name).alias(name) for name in _counts()),
+            *(F.sum(name).alias(name) for name in COUNTED),
             F.count("user_id").alias("unique_users"),
             F.count_if("has_bought").alias("buyers"),
         )
@@ -92,7 +92,7 @@ def hourly(events: DataFrame, currency: str | None = None) -> DataFrame:
     nothing = F.lit(0).cast(revenue.REVENUE)
     return figures.join(sold, on="hour_start", how="left").select(
         "hour_start",
-        *_counts(),
+        *COUNTED,
         # An hour without a purchase has no revenue; one with several currencies has none that could be told.
         F.when(F.col("currencies") > 0, F.col("revenue")).otherwise(nothing).alias("revenue"),
         F.coalesce("currency", F.lit(currency)).alias("currency"),
@@ -116,22 +116,9 @@ def _in_one_currency(currency: str | None) -> list[Column]:
     return [sold, told.cast(revenue.REVENUE).alias("revenue"), F.lit(currency).alias("currency")]
 
 
-def _counts() -> dict[str, Column]:
-    """The counted columns, with the condition that an event must meet."""
-    event_type = F.col("event_type")
-    return {
-        "page_views": event_type == "page_view",
-        "product_views": is_product_view(),
-        "clicks": event_type == "click",
-        "carts": event_type == "add_to_cart",
-        "purchases": event_type == "purchase",
-        "searches": event_type == "search",
-    }
-
-
 def _per_user(events: DataFrame) -> DataFrame:
     """One row per hour and user: distinct users become plain sums, without expanding every event."""
     return events.groupBy(hour_start(), "user_id").agg(
-        *(F.count_if(condition).alias(name) for name, condition in _counts().items()),
-        F.coalesce(F.bool_or(is_paid_purchase()), F.lit(False)).alias("has_bought"),
+        *(F.count_if(F.expr(condition)).alias(name) for name, condition in COUNTED.items()),
+        F.coalesce(F.bool_or(F.expr(IS_PAID)), F.lit(False)).alias("has_bought"),
     )

@@ -111,7 +111,7 @@ def cohort_retention(user_days: DataFrame, as_of: date, timezone: str, now: date
         "retained_users",
         (F.col("retained_users") / F.col("cohort_size")).alias("retention_rate"),
         "is_complete",
-        moment_column(now, "granularity").alias("computed_at"),
+        moment_column(now).alias("computed_at"),
     )
 
 

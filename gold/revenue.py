@@ -8,7 +8,7 @@ from pyspark.sql.types import DecimalType, LongType, StringType
 
 from gold.clock import hour_start
 from gold.hourly import hourly_table
-from gold.shop import IS_PAID, is_paid_purchase
+from gold.shop import IS_PAID
 from lakehouse.table import Kept, Live, column
 
 UNKNOWN = "unknown"
@@ -55,7 +55,7 @@ TABLE = hourly_table(
 
 def hourly(events: DataFrame) -> DataFrame:
     """One row per clock hour and currency in `events`."""
-    paid = events.where(is_paid_purchase()).groupBy(hour_start(), currency().alias("currency"))
+    paid = events.where(IS_PAID).groupBy(hour_start(), currency().alias("currency"))
     return paid.agg(
         F.count("*").alias("purchases"),
         F.count_distinct("order_id").alias("orders"),

@@ -8,7 +8,7 @@ from pyspark.sql.types import IntegerType, LongType, StringType, StructType, Tim
 
 from gold.clock import hour_start
 from gold.hourly import hourly_table
-from gold.shop import IS_VIEW, is_product_view
+from gold.shop import IS_VIEW
 from lakehouse.table import KEEP_HOURS, Kept, Live, Table, column
 
 RANKED_PRODUCT = [
@@ -132,7 +132,7 @@ LAST_HOUR = Table(
 
 def hourly(events: DataFrame, top_n: int) -> DataFrame:
     """The `top_n` products of every clock hour in `events`: rows of HOURLY."""
-    views = events.where(is_product_view())
+    views = events.where(IS_VIEW)
     return ranked(views, hour_start(), top_n).select(
         F.col("period").alias("hour_start"), "rank", "product_id", "product_name", "views", "unique_viewers"
     )

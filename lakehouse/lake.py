@@ -14,7 +14,6 @@ import tenacity
 from deltalake import Schema
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 from tenacity.wait import wait_base
 
@@ -85,7 +84,6 @@ class Lake:
     """The Delta tables of one bucket, through one Spark session."""
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
-        """Keep `spark` and the bucket of `settings`; nothing is started."""
         self.spark = spark
         self.settings = settings
         self.small = SmallTables(settings)
@@ -120,18 +118,6 @@ class Lake:
         """Add columns to a table that is there; its old rows have NULL in them."""
         self.small.add_columns(table, [field.name for field in columns])
 
-    def rewrite(self, table: Table) -> None:
-        """Write a table anew with its declared types; what does not fit one becomes NULL."""
-        if table.is_small:
-            self.small.rewrite(table)
-            return
-        typed = (
-            F.col(field.name).try_cast(field.dataType).alias(field.name, metadata=field.metadata)
-            for field in table.schema.fields
-        )
-        written = self.read(table).select(*typed).write.format("delta").mode("overwrite")
-        written.option("overwriteSchema", "true").partitionBy(*table.partition_by).save(self.path(table))
-
     def read(self, table: Table) -> DataFrame:
         """The newest version of a table."""
         return self.spark.read.format("delta").load(self.path(table))
@@ -144,12 +130,9 @@ class Lake:
         """Add a few rows to a small table, whose values stand in the declared order of the columns."""
         self.small.append(table, arrow_rows(table, rows), self._mark)
 
-    def overwrite(self, table: Table, rows: DataFrame) -> None:
-        """Replace the whole table."""
-        if table.is_small:
-            self.small.overwrite(table, rows.select(*table.columns).toArrow(), self._mark)
-            return
-        self._write(table, rows, "overwrite")
+    def overwrite(self, table: Table, rows: pa.Table) -> None:
+        """Replace the whole of a small table."""
+        self.small.overwrite(table, rows, self._mark)
 
     def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
         """Replace the rows where the SQL `condition` over the table's columns holds by `rows`; in a small table it
@@ -157,7 +140,8 @@ class Lake:
         if table.is_small:
             self.small.replace(table, rows.select(*table.columns).toArrow(), condition, self._mark)
             return
-        self._write(table, rows, "overwrite", replaceWhere=condition)
+        written = rows.select(*table.columns).write.format("delta").mode("overwrite")
+        written.option("replaceWhere", condition).save(self.path(table))
 
     @cached_property
     def _mark(self) -> str:
@@ -190,9 +174,6 @@ class Lake:
         """Delete files that no version of the table's last `keep_hours` needs; with `orphans` those, too, that a writer
         left who died before his commit, for which all names in the table's folder are listed."""
         self.small.vacuum(table, orphans=orphans)
-
-    def _write(self, table: Table, rows: DataFrame, mode: str, **options: str) -> None:
-        rows.select(*table.columns).write.format("delta").mode(mode).options(**options).save(self.path(table))
 
 
 def _commit(row: dict[str, Any]) -> Commit:

@@ -235,11 +235,6 @@ class Settings(BaseSettings):
         return f"http://127.0.0.1:{self.superset_port}"
 
     @property
-    def quality_home(self) -> Path:
-        """Folder of Great Expectations' results and documents."""
-        return self.data_dir / "quality"
-
-    @property
     def superset_home(self) -> Path:
         """Folder of Superset's key, passwords and records."""
         return self.data_dir / "superset"

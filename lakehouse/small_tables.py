@@ -18,7 +18,6 @@ import pyarrow as pa
 import tenacity
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
-from pyspark.sql.types import DecimalType
 
 from lakehouse.errors import UsageError
 from lakehouse.s3 import delta_options, s3_client
@@ -136,27 +135,6 @@ class SmallTables:
         """Replace the rows of whole partitions, which the SQL `predicate` names."""
         options = {"commit_properties": _marked(mark)}
         self._settled(table, lambda opened: _put(opened, rows, "overwrite", predicate, **options))
-
-    def rewrite(self, table: Table) -> None:
-        """Write a table anew with its declared types; what does not fit one becomes NULL."""
-        import duckdb
-
-        declared = pa.schema(Schema.from_json(table.schema.json()).to_arrow())
-        typed = ", ".join(
-            f'TRY_CAST("{field.name}" AS {field.dataType.simpleString()}) AS "{field.name}"'
-            if isinstance(field.dataType, DecimalType)
-            else f'"{field.name}"'
-            for field in table.schema.fields
-        )
-
-        def attempt(opened: DeltaTable) -> None:
-            with duckdb.connect() as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                connection.register("known", self._rows(opened, table, None))
-                rows = connection.execute(f"SELECT {typed} FROM known").to_arrow_table().cast(declared)  # noqa: S608 - the names are declared in this project
-            write_deltalake(opened, rows, mode="overwrite", schema_mode="overwrite")
-
-        self._settled(table, attempt)
 
     def add_columns(self, table: Table, names: Iterable[str]) -> None:
         """Add declared columns to a table that is there; its old rows have NULL in them."""

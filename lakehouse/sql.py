@@ -67,11 +67,9 @@ class SqlReader:
         self._connection = _duckdb(settings, memory_mb, {} if threads is None else {"threads": threads})
 
     def __enter__(self) -> SqlReader:
-        """Itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def close(self) -> None:

@@ -35,7 +35,6 @@ class Watchdog:
     """Ends a question on one connection when DuckDB has worked on it for too long; the time between calls is free."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float = SECONDS) -> None:
-        """Watches nothing yet."""
         self._connection, self._seconds, self._left = connection, seconds, seconds
 
     @contextmanager

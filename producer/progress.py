@@ -12,7 +12,8 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from producer.publish import Counts, Observer
+from producer.publish import Observer
+from producer.sender import Counts
 
 
 def summary(counts: Counts) -> str:
@@ -31,32 +32,23 @@ def summary(counts: Counts) -> str:
 def progress(address: str, total: int | None) -> Iterator[Observer]:
     """An observer for `publish`: a bar on a terminal, and a message whenever Kafka goes away or comes back."""
     console = Console(stderr=True)
+    said = TextColumn("{task.description}")
     bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[sent]} sent · {task.fields[acked]} acknowledged · {task.fields[rate]}/s"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
+        SpinnerColumn(), said, BarColumn(), TimeElapsedColumn(), console=console, transient=True,
         disable=not console.is_terminal,
-    )
-    task = bar.add_task("Publishing", total=total, sent="0", acked="0", rate="0")
-    away = False
-    before = Counts(0, 0, 0, 0.0)
+    )  # fmt: skip
+    task, before = bar.add_task("Publishing", total=total), Counts()
 
     def observe(counts: Counts) -> None:
-        nonlocal away, before
-        if counts.waiting != away:
-            away = counts.waiting
-            text = "does not answer; waiting for it (Ctrl-C ends)." if away else "answers."
+        nonlocal before
+        if counts.waiting != before.waiting:
+            text = "does not answer; waiting for it (Ctrl-C ends)." if counts.waiting else "answers."
             console.print(f"Kafka at {address} {text}", highlight=False)
         passed = counts.seconds - before.seconds
         rate = (counts.acked - before.acked) / passed if passed > 0 else 0.0
+        told = f"{counts.sent:,} sent · {counts.acked:,} acknowledged · {rate:,.0f}/s"
+        bar.update(task, completed=counts.acked, description=told)
         before = counts
-        bar.update(
-            task, completed=counts.acked, sent=f"{counts.sent:,}", acked=f"{counts.acked:,}", rate=f"{rate:,.0f}"
-        )
 
     with bar:
         yield observe

@@ -1,17 +1,18 @@
-"""Sending records from one process with kafka-python: idempotent, acknowledged by all, compressed, bounded."""
+"""Sending records with kafka-python: idempotent, acknowledged by all, compressed, bounded."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, MutableSequence
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from kafka import KafkaProducer
@@ -25,10 +26,6 @@ from lakehouse.settings import Settings
 from producer.record import Record
 from producer.topics import MAX_MESSAGE_BYTES, TOPICS, apply_topics
 
-SENT, ACKED, FAILED, WAITING = range(4)
-"""Places in a sender's counters. WAITING is 1 while Kafka does not answer."""
-COUNTERS = 4
-
 MAX_PENDING_RECORDS = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 SILENCE_SECONDS = 5.0
@@ -39,23 +36,31 @@ LONG_AGO_MS = 30 * 24 * 3_600_000
 """Nothing is given up while the broker is away: giving up after a while would tear the idempotent sequence."""
 
 
-class Event(Protocol):
-    """What threading.Event and multiprocessing's event have in common."""
+@dataclass
+class Counts:
+    """How many records were handed to Kafka's client, and what became of them; `waiting` while Kafka is away."""
 
-    def is_set(self) -> bool:
-        """Whether it happened."""
-        ...
+    sent: int = 0
+    acked: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    waiting: bool = False
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for it."""
-        ...
+    @property
+    def unacknowledged(self) -> int:
+        """Records whose fate is unknown: sent, but never answered."""
+        return self.sent - self.acked - self.failed
+
+    @property
+    def rate(self) -> float:
+        """Acknowledged records per second."""
+        return self.acked / self.seconds if self.seconds > 0 else 0.0
 
 
 class CachedPartitioner(DefaultPartitioner):  # type: ignore[misc]
     """Kafka's usual placement by key, remembering the hashes: users come again, and hashing in Python is slow."""
 
     def __init__(self) -> None:
-        """Start with nothing remembered."""
         self._hash = lru_cache(maxsize=1 << 17)(murmur2)
 
     def partition(
@@ -75,27 +80,35 @@ class QuietProducer(KafkaProducer):  # type: ignore[misc]
 
 
 class Sender:
-    """Sends records and counts what was acknowledged, in `counters` (SENT, ACKED, FAILED, WAITING)."""
+    """Sends records and counts what was acknowledged, in `counts`."""
 
-    def __init__(
-        self, settings: Settings, counters: MutableSequence[int], stop: Event, ledger: Path | None = None
-    ) -> None:
-        """Nothing is connected yet; `connect` does."""
+    def __init__(self, settings: Settings, stop: threading.Event, ledger: Path | None = None) -> None:
+        """`connect` opens a connection. `stop` ends every wait."""
+        self.counts = Counts()
         self._settings = settings
-        self._counters = counters
         self._stop = stop
-        self._ledger = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if ledger else None
-        self._lines: list[bytes] = []
+        if ledger is not None:
+            ledger.parent.mkdir(parents=True, exist_ok=True)
+        self._ledger = ledger.open("wb") if ledger is not None else None
         self._pending: deque[tuple[Any, int, dict[str, object] | None]] = deque()
         self._pending_bytes = 0
         self._producer: Any = None
         self._last_answer = time.monotonic()
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what a person must know, WAITING and the counts say
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what a person must know, the counts say
 
     def connect(self) -> bool:
-        """Open the producer as soon as the broker answers. False when stopped meanwhile."""
+        """Wait for the broker, make its topics as declared and open the producer. False when stopped meanwhile.
+
+        Raises ShoplakeError when the broker answers but refuses for good.
+        """
 
         def is_open() -> bool:
+            try:
+                apply_topics(self._settings)
+            except ShoplakeError as error:
+                if isinstance(error.__cause__, BrokerResponseError) and not isinstance(error.__cause__, RetriableError):
+                    raise
+                return False
             try:
                 self._producer = open_producer(self._settings)
                 for topic in TOPICS:
@@ -105,16 +118,20 @@ class Sender:
                 return False
             return True
 
-        connected = _until(is_open, self._settings, self._counters, self._stop)
-        self._last_answer = time.monotonic()
-        return connected
+        while not self._stop.is_set():
+            self.counts.waiting = not (kafka_answers(self._settings) and is_open())
+            if not self.counts.waiting:
+                self._last_answer = time.monotonic()
+                return True
+            self._stop.wait(0.5)
+        return False
 
     def send(self, records: Iterable[Record]) -> None:
         """Send records in order; waits while too many are unacknowledged. Drops the rest when stopped."""
         send = self._producer.send
         for record in records:
-            if len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
-                self._wait_for_room()
+            while len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
+                self._wait_a_little()
                 if self._stop.is_set():
                     return
             now_ms = int(time.time() * 1000)
@@ -122,10 +139,10 @@ class Sender:
             try:
                 future = send(record.topic, value, record.key, None, None, now_ms)
             except (KafkaError, ValueError):
-                self._counters[SENT] += 1
-                self._counters[FAILED] += 1
+                self.counts.sent += 1
+                self.counts.failed += 1
                 continue
-            self._counters[SENT] += 1
+            self.counts.sent += 1
             size = len(value) if value else 0
             self._pending_bytes += size
             entry = _ledger_entry(record, now_ms) if self._ledger is not None else None
@@ -141,15 +158,8 @@ class Sender:
             self._discard_producer()
             self._harvest()
         if self._ledger is not None:
-            self._write_ledger()
-            os.close(self._ledger)
+            self._ledger.close()
             self._ledger = None
-
-    def _wait_for_room(self) -> None:
-        while len(self._pending) >= MAX_PENDING_RECORDS or self._pending_bytes >= MAX_PENDING_BYTES:
-            self._wait_a_little()
-            if self._stop.is_set():
-                return
 
     def _wait_a_little(self) -> None:
         with suppress(KafkaError):  # too early, or refused: both show below
@@ -163,66 +173,26 @@ class Sender:
             future, size, entry = pending.popleft()
             self._pending_bytes -= size
             if future.exception is not None:
-                self._counters[FAILED] += 1
+                self.counts.failed += 1
                 continue
             acked += 1
-            if entry is not None:
+            if entry is not None and self._ledger is not None:
                 entry["partition"], entry["offset"] = future.value.partition, future.value.offset
-                self._lines.append(orjson.dumps(entry))
+                self._ledger.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         if acked:
-            self._counters[ACKED] += acked
-            self._heard()
+            self.counts.acked += acked
+            self.counts.waiting = False
+            self._last_answer = time.monotonic()
         if not pending:
             self._last_answer = time.monotonic()
         elif time.monotonic() - self._last_answer > SILENCE_SECONDS:
-            self._counters[WAITING] = 1
-        if len(self._lines) >= 1000:
-            self._write_ledger()
-
-    def _heard(self) -> None:
-        self._last_answer = time.monotonic()
-        self._counters[WAITING] = 0
-
-    def _write_ledger(self) -> None:
-        """Append whole lines in one write, so that several processes may share the file."""
-        if self._lines and self._ledger is not None:
-            os.write(self._ledger, b"\n".join(self._lines) + b"\n")
-            self._lines.clear()
+            self.counts.waiting = True
 
     def _discard_producer(self) -> None:
         if self._producer is not None:
             with suppress(KafkaError):  # unacknowledged records stay counted as such
                 self._producer.close(timeout=1 if self._pending else 30)
             self._producer = None
-
-
-def prepare_topics(settings: Settings, counters: MutableSequence[int], stop: Event) -> bool:
-    """Wait for the broker and make its topics as declared. False when stopped meanwhile.
-
-    Raises ShoplakeError when the broker answers but refuses for good.
-    """
-
-    def are_applied() -> bool:
-        try:
-            apply_topics(settings)
-        except ShoplakeError as error:
-            if isinstance(error.__cause__, BrokerResponseError) and not isinstance(error.__cause__, RetriableError):
-                raise
-            return False
-        return True
-
-    return _until(are_applied, settings, counters, stop)
-
-
-def _until(succeeds: Callable[[], bool], settings: Settings, counters: MutableSequence[int], stop: Event) -> bool:
-    """Try again and again, marking the counters as waiting, until it succeeds or is stopped."""
-    while not stop.is_set():
-        if kafka_answers(settings) and succeeds():
-            counters[WAITING] = 0
-            return True
-        counters[WAITING] = 1
-        stop.wait(0.5)
-    return False
 
 
 def open_producer(settings: Settings) -> Any:

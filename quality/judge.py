@@ -7,10 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quality import documents
 from quality.declaration import Expectation, Severity, Suite
 
 if TYPE_CHECKING:
@@ -37,48 +35,29 @@ class Verdict:
 
 
 class Judge:
-    """Great Expectations with its documents in a folder; without one nothing is kept."""
+    """Great Expectations; what it says is kept in `ops.quality_results` alone."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self) -> None:
         """Open the context; importing it takes some seconds. It is told not to report to its makers."""
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         import great_expectations as gx
 
-        self._gx, self._folder = gx, folder
-        if folder is None:
-            self._context: Any = gx.get_context(mode="ephemeral")
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._context = gx.get_context(mode="file", project_root_dir=folder)
-        self._context.variables.progress_bars = {"globally": False}
-        self._source = self._context.data_sources.add_or_update_pandas("lake")
+        self._gx: Any = gx
+        quiet: Any = {"globally": False}
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = quiet
+        measured = context.data_sources.add_pandas("lake").add_dataframe_asset("measured")
+        self._measured = measured.add_batch_definition_whole_dataframe("whole")
 
     def judge(self, suites: Iterable[Suite], measure: Measure, days: Sequence[date] | None = None) -> list[Verdict]:
         """Every expectation's verdict, over the given days or over everything."""
         return [verdict for suite in suites for verdict in self._judge(suite, measure, days)]
 
-    def build_docs(self) -> Path:
-        """Write the documents of the newest runs into the folder; their first page. Raises ValueError without one."""
-        if self._folder is None:
-            raise ValueError("Without a folder there are no documents.")
-        documents.prune(self._folder)
-        documents.style(self._folder)
-        self._context.build_data_docs()
-        return documents.write_first_page(self._folder)
-
     def _judge(self, suite: Suite, measure: Measure, days: Sequence[date] | None) -> list[Verdict]:
-        gx, frame = self._gx, measure(suite.query(days))
-        declared = gx.ExpectationSuite(
-            suite.name, expectations=[self._rule(suite, each) for each in suite.expectations]
-        )
-        data = self._data(suite.name)
-        definition = self._context.validation_definitions.add_or_update(
-            gx.ValidationDefinition(name=suite.name, data=data, suite=self._context.suites.add_or_update(declared))
-        )
-        found = {
-            result.expectation_config.meta["id"]: result
-            for result in definition.run(batch_parameters={"dataframe": frame}).results
-        }
+        batch = self._measured.get_batch({"dataframe": measure(suite.query(days))})
+        rules = [self._rule(suite, each) for each in suite.expectations]
+        judged = batch.validate(self._gx.ExpectationSuite(suite.name, expectations=rules))
+        found = {result.expectation_config.meta["id"]: result for result in judged.results}
         verdicts = []
         for each in suite.expectations:
             result = found[suite.id_of(each)]
@@ -91,17 +70,13 @@ class Judge:
             verdicts.append(Verdict(*said))
         return verdicts
 
-    def _data(self, name: str) -> Any:
-        """What a suite measures, as Great Expectations names it; declared once per folder."""
-        if name not in {asset.name for asset in self._source.assets}:
-            self._source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("measured")
-        return self._source.get_asset(name).get_batch_definition("measured")
-
     def _rule(self, suite: Suite, expectation: Expectation) -> Any:
-        rule = getattr(self._gx.expectations, expectation.rule)
-        options = {name: list(value) if isinstance(value, tuple) else value for name, value in expectation.options}
-        meta = {"id": suite.id_of(expectation), "severity": expectation.severity}
-        return rule(column=expectation.column, meta=meta, notes=expectation.means, **options)
+        return self._gx.expectations.ExpectColumnValuesToBeBetween(
+            column=expectation.column,
+            min_value=expectation.low,
+            max_value=expectation.high,
+            meta={"id": suite.id_of(expectation)},
+        )
 
 
 def _observed(result: Any) -> dict[str, Any]:

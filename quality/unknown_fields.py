@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import duckdb
+import pyarrow as pa
 from pyspark.sql.types import LongType, StringType, StructType, TimestampType
 
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
+from lakehouse.sql_text import quoted_text, utc_text
 from lakehouse.table import Table, column
-from silver import events as silver_events
+
+if TYPE_CHECKING:
+    from lakehouse.sql import SqlReader
 
 TABLE = Table(
     layer="ops",
@@ -40,81 +44,59 @@ MARK = "unknown_fields"
 MOST = 200
 """Fields of an event type on a topic that have a row each; a sender that uses data as names has no end of them."""
 OTHERS = "(others)"
-_MAP = "map<string,variant>"
-_KEY = ("topic", "event_type", "path")
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_FOUND = """
+WITH events AS (SELECT topic, event_type, processed_at, extra::JSON AS extra FROM {source}
+    WHERE extra IS NOT NULL AND processed_at > TIMESTAMPTZ '{since}' AND processed_at <= TIMESTAMPTZ '{until}'),
+places AS (SELECT *, '' AS place, extra AS fields FROM events
+    UNION ALL SELECT *, 'context.' AS place, extra -> 'context' AS fields FROM events
+    UNION ALL SELECT *, 'data.' AS place, extra -> 'data' AS fields FROM events)
+SELECT topic, event_type, left(place || key, 200) AS path, min(processed_at) AS first_seen,
+    max(processed_at) AS last_seen, count(*) AS count, arg_min(left(value::VARCHAR, 200), processed_at) AS sample
+FROM places, json_each(fields) WHERE place <> '' OR key NOT IN ('context', 'data') GROUP BY ALL
+"""
+_SUMMED = """
+SELECT topic, event_type, path, min(first_seen) AS first_seen, max(last_seen) AS last_seen, sum(count)::BIGINT AS count,
+    arg_min(sample, first_seen) AS sample
+FROM {rows} GROUP BY ALL
+"""
+_NAMED = f"""
+SELECT * REPLACE (if(row_number() OVER (PARTITION BY topic, event_type ORDER BY path = '{OTHERS}', first_seen, path)
+    > {MOST}, '{OTHERS}', path) AS path)
+FROM ({_SUMMED.format(rows="(FROM known UNION ALL BY NAME FROM fresh)")})
+"""  # noqa: S608 - the names are declared in this project
 
 
-def found_in(events: DataFrame) -> DataFrame:
-    """Rows of TABLE for these silver events alone."""
-    parsed = events.where(F.col("extra").isNotNull()).select(
-        "topic", "event_type", "processed_at", F.try_parse_json("extra").alias("extra")
-    )
-    inner = {place: F.try_variant_get("extra", f"$.{place}", _MAP) for place in ("context", "data")}
-    top = F.map_filter(F.try_variant_get("extra", "$", _MAP), lambda name, _: ~name.isin(*inner))
-    entries = [_entries(top, ""), *(_entries(fields, f"{place}.") for place, fields in inner.items())]
-    field = F.explode(F.flatten(F.array_compact(F.array(*entries)))).alias("field")
-    return (
-        parsed.select("topic", "event_type", "processed_at", field)
-        .groupBy("topic", "event_type", F.col("field.path").alias("path"))
-        .agg(
-            F.min("processed_at").alias("first_seen"),
-            F.max("processed_at").alias("last_seen"),
-            F.count("*").alias("count"),
-            F.min_by("field.sample", "processed_at").alias("sample"),
-        )
-    )
-
-
-def update(lake: Lake) -> int:
+def update(lake: Lake, reader: SqlReader) -> int:
     """Take in the events accepted since the last time; the number of fields that are known now."""
-    mark = marks.current(lake, MARK, "")
-    silver = lake.read(silver_events.TABLE)
-    newest = silver.agg(F.max("processed_at").alias("newest")).collect()[0]["newest"]
-    if newest is None:
-        return 0
-    newest = newest.replace(tzinfo=UTC)  # sessions are in UTC, and Spark hands out plain timestamps
-    known = lake.read(TABLE)
-    if mark is None or newest > mark:
-        since = _counted_until(known, mark)
-        fresh = found_in(silver.where(_since(since) & (F.col("processed_at") <= F.lit(newest))))
-        total = known.unionByName(fresh) if since is not None else fresh
-        lake.overwrite(TABLE, _merged(total).coalesce(1))
-        marks.move(lake, MARK, "", newest)
-    return lake.read(TABLE).count()
+    newest = reader.query("SELECT max(started_at) AS newest FROM ops.batches")[0]["newest"]
+    known, mark = lake.small.read(TABLE), marks.current(lake, MARK, "")
+    if newest is None or (mark is not None and newest <= mark):
+        return int(known.num_rows)
+    source = f"delta_scan({quoted_text(reader.address('silver.events'))})"
+    fresh = reader.arrow(found_in(source, counted_until(known, mark), newest))
+    if fresh.num_rows:
+        known = merged(known, fresh)
+        lake.overwrite(TABLE, known)
+    marks.move(lake, MARK, "", newest)
+    return int(known.num_rows)
 
 
-def _counted_until(known: DataFrame, mark: datetime | None) -> datetime | None:
+def found_in(source: str, since: datetime, until: datetime) -> str:
+    """The query for rows of TABLE of the silver events in `source` that were processed between two moments."""
+    return _FOUND.format(source=source, since=utc_text(since), until=utc_text(until))
+
+
+def counted_until(known: pa.Table, mark: datetime | None) -> datetime:
     """Until when events are counted: further than the mark, when a run died between the table and its mark."""
-    last_seen: datetime | None = known.agg(F.max("last_seen").alias("last")).collect()[0]["last"]
-    return max(filter(None, (mark, last_seen and last_seen.replace(tzinfo=UTC))), default=None)
+    seen: list[datetime] = known.column("last_seen").to_pylist()
+    return max([*seen, mark or _BEGINNING])
 
 
-def _since(mark: datetime | None) -> Column:
-    return F.lit(True) if mark is None else F.col("processed_at") > F.lit(mark)
-
-
-def _merged(rows: DataFrame) -> DataFrame:
+def merged(known: pa.Table, fresh: pa.Table) -> pa.Table:
     """One row per field, in the order of their coming, until there are MOST; the rest are one row."""
-    by_age = Window.partitionBy("topic", "event_type").orderBy(F.col("path") == OTHERS, "first_seen", "path")
-    is_one_too_many = F.row_number().over(by_age) > MOST
-    return _summed(_summed(rows).withColumn("path", F.when(is_one_too_many, OTHERS).otherwise(F.col("path"))))
-
-
-def _summed(rows: DataFrame) -> DataFrame:
-    return rows.groupBy(*_KEY).agg(
-        F.min("first_seen").alias("first_seen"),
-        F.max("last_seen").alias("last_seen"),
-        F.sum("count").alias("count"),
-        F.min_by("sample", "first_seen").alias("sample"),
-    )
-
-
-def _entries(fields: Column, prefix: str) -> Column:
-    """The fields of one place as an array of (path, sample)."""
-    return F.transform(
-        F.map_entries(fields),
-        lambda entry: F.struct(
-            F.substring(F.concat(F.lit(prefix), entry["key"]), 1, 200).alias("path"),
-            F.substring(F.to_json(entry["value"]), 1, 200).alias("sample"),
-        ),
-    )
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("known", known)
+        connection.register("fresh", fresh)
+        return connection.execute(_SUMMED.format(rows=f"({_NAMED})")).to_arrow_table()

@@ -166,28 +166,8 @@ def _change(app) -> None:
 
     from superset import security_manager
 
-    _add_quality_docs(app)
     _end_long_questions()
     viewers.keep_to_charts(security_manager._get_current_object())
-
-
-def _add_quality_docs(app) -> None:
-    """The documents of the checks at /quality-docs/, for those who may see the dashboards."""
-    from flask import Response, redirect, request, send_from_directory
-    from flask_login import current_user
-
-    folder = Path(os.environ.get("SHOPLAKE_QUALITY_DOCS", "")).resolve()
-
-    @app.get("/quality-docs/", defaults={"name": "overview.html"})
-    @app.get("/quality-docs/<path:name>")
-    def quality_docs(name: str) -> Response:
-        if not current_user.is_authenticated and AUTH_ROLE_PUBLIC != "Viewer":
-            return redirect(f"/login/?next={request.path}")
-        if not (folder / "overview.html").is_file():
-            return Response(
-                "There are no documents yet: the job `quality` builds them.", 404, content_type="text/plain"
-            )
-        return send_from_directory(folder, name)
 
 
 FLASK_APP_MUTATOR = _change

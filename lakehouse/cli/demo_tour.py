@@ -35,8 +35,9 @@ from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream.progress import booked
 from producer.contract import TOPIC_OF_TYPE
-from producer.publish import Counts, publish
+from producer.publish import publish
 from producer.record import Record
+from producer.sender import Counts
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from producer.topics import TOPICS

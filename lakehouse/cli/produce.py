@@ -59,7 +59,6 @@ def produce(
         Path | None, typer.Option(help="Publish a recorded file: JSON lines, or a layout of others.")
     ] = None,
     shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="With --replay: the last event is now.")] = False,
-    processes: Annotated[int, typer.Option(min=1, max=16, help="Publishing processes; 2 for high rates.")] = 1,
 ) -> None:
     """Publish the events of a simulated shop, live unless --history is given, or of a recorded file.
 
@@ -77,7 +76,7 @@ def produce(
         left_out: Counter[str] = Counter()
         shift_to = datetime.now(UTC) if shift_to_now else None
         records = replayed(replay, shift_to=shift_to, rate=rate, left_out=left_out)
-        _send(records, to, ledger, processes, 0.0 if rate else None, count)
+        _send(records, to, ledger, 0.0 if rate else None, count)
         if left_out:
             kinds = ", ".join(f"{lines:,} {kind}" for kind, lines in left_out.most_common(20))
             typer.echo(f"Left out, for the contract has no event type for them: {kinds}.", err=True)
@@ -116,7 +115,7 @@ def produce(
     if to is not None and options.live and count is None and duration is None:
         raise UsageError("--to with live traffic needs --count or --duration, or the file would never end.")
     live_from = now_ms / 1000 if options.live else None
-    _send(simulate(options), to, ledger, processes, live_from, _total(options))
+    _send(simulate(options), to, ledger, live_from, _total(options))
 
 
 def _now_ms(to: Path | None, live_seconds: float) -> int:
@@ -143,7 +142,6 @@ def _send(
     records: Generator[Record, None, None],
     to: Path | None,
     ledger: Path | None,
-    processes: int,
     live_from: float | None,
     total: int | None,
 ) -> None:
@@ -156,15 +154,7 @@ def _send(
             return
         settings = load_settings()
         with progress(settings.bootstrap, total) as observe:
-            counts = publish(
-                records,
-                settings,
-                processes=processes,
-                ledger=ledger,
-                live_from=live_from,
-                stop=stop,
-                observe=observe,
-            )
+            counts = publish(records, settings, ledger=ledger, live_from=live_from, stop=stop, observe=observe)
     typer.echo(summary(counts))
     if counts.failed or counts.unacknowledged:
         raise ShoplakeError("Not every record reached Kafka; the line above says how many did not.")

@@ -1,4 +1,4 @@
-"""`shoplake quality check|status|docs|override`: what the checks say, and what somebody decides about it."""
+"""`shoplake quality check|status|override`: what the checks say, and what somebody decides about it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def register(app: typer.Typer) -> None:
     desk = typer.Typer(help="Check the tables, see what fails, decide about it.", no_args_is_help=True)
     desk.command("check")(check)
     desk.command("status")(status)
-    desk.command("docs")(docs)
     desk.command("override")(override)
     app.add_typer(desk, name="quality")
 
@@ -102,19 +101,6 @@ def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str,
     ]
     of_rows = {row["table_name"]: how_held(row) for row in rows if row["held_rows"] and not row["blocked_by"]}
     return told[0], told[1], of_rows
-
-
-def docs() -> None:
-    """Print where the documents of the newest checks are (HTML; the job `quality` builds them).
-
-    Example: [bold]shoplake quality docs[/]
-    """
-    from quality.documents import first_page
-
-    page = first_page(load_settings().quality_home)
-    if not page.is_file():
-        raise ShoplakeError("There are no documents yet: `shoplake quality check` builds them.")
-    typer.echo(page)
 
 
 def override(

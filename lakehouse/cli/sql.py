@@ -61,9 +61,9 @@ def sql(
         if live:
             raise UsageError("The prompt shows what was published last; give --live a query.")
         _prompt(settings, output)
-    with Answers(settings, live=live) as answers:
-        for statement in ["SHOW TABLES"] if tables else _statements(query):
-            _print(answers.stream(statement), output, limit)
+    answers = Answers(settings, live=live)
+    for statement in ["SHOW TABLES"] if tables else _statements(query):
+        _print(answers.stream(statement), output, limit)
 
 
 def _statements(query: str | None) -> list[str]:

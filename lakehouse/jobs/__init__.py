@@ -123,7 +123,7 @@ JOBS: dict[str, Job] = {
             "Judge what the tables hold; a table that fails is not published.",
             quality.Parameters,
             quality.WRITES,
-            4,
+            3,
             quality.run,
             schedule="*/15 * * * *",
             scheduled_with={"scope": "due"},

@@ -65,13 +65,13 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     """Judge, and write every verdict down; figures and the failing expectations. A failing table fails no run."""
     from quality.judge import Judge
 
-    say("Looking for unknown fields")
-    fields = unknown_fields.update(lake)
     now = datetime.now(UTC)
     tables = chosen(parameters.tables)
     suites = tuple(suite for suite in SUITES if suite.table in tables)
-    judge = Judge(lake.settings.quality_home)
+    judge = Judge()
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
+        say("Looking for unknown fields")
+        fields = unknown_fields.update(lake, reader)
         say("Measuring the tables")
         is_full = parameters.scope == "full" or (
             parameters.scope == "due" and full_is_due(marks.current(lake, NAME, _FULL), now)
@@ -84,8 +84,6 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     failing = [verdict for verdict in verdicts if not verdict.success]
     is_blocked = any(verdict.severity == "block" for verdict in failing)
     _move_marks(lake, now, is_blocked, is_full=days is None, is_whole=suites == SUITES)
-    say("Building the documents")
-    judge.build_docs()
     return {
         "scope": scope,
         "days": None if days is None else len(days),

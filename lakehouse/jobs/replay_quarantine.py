@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import and_
 from typing import Any, Literal, NamedTuple
 
+from kafka.errors import KafkaError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -22,20 +26,21 @@ from lakehouse import hours as clock
 from lakehouse.broker import Offsets
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.redrive import Again, send_again
 from lakehouse.jobs.resolution import resolve, run_name
 from lakehouse.lake import Lake, materialized
 from lakehouse.ops import replays
 from lakehouse.places import Place, places_in
+from lakehouse.settings import Settings
 from lakehouse.sql import connect as open_reader
 from lakehouse.stream import control as stream_control
 from lakehouse.stream.progress import booked
+from producer.sender import open_producer
 from silver import checks, fixes, quarantine
 from silver import events as silver_events
 from silver.deduplicate import COORDINATES, IDENTITY
 
 WRITES = (quarantine.TABLE, replays.TABLE)
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS, SEND_SECONDS = 180.0, 60.0
 _ORIGIN = ["origin", "was", "ingest_date"]
 """Beside a record that is judged again: the topic it was refused on, for what reason, and its partition there."""
 _CHOSEN = StructType(
@@ -110,16 +115,8 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     say("Marking the records as resolved")
     resolve(lake, [(fate.record, fate.outcome, fate.place) for fate in fates], parameters.fix)
     outcomes = Counter(fate.outcome for fate in fates)
-    left = accepted - len(fates)
-    return (
-        figures
-        | {name: outcomes[name] for name in ("accepted", "duplicate", "known")}
-        | {
-            "resolved": len(fates),
-            "left": left,
-            "run": run_name(lake),
-        }
-    )
+    told = {name: outcomes[name] for name in ("accepted", "duplicate", "known")}
+    return figures | told | {"resolved": len(fates), "left": accepted - len(fates), "run": run_name(lake)}
 
 
 def chosen(lake: Lake, parameters: Parameters) -> DataFrame:
@@ -134,16 +131,8 @@ def chosen(lake: Lake, parameters: Parameters) -> DataFrame:
     if parameters.to_time:
         rows = rows.where(F.col("quarantined_at") < F.lit(parameters.to_time))
     if parameters.ids:
-        rows = rows.where(
-            clock.any_of(
-                [
-                    (F.col("topic") == place.topic)
-                    & (F.col("partition") == place.partition)
-                    & (F.col("offset") == place.offset)
-                    for place in places_in(parameters.ids)
-                ]
-            )
-        )
+        places = [place._asdict().items() for place in places_in(parameters.ids)]
+        rows = rows.where(clock.any_of([reduce(and_, (F.col(name) == value for name, value in one)) for one in places]))
     return rows.select(*_CHOSEN.fieldNames())
 
 
@@ -211,16 +200,7 @@ def _brought_home(lake: Lake, records: list[Row], say: Say) -> list[Fate]:
     if not missing:
         return known
     say(f"Sending {len(missing)} records to Kafka again")
-    again = [
-        Again(
-            row["topic"],
-            None if row["key"] is None else bytes(row["key"]),
-            bytes(row["value"]),
-            row["kafka_timestamp"].replace(tzinfo=UTC),
-        )
-        for row in missing
-    ]
-    places = send_again(lake.settings, again)
+    places = _send_again(lake.settings, missing)
     _wait_until_read(lake, places, say)
     holders = _holders(lake, missing)
     ids = {holder["event_id"] for holder in holders}
@@ -231,6 +211,28 @@ def _brought_home(lake: Lake, records: list[Row], say: Say) -> list[Fate]:
         if row["event_id"] in ids
     ]
     return known + fates
+
+
+def _send_again(settings: Settings, records: list[Row]) -> list[Place]:
+    """Send the records to Kafka in their order, with the time they had; their new places, in the same order.
+
+    Raises ShoplakeError when Kafka does not take them all: some may stand there then, which does no harm.
+    """
+    try:
+        with closing(open_producer(settings)) as producer:
+            sent = [
+                producer.send(
+                    row["topic"],
+                    bytes(row["value"]),
+                    None if row["key"] is None else bytes(row["key"]),
+                    timestamp_ms=round(row["kafka_timestamp"].replace(tzinfo=UTC).timestamp() * 1000),
+                )
+                for row in records
+            ]
+            answers = [future.get(timeout=SEND_SECONDS) for future in sent]
+    except KafkaError as error:
+        raise ShoplakeError(f"Kafka at {settings.bootstrap} does not take the records ({error}); try again.") from error
+    return [Place(answer.topic, answer.partition, answer.offset) for answer in answers]
 
 
 def _wait_until_read(lake: Lake, places: list[Place], say: Say) -> None:

@@ -30,19 +30,18 @@ def hours_of(days: DayRange) -> set[int]:
 def top_products(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     """Recompute `gold.top_products_hourly`."""
     say(f"Ranking {parameters.from_date} to {parameters.to_date}")
-    GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=TOP_PRODUCTS_WRITES, with_flags=False)
-    return _figures(lake, parameters)
+    return _restated(lake, parameters, tables=TOP_PRODUCTS_WRITES, with_flags=False)
 
 
 def fraud_scan(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     """Recompute `gold.fraud_flags`."""
     say(f"Scanning {parameters.from_date} to {parameters.to_date}")
-    GoldRefresh(lake).restate_beside_stream(hours_of(parameters), tables=(), with_flags=True)
-    return _figures(lake, parameters)
+    return _restated(lake, parameters, tables=(), with_flags=True)
 
 
-def _figures(lake: Lake, days: DayRange) -> dict[str, Any]:
-    """What a run tells: its range, and the events in it."""
+def _restated(lake: Lake, days: DayRange, **what: Any) -> dict[str, Any]:
+    """Do it; what a run tells is its range, and the events in it."""
+    GoldRefresh(lake).restate_beside_stream(hours_of(days), **what)
     in_range = F.col("event_date").between(F.lit(days.from_date), F.lit(days.to_date))
     rows = lake.read(silver_events.TABLE).where(in_range).count()
     return {"from_date": str(days.from_date), "to_date": str(days.to_date), "rows_read": rows}

@@ -46,7 +46,25 @@ TABLE = Table(
     fed="live",
     served=Extract(
         "ops.recent_batches",
-        "one micro-batch × topic-partition of the last days",
+        "one micro-batch of the last days",
+        (
+            ("batch_id", "BIGINT", "Number of the micro-batch"),
+            ("started_at", "TIMESTAMP", "When it began, UTC"),
+            ("committed_at", "TIMESTAMP", "When it was done, UTC"),
+            ("offsets", "BIGINT", "Offsets that it read; not each has a record (transactions, compaction, retention)"),
+            ("bronze_rows", "BIGINT", "Records that it read"),
+            ("silver_rows", "BIGINT", "Records of these that were accepted"),
+            ("duplicate_rows", "BIGINT", "Records of these whose event was there before"),
+            ("quarantined_rows", "BIGINT", "Records of these that were refused"),
+            ("unaccounted", "BIGINT", "Records of which the book does not say what became of them; must be 0"),
+        ),
+        # The rows of a batch are written at once, so that no other rows of it can follow.
+        """SELECT batch_id, min(started_at) AS started_at, max(committed_at) AS committed_at,
+            sum(to_offset - from_offset)::BIGINT AS offsets, sum(bronze_rows)::BIGINT AS bronze_rows,
+            sum(silver_rows)::BIGINT AS silver_rows, sum(duplicate_rows)::BIGINT AS duplicate_rows,
+            sum(quarantined_rows)::BIGINT AS quarantined_rows,
+            sum(abs(bronze_rows - silver_rows - duplicate_rows - quarantined_rows))::BIGINT AS unaccounted
+        FROM {scan} GROUP BY ALL""",
         keep=f"committed_at >= now() - INTERVAL {SERVED_DAYS} DAY",
     ),
     newest="committed_at",

@@ -1,14 +1,12 @@
 """ops.migrations, and what writes it: a declared column that a table in the lake does not have is added to it.
 
-Columns are added: old rows have NULL, who does not know the column reads and writes on, and doing it again finds
-nothing to do. One type changes: an amount that was a double becomes a decimal, and its table is written anew, once. How
-the contract grows: docs/decisions/schema-change.md.
+Old rows have NULL, who does not know the column reads and writes on, and doing it again finds nothing to do. How the
+contract grows: docs/decisions/schema-change.md.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -46,19 +44,18 @@ def apply(lake: Lake, tables: Iterable[Table]) -> list[str]:
     """Add the columns that the declarations have and the lake has not; the changes made, as `table: change`.
 
     The tables, and TABLE, must exist. Several processes may do this at once, beside writers and readers. Raises
-    ShoplakeError when a column of the lake has another type than its declaration: that no migration can mend.
+    ShoplakeError when a column of the lake has another type than its declaration.
     """
     with ThreadPoolExecutor(max_workers=4) as pool:
         return [change for changes in pool.map(lambda table: _apply(lake, table), tables) for change in changes]
 
 
 def missing_columns(table: Table, actual: StructType) -> list[StructField]:
-    """Declared columns that `actual` lacks. Raises ShoplakeError when one is there with another type that no migration
-    mends."""
+    """Declared columns that `actual` lacks. Raises ShoplakeError when one is there with another type."""
     found = {field.name: field.dataType.simpleString() for field in actual.fields}
     for field in table.schema.fields:
         declared = field.dataType.simpleString()
-        if (known := found.get(field.name, declared)) != declared and not _becomes_exact(known, declared):
+        if (known := found.get(field.name, declared)) != declared:
             raise ShoplakeError(
                 f"{table.full_name}.{field.name} is {known} in the lake and {declared} in its declaration. The type of"
                 " a column never changes: declare a column of another name."
@@ -66,31 +63,11 @@ def missing_columns(table: Table, actual: StructType) -> list[StructField]:
     return [field for field in table.schema.fields if field.name not in found]
 
 
-def inexact_columns(table: Table, actual: StructType) -> list[StructField]:
-    """Columns whose amounts `actual` has as doubles, and the declaration as decimals."""
-    found = {field.name: field.dataType.simpleString() for field in actual.fields}
-    return [
-        field
-        for field in table.schema.fields
-        if _becomes_exact(found.get(field.name, ""), field.dataType.simpleString())
-    ]
-
-
-def _becomes_exact(known: str, declared: str) -> bool:
-    return known != declared and known == re.sub(r"decimal\(\d+,\d+\)", "double", declared)
-
-
 def _apply(lake: Lake, table: Table) -> list[str]:
-    actual = lake.read(table).schema
-    missing, inexact = missing_columns(table, actual), inexact_columns(table, actual)
+    missing = missing_columns(table, lake.read(table).schema)
     for field in missing:
         _log(lake, table, _change(field))
-    added = _add_missing(lake, table) if missing else []
-    for field in inexact:
-        _log(lake, table, _new_type(field))
-    if inexact:
-        lake.rewrite(table)
-    return [f"{table.full_name}: {change}" for change in (*map(_change, added), *map(_new_type, inexact))]
+    return [f"{table.full_name}: {_change(field)}" for field in (_add_missing(lake, table) if missing else [])]
 
 
 @tenacity.retry(
@@ -109,10 +86,6 @@ def _add_missing(lake: Lake, table: Table) -> list[StructField]:
 
 def _change(field: StructField) -> str:
     return f"add column {field.name} {field.dataType.simpleString()}"
-
-
-def _new_type(field: StructField) -> str:
-    return f"change type of {field.name} to {field.dataType.simpleString()}"
 
 
 def _log(lake: Lake, table: Table, change: str) -> None:

@@ -11,7 +11,6 @@ from lakehouse.probes import says_ok
 from lakehouse.services.ports import busy_port_message, is_loopback, trusted_proxies
 from lakehouse.services.service import PROJECT_ROOT, Service
 from lakehouse.settings import Settings
-from quality.documents import first_page
 
 NAME = "superset"
 PYTHON = PROJECT_ROOT / ".venv-superset" / "bin" / "python"
@@ -43,7 +42,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "SUPERSET_HOME": str(settings.superset_home),
         "SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"),
         "SHOPLAKE_SERVING_FILE": str(settings.serving_file),
-        "SHOPLAKE_QUALITY_DOCS": str(first_page(settings.quality_home).parent),
         "SHOPLAKE_SUPERSET_HOST": settings.superset_host,
         "SHOPLAKE_SUPERSET_PORT": str(settings.superset_port),
         "PYTHONPATH": "",

@@ -43,7 +43,6 @@ class DeltaLog:
     """Looks at the logs of one bucket's tables; remembers where each ended, so that a look is one request."""
 
     def __init__(self, settings: Settings) -> None:
-        """S3 is not asked yet."""
         from lakehouse.s3 import s3_client
 
         self._client = s3_client(settings)

@@ -43,14 +43,16 @@ COLUMNS = (
     ("country", "VARCHAR", "ISO 3166-1 alpha-2"),
     ("ip", "VARCHAR", "Network address"),
     ("device_id", "VARCHAR", "The device"),
+    ("looked_up_at", "TIMESTAMP", "When it was looked up, UTC"),
 )
-_OF_EVENT = [name for name, _, _ in COLUMNS[4:]]
+_OF_EVENT = [name for name, _, _ in COLUMNS[4:-1]]
 _FORGET = f"""
 DELETE FROM gold.flag_events WHERE flag_id NOT IN (
     SELECT flag_id FROM gold.fraud_flags WHERE event_time >= now()::TIMESTAMP - INTERVAL {KEPT_DAYS} DAY)
-    OR flag_id IN (SELECT unnest(?))
-"""  # noqa: S608 - the number is declared above
-_ENDED_SINCE = "SELECT flag_id FROM gold.fraud_flags WHERE window_end >= ?"
+    OR flag_id IN (SELECT flag_id FROM gold.fraud_flags AS flag JOIN gold.flag_events AS shown USING (flag_id)
+        WHERE flag.window_end + INTERVAL {AROUND_MINUTES + 1} MINUTE BETWEEN shown.looked_up_at AND now()::TIMESTAMP)
+"""  # noqa: S608 - the numbers are declared above
+"""What belongs to no flag of late, and what was looked up before its half hour had passed, when it has."""
 _WANTED = f"""
 WITH missing AS (
     SELECT flag_id, rule_id, severity, user_id, unnest(evidence) AS event_id, window_start, window_end, event_date
@@ -63,10 +65,10 @@ QUALIFY dense_rank() OVER (ORDER BY window_end DESC, flag_id) <= {MOST_FLAGS}
 """  # noqa: S608 - the numbers are declared above
 _ADD = f"""
 INSERT INTO gold.flag_events BY NAME
-SELECT wanted.flag_id, wanted.rule_id, wanted.severity, true AS is_evidence, events.*
+SELECT wanted.flag_id, wanted.rule_id, wanted.severity, true AS is_evidence, events.*, now()::TIMESTAMP AS looked_up_at
 FROM wanted JOIN events USING (event_id)
 UNION ALL BY NAME
-SELECT flag.flag_id, flag.rule_id, flag.severity, false AS is_evidence, events.*
+SELECT flag.flag_id, flag.rule_id, flag.severity, false AS is_evidence, events.*, now()::TIMESTAMP AS looked_up_at
 FROM (SELECT DISTINCT flag_id, rule_id, severity, user_id, window_start, window_end FROM wanted) flag
 JOIN events ON events.user_id = flag.user_id
     AND events.event_time BETWEEN flag.window_start - INTERVAL {AROUND_MINUTES} MINUTE
@@ -81,18 +83,14 @@ class Evidence:
     """Looks up the events of flags."""
 
     def __init__(self, reader: SqlReader) -> None:
-        """Nothing was looked up."""
         self._reader = reader
         self._lost: set[str] = set()
         """Flags whose events silver does not have."""
-        self._is_first = True
-        self._early: dict[str, datetime] = {}
-        """Flags that were looked up before their half hour had passed, and when it will have; UTC."""
 
     def update(self, target: duckdb.DuckDBPyConnection) -> datetime | None:
         """Add what is missing for one day's flags, and forget what belongs to no flag of late."""
         now = datetime.now(UTC)
-        gone = target.execute(_FORGET, [self._due(target, now) or [""]]).fetchall()[0][0]
+        gone = target.execute(_FORGET).fetchall()[0][0]
         wanted = target.execute(_WANTED, [sorted(self._lost) or [""]]).to_arrow_table()
         if not wanted.num_rows:
             return now if gone else None
@@ -104,27 +102,7 @@ class Evidence:
         self._lost.update(flag for (flag,) in lost.fetchall())
         target.unregister("events")
         target.unregister("wanted")
-        self._remember_early(wanted, now)
         return now
-
-    def _due(self, target: duckdb.DuckDBPyConnection, now: datetime) -> list[str]:
-        """Flags to look up once more; after a start all that may have been looked up early."""
-        if self._is_first:
-            self._is_first = False
-            since = now.replace(tzinfo=None) - timedelta(minutes=2 * AROUND_MINUTES)
-            return [flag for (flag,) in target.execute(_ENDED_SINCE, [since]).fetchall()]
-        due = [flag for flag, moment in self._early.items() if moment <= now]
-        for flag in due:
-            del self._early[flag]
-        return due
-
-    def _remember_early(self, wanted: pa.Table, now: datetime) -> None:
-        for flag, end in zip(
-            wanted.column("flag_id").to_pylist(), wanted.column("window_end").to_pylist(), strict=True
-        ):
-            moment = end.replace(tzinfo=UTC) + timedelta(minutes=AROUND_MINUTES + 1)
-            if moment > now:
-                self._early[flag] = moment
 
     def _query(self, wanted: pa.Table) -> str:
         """What silver is asked for: the events of the evidence, and those of the same users around it."""

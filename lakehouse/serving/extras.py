@@ -9,7 +9,7 @@ from datetime import datetime
 import duckdb
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving import evidence, lag, minutes
+from lakehouse.serving import evidence, lag
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from lakehouse.sql_text import quoted_name, quoted_text
@@ -24,8 +24,7 @@ FLAG_EVENTS = Extract(
     "an event that a fraud flag of late rests on, or that its user did around it",
     evidence.COLUMNS,
 )
-MINUTES = Extract("ops.batch_minutes", "a minute of the stream's batches", minutes.COLUMNS)
-EXTRAS = (LAG, FLAG_EVENTS, MINUTES)
+EXTRAS = (LAG, FLAG_EVENTS)
 Update = Callable[[duckdb.DuckDBPyConnection], datetime | None]
 """Brings a table in an open serving file up to date; how new it is then, None when nothing in it changed."""
 
@@ -34,12 +33,10 @@ class Extras:
     """Keeps the extra tables up to date. What cannot be told now stays as it was, and holds up no publish."""
 
     def __init__(self, settings: Settings, reader: SqlReader) -> None:
-        """Nothing is asked yet."""
         self._lag = lag.KafkaLag(settings)
         self._updates: dict[str, Update] = {
             LAG.name: self._lag.update,
             FLAG_EVENTS.name: evidence.Evidence(reader).update,
-            MINUTES.name: minutes.update,
         }
 
     def is_due(self) -> bool:

@@ -27,7 +27,6 @@ class KafkaLag:
     """Looks at the broker now and then."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing was looked at."""
         self._settings = settings
         self._rows: list[Waiting] = []
         self._looked_at: datetime | None = None

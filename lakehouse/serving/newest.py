@@ -115,7 +115,6 @@ class NewestPublish:
     """Hands out the newest publish of a lake. A new file is opened beside the old one, so that nobody waits for it."""
 
     def __init__(self, path: Path) -> None:
-        """Nothing is opened yet."""
         self._path, self._lock = path, threading.Lock()
         self._kept: tuple[tuple[int, int], Publish] | None = None
 

@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.catalog import TABLES
+from lakehouse.serving import minutes
 from lakehouse.serving.delta_log import Changes, DeltaLog
 from lakehouse.serving.extras import EXTRAS, Extras, create
 from lakehouse.serving.file import PUBLISHED, as_text, open_serving, rows_of
@@ -116,6 +117,7 @@ class Publisher:
             # The lake's moments are stored as plain UTC timestamps, which every tool shows alike.
             target.execute("SET TimeZone = 'UTC'")
             target.execute(CREATE_PUBLISHED)
+            target.execute(minutes.VIEW)
             changed = [
                 source.name
                 for source in due

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import duckdb
 
 from lakehouse import sql_guard
 from lakehouse.errors import ShoplakeError
+from lakehouse.serving import minutes
 from lakehouse.serving.file import PUBLISHED, open_with_moments
 from lakehouse.settings import Settings
 from lakehouse.sql import CHUNK, Result, distinct
@@ -21,7 +21,7 @@ class ServingReader:
     """Reads the published file of one lake."""
 
     def __init__(self, path: Path, seconds: float = SECONDS) -> None:
-        """Nothing is opened yet. Each question may take `seconds`."""
+        """Each question may take `seconds`."""
         self._path, self._seconds = path, seconds
 
     def stream(self, sql: str) -> Result:
@@ -48,10 +48,10 @@ class ServingReader:
         """The rows of one reading statement, as dictionaries."""
         return list(self.stream(sql).dicts())
 
-    def tables(self) -> dict[str, datetime]:
-        """When each table was published, UTC."""
-        rows = self.query(f"SELECT table_name, published_at FROM {PUBLISHED}")  # noqa: S608 - the names are declared in this project
-        return {str(row["table_name"]): row["published_at"] for row in rows}
+    def tables(self) -> set[str]:
+        """The names of what can be asked for."""
+        rows = self.query(f"SELECT table_name FROM {PUBLISHED}")  # noqa: S608 - the names are declared in this project
+        return {minutes.NAME, *(str(row["table_name"]) for row in rows)}
 
 
 def reader_for(settings: Settings, sql: str) -> ServingReader | None:
@@ -63,7 +63,7 @@ def reader_for(settings: Settings, sql: str) -> ServingReader | None:
     if sql_guard.listed_layer(pieces) is not None:
         return None
     reader = ServingReader(path)
-    is_known = set(sql_guard.named_tables(pieces)) <= set(reader.tables())
+    is_known = set(sql_guard.named_tables(pieces)) <= reader.tables()
     return reader if is_known else None
 
 

@@ -11,26 +11,12 @@ from lakehouse.watchdog import SECONDS
 
 
 class Answers:
-    """Answers the statements of one command. Use as a context manager, or close it."""
+    """Answers the statements of one command, which ends with it."""
 
     def __init__(self, settings: Settings, *, live: bool = False) -> None:
-        """`live`: always ask the lake. Nothing is opened before it is needed; the lake's reader then stays open."""
+        """`live`: always ask the lake, whose reader is opened when it is needed and then stays open."""
         self._settings, self._live = settings, live
         self._lake: SqlReader | None = None
-        self._is_told = False
-
-    def __enter__(self) -> Answers:
-        """Itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the lake's reader."""
-        if self._lake is not None:
-            self._lake.close()
 
     def stream(self, statement: str) -> Result:
         """Run one reading statement.
@@ -39,13 +25,8 @@ class Answers:
         """
         if not self._live and (published := reader_for(self._settings, statement)):
             return published.stream(statement)
-        if not self._live and "gold." in statement.lower() and not self._settings.serving_file.is_file():
-            self._tell_once("Nothing is published yet: asking the lake itself.")
         if self._lake is None:
+            if not self._live and "gold." in statement.lower() and not self._settings.serving_file.is_file():
+                print("Nothing is published yet: asking the lake itself.", file=sys.stderr)
             self._lake = connect(self._settings, seconds=SECONDS)
         return self._lake.stream(statement)
-
-    def _tell_once(self, sentence: str) -> None:
-        if not self._is_told:
-            print(sentence, file=sys.stderr)
-        self._is_told = True

@@ -19,7 +19,6 @@ from lakehouse.services import superset
 from lakehouse.services.child import Child
 from lakehouse.services.service import child_environment
 from lakehouse.settings import Settings
-from quality.documents import first_page
 from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard, password, rows_of
 from tests.support.escapes import ESCAPES, MARKER
 
@@ -90,21 +89,6 @@ def test_on_a_phone_charts_stand_below_each_other(settings: Settings) -> None:
         boxes = [box for box in boxes if box["width"] > 200]  # single figures stand in pairs
         assert len(boxes) > 4
         assert all(above["y"] + above["height"] <= below["y"] + 1 for above, below in itertools.pairwise(boxes)), boxes
-
-
-def test_the_health_dashboard_leads_to_the_documents_of_the_checks(settings: Settings) -> None:
-    address, page_file = f"{settings.superset_url}/quality-docs/", first_page(settings.quality_home)
-    assert requests.get(address, timeout=30).url.startswith(f"{settings.superset_url}/login/")
-    with browser_page() as page:
-        log_in(page, settings.superset_url, password(settings, "viewer"))
-        assert "the job `quality` builds them" in page.request.get(address).text()
-        page_file.parent.mkdir(parents=True, exist_ok=True)
-        page_file.write_text("<h1>Checks of the lake</h1>")
-        open_dashboard(page, settings.superset_url, "pipeline-health")
-        page.get_by_role("link", name="What each check found").click()
-        page.get_by_role("heading", name="Checks of the lake").wait_for()
-        assert page.request.get(f"{address}../../../etc/hostname").status == 404
-        assert page.request.get(f"{address}%2e%2e/%2e%2e/passwords.json").status == 404
 
 
 def test_a_viewer_changes_nothing_and_has_no_sql_lab(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from lakehouse.cli import demo_tour as demo
 from lakehouse.services.state import ServiceState, Snapshot
 from lakehouse.services.testing import free_settings
-from producer.publish import Counts
+from producer.sender import Counts
 
 PLAN = demo.Plan()
 

@@ -35,8 +35,8 @@ def test_a_question_of_the_lake_that_never_ends_is_ended(tmp_path: Path) -> None
 def test_people_have_ten_minutes_and_jobs_have_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lakehouse.serving.sql_answers.SECONDS", 0.3)
     settings = Settings(data_dir=tmp_path)
-    with Answers(settings, live=True) as answers, pytest.raises(ShoplakeError, match=TOO_LONG):
-        list(answers.stream(ENDLESS).rows)
+    with pytest.raises(ShoplakeError, match=TOO_LONG):
+        list(Answers(settings, live=True).stream(ENDLESS).rows)
     with SqlReader(settings) as reader:
         assert reader.query("SELECT count(*) AS n FROM range(300000000) AS a(x) WHERE x % 7 = 8") == [{"n": 0}]
 

@@ -12,7 +12,7 @@ from lakehouse.settings import Settings
 from producer import publish as publishing
 from producer.publish import publish
 from producer.record import Record
-from producer.sender import ACKED, SENT, CachedPartitioner
+from producer.sender import CachedPartitioner, Counts
 
 SETTINGS = Settings(_env_file=None)
 
@@ -22,8 +22,8 @@ class FakeSender:
 
     sent: ClassVar[list[tuple[float, Record]]] = []
 
-    def __init__(self, _settings: object, counters: list[int], _stop: object, _ledger: Path | None) -> None:
-        self.counters = counters
+    def __init__(self, _settings: object, _stop: object, _ledger: Path | None) -> None:
+        self.counts = Counts()
         FakeSender.sent = []
 
     def connect(self) -> bool:
@@ -31,8 +31,8 @@ class FakeSender:
 
     def send(self, records: list[Record]) -> None:
         FakeSender.sent += [(time.monotonic(), record) for record in records]
-        self.counters[SENT] += len(records)
-        self.counters[ACKED] += len(records)
+        self.counts.sent += len(records)
+        self.counts.acked += len(records)
 
     def finish(self) -> None:
         pass
@@ -41,7 +41,6 @@ class FakeSender:
 @pytest.fixture(autouse=True)
 def fake_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "Sender", FakeSender)
-    monkeypatch.setattr(publishing, "prepare_topics", lambda *_: True)
 
 
 def records(count: int, spacing: float = 0.0, start: float = 0.0) -> Iterator[Record]:

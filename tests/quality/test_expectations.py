@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import date
-from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -15,7 +13,6 @@ from lakehouse.catalog import TABLES
 from lakehouse.sql_guard import check_reading, named_tables
 from quality import gate, ledger
 from quality.declaration import Suite
-from quality.documents import first_page, prune
 from quality.judge import Judge, Verdict
 from quality.suites import SUITES
 from tests.quality.conftest import Reader
@@ -273,38 +270,6 @@ def test_only_the_days_that_changed_are_measured(judge: Judge, lake: duckdb.Duck
         assert not verdicts(judge, lake)[name].success
     finally:
         lake.execute("ROLLBACK")
-
-
-def test_documents_lead_to_the_newest_result_of_every_suite_and_do_not_grow_for_ever(
-    lake: duckdb.DuckDBPyConnection, tmp_path: Path
-) -> None:
-    for _ in range(2):
-        judge = Judge(tmp_path)
-        found = verdicts(judge, lake)
-        assert {name: verdict.observed for name, verdict in found.items() if not verdict.success} == {}
-        assert judge.build_docs() == first_page(tmp_path)
-    text = first_page(tmp_path).read_text()
-    links = re.findall(r'href="([^"]+)"', text)
-    assert len(links) == len(SUITES) and text.count("✓ holds") == len(SUITES) and "All expectations hold" in text
-    assert all((first_page(tmp_path).parent / link).is_file() for link in links)
-    assert "://" not in text  # nothing from elsewhere
-
-    prune(tmp_path, keep=1)
-    pages = list(first_page(tmp_path).parent.glob("validations/**/*.html"))
-    assert sorted(str(page.relative_to(first_page(tmp_path).parent)) for page in pages) == sorted(links)
-
-
-def test_the_first_page_names_what_fails(lake: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    judge = Judge(tmp_path)
-    lake.execute("BEGIN")
-    try:
-        lake.execute("UPDATE gold.kpis_hourly SET clicks = -1")
-        verdicts(judge, lake)
-    finally:
-        lake.execute("ROLLBACK")
-    text = judge.build_docs().read_text()
-    assert "✗ gold.kpis_hourly.counts_are_possible: " in text and "Something fails in 1 of" in text
-    assert text.index("counts_are_possible") < text.index("✓ holds")
 
 
 def test_every_table_of_silver_and_gold_has_a_suite() -> None:

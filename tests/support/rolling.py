@@ -8,14 +8,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold.clock import moment_column
-from gold.shop import is_product_view
+from gold.shop import IS_VIEW
 from gold.top_products import ranked
 
 
 def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:
     """Rows of LAST_HOUR: the `top_n` products viewed in (as_of - 60 minutes, as_of]; no rows after a silent hour."""
     hour = F.expr("INTERVAL 1 HOUR")
-    dated = events.where(is_product_view()).withColumn("as_of", moment_column(as_of, "product_id"))
+    dated = events.where(IS_VIEW).withColumn("as_of", moment_column(as_of))
     is_recent = (F.col("event_time") > F.col("as_of") - hour) & (F.col("event_time") <= F.col("as_of"))
     return ranked(dated.where(is_recent), F.col("as_of"), top_n).select(
         F.col("period").alias("as_of"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from lakehouse.serving import minutes as serving_minutes
+from lakehouse.serving import minutes
 from tests.support.serving_lake import Lake
 
 ROWS = """
@@ -37,8 +37,8 @@ INSERT INTO gold.cohort_retention BY NAME SELECT 'week' AS granularity, DATE '20
     10 AS cohort_size, range AS period_index, 'n_day' AS definition, 'any' AS activity, 'UTC' AS timezone,
     10 - range AS retained_users, 1 - range / 10 AS retention_rate, range < 3 AS is_complete, utc AS computed_at
     FROM clock, range(4);
-INSERT INTO ops.recent_batches BY NAME SELECT 1 AS batch_id, 'shop.clicks' AS topic, 0 AS partition, 0 AS from_offset,
-    12 AS to_offset, 12 AS bronze_rows, 10 AS silver_rows, 1 AS duplicate_rows, 1 AS quarantined_rows,
+INSERT INTO ops.recent_batches BY NAME SELECT 1 AS batch_id, 12 AS offsets, 12 AS bronze_rows, 10 AS silver_rows,
+    1 AS duplicate_rows, 1 AS quarantined_rows, 0 AS unaccounted,
     utc - INTERVAL 2 SECOND AS started_at, utc AS committed_at FROM clock;
 INSERT INTO ops.quarantine_hourly BY NAME SELECT utc::DATE AS ingest_date, date_trunc('hour', utc) AS hour_start,
     'shop.clicks' AS topic, 'not_json' AS reason_code, 'open' AS status, 1 AS records, 'x' AS example,
@@ -64,7 +64,7 @@ def fill(path: Path) -> None:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE TEMP TABLE clock AS SELECT now()::TIMESTAMP - INTERVAL 5 MINUTE AS utc")
         connection.execute(ROWS)
-        serving_minutes.update(connection)
+        connection.execute(minutes.VIEW)
 
 
 def publish(path: Path) -> None:

@@ -22,7 +22,7 @@ def send_ten_days(shop: Shop, ending: threading.Event) -> None:
         now_ms=int(time.time() * 1000), seed=7, history_ms=10 * DAY_MS, history_events=12_000, duplicates=0.03,
         late=0.01, malformed=0.03, harmless=0.01, fraud=0.05, truth=shop.folder / "truth.jsonl",
     )  # fmt: skip
-    shop.send(list(simulate(history)), stop=ending, processes=2)
+    shop.send(list(simulate(history)), stop=ending)
     live = SimulationOptions(
         now_ms=int(time.time() * 1000), seed=8, live=True, rate=100, duration_s=15, duplicates=0.05,
         out_of_order=0.05, late=0.02, malformed=0.05,

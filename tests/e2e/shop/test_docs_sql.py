@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,8 @@ OVER_DELTA = [
 
 
 @pytest.fixture(scope="module")
-def answers(shop: Shop) -> Iterator[Answers]:
-    with Answers(shop.settings) as opened:
-        yield opened
+def answers(shop: Shop) -> Answers:
+    return Answers(shop.settings)
 
 
 @pytest.mark.parametrize("statement", QUERIES)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 from pyspark.sql import functions as F
-from pyspark.sql.types import DecimalType, DoubleType, IntegerType, LongType, StringType, StructType
+from pyspark.sql.types import IntegerType, LongType, StringType, StructType
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake import Lake
@@ -74,23 +73,6 @@ def test_a_declared_column_is_added_once_and_written_down(lake: Lake) -> None:
     lake.append(FIRST, rows(lake, 20))
     found = lake.read(SECOND).groupBy("coupon").count().collect()
     assert {row["coupon"]: row["count"] for row in found} == {None: 20, "1": 10}, "old rows and old code have NULL"
-
-
-def test_doubles_become_decimals_once(lake: Lake) -> None:
-    """As amounts of silver did; the table stays partitioned."""
-    day = column("day", LongType(), "Part")
-    before = replace(FIRST, name="priced", partition_by=("day",))
-    before = replace(before, schema=StructType([column("price", DoubleType(), "A price"), day]))
-    after = replace(before, schema=StructType([column("price", DecimalType(28, 9), "A price"), day]))
-    lake.create_tables([before])
-    values = [(0.1, 1), (1500.006, 1), (1.7e308, 2), (None, 2)]
-    lake.append(before, lake.spark.createDataFrame(values, before.schema))
-    assert schema_changes.apply(lake, [after]) == ["ops.priced: change type of price to decimal(28,9)"]
-    assert schema_changes.apply(lake, [after]) == []
-    found = {row["price"] for row in lake.read(after).collect()}
-    assert found == {Decimal("0.1"), Decimal("1500.006"), None}
-    (detail,) = lake.spark.sql(f"DESCRIBE DETAIL delta.`{lake.path(after)}`").collect()
-    assert detail["partitionColumns"] == ["day"]
 
 
 def test_several_at_once_beside_writers_change_it_once_and_lose_nothing(lake: Lake, shop: Shop) -> None:
