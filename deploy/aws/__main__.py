@@ -131,7 +131,7 @@ def diff(
 
 @app.command()
 def rollback(
-    release: Annotated[str, typer.Argument(help="A version that was deployed before.")],
+    release: Annotated[str, typer.Argument(help="A version that was deployed before; unset: they are listed.")] = "",
     name: Name = "shoplake",
     region: Region = None,
     yes: Yes = False,
@@ -146,7 +146,10 @@ def rollback(
     pin = installation.shelf.pin(release)
     if pin is None:
         deployed = ", ".join(installation.shelf.deployed())
-        raise UsageError(f"{release} was never deployed as {name}; these were, the latest first: {deployed}.")
+        problem = (
+            f"{release} was never deployed as {name}" if release else "Say which one, as in `make rollback RELEASE=…`"
+        )
+        raise UsageError(f"{problem}; these were, the latest first: {deployed}.")
     _bring(installation, release, pin, {}, yes)
 
 
@@ -240,7 +243,7 @@ def _refuse_other_brokers(installation: Installation, size: Size | None) -> None
 def _installation(name: str, region: str | None) -> Installation:
     """Raises UsageError without credentials or a region."""
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     from deploy.aws.installation import Installation
 
@@ -252,6 +255,8 @@ def _installation(name: str, region: str | None) -> Installation:
         if session.region_name is None:
             raise UsageError("There is no AWS region: set AWS_REGION, or say `make deploy REGION=eu-central-1`.")
         account = session.client("sts").get_caller_identity()["Account"]
+    except (ConnectionError, HTTPClientError):
+        raise  # not the credentials' fault
     except (BotoCoreError, ClientError) as error:
         raise UsageError(f"{NO_CREDENTIALS} (AWS: {error})") from None
     profile = f", profile {session.profile_name}" if session.profile_name != "default" else ""
