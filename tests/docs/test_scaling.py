@@ -118,6 +118,28 @@ def test_bronze_costs_what_its_storage_class_says() -> None:
         assert all_back == round(back * per_day * (365 - 30)), name
 
 
+def test_the_next_steps_cost_what_the_bill_says() -> None:
+    steps = re.findall(r"^\| [\d,]+ \|.*\| (\d+)[^|]* \| [^|]+ \|$", PAGE, re.MULTILINE)
+    price = {unit: number(cells[0]) for (_, unit), cells in LINES.items()}
+    brokers = 3 * (price["hour of kafka.m7g.large"] - price["hour of kafka.t3.small"]) * HOURS
+    cores = price["hour of 4 cores"] * HOURS
+    assert [number(step) for step in steps] == [
+        round(brokers),
+        round(cores),
+        round(4 * cores + 200 * price["GB of gp3"]),
+    ]
+
+
+def test_s3_costs_an_event_what_the_bill_says() -> None:
+    page = (ROOT / "docs" / "explanation" / "s3.md").read_text()
+    said = re.search(r"cost ([\d.]+) USD per million events at\s+10 events/s and ([\d.]+) at 1,000", page)
+    assert said is not None
+    units = ("GB kept", "1,000 PUT and LIST", "1,000 GET and HEAD")
+    for column, text in enumerate(said.groups()):
+        usd = sum(number(LINES["S3", unit][0]) * number(LINES["S3", unit][1 + 2 * column]) for unit in units)
+        assert number(text) == round(usd / (RATES[column] * HOURS * 3600 / 1e6), 2)
+
+
 def test_an_alarm_leaves_two_micro_batches_their_time() -> None:
     for machine, cores in CORES.items():
         assert template("compute")["Mappings"]["Machines"][machine]["LagRecords"] == 2 * cores * RECORDS_PER_CORE
