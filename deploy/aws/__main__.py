@@ -34,7 +34,7 @@ NO_CREDENTIALS = "There are no valid AWS credentials: set AWS_PROFILE, or sign i
 
 
 class Size(StrEnum):
-    """The broker on the instance, MSK Serverless, or MSK brokers with PostgreSQL and endpoints."""
+    """The broker on the instance, MSK Serverless, or MSK brokers with private endpoints."""
 
     demo = "demo"
     team = "team"
@@ -226,7 +226,7 @@ def _chosen(parameters: list[str] | None, size: Size | None) -> dict[str, str]:
 
 
 def _refuse_other_brokers(installation: Installation, size: Size | None) -> None:
-    """Raises UsageError for a size that would put other brokers before a lake that knows the offsets of its own."""
+    """Raises UsageError for a size whose brokers lack the offsets in the lake's book."""
     had, name = installation.size, installation.name
     if size is not None and had not in (None, size):
         raise UsageError(
@@ -296,7 +296,7 @@ def _question(plan: Plan) -> str:
 
 
 def _bring(installation: Installation, release: str, pin: Pin, given: dict[str, str], yes: bool) -> None:
-    """Change the stacks to a release with its pin, then let the instance take it, if it is still the one that was."""
+    """Change the stacks to a release, then let the instance take it unless it was replaced."""
     before, machine = installation.release, installation.instance()
     broke_off = installation.shelf.pin(release) is None
     _carry_out(installation, installation.plan(release, pin, given), yes)
@@ -307,7 +307,7 @@ def _bring(installation: Installation, release: str, pin: Pin, given: dict[str, 
 
 
 def _install(installation: Installation, release: str, before: str | None) -> None:
-    """Raises ShoplakeError when the instance did not take it; then new instances get the earlier one too."""
+    """Raises ShoplakeError when the instance did not take it; new instances then get the earlier one."""
     try:
         with console.status(f"The instance takes {release} …"):
             last = installation.install_release(release)

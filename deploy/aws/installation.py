@@ -1,4 +1,4 @@
-"""One installation: its two stacks (the data that stays, the rest that comes and goes), its releases, its instance."""
+"""One installation: its two stacks (data, and the rest, which comes and goes), its releases, its instance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Installation:
 
     @property
     def release(self) -> str | None:
-        """The release that is deployed; None too when all there is is what a failed deploy left."""
+        """The deployed release; None, too, after a failed first deploy."""
         return None if self.stacks.is_left_over(self.name) else self.stacks.parameters(self.name).get("Release")
 
     @property
@@ -50,7 +50,7 @@ class Installation:
         return None
 
     def has_been_read_into(self) -> bool:
-        """Whether the kept lake has records, and with them the offsets of the brokers that they came from."""
+        """Whether the kept lake has records, and with them offsets of its brokers."""
         bucket = self.stacks.outputs(self.data_stack).get("LakeBucket")
         if bucket is None:
             return False
@@ -155,7 +155,7 @@ class Installation:
         raise ShoplakeError(f"{machine} did not take {release} within {COMMAND_SECONDS // 60} minutes.")
 
     def last_words(self, since: datetime) -> str:
-        """What a machine said last that could not be installed since then; empty when none said anything."""
+        """The last lines of a machine whose installation failed since then; empty without one."""
         bucket = self.stacks.outputs(self.data_stack).get("ReleasesBucket")
         return Shelf(self._session, bucket).last_words(self.name, since) if bucket else ""
 
