@@ -1,7 +1,6 @@
 """Writes what documents repeat from the code: `python -m docs.generate`; a test names those that have drifted.
 
-Whole files are made from the settings, the commands, the contract, the tables and the API; in other pages what stands
-between `<!-- made: … -->` and `<!-- end -->`.
+These are whole files, and in other pages what is between `<!-- made: … -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ def api_document() -> dict[str, Any]:
 
 
 def api_page(made: dict[str, Any]) -> str:
-    """The OpenAPI document as a page for people: every address with what it does and the scope it needs."""
+    """The OpenAPI document as a page: every address, what it does, and the scope it needs."""
     lines = [
         f"# HTTP API\n\n{NOTE} the API's OpenAPI document (`api/openapi.json`). The API serves it at",
         "`/openapi.json`, and a page to try it at `/docs`. How to use it: [Trigger a job](../how-to/trigger-a-job.md),",
@@ -180,12 +179,11 @@ def _event_types() -> str:
 
 def _fields() -> str:
     note = (
-        f"Bold fields are required in every event. The newest version is {contract.CONTRACT_VERSION}; `since` names the"
-        " version that brought a field. Unknown extra fields are kept in `extra`, and so is a field that is newer than"
-        " the version an event states and does not fit. A whole number may be written `2.0`. A text or an identifier"
-        " that is blank (white space and what else cannot be seen) is null in silver, and as good as missing where an"
-        " identifier is required. A country of two letters is stored as capitals. Ids are kept byte for byte"
-        " ([decided](../decisions/text.md)).\n"
+        f"Bold fields are required. The newest version is {contract.CONTRACT_VERSION}; `since` names a field's first"
+        " version. `extra` keeps unknown fields, and fields that are newer than the event's version and do not fit. A"
+        " whole number may be written `2.0`. Blank text and identifiers (white space, other invisible characters)"
+        " are null in silver; a required identifier is then missing. A country of two letters is stored in capitals."
+        " Ids are kept byte for byte ([decided](../decisions/text.md)).\n"
     )
     header = ("field", "since", "holds", "meaning", "column of silver.events")
     return f"## Fields\n\n{note}\n{table(header, map(_field, contract.FIELDS))}"
@@ -213,11 +211,11 @@ def _table_of(declared: Table) -> str:
 
 
 def reasons_page() -> str:
-    """Why records are refused: per code its meaning, what to do, an example, and the kinds that are tested."""
+    """Why records are refused: per code its meaning, remedy, an example, and the tested kinds."""
     note = f"""{NOTE} `producer/contract.py` and the kinds of defect that the simulator makes.
-A refused record is kept whole in `silver.quarantine`. The first check that it fails decides its `reason_code`;
-`shoplake quarantine explain` lists all that it fails. Codes are stable: they are added, never renamed. How a record
-comes back: [the desk](../how-to/quality.md).
+`silver.quarantine` keeps a refused record in full. Its `reason_code` names the first check that it failed;
+`shoplake quarantine explain` lists all. Codes are added, never renamed.
+[How a record comes back](../how-to/quality.md#bring-refused-records-home).
 """
     return "\n".join(["# Why records are refused\n", note, *map(_reason, contract.REASONS)])
 

@@ -34,7 +34,7 @@ NO_CREDENTIALS = "There are no valid AWS credentials: set AWS_PROFILE, or sign i
 
 
 class Size(StrEnum):
-    """The broker on the instance, MSK Serverless, or MSK brokers with PostgreSQL and endpoints."""
+    """The broker on the instance, MSK Serverless, or MSK brokers with private endpoints."""
 
     demo = "demo"
     team = "team"
@@ -131,7 +131,7 @@ def diff(
 
 @app.command()
 def rollback(
-    release: Annotated[str, typer.Argument(help="A version that was deployed before.")],
+    release: Annotated[str, typer.Argument(help="A version that was deployed before; unset: they are listed.")] = "",
     name: Name = "shoplake",
     region: Region = None,
     yes: Yes = False,
@@ -146,7 +146,10 @@ def rollback(
     pin = installation.shelf.pin(release)
     if pin is None:
         deployed = ", ".join(installation.shelf.deployed())
-        raise UsageError(f"{release} was never deployed as {name}; these were, the latest first: {deployed}.")
+        problem = (
+            f"{release} was never deployed as {name}" if release else "Say which one, as in `make rollback RELEASE=…`"
+        )
+        raise UsageError(f"{problem}; these were, the latest first: {deployed}.")
     _bring(installation, release, pin, {}, yes)
 
 
@@ -223,7 +226,7 @@ def _chosen(parameters: list[str] | None, size: Size | None) -> dict[str, str]:
 
 
 def _refuse_other_brokers(installation: Installation, size: Size | None) -> None:
-    """Raises UsageError for a size that would put other brokers before a lake that knows the offsets of its own."""
+    """Raises UsageError for a size whose brokers lack the offsets in the lake's book."""
     had, name = installation.size, installation.name
     if size is not None and had not in (None, size):
         raise UsageError(
@@ -240,7 +243,7 @@ def _refuse_other_brokers(installation: Installation, size: Size | None) -> None
 def _installation(name: str, region: str | None) -> Installation:
     """Raises UsageError without credentials or a region."""
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     from deploy.aws.installation import Installation
 
@@ -252,6 +255,8 @@ def _installation(name: str, region: str | None) -> Installation:
         if session.region_name is None:
             raise UsageError("There is no AWS region: set AWS_REGION, or say `make deploy REGION=eu-central-1`.")
         account = session.client("sts").get_caller_identity()["Account"]
+    except (ConnectionError, HTTPClientError):
+        raise  # not the credentials' fault
     except (BotoCoreError, ClientError) as error:
         raise UsageError(f"{NO_CREDENTIALS} (AWS: {error})") from None
     profile = f", profile {session.profile_name}" if session.profile_name != "default" else ""
@@ -291,7 +296,7 @@ def _question(plan: Plan) -> str:
 
 
 def _bring(installation: Installation, release: str, pin: Pin, given: dict[str, str], yes: bool) -> None:
-    """Change the stacks to a release with its pin, then let the instance take it, if it is still the one that was."""
+    """Change the stacks to a release, then let the instance take it unless it was replaced."""
     before, machine = installation.release, installation.instance()
     broke_off = installation.shelf.pin(release) is None
     _carry_out(installation, installation.plan(release, pin, given), yes)
@@ -302,7 +307,7 @@ def _bring(installation: Installation, release: str, pin: Pin, given: dict[str, 
 
 
 def _install(installation: Installation, release: str, before: str | None) -> None:
-    """Raises ShoplakeError when the instance did not take it; then new instances get the earlier one too."""
+    """Raises ShoplakeError when the instance did not take it; new instances then get the earlier one."""
     try:
         with console.status(f"The instance takes {release} …"):
             last = installation.install_release(release)

@@ -1,7 +1,7 @@
 """The tables of silver and gold in the Glue catalogue: a template that `python -m docs.generate` makes.
 
-Athena reads Delta's own log at each question, so what the catalogue must say is where a table is. The columns stand
-there for people, for QuickSight and for Lake Formation.
+Athena reads Delta's own log, so the catalogue must only say where a table is. Its columns are for people,
+QuickSight and Lake Formation.
 """
 
 from __future__ import annotations

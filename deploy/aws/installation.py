@@ -1,4 +1,4 @@
-"""One installation: its two stacks (the data that stays, the rest that comes and goes), its releases, its instance."""
+"""One installation: its two stacks (data, and the rest, which comes and goes), its releases, its instance."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from lakehouse.errors import ShoplakeError, UsageError
 
 BOOTSTRAP = "/opt/shoplake/current/deploy/aws/bootstrap.sh"
 COMMAND_SECONDS = 2400
+ONLY_DATA = ("BronzeStorage", "DiskGiB")
+"""Parameters of data.yaml that main.yaml has no use for."""
 
 
 class Installation:
@@ -36,7 +38,7 @@ class Installation:
 
     @property
     def release(self) -> str | None:
-        """The release that is deployed; None too when all there is is what a failed deploy left."""
+        """The deployed release; None, too, after a failed first deploy."""
         return None if self.stacks.is_left_over(self.name) else self.stacks.parameters(self.name).get("Release")
 
     @property
@@ -48,7 +50,7 @@ class Installation:
         return None
 
     def has_been_read_into(self) -> bool:
-        """Whether the kept lake has records, and with them the offsets of the brokers that they came from."""
+        """Whether the kept lake has records, and with them offsets of its brokers."""
         bucket = self.stacks.outputs(self.data_stack).get("LakeBucket")
         if bucket is None:
             return False
@@ -77,13 +79,18 @@ class Installation:
     def plan_data(self, template: bytes, given: Mapping[str, str]) -> Plan | None:
         """What would change in what stays; `given` are parameters a person chose, of which it takes its own.
 
-        Raises UsageError for zones other than those it has: its disk and the network are in them.
+        Raises UsageError for zones other than those it has, where its disk and the network are, and for another key.
         """
-        had = self.stacks.parameters(self.data_stack).get("Zones")
-        wanted = given.get("Zones") or had or ",".join(zones.offering(self._session))
-        if had not in (None, wanted):
-            raise UsageError(f"{self.name} is in the zones {had}, and stays there: take another NAME for {wanted}.")
-        own = {name: value for name, value in given.items() if name in ("Size", "Zone")}
+        had = self.stacks.parameters(self.data_stack)
+        wanted = given.get("Zones") or had.get("Zones") or ",".join(zones.offering(self._session))
+        if had.get("Zones") not in (None, wanted):
+            raise UsageError(
+                f"{self.name} is in the zones {had['Zones']}, and stays there: take another NAME for {wanted}."
+            )
+        key = had.get("KmsKeyArn", "")
+        if had and given.get("KmsKeyArn", key) != key:
+            raise UsageError(f"{self.name} keeps its key ({key or 'keys of AWS'}): take another NAME for another one.")
+        own = {name: value for name, value in given.items() if name in ("Size", "Zone", "KmsKeyArn", *ONLY_DATA)}
         body = {"TemplateBody": template.decode()}
         return self.stacks.plan(self.data_stack, body, own, {"Zones": wanted})
 
@@ -96,7 +103,8 @@ class Installation:
         """What would change in the rest; the data's stack must be there. `given` are parameters a person chose."""
         filled = {"Release": release, "TemplatesUrl": pin.templates, "Image": pin.image}
         filled |= self.stacks.outputs(self.data_stack)
-        return self.stacks.plan(self.name, {"TemplateURL": f"{pin.templates}/main.yaml"}, given, filled)
+        own = {name: value for name, value in given.items() if name not in ONLY_DATA}
+        return self.stacks.plan(self.name, {"TemplateURL": f"{pin.templates}/main.yaml"}, own, filled)
 
     def instance(self) -> str | None:
         """The id of the instance that is in service."""
@@ -147,7 +155,7 @@ class Installation:
         raise ShoplakeError(f"{machine} did not take {release} within {COMMAND_SECONDS // 60} minutes.")
 
     def last_words(self, since: datetime) -> str:
-        """What a machine said last that could not be installed since then; empty when none said anything."""
+        """The last lines of a machine whose installation failed since then; empty without one."""
         bucket = self.stacks.outputs(self.data_stack).get("ReleasesBucket")
         return Shelf(self._session, bucket).last_words(self.name, since) if bucket else ""
 

@@ -16,7 +16,7 @@ _FRESHNESS = re.compile(r"^shoplake_stream_freshness_seconds (\S+)$", re.MULTILI
 
 
 def figures(settings: Settings, status: dict[str, dict[str, Any]], exposition: str) -> dict[str, tuple[float, str]]:
-    """Value and unit per metric. `exposition` is what the API's /metrics says; what is not known is left out."""
+    """Value and unit per known metric. `exposition` is the API's /metrics."""
     with_superset = os.environ.get("SHOPLAKE_WITH_SUPERSET") == "true"
     expected = [part for name, part in status.items() if name != "superset" or with_superset]
     found: dict[str, tuple[float, str]] = {

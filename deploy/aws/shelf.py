@@ -17,7 +17,7 @@ IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 
 @dataclass(frozen=True)
 class Pin:
-    """What a release was deployed with, and is gone back to with: the address of its templates, and its image."""
+    """What a release was deployed with, for a rollback: the address of its templates, and its image."""
 
     templates: str
     image: str
@@ -64,7 +64,7 @@ class Shelf:
             self._client.upload_file(str(archive), self.bucket, key)
 
     def last_words(self, name: str, since: datetime) -> str:
-        """The end of what a machine said that could not be installed since then; empty when none said anything."""
+        """The last lines of a machine whose installation failed since then; empty without one."""
         listed = self._client.list_objects_v2(Bucket=self.bucket, Prefix=f"failures/{name}/").get("Contents", ())
         found = [one for one in listed if one["LastModified"] >= since.replace(microsecond=0)]
         if not found:
@@ -75,7 +75,7 @@ class Shelf:
         return "\n".join([f"s3://{self.bucket}/{newest} ends with:", *lines[-WORDS:]])
 
     def _upload(self, templates: Mapping[str, bytes]) -> str:
-        """Bring templates to where CloudFormation reads them, under a name that their content gives."""
+        """Bring templates to where CloudFormation reads them, under a hash of their content."""
         content = hashlib.sha256(b"\0".join(templates[name] for name in sorted(templates))).hexdigest()[:16]
         for name, text in templates.items():
             self._client.put_object(Bucket=self.bucket, Key=f"templates/{content}/{name}", Body=text)

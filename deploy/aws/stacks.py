@@ -22,7 +22,7 @@ _CLOCKS_DIFFER = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class Change:
-    """One resource that a change set touches. `replacement` is True, False or Conditional, as CloudFormation says."""
+    """A resource that a change set touches. `replacement` is CloudFormation's: True, False or Conditional."""
 
     action: str
     resource: str
@@ -72,7 +72,7 @@ class Stacks:
             raise
 
     def is_left_over(self, name: str) -> bool:
-        """Whether a stack is what is left of a first deploy that failed, or of a deletion: nothing can change it."""
+        """Whether a failed first deploy or deletion left the stack: nothing can change it."""
         return ((self.find(name) or {}).get("StackStatus")) in _LEFT_OVER
 
     def outputs(self, name: str) -> dict[str, str]:
@@ -90,10 +90,10 @@ class Stacks:
     ) -> Plan | None:
         """A change set for a stack that is there or not; None when there is nothing to change.
 
-        `template` is {"TemplateBody": …} or {"TemplateURL": …}. Parameters without a value here keep the one they have.
-        Of what is `filled` in, an older template may not know all; of what a person has `given` it must.
-        Of a stack that is there the plan looks into nested ones, too, where CloudFormation can: what one of them gets
-        from another that changes as well is not known yet, and some templates cannot be planned then.
+        `template` is {"TemplateBody": …} or {"TemplateURL": …}. Other parameters keep their value. An older template
+        may not know all that is `filled` in; it must know what a person has `given`.
+        The plan of an existing stack looks into nested ones where CloudFormation can: not where one needs an output of
+        another that changes too.
         """
         found = self.find(name)
         is_new = found is None or found["StackStatus"] == "REVIEW_IN_PROGRESS"

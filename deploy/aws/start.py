@@ -24,16 +24,15 @@ LINK_LOCAL = ("169.254.169.254", 80)
 DRIVER_POLL_SECONDS = 10.0
 MASTER_PORT = 7077
 RECORDS_PER_CORE = 100_000
-"""Most records of a micro-batch per core: about a minute's work of one, so that a batch of a backlog ends soon, and its
-memory is bounded, whatever waits."""
+"""Most records of a micro-batch per core, about its work of a minute: bounds time and memory of a backlog's batches."""
 MOST_PARTITIONS = 512
 CLUSTER_SECRET_FILE = Path("/run/shoplake/cluster.secret")
 
 
 def environment(facts: Mapping[str, str], session: Any) -> dict[str, str]:
-    """The `SHOPLAKE_` settings that `facts` (/etc/shoplake/shoplake.env) do not name themselves: what they name holds.
+    """The `SHOPLAKE_` settings beside `facts` (/etc/shoplake/shoplake.env), which win; secret settings win over both.
 
-    Secret settings hold before all. Raises ShoplakeError for those that are not one JSON object of SHOPLAKE_ names.
+    Raises ShoplakeError for secret settings that are not one JSON object of SHOPLAKE_ names.
     """
     found = planned(facts, os.cpu_count() or 1)
     if arn := facts.get("SHOPLAKE_MSK_CLUSTER"):
@@ -69,7 +68,7 @@ def planned(facts: Mapping[str, str], own_cores: int) -> dict[str, str]:
 
 
 def partitions_for(cores: int) -> int:
-    """Partitions per topic: as many as cores there are, so that the largest topic alone can keep all of them busy."""
+    """Partitions per topic: as many as cores, so that the largest topic alone keeps all busy."""
     return int(min(MOST_PARTITIONS, 2 ** math.ceil(math.log2(max(2, cores)))))
 
 

@@ -26,7 +26,7 @@ def offering(session: Any) -> list[str]:
 
 
 def network(session: Any, subnets: str) -> dict[str, str]:
-    """What the templates ask of the network of three private subnets. Raises UsageError for others."""
+    """The templates' parameters for a network, by three private subnets of it. Raises UsageError for others."""
     wanted, ec2 = subnets.split(","), session.client("ec2")
     found = {one["SubnetId"]: one for one in ec2.describe_subnets(SubnetIds=sorted(set(wanted)))["Subnets"]}
     names = [found[one]["AvailabilityZone"] for one in wanted]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,6 +108,10 @@ def shoplake(machine: Machine, *arguments: str) -> str:
     return done.stdout
 
 
+def shown_state(machine: Machine, part: str) -> str:
+    return str(json.loads(shoplake(machine, "status", "--format", "json"))[part]["state"])
+
+
 def events_in_lake(machine: Machine) -> int:
     said = shoplake(machine, "sql", "--live", "--format", "json", "select count(*) as n from silver.events")
     return int(json.loads(said)[0]["n"])
@@ -122,9 +127,12 @@ def ours(machine: Machine) -> list[psutil.Process]:
 
 def test_a_new_machine_becomes_a_healthy_shoplake(machine: Machine, checkout: Path) -> None:
     archive = shipped(machine, checkout)
+    began = time.monotonic()
     code, said = install(machine, archive)
     assert code == 0 and f"{version_of(archive)} runs." in said, said + machine.journal("shoplake")
     assert is_ready()
+    eventually_in(machine, lambda: shown_state(machine, "stream") == "up", 300, "the stream is up")
+    print(f"a new machine reads records {time.monotonic() - began:.0f} s after its installation began")
     assert machine.run("systemctl", "is-active", "shoplake", "shoplake-metrics.timer").stdout.split() == ["active"] * 2
     parts = {word for one in ours(machine) for word in ("java", "python") if word in one.name()}
     assert parts == {"java", "python"}

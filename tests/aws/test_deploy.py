@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from typer.testing import CliRunner, Result
 
 from deploy.aws import __main__ as main
@@ -146,6 +147,7 @@ def test_a_release_keeps_its_image_until_it_is_told_otherwise(aws, next_release,
 def test_a_release_that_was_never_deployed_is_no_way_back(aws):
     install(aws, "demo")
     assert "never deployed as lake; these were, the latest first: 0.1.0-a" in refused("rollback", "0.1.0-c")
+    assert "Say which one" in (said := refused("rollback")) and "the latest first: 0.1.0-a" in said
 
 
 def test_logs_expire_and_what_a_way_back_needs_does_not():
@@ -390,6 +392,15 @@ def test_the_first_failed_resource_is_named_with_its_reason():
         "outer: Compute/Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer) failed first: You have reached a limit."
         " Everything else was taken back."
     )
+
+
+def test_a_network_that_is_away_is_not_a_matter_of_credentials(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "dummy")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "dummy")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    done = invoke("diff")
+    assert isinstance(done.exception, EndpointConnectionError)
 
 
 @pytest.mark.parametrize("arguments", [["deploy", "--size", "demo"], ["diff"], ["destroy"], ["rollback", "0.1.0-a"]])

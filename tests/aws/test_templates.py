@@ -13,7 +13,15 @@ from moto.emr.models import emr_backends
 
 from lakehouse.errors import UsageError
 from tests.support.aws import REGION, settings_of
-from tests.support.installation import TEMPLATES, all_user_data, facts_in, install, role_statements, user_data
+from tests.support.installation import (
+    TEMPLATES,
+    all_user_data,
+    facts_in,
+    install,
+    role_statements,
+    templates,
+    user_data,
+)
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yaml")), ids=lambda path: path.name)
@@ -254,7 +262,7 @@ def test_the_lake_is_private_versioned_and_encrypted(aws):
     assert template.count("VersioningConfiguration: {Status: Enabled}") == 2
     assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
     # The emulation forgets how a volume is encrypted: what the template says has to do.
-    assert template.count("Type: AWS::EC2::Volume\n") == template.count("Encrypted: true") == 1
+    assert template.count("Type: AWS::EC2::Volume\n") == template.count("Encrypted: true") == 2
     assert aws.client("ec2").describe_volumes(VolumeIds=[installation.stacks.outputs("lake-data")["DataDisk"]])
 
 
@@ -297,8 +305,76 @@ def test_an_installation_can_be_in_either_zone(aws, zone, letter):
     (subnet,) = aws.client("ec2").describe_subnets(SubnetIds=[group["VPCZoneIdentifier"]])["Subnets"]
     assert subnet["AvailabilityZone"].endswith(letter)
     # The emulation looks for a volume's zone in another region, and forgets it.
-    first, second = (f'!Select [{number}, !Split [",", !Ref Zones]]' for number in range(2))
-    assert f"AvailabilityZone: !If [IsFirst, {first}, {second}]" in (TEMPLATES / "data.yaml").read_text()
+    assert resources_of(aws, "AWS::EC2::Volume") == [{"first": "DataDisk", "second": "DataDiskSecond"}[zone]]
+    places = re.findall(r"AvailabilityZone: !Select \[(.), !Split", (TEMPLATES / "data.yaml").read_text())
+    assert places == ["0", "1"]
+
+
+def test_the_other_zone_gets_a_disk_of_its_own_and_the_old_one_stays(aws):
+    """CloudFormation refuses to move a volume, and to replace one."""
+    installation, _ = install(aws, "demo")
+    before = installation.stacks.outputs("lake-data")["DataDisk"]
+    plan = installation.plan_data(templates()["data.yaml"], {"Zone": "second"})
+    installation.stacks.execute(plan, lambda _event: None)
+    after = installation.stacks.outputs("lake-data")["DataDisk"]
+    assert {one["VolumeId"] for one in aws.client("ec2").describe_volumes()["Volumes"]} >= {before, after}
+    assert before != after
+
+
+KEY = f"arn:aws:kms:{REGION}:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.mark.parametrize("given", [{"Executors": "2"}, {"Executors": "2", "ExecutorsFrom": "emr"}], ids=["ec2", "emr"])
+def test_a_key_of_ones_own_encrypts_what_stays_and_who_reads_it_may_use_it(aws, given):
+    installation, _ = install(aws, "team", KmsKeyArn=KEY, **given)
+    data, s3 = installation.stacks.outputs("lake-data"), aws.client("s3")
+
+    def rule(bucket: str) -> dict:
+        return s3.get_bucket_encryption(Bucket=data[bucket])["ServerSideEncryptionConfiguration"]["Rules"][0]
+
+    lake = rule("LakeBucket")
+    assert lake["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+    own = rule("ReleasesBucket")["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
+    assert own == "AES256", "or the balancer cannot write its access logs"
+    # The emulation forgets the key of a volume and of a secret, and that of a bucket is for an hour.
+    template = (TEMPLATES / "data.yaml").read_text()
+    assert template.count("KmsKeyId: !If [HasKey, !Ref KmsKeyArn") == 3 and "BucketKeyEnabled: true" in template
+    instance = role_statements(aws, "key")
+    assert {one["Resource"] for one in instance.values()} == {KEY}
+    assert instance["Disk"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    machines = "shoplake-emr-machine" if "ExecutorsFrom" in given else "shoplake-executor"
+    assert role_statements(aws, machines)["Key"]["Resource"] == KEY
+    analysts = aws.client("iam").get_policy_version(PolicyArn=installation.outputs["AnalystPolicy"], VersionId="v1")
+    statements = analysts["PolicyVersion"]["Document"]["Statement"]
+    assert [one["Resource"] for one in statements if one["Sid"] == "Key"] == [KEY]
+
+
+def test_without_a_key_nobody_may_use_any(aws):
+    installation, _ = install(aws, "team", Executors="2")
+    bucket = installation.stacks.outputs("lake-data")["LakeBucket"]
+    rules = aws.client("s3").get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert "Key" not in role_statements(aws, "shoplake-executor")
+    with pytest.raises(ValueError, match="not enough values"):
+        role_statements(aws, "key")
+
+
+def test_the_key_is_chosen_once(aws):
+    """A disk keeps its key."""
+    installation, _ = install(aws, "demo")
+    with pytest.raises(UsageError, match="lake keeps its key"):
+        installation.plan_data(templates()["data.yaml"], {"KmsKeyArn": KEY})
+    installation.plan_data(templates()["data.yaml"], {"KmsKeyArn": ""})
+
+
+def test_bronze_cools_down_and_the_disk_is_as_large_as_one_chooses(aws):
+    installation, _ = install(aws, "demo", BronzeStorage="GLACIER_IR", DiskGiB="77")
+    assert installation.stacks.parameters("lake-data")["BronzeStorage"] == "GLACIER_IR"
+    # The emulation forgets the lifecycle of a bucket.
+    rule = (TEMPLATES / "data.yaml").read_text().split("- Id: bronze-cools-down")[1].split("NoValue")[0]
+    assert "{StorageClass: !Ref BronzeStorage, TransitionInDays: 30}" in rule
+    disk = installation.stacks.outputs("lake-data")["DataDisk"]
+    assert aws.client("ec2").describe_volumes(VolumeIds=[disk])["Volumes"][0]["Size"] == 77
 
 
 def test_a_network_that_is_there_is_used_and_none_is_made(aws):

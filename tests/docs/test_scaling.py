@@ -72,6 +72,9 @@ def test_the_bill_rests_on_what_was_measured() -> None:
     assert units("between zones", "GB") == [round(rate * HOURS * 3600 * sent / 1e9 * 4 / 3) for rate in RATES]
     assert units("S3", "1,000 PUT and LIST") == [round(batches * figure("footprint", "S3 PUT, LIST") / 1000)] * 3
     assert units("S3", "1,000 GET and HEAD") == [round(batches * figure("footprint", "S3 GET, HEAD") / 1000)] * 3
+    silver = figure("footprint", "silver.events")
+    read = [rate * HOURS * 3600 * silver / 1e12 for rate in RATES]
+    assert units("Athena", "1,000 GB read") == pytest.approx(read, abs=0.005), "every event once"
     for disks, rate in zip(units("MSK", "GiB of disk"), RATES, strict=True):
         week = rate * 3600 * 168 * sent * 3 / 2**30
         assert week * 1.4 <= disks <= max(week * 1.6 + 150, 150), "a week, and half as much again, in steps of 50"
@@ -87,6 +90,11 @@ def test_the_bill_has_what_the_templates_make() -> None:
     network = template("network")["Resources"]
     kinds = [one["Properties"].get("VpcEndpointType") for one in network.values() if "VPCEndpoint" in one["Type"]]
     assert units("VPC endpoints", "hour in a zone") == [HOURS * 2 * kinds.count("Interface")] * 3
+    assert units("VPC endpoints", "hour of the one for S3") == [HOURS * kinds.count("Gateway")] * 3
+    assert units("NAT gateway", "hour of its public address") == units("NAT gateway", "hour") == [HOURS] * 3
+    alarms = [one for one in template("monitoring")["Resources"].values() if "AlarmName" in one.get("Properties", {})]
+    of_executors = [one for one in alarms if one.get("Condition") == "HasExecutors"]
+    assert units("CloudWatch", "alarm") == [len(alarms) - len(of_executors)] * 2 + [len(alarms)]
     disk = data["Mappings"]["Sizes"]["production"]
     assert units("EBS", "MiB/s above its own 125") == [int(disk["DiskMiBs"]) - 125] * 3
     assert units("EBS", "GB of gp3") == [int(disk["DiskGiB"]) + 40 + count * 200 for count in (0, 0, 2)]
@@ -95,6 +103,41 @@ def test_the_bill_has_what_the_templates_make() -> None:
     assert "VolumeSize: 200," in (templates / "executors.yaml").read_text()
     assert "NoncurrentDays: 14" in (templates / "data.yaml").read_text()
     assert sizes["Executor"]["each"]["Cores"] == "15"
+
+
+def test_bronze_costs_what_its_storage_class_says() -> None:
+    page = (ROOT / "docs" / "explanation" / "s3.md").read_text()
+    found = re.findall(r"^\| `([A-Z_]+)` \|(.+)\|$", page, re.MULTILINE)
+    assert [name for name, _ in found] == template("data")["Parameters"]["BronzeStorage"]["AllowedValues"]
+    per_day = 1000 * 86_400 * figure("footprint", "bronze.events") / 1e9
+    for name, cells in found:
+        *prices, month, back, all_back = [number(cell) for cell in cells.split("|")]
+        assert month == round(sum(days * usd * per_day for days, usd in zip((30, 30, 60, 245), prices, strict=True))), (
+            name
+        )
+        assert all_back == round(back * per_day * (365 - 30)), name
+
+
+def test_the_next_steps_cost_what_the_bill_says() -> None:
+    steps = re.findall(r"^\| [\d,]+ \|.*\| (\d+)[^|]* \| [^|]+ \|$", PAGE, re.MULTILINE)
+    price = {unit: number(cells[0]) for (_, unit), cells in LINES.items()}
+    brokers = 3 * (price["hour of kafka.m7g.large"] - price["hour of kafka.t3.small"]) * HOURS
+    cores = price["hour of 4 cores"] * HOURS
+    assert [number(step) for step in steps] == [
+        round(brokers),
+        round(cores),
+        round(4 * cores + 200 * price["GB of gp3"]),
+    ]
+
+
+def test_s3_costs_an_event_what_the_bill_says() -> None:
+    page = (ROOT / "docs" / "explanation" / "s3.md").read_text()
+    said = re.search(r"cost ([\d.]+) USD per million events at\s+10 events/s and ([\d.]+) at 1,000", page)
+    assert said is not None
+    units = ("GB kept", "1,000 PUT and LIST", "1,000 GET and HEAD")
+    for column, text in enumerate(said.groups()):
+        usd = sum(number(LINES["S3", unit][0]) * number(LINES["S3", unit][1 + 2 * column]) for unit in units)
+        assert number(text) == round(usd / (RATES[column] * HOURS * 3600 / 1e6), 2)
 
 
 def test_an_alarm_leaves_two_micro_batches_their_time() -> None:

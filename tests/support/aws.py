@@ -83,6 +83,7 @@ def complete_moto() -> None:
     """Once per process: the missing resources, the missing action, and outputs after a change set."""
     from moto.cloudformation import models, parsing, responses, utils
     from moto.cloudformation.models import CloudFormationBackend, Stack
+    from moto.ec2.models.elastic_block_store import Volume
     from moto.emr.models import Cluster
 
     parsing.get_model_map().update(dict(zip(KINDS, MODELS, strict=True)))
@@ -121,6 +122,13 @@ def complete_moto() -> None:
     # A cluster's address is an attribute that moto's clusters lack.
     Cluster.get_cfn_attribute = lambda self, name: "ip-10-40-2-30.internal" if name == "MasterPublicDNS" else self.id
     Cluster.has_cfn_attr = classmethod(lambda _cls, name: name in ("MasterPublicDNS", "Id"))
+
+    # A volume that no change set can change would be lost with the first one.
+    Volume.update_from_cloudformation_json = classmethod(
+        lambda _cls, original_resource, new_resource_name, **_: (
+            original_resource or _StandIn(new_resource_name, "absent")
+        )
+    )
 
     delete = parsing.ResourceMap.delete
 

@@ -35,11 +35,11 @@ def plan(installation: Installation, release: str, **given: str):
 def install(session, size, **parameters):
     installation, events = Installation("lake", session, poll_seconds=0), []
     parameters |= installation.network(parameters)
-    of_data = {"Size": size, **{name: parameters[name] for name in ("Zone", "Zones") if name in parameters}}
-    installation.stacks.execute(installation.plan_data(templates()["data.yaml"], of_data), events.append)
+    parameters |= {"Size": size}
+    installation.stacks.execute(installation.plan_data(templates()["data.yaml"], parameters), events.append)
     installation.protect_data()
     pin = installation.shelf.new_pin("0.1.0-a", templates())
-    installation.stacks.execute(installation.plan("0.1.0-a", pin, {"Size": size, **parameters}), events.append)
+    installation.stacks.execute(installation.plan("0.1.0-a", pin, parameters), events.append)
     installation.shelf.keep("0.1.0-a", pin)
     return installation, events
 
