@@ -1,5 +1,6 @@
 -- GA4: rows of the BigQuery export (events_YYYYMMDD, events_intraday_YYYYMMDD) as JSON lines. Rows have no id: it is
--- made of what tells two rows of a user apart. "(not set)" is Google's word for nothing. A row with several items
+-- made of what tells two rows of a user apart. Those of one batch may share time and name: older exports do not number
+-- them, so what they say counts. "(not set)" is Google's word for nothing. A row with several items
 -- that is no purchase is an event per item.
 WITH found AS (
   SELECT *, j ->> 'event_name' AS kind, json_extract(j, '$.items[*]') AS items, MAP {
@@ -22,10 +23,10 @@ each AS (
 )
 SELECT
   numbered('g' || digest(concat_ws(' ', j ->> 'stream_id', j ->> 'user_pseudo_id', j ->> 'event_timestamp', kind,
-    j ->> 'event_bundle_sequence_id', j ->> 'batch_page_id', j ->> 'batch_ordering_id', j ->> 'batch_event_index')),
+    j ->> 'event_bundle_sequence_id', j ->> 'batch_page_id', j ->> 'batch_ordering_id', coalesce(j ->> 'batch_event_index', concat(j -> 'event_params', j -> 'items')))),
     place) AS event_id,
   event_type,
-  coalesce(j ->> 'user_id', j ->> 'user_pseudo_id') AS user_id,
+  coalesce(known(j ->> 'user_id'), j ->> 'user_pseudo_id') AS user_id,
   moment_of_micros(j ->> 'event_timestamp') AS moment, j ->> 'event_timestamp' AS said,
   json_object(
     'session_id', (j ->> 'user_pseudo_id') || '.' || param_text(j, 'ga_session_id'),

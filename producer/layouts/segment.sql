@@ -14,11 +14,11 @@ WITH calls AS (
   FROM input
 )
 SELECT j ->> 'messageId' AS event_id, event_type,
-  coalesce(j ->> 'userId', j ->> 'anonymousId') AS user_id,
+  coalesce(known(j ->> 'userId'), known(j ->> 'anonymousId')) AS user_id,
   CASE WHEN regexp_matches(said, '([Zz]|[+-]\d\d:?\d\d)$') THEN moment_of(said) END AS moment, said,
   json_object(
-    'session_id', c ->> 'sessionId',
-    'device_id', coalesce(c ->> '$.device.id', j ->> 'anonymousId'),
+    'session_id', known(c ->> 'sessionId'),
+    'device_id', coalesce(known(c ->> '$.device.id'), known(j ->> 'anonymousId')),
     'ip', c ->> 'ip',
     'country', CASE WHEN length(c ->> '$.location.country') = 2 THEN c ->> '$.location.country' END,
     'user_agent', c ->> 'userAgent') AS context,
@@ -26,16 +26,16 @@ SELECT j ->> 'messageId' AS event_id, event_type,
     WHEN 'page_view' THEN json_object('page_url', coalesce(p ->> 'url', c ->> '$.page.url'))
     WHEN 'search' THEN json_object('query', p ->> 'query')
     WHEN 'purchase' THEN json_object(
-      'order_id', p ->> 'order_id',
+      'order_id', known(p ->> 'order_id'),
       'total_amount', number(coalesce(p ->> 'total', p ->> 'revenue', p ->> 'value')),
       'currency', p ->> 'currency',
       'payment_method', p ->> 'payment_method',
       'products', list_transform(json_extract(p, '$.products[*]'), lambda line: whole(json_object(
-        'product_id', coalesce(line ->> 'product_id', line ->> 'sku'),
+        'product_id', coalesce(known(line ->> 'product_id'), known(line ->> 'sku')),
         'quantity', number(line ->> 'quantity'),
         'price', number(line ->> 'price')))))
     ELSE json_object(
-      'product_id', coalesce(p ->> 'product_id', p ->> 'sku'),
+      'product_id', coalesce(known(p ->> 'product_id'), known(p ->> 'sku')),
       'product_name', p ->> 'name',
       'category', p ->> 'category',
       'price', number(p ->> 'price'),

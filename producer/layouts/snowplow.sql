@@ -29,7 +29,7 @@ each AS (
   FROM named
 )
 SELECT numbered(j ->> 'event_id', place) AS event_id, event_type,
-  coalesce(j ->> 'user_id', j ->> 'domain_userid', j ->> 'network_userid') AS user_id,
+  coalesce(known(j ->> 'user_id'), j ->> 'domain_userid', j ->> 'network_userid') AS user_id,
   moment_of(said) AS moment, said,
   json_object(
     'session_id', j ->> 'domain_sessionid',
@@ -46,17 +46,17 @@ SELECT numbered(j ->> 'event_id', place) AS event_id, event_type,
       'query', array_to_string(json_extract_string(search, '$.terms[*]'), ' '),
       'results_count', number(search ->> 'totalResults'))
     WHEN 'purchase' THEN json_object(
-      'order_id', coalesce(t ->> 'transaction_id', j ->> 'tr_orderid'),
+      'order_id', coalesce(known(t ->> 'transaction_id'), known(j ->> 'tr_orderid')),
       'total_amount', number(coalesce(t ->> 'revenue', j ->> 'tr_total')),
       'currency', coalesce(t ->> 'currency', j ->> 'tr_currency'),
       'payment_method', t ->> 'payment_method',
       'payment_status', CASE action WHEN 'trns_error' THEN 'declined' END,
       'products', list_transform(products, lambda line: whole(json_object(
-        'product_id', line ->> 'id',
+        'product_id', known(line ->> 'id'),
         'quantity', number(line ->> 'quantity'),
         'price', number(line ->> 'price')))))
     ELSE json_object(
-      'product_id', products[place] ->> 'id',
+      'product_id', known(products[place] ->> 'id'),
       'product_name', products[place] ->> 'name',
       'category', products[place] ->> 'category',
       'price', number(products[place] ->> 'price'),
