@@ -24,8 +24,8 @@ from lakehouse.errors import UsageError
 from producer.contract import TOPIC_OF_TYPE
 from producer.record import FALLBACK_TOPIC, Record
 
-MEMORY = "512MB"
-LONGEST_LINE = 16 * 1024 * 1024
+MEMORY = "256MB"
+LONGEST_LINE = 4 * 1024 * 1024
 _AT_ONCE = 1_000
 
 
@@ -94,8 +94,8 @@ def records(path: Path, layout: Layout, shift_to: datetime | None, left_out: Cou
                     topic = TOPIC_OF_TYPE.get(event_type, FALLBACK_TOPIC)
                     yield Record(topic, user and user.encode("utf-8"), value.encode("utf-8"), 0.0, event_id)
         except duckdb.Error as error:
-            said = str(error).splitlines()[:3]
-            what = "; ".join(line for line in said if not line.startswith("Original Line"))
+            said = str(error).partition("\nPossible")[0].splitlines()[:3]
+            what = "; ".join(line for line in said if line and not line.startswith("Original Line"))
             raise UsageError(f"{path.name} cannot be read as {layout.title}: {what}") from error
 
 
@@ -132,7 +132,7 @@ CREATE VIEW input AS FROM read_csv(getvariable('path'), header = true, all_varch
 _LINES = """
 CREATE VIEW input AS SELECT try_cast(line AS JSON) AS j
 FROM read_csv(getvariable('path'), columns = {{line: 'VARCHAR'}}, auto_detect = false, header = false, delim = '',
-  quote = '', escape = '', max_line_size = {longest})
+  quote = '', escape = '', max_line_size = {longest}, buffer_size = {longest})
 WHERE trim(line) <> ''
 """
 # What is recorded has happened: a time beyond is a clock that was wrong, and moves no other event.

@@ -19,7 +19,5 @@ CREATE MACRO numbered(id, place) AS id || CASE WHEN place > 1 THEN '.' || place 
 CREATE MACRO known(said) AS nullif(nullif(said, '(not set)'), '');
 
 -- GA4: a parameter of an event.
-CREATE MACRO param(j, name) AS list_filter(
-  json_extract(j, '$.event_params[*]'), lambda each: json_extract_string(each, 'key') = name)[1] -> 'value';
-CREATE MACRO param_text(j, name) AS coalesce(param(j, name) ->> 'string_value', param(j, name) ->> 'int_value',
-  param(j, name) ->> 'double_value', param(j, name) ->> 'float_value');
+CREATE MACRO param(params, name) AS list_transform(list_filter(params, lambda each: each.key = name), lambda each:
+  coalesce(each.value.string_value, each.value.int_value, each.value.double_value, each.value.float_value))[1];

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jsonschema import Draft202012Validator
 
 from producer.json_schema import event_schema
@@ -202,6 +203,18 @@ def test_two_ga4_rows_of_one_moment_are_two_events(tmp_path: Path) -> None:
     one, other = ga4(2, "page_view", page={"int_value": "1"}), ga4(2, "page_view", page={"int_value": "2"})
     events, _ = events_of(tmp_path, pen, ink, one, other, pen)
     assert len({event["event_id"] for event in events}) == 4
+
+
+@pytest.mark.parametrize("kind", ["segment", "ga4", "snowplow"])
+def test_rows_of_usual_length_fit_into_the_memory(tmp_path: Path, kind: str) -> None:
+    pad = {"pad": "x" * 800}
+    row = {
+        "segment": segment(1, "track", "Product Viewed", product_id="p1") | pad,
+        "ga4": ga4(1, "view_item", [{"item_id": f"p{number}", "price": 1.5} for number in range(9)]) | pad,
+        "snowplow": action(1, "product_view", product=[{"id": "p1", "price": 1.5}] * 9) | pad,
+    }[kind]
+    (tmp_path / "export.jsonl").write_text((json.dumps(row) + "\n") * 6_000)
+    assert sum(1 for _ in replay(tmp_path / "export.jsonl")) >= 6_000
 
 
 def snowplow(number: int, event: str, **fields: Any) -> Event:
