@@ -30,6 +30,9 @@ class Record(NamedTuple):
     reason: str | None = None
 
 
+_WRAPPER = {"_topic", "_key", "_value_base64"}
+
+
 def to_line(record: Record) -> bytes:
     """The record as one line of a file, without the line's end.
 
@@ -54,7 +57,7 @@ def from_line(line: bytes, due: float = 0.0) -> Record:
         event = None
     if not isinstance(event, dict):
         return Record(FALLBACK_TOPIC, None, line, due)
-    if "_topic" in event:
+    if "_topic" in event and event.keys() <= _WRAPPER:
         return _unwrap(event, due)
     user, event_id = event.get("user_id"), event.get("event_id")
     return Record(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from lakehouse.errors import UsageError
-from producer import layouts
+from producer import contract, layouts
 from producer.record import Record, from_line
+
+_TIMESTAMP = re.compile(contract.TIMESTAMP)
 
 
 def replay(
@@ -31,7 +35,7 @@ def replay(
         raise UsageError(f"There is no file {path} to replay.")
     layout = layouts.layout_of(path)
     found = (
-        _json_lines(path, shift_to - _last_moment(path) if shift_to else None)
+        _json_lines(path, shift_to - _last_moment(path, shift_to) if shift_to else None)
         if layout is None
         else layouts.records(path, layout, shift_to, Counter() if left_out is None else left_out)
     )
@@ -49,21 +53,33 @@ def _json_lines(path: Path, shift: timedelta | None) -> Iterator[Record]:
 
 
 def _shifted(record: Record, shift: timedelta) -> Record:
-    """The record with its event's time moved and every number as it was written."""
+    """The record with its event's time moved and every number as it was written; as it is where that cannot be done
+    without repairing it."""
     moment = _moment(record)
     if moment is None or record.value is None:
         return record
-    event = json.loads(record.value, parse_float=_as_written, parse_int=_as_written)
-    event["timestamp"] = _rfc3339(moment + shift)
-    return record._replace(value=orjson.dumps(event))
+    try:
+        moved = _rfc3339(moment + shift)
+        event = json.loads(record.value, parse_float=_as_written, parse_int=_as_written, object_pairs_hook=_unique)
+        return record._replace(value=orjson.dumps(event | {"timestamp": moved}))
+    except (OverflowError, RecursionError, ValueError):
+        return record
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key comes twice")
+    return dict(pairs)
 
 
 def _as_written(number: str) -> orjson.Fragment:
     return orjson.Fragment(number)
 
 
-def _last_moment(path: Path) -> datetime:
-    last = max((moment for record in _json_lines(path, None) if (moment := _moment(record))), default=None)
+def _last_moment(path: Path, until: datetime) -> datetime:
+    """The last moment of the file. A later one than `until` is a clock that was wrong, unless there is no other."""
+    moments = (moment for record in _json_lines(path, None) if (moment := _moment(record)))
+    last = max(moments, key=lambda moment: (moment <= until, moment), default=None)
     if last is None:
         raise UsageError(f"{path.name} holds no event with a time, so it cannot be shifted.")
     return last
@@ -71,10 +87,10 @@ def _last_moment(path: Path) -> datetime:
 
 def _moment(record: Record) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(orjson.loads(record.value or b"null")["timestamp"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        said = orjson.loads(record.value or b"null")["timestamp"]
+        return datetime.fromisoformat(said.upper()) if _TIMESTAMP.fullmatch(said) else None
+    except (KeyError, TypeError, ValueError):
         return None
-    return moment if moment.tzinfo else None
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -2,7 +2,8 @@
 
 Steps are separated by `;`: `rename data.total=data.total_amount`, `cast data.price=number`,
 `cast timestamp=timestamp Europe/Berlin`, `default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by
-its user_id), `retime seconds` (its Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read).
+its user_id), `retime seconds` (its Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read),
+`strip` (of what a serializer put before the JSON). `data.products.price` is the price of every line.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -32,6 +34,9 @@ class _Exact(str):
     __slots__ = ()
 
 
+_PREFIX = re.compile(rb"\A(?:\0.{4}|\xef\xbb\xbf)", re.DOTALL)
+"""A schema registry's number of a schema, or a byte order mark."""
+_LINES = "data.products"
 _MOST_OPENED = 100
 """Brackets in the JSON of a default: Python's reader gives up on some thousand, its writer earlier."""
 
@@ -63,6 +68,8 @@ def parse(text: str) -> tuple[Step, ...]:
 def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None) -> Refused:
     """The record with every step applied; it was read when it `arrived`. What is not one well-formed JSON object stays
     as it is."""
+    if record.value and any(step.verb == "strip" for step in steps):
+        record = replace(record, value=_PREFIX.sub(b"", record.value))
     event = _event(record.value)
     if event is None:
         return record
@@ -75,7 +82,7 @@ def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = N
             record = replace(record, key=user.encode("utf-8", "replace")) if isinstance(user, str) else record
         elif step.verb == "retime":
             record = replace(record, kafka_timestamp=_retimed(record.kafka_timestamp, step, arrived))
-        else:
+        elif step.verb in _VERBS:
             _VERBS[step.verb](event, step)
     if json.dumps(event) == changed:
         return record
@@ -95,15 +102,16 @@ def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> dat
 
 def _step(text: str) -> Step:
     verb, _, rest = text.partition(" ")
-    if verb in ("route", "rekey"):
+    if verb in ("route", "rekey", "strip"):
         return Step(verb) if not rest else _fail(f"{verb} takes nothing, not {rest!r}")
     if verb == "retime":
         return Step(verb, argument=rest) if rest in ("seconds", "arrival") else _fail("retime is by seconds or arrival")
     path, equals, argument = (part.strip() for part in rest.partition("="))
     if verb not in _VERBS or not path or not equals or not argument:
-        _fail(f"{text!r} is no step; write rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey or retime")
-    if path.count(".") > 1 or (verb == "rename" and argument.count(".") > 1):
-        _fail(f"a path is FIELD, context.FIELD or data.FIELD, not {text!r}")
+        _fail(f"{text!r} is no step; write {_STEPS}")
+    outers = [each.rpartition(".")[0] for each in ((path, argument) if verb == "rename" else (path,))]
+    if any("." in outer and set(outers) != {_LINES} for outer in outers):
+        _fail(f"a path is FIELD, context.FIELD, data.FIELD or {_LINES}.FIELD (to the same, if renamed), not {text!r}")
     if verb == "cast":
         return Step(verb, path, _cast_to(argument))
     return Step(verb, path, _json(argument) if verb == "default" else argument)
@@ -155,40 +163,44 @@ def _unique(pairs: list[tuple[str, Any]]) -> Event:
     return dict(pairs) if len(dict(pairs)) == len(pairs) else _fail("a key comes twice")
 
 
-def _place(event: Event, path: str, *, make: bool = False) -> tuple[Event | None, str]:
-    """The object that holds the field at `path`, and the field's name in it."""
+def _places(event: Event, path: str, *, make: bool = False) -> tuple[list[Event], str]:
+    """The objects that hold the field at `path`: one, or the lines of an order; and the field's name in them."""
     outer, _, name = path.rpartition(".")
     if not outer:
-        return event, name
+        return [event], name
+    if outer == _LINES:
+        data = event.get("data")
+        lines = data.get("products") if isinstance(data, dict) else None
+        return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else [], name
     if make and event.get(outer) is None:
         event[outer] = {}
     held = event.get(outer)
-    return (held if isinstance(held, dict) else None), name
+    return [held] if isinstance(held, dict) else [], name
 
 
 def _rename(event: Event, step: Step) -> None:
-    source, name = _place(event, step.path)
-    if source is None or name not in source:
+    sources, name = _places(event, step.path)
+    if not any(name in source for source in sources):
         return
-    target, new = _place(event, step.argument, make=True)
-    if target is not None and target.get(new) is None:
-        target[new] = source.pop(name)
+    targets, new = _places(event, step.argument, make=True)
+    for source, target in zip(sources, targets, strict=False):
+        if name in source and target.get(new) is None:
+            target[new] = source.pop(name)
 
 
 def _default(event: Event, step: Step) -> None:
-    target, name = _place(event, step.path, make=True)
-    if target is not None and target.get(name) is None:
-        target[name] = step.argument
+    targets, name = _places(event, step.path, make=True)
+    for target in targets:
+        if target.get(name) is None:
+            target[name] = step.argument
 
 
 def _cast(event: Event, step: Step) -> None:
-    held, name = _place(event, step.path)
-    if held is None or held.get(name) is None:
-        return
-    try:
-        held[name] = step.argument(held[name])
-    except (TypeError, ValueError, ArithmeticError):
-        return  # it stays what it is, and is refused again for it
+    holders, name = _places(event, step.path)
+    for held in holders:
+        if held.get(name) is not None:
+            with suppress(TypeError, ValueError, ArithmeticError):  # it stays what it is, and is refused again for it
+                held[name] = step.argument(held[name])
 
 
 def _spelled(value: Any) -> str:
@@ -223,4 +235,5 @@ _CASTS: dict[str, Callable[[Any], Any]] = {
     "number_with_comma": partial(_number, read=numerals.number_with_comma),
     "integer": _integer,
 }
+_STEPS = "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey, retime or strip"
 _VERBS: dict[str, Callable[[Event, Step], None]] = {"rename": _rename, "cast": _cast, "default": _default}

@@ -19,9 +19,11 @@ _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}([.' \u00a0\u202f\u2019])\d{3}(\2
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE = r"(?P<iso>\d{4}-\d\d-\d\d)|(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<fraction>\d+))?)?"
-_MOMENT = re.compile(rf"({_DATE})(?:[Tt]|,? ){_TIME} ?(?P<zone>.*)", re.ASCII)
+_MOMENT = re.compile(rf"({_DATE})(?:[Tt]|,? ){_TIME} ?(?P<zone>[^\[]*)(\[(?P<named>.+)\])?", re.ASCII)
 _OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>[0-5]\d)?", re.ASCII)
 _MAIL_DATE = re.compile(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} .+", re.ASCII)
+_SCRIPT_DATE = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d) (\d{4}) (\d\d:\d\d:\d\d) GMT([+-]\d{4}).*", re.ASCII)
+"""As JavaScript writes a date."""
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 """From so much on a number since 1970 counts this many to the second: as the next larger unit it would lie beyond the
 year 5000."""
@@ -59,6 +61,7 @@ def moment_of(text: str, zone: tzinfo | None) -> str:
         return text
     if _NUMBER.fullmatch(text):
         return _rfc3339(_since_1970(Decimal(text)))
+    text = _SCRIPT_DATE.sub(r"Day, \2 \1 \3 \4 \5", text)
     if _MAIL_DATE.fullmatch(text):
         moment = parsedate_to_datetime(text)
     elif found := _MOMENT.fullmatch(text):
@@ -87,10 +90,10 @@ def _written(found: re.Match[str], zone: tzinfo | None) -> datetime:
     day = found["iso"] or f"{found['year']}-{found['month']:>02}-{found['day']:>02}"
     fraction = (found["fraction"] or "0")[:6].ljust(6, "0")
     time = f"{found['hour']:>02}:{found['minute']}:{found['second'] or '00'}.{fraction}"
-    return _placed(datetime.fromisoformat(f"{day}T{time}"), _stated(found["zone"]) or zone)
+    return _placed(datetime.fromisoformat(f"{day}T{time}"), _stated(found["zone"] or found["named"]) or zone)
 
 
-def _stated(text: str) -> tzinfo | None:
+def _stated(text: str | None) -> tzinfo | None:
     """The zone that a text names behind a moment; abbreviations but these are used for several."""
     if not text:
         return None

@@ -63,7 +63,7 @@ class Parameters(BaseModel):
         None,
         description="Change the records first: rename PATH=PATH,"
         " cast PATH=text|number|number_with_comma|integer|timestamp [ZONE], default PATH=JSON, route, rekey,"
-        " retime seconds|arrival; steps separated by a semicolon.",
+        " retime seconds|arrival, strip; steps separated by a semicolon.",
     )
     limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -45,10 +44,14 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _decimal(value: Decimal) -> int | float | None:
-    if not value.is_finite():
-        return None
-    return int(value) if value == value.to_integral_value() else float(value)
+def _decimal(value: Decimal) -> orjson.Fragment | None:
+    return orjson.Fragment(_digits(value)) if value.is_finite() else None
+
+
+def _digits(value: Decimal) -> str:
+    """Every digit that counts, and no exponent."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {
@@ -56,6 +59,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     date: date.isoformat,
     time: time.isoformat,
     timedelta: str,
+    int: lambda value: value if abs(value) < 2**63 else orjson.Fragment(str(value)),
     float: _number,
     Decimal: _decimal,
     bytes: lambda value: base64.b64encode(value).decode("ascii"),
@@ -67,7 +71,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return orjson.dumps(value).decode()
 
 
 def exact_json(value: object) -> bytes:
@@ -78,7 +82,7 @@ def exact_json(value: object) -> bytes:
 def _exact(value: object) -> orjson.Fragment:
     if not isinstance(value, Decimal):
         raise TypeError
-    return orjson.Fragment(f"{value.normalize():f}")
+    return orjson.Fragment(_digits(value))
 
 
 def write_json(result: Result, out: TextIO, limit: int = 0) -> None:
@@ -114,7 +118,7 @@ class _Lines:
 
 def _field(value: Any) -> str:
     if isinstance(value, Decimal) and value.is_finite():
-        return str(value)
+        return f"{value:f}"
     value = plain(value)
     if value is None:
         return ""
@@ -171,7 +175,7 @@ def cell(value: Any) -> Text:
     if isinstance(value, bytes):
         text = value.decode("utf-8", "backslashreplace")
     elif isinstance(value, float | Decimal):
-        text = str(value)
+        text = f"{value:f}" if isinstance(value, Decimal) else str(value)
     else:
         shown = plain(value)
         text = shown if isinstance(shown, str) else _json(shown)

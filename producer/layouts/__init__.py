@@ -24,8 +24,8 @@ from lakehouse.errors import UsageError
 from producer.contract import TOPIC_OF_TYPE
 from producer.record import FALLBACK_TOPIC, Record
 
-MEMORY = "512MB"
-LONGEST_LINE = 16 * 1024 * 1024
+MEMORY = "256MB"
+LONGEST_LINE = 4 * 1024 * 1024
 _AT_ONCE = 1_000
 
 
@@ -94,7 +94,8 @@ def records(path: Path, layout: Layout, shift_to: datetime | None, left_out: Cou
                     topic = TOPIC_OF_TYPE.get(event_type, FALLBACK_TOPIC)
                     yield Record(topic, user and user.encode("utf-8"), value.encode("utf-8"), 0.0, event_id)
         except duckdb.Error as error:
-            what = str(error).partition("\n")[0]
+            said = str(error).partition("\nPossible")[0].splitlines()[:3]
+            what = "; ".join(line for line in said if line and not line.startswith("Original Line"))
             raise UsageError(f"{path.name} cannot be read as {layout.title}: {what}") from error
 
 
@@ -117,22 +118,25 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout) 
 
 
 def _shift(connection: duckdb.DuckDBPyConnection, path: Path, shift_to: datetime) -> Any:
-    last = connection.execute("SELECT max(moment) FROM event WHERE event_type IS NOT NULL").fetchall()[0][0]
+    until = shift_to.replace(tzinfo=None)
+    last = connection.execute(_LAST, {"until": until}).fetchall()[0][0]
     if last is None:
         raise UsageError(f"{path.name} holds no event with a time, so it cannot be shifted.")
-    return shift_to.replace(tzinfo=None) - last
+    return until - last
 
 
 _COLUMNS = """
 CREATE VIEW input AS FROM read_csv(getvariable('path'), header = true, all_varchar = true, delim = ',', quote = '"',
-  escape = '"')
+  escape = '"', comment = '')
 """
 _LINES = """
 CREATE VIEW input AS SELECT try_cast(line AS JSON) AS j
 FROM read_csv(getvariable('path'), columns = {{line: 'VARCHAR'}}, auto_detect = false, header = false, delim = '',
-  quote = '', escape = '', max_line_size = {longest})
+  quote = '', escape = '', max_line_size = {longest}, buffer_size = {longest})
 WHERE trim(line) <> ''
 """
+# What is recorded has happened: a time beyond is a clock that was wrong, and moves no other event.
+_LAST = "SELECT coalesce(max(moment) FILTER (moment <= $until), max(moment)) FROM event WHERE event_type IS NOT NULL"
 _EVENTS = """
 SELECT event_type, user_id, event_id, whole(json_object(
     'event_id', event_id, 'event_type', event_type, 'user_id', user_id,

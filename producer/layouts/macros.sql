@@ -2,21 +2,22 @@
 
 CREATE MACRO digest(said) AS left(md5(said), 16);
 
--- A JSON number, exact to nine places, from a number or the text of one.
-CREATE MACRO amount(said) AS try_cast(said AS DECIMAL(28, 9));
+-- A JSON number, exact to nine places, from a number or the text of one. DuckDB would read 1_000, too.
+CREATE MACRO amount(said) AS CASE WHEN said NOT LIKE '%\_%' ESCAPE '\' THEN try_cast(said AS DECIMAL(28, 9)) END;
 CREATE MACRO number(said) AS coalesce(
   CASE WHEN amount(said) % 1 = 0 THEN to_json(amount(said)::HUGEINT) ELSE to_json(amount(said)) END, to_json(said));
 
--- UTC; a time without a zone counts as UTC.
-CREATE MACRO moment_of(said) AS try_cast(said AS TIMESTAMPTZ) AT TIME ZONE 'UTC';
+-- UTC; a time without a zone counts as UTC. DuckDB would read `epoch` and years before Christ, too.
+CREATE MACRO moment_of(said) AS
+  CASE WHEN regexp_matches(said, '^\d{4}-[^(]*$') THEN try_cast(said AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END;
 CREATE MACRO moment_of_micros(said) AS try(make_timestamp(try_cast(said AS BIGINT)));
 
 CREATE MACRO whole(fields) AS json_merge_patch('{}', fields);  -- without the fields that are null
 CREATE MACRO numbered(id, place) AS id || CASE WHEN place > 1 THEN '.' || place ELSE '' END;
 
--- GA4: a parameter of an event, and Google's words for nothing.
-CREATE MACRO param(j, name) AS list_filter(
-  json_extract(j, '$.event_params[*]'), lambda each: json_extract_string(each, 'key') = name)[1] -> 'value';
-CREATE MACRO param_text(j, name) AS coalesce(param(j, name) ->> 'string_value', param(j, name) ->> 'int_value',
-  param(j, name) ->> 'double_value', param(j, name) ->> 'float_value');
+-- Words for nothing: empty, and Google's.
 CREATE MACRO known(said) AS nullif(nullif(said, '(not set)'), '');
+
+-- GA4: a parameter of an event.
+CREATE MACRO param(params, name) AS list_transform(list_filter(params, lambda each: each.key = name), lambda each:
+  coalesce(each.value.string_value, each.value.int_value, each.value.double_value, each.value.float_value))[1];

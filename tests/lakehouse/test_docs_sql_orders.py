@@ -13,7 +13,7 @@ import pytest
 from silver.views import VIEWS
 from tests.support.declared_tables import create_tables
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8").split("## Beyond gold")[1]
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
 PURCHASES = """
 INSERT INTO silver.events BY NAME
 SELECT event_id, 'purchase' AS event_type, order_id, status AS payment_status, currency, amount, event_time,
@@ -26,6 +26,7 @@ FROM (VALUES
     ('e4', 'o2', NULL, 'EUR', 5, TIMESTAMPTZ '2026-09-01 11:00:00+00', 'a a b b c'),
     ('e5', 'o3', 'approved', 'JPY', 3000, TIMESTAMPTZ '2026-09-01 12:00:00+00', 'a'),
     ('e6', 'o4', 'approved', NULL, 7, TIMESTAMPTZ '2026-09-01 13:00:00+00', 'c'),
+    ('e8', 'o6', NULL, ' eur', 20, TIMESTAMPTZ '2026-09-01 13:00:00+00', 'c'),
     ('e7', 'o5', 'declined', 'EUR', 900, TIMESTAMPTZ '2026-09-01 14:00:00+00', 'b c')
 ) AS sent (event_id, order_id, status, currency, amount, event_time, ids)
 """
@@ -51,8 +52,19 @@ def answer(shop: duckdb.DuckDBPyConnection, question: str) -> list[tuple[Any, ..
 def test_an_order_is_paid_once_and_in_its_currency(shop: duckdb.DuckDBPyConnection) -> None:
     rows = answer(shop, "Revenue per day and currency")
     assert [(str(day), *rest) for day, *rest in rows] == [
-        ("2026-09-01", "JPY", 1, 3000), ("2026-09-01", "EUR", 2, 15), ("2026-09-01", "unknown", 1, 7),
+        ("2026-09-01", "JPY", 1, 3000), ("2026-09-01", "EUR", 3, 35), ("2026-09-01", "unknown", 1, 7),
     ]  # fmt: skip
+
+
+def test_what_was_declined_or_tried_again_is_not_bought_twice(shop: duckdb.DuckDBPyConnection) -> None:
+    shop.execute("""INSERT INTO gold.kpis_hourly BY NAME
+        SELECT unnest([TIMESTAMPTZ '2026-09-01 10:00:00+00', TIMESTAMPTZ '2026-09-01 11:00:00+00']) AS hour_start,
+            100 AS product_views, 10 AS carts, 4 AS purchases""")
+    shop.execute("""INSERT INTO gold.revenue_hourly BY NAME
+        SELECT TIMESTAMPTZ '2026-09-01 10:00:00+00' AS hour_start, unnest(['EUR', 'JPY']) AS currency, 3 AS purchases,
+            1 AS orders""")
+    (row,) = answer(shop, "4. How far do they come")
+    assert row[1:] == (200, 20, 2, 0.01)
 
 
 def test_repeated_lines_and_records_are_one_order(shop: duckdb.DuckDBPyConnection) -> None:

@@ -234,6 +234,31 @@ def test_json_is_a_list_of_objects() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (Decimal("12345678901234567890123456789.123456789"), "12345678901234567890123456789.123456789"),
+        (Decimal("2000000000000.000000003"), "2000000000000.000000003"),
+        (Decimal("0.000000000"), "0"),
+        (Decimal("-0.000000030"), "-0.00000003"),
+        (Decimal("40.000000000"), "40"),
+        (Decimal(1200), "1200"),
+        (2**70, "1180591620717411303424"),
+        ([Decimal("0.000000003")], "[0.000000003]"),
+    ],
+)
+def test_no_digit_of_a_number_is_lost_in_json_and_csv(value: object, written: str) -> None:
+    out = io.StringIO()
+    sql_output.write_json(Result(("n",), ("DECIMAL",), iter([(value,)])), out)
+    assert out.getvalue() == f'[\n{{"n":{written}}}\n]\n'
+    if not isinstance(value, int):
+        assert sql_output.exact_json({"n": value}) == f'{{"n":{written}}}'.encode()
+    csv_out = io.StringIO()
+    sql_output.write_csv(Result(("n",), ("DECIMAL",), iter([(value,)])), csv_out)
+    assert "e" not in csv_out.getvalue().lower()
+    assert "e" not in sql_output.cell(value).plain.lower()
+
+
 def test_json_of_no_rows_is_an_empty_list() -> None:
     out = io.StringIO()
     sql_output.write_json(result(), out)

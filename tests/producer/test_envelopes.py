@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jsonschema import Draft202012Validator
 
 from producer.json_schema import event_schema
@@ -112,6 +113,24 @@ def test_segment_and_rudderstack(tmp_path: Path) -> None:
     }
 
 
+def test_an_empty_id_is_none(tmp_path: Path) -> None:
+    viewed = segment(1, "track", "Product Viewed", product_id="", sku="G-32") | {"userId": ""}
+    viewed["context"] |= {"sessionId": "", "device": {"id": ""}}
+    (event,), _ = events_of(tmp_path, viewed)
+    assert (event["user_id"], event["data"]["product_id"]) == ("507f191e810c19729de860ea", "G-32")
+    assert event["context"]["device_id"] == "507f191e810c19729de860ea" and "session_id" not in event["context"]
+    (event,), _ = events_of(tmp_path, ga4(1, "page_view") | {"user_id": ""})
+    assert event["user_id"] == "1026454.4271112504"
+    (event,), _ = events_of(tmp_path, snowplow(1, "page_view", user_id=""))
+    assert event["user_id"] == "bc2e92ec6c204a14"
+
+
+def test_a_number_that_may_be_read_in_two_ways_is_left_to_quarantine(tmp_path: Path) -> None:
+    order = segment(1, "track", "Order Completed", order_id="o1", total="1_000")
+    (event,), _ = events_of(tmp_path, order, are_valid=False)
+    assert event["data"]["total_amount"] == "1_000"
+
+
 def test_a_segment_time_without_a_zone_is_left_to_quarantine(tmp_path: Path) -> None:
     page = segment(1, "page") | {"timestamp": "2026-09-10T09:38:01"}
     (event,), _ = events_of(tmp_path, page, are_valid=False)
@@ -177,6 +196,25 @@ def test_ga4_export(tmp_path: Path) -> None:
     (tmp_path / "refused.jsonl").write_text(json.dumps(no_order))
     (refused,) = replay(tmp_path / "refused.jsonl")
     assert "order_id" not in json.loads(refused.value or b"")["data"]
+
+
+def test_two_ga4_rows_of_one_moment_are_two_events(tmp_path: Path) -> None:
+    pen, ink = ga4(1, "select_item", [{"item_id": "pen"}]), ga4(1, "select_item", [{"item_id": "ink"}])
+    one, other = ga4(2, "page_view", page={"int_value": "1"}), ga4(2, "page_view", page={"int_value": "2"})
+    events, _ = events_of(tmp_path, pen, ink, one, other, pen)
+    assert len({event["event_id"] for event in events}) == 4
+
+
+@pytest.mark.parametrize("kind", ["segment", "ga4", "snowplow"])
+def test_rows_of_usual_length_fit_into_the_memory(tmp_path: Path, kind: str) -> None:
+    pad = {"pad": "x" * 800}
+    row = {
+        "segment": segment(1, "track", "Product Viewed", product_id="p1") | pad,
+        "ga4": ga4(1, "view_item", [{"item_id": f"p{number}", "price": 1.5} for number in range(9)]) | pad,
+        "snowplow": action(1, "product_view", product=[{"id": "p1", "price": 1.5}] * 9) | pad,
+    }[kind]
+    (tmp_path / "export.jsonl").write_text((json.dumps(row) + "\n") * 6_000)
+    assert sum(1 for _ in replay(tmp_path / "export.jsonl")) >= 6_000
 
 
 def snowplow(number: int, event: str, **fields: Any) -> Event:

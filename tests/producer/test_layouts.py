@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from producer.replay import replay
 
 REES46 = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
 RETAILROCKET = "timestamp,visitorid,event,itemid,transactionid"
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def events_of(path: Path, *lines: str) -> list[dict[str, Any]]:
@@ -109,12 +110,37 @@ def test_marks_columns_and_packing_of_a_file_do_not_matter(tmp_path: Path) -> No
 
 def test_shifting_moves_orders_too(tmp_path: Path) -> None:
     events_of(tmp_path / "f.csv", REES46, bought(0, "p1", "1"), bought(7, "p1", "1", session="s2"))
-    target = datetime(2026, 11, 24, 12, 0, 0, 500_000, UTC)
+    target = NOON + timedelta(milliseconds=500)
     moved = [json.loads(record.value or b"")["timestamp"] for record in replay(tmp_path / "f.csv", shift_to=target)]
     assert moved == ["2026-11-24T11:59:53.500Z", "2026-11-24T12:00:00.500Z"]
+
+
+def test_a_number_that_may_be_read_in_two_ways_stays(tmp_path: Path) -> None:
+    (view,) = events_of(tmp_path / "f.csv", REES46, "2019-10-01 00:00:00 UTC,view,7,8,,,1_000,5,s")
+    assert view["data"]["price"] == "1_000"
+
+
+@pytest.mark.parametrize("said", ["infinity", "epoch", "now", "0001-01-01 (BC) 00:00:00 UTC"])
+def test_a_word_is_no_moment(tmp_path: Path, said: str) -> None:
+    (view,) = events_of(tmp_path / "f.csv", REES46, f"{said},view,7,8,,,1,5,s")
+    assert view["timestamp"] == said
+
+
+@pytest.mark.parametrize("absurd", ["9999-12-31 23:59:59 UTC", "0001-01-01 00:00:00 UTC"])
+def test_one_absurd_time_does_not_move_all_others(tmp_path: Path, absurd: str) -> None:
+    rows = [bought(0, "p1", "1"), f"{absurd},view,7,8,,,1,5,s"]
+    events_of(tmp_path / "f.csv", REES46, *rows)
+    moved = [json.loads(record.value or b"")["timestamp"] for record in replay(tmp_path / "f.csv", shift_to=NOON)]
+    assert "2026-11-24T12:00:00.000Z" in moved
 
 
 def test_a_row_that_is_no_row_stops_before_anything_is_sent(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(f"{REES46}\n{bought(0, 'p1', '1')}\none,two\n")
     with pytest.raises(UsageError, match=r"f\.csv cannot be read as REES46 CSV"):
+        next(replay(tmp_path / "f.csv"))
+    (tmp_path / "f.csv").write_bytes(f"{REES46}\n{bought(0, 'lancôme', '1')}\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"Line: 2; .* not utf-8"):
+        next(replay(tmp_path / "f.csv"))
+    (tmp_path / "f.csv").write_text(f"{REES46}\n#no row\n{bought(0, 'p1', '1')}\n")
+    with pytest.raises(UsageError, match="cannot be read"):
         next(replay(tmp_path / "f.csv"))

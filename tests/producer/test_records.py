@@ -14,6 +14,7 @@ from producer.replay import replay
 from producer.simulator import SimulationOptions, simulate
 
 DATA = Path(__file__).parents[1] / "data"
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LIVE = SimulationOptions(now_ms=1_788_430_500_000, live=True, rate=200, duration_s=10, malformed=0.1, harmless=0.1)
 
 
@@ -79,11 +80,10 @@ def test_rees46_rows_keep_what_the_contract_does_not_know() -> None:
 
 @pytest.mark.parametrize("name", ["bare-events.jsonl", "retailrocket-sample.csv", "sample-events.jsonl"])
 def test_shifting_moves_the_last_event_to_the_moment(name: str) -> None:
-    target = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-    shifted = list(replay(DATA / name, shift_to=target))
-    assert len(shifted) == len(list(replay(DATA / name)))
+    moved = list(replay(DATA / name, shift_to=NOON))
+    assert len(moved) == len(list(replay(DATA / name)))
     if name != "sample-events.jsonl":
-        assert max(json.loads(r.value or b"")["timestamp"] for r in shifted) == "2026-11-24T12:00:00.000Z"
+        assert max(json.loads(r.value or b"")["timestamp"] for r in moved) == "2026-11-24T12:00:00.000Z"
 
 
 def test_a_byte_order_mark_does_not_cost_the_first_event(tmp_path: Path) -> None:
@@ -96,10 +96,49 @@ def test_a_wrapped_record_keeps_its_key_and_its_numbers_when_it_is_shifted(tmp_p
     value = b'{"event_id":"e1","timestamp":"2026-09-03T10:00:00Z","data":{"price":123456789012.123456789,"n":2.0}}'
     wrapped = to_line(Record("shop.clicks", b"another", value, 0.0))
     (tmp_path / "wrapped.jsonl").write_bytes(wrapped + b"\n")
-    (moved,) = replay(tmp_path / "wrapped.jsonl", shift_to=datetime(2026, 11, 24, 12, tzinfo=UTC))
+    (moved,) = replay(tmp_path / "wrapped.jsonl", shift_to=NOON)
     assert same(
         moved, Record("shop.clicks", b"another", value.replace(b"09-03T10:00:00Z", b"11-24T12:00:00.000Z"), 0.0)
     )
+
+
+def shifted(tmp_path: Path, *lines: str) -> list[str]:
+    (tmp_path / "f.jsonl").write_text("\n".join(lines))
+    return [(record.value or b"").decode() for record in replay(tmp_path / "f.jsonl", shift_to=NOON)]
+
+
+def at(moment: str, more: str = "") -> str:
+    return f'{{"event_id":"e1","event_type":"page_view","user_id":"u1","timestamp":"{moment}"{more}}}'
+
+
+LAST = at("2026-09-03T10:00:00Z")
+
+
+@pytest.mark.parametrize("moment", ["2026-09-03t10:00:00z", "2026-09-03 10:00:00.000000000+00:00"])
+def test_every_time_of_the_contract_is_shifted(tmp_path: Path, moment: str) -> None:
+    assert shifted(tmp_path, at(moment)) == [at("2026-11-24T12:00:00.000Z")]
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        at("2026-09-03T10:00:00+0000"),
+        at("20260903T100000Z"),
+        at("2026-W36-4T10:00:00+00:00"),
+        at("2026-09-03T10:00Z"),
+        at("2026-09-03T10:00:00Z", ',"event_id":"e2"'),
+        at("2026-09-03T10:00:00Z", ',"data":{"a":1,"a":2}'),
+        at("2026-09-03T10:00:00Z", ',"data":' + "[" * 1_001 + "]" * 1_001),
+        at("9999-12-31T23:59:59-23:59"),
+    ],
+)
+def test_shifting_repairs_nothing_and_one_bad_line_moves_no_other(tmp_path: Path, refused: str) -> None:
+    assert shifted(tmp_path, LAST, refused) == [at("2026-11-24T12:00:00.000Z"), refused]
+
+
+def test_an_event_with_a_field_of_the_wrapper_is_an_event() -> None:
+    line = at("2026-09-03T10:00:00Z", ',"_topic":"mine"').encode()
+    assert same(from_line(line), Record("shop.page_views", b"u1", line, 0.0))
 
 
 def test_a_rate_spaces_the_records() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -45,6 +46,29 @@ def test_a_step_changes_what_it_says(fix: str, before: dict[str, Any], after: di
     assert fixed(fix, before) == after
 
 
+@pytest.mark.parametrize(
+    ("fix", "before", "after"),
+    [
+        ("cast data.products.price=number", [{"price": "12,50"}, {"price": 1}], [{"price": 12.5}, {"price": 1}]),
+        ("rename data.products.sku=data.products.product_id", [{"sku": "p1"}, {}], [{"product_id": "p1"}, {}]),
+        ("default data.products.quantity=1", [{}, {"quantity": 2}], [{"quantity": 1}, {"quantity": 2}]),
+        ("cast data.products.price=number", ["no object", None, {"price": "1"}], ["no object", None, {"price": 1}]),
+        ("cast data.products.price=number", "no list", "no list"),
+    ],
+)
+def test_a_step_changes_every_line_of_an_order(fix: str, before: Any, after: Any) -> None:
+    assert fixed(fix, {"data": {"products": before}}) == {"data": {"products": after}}
+
+
+@pytest.mark.parametrize("before", [b"\0\0\0\0\x07", b"\0\n\x01\xff\0", b"\xef\xbb\xbf"])
+def test_what_a_serializer_put_before_the_event_is_stripped(before: bytes) -> None:
+    event = Refused(TOPIC, b"u1", b'{ "user_id": "u1" }')
+    assert apply(parse("strip"), replace(event, value=before + (event.value or b""))) == event
+    assert apply(parse("strip"), event) == event
+    assert apply(parse("strip; rekey"), replace(event, key=b"5", value=before + b'{"user_id":"u1"}')).key == b"u1"
+    assert apply(parse("strip"), replace(event, value=None)).value is None
+
+
 def test_a_record_goes_to_its_topic_and_under_its_user() -> None:
     value = json.dumps({"event_type": "purchase", "user_id": "u1"}).encode()
     assert apply(parse("route; rekey"), Refused(TOPIC, b"other", value)) == Refused("shop.purchases", b"u1", value)
@@ -75,6 +99,9 @@ def test_what_needs_no_change_keeps_its_bytes() -> None:
         "default a",
         "route there",
         "cast a.b.c=text",
+        "cast data.products.a.b=text",
+        "rename data.products.sku=user_id",
+        "strip prefix",
         "cast a=number Europe/Berlin",
         "cast a=timestamp Nowhere/City",
         "retime",
@@ -100,6 +127,11 @@ NOON = "2026-09-03T10:15:30.000Z"
         ("2026-09-03 04:45:30.5 -0530", "2026-09-03T10:15:30.500Z"),
         ("2026-09-03 12:15:30 Europe/Berlin", NOON),
         ("Thu, 03 Sep 2026 10:15:30 GMT", NOON),
+        ("2026-09-03T12:15:30+02:00[Europe/Berlin]", NOON),
+        ("2026-09-03T10:15:30Z[UTC]", NOON),
+        ("2026-09-03T12:15:30[Europe/Berlin]", NOON),
+        ("Thu Sep 03 2026 12:15:30 GMT+0200 (Central European Summer Time)", NOON),
+        ("Thu Sep 03 2026 10:15:30 GMT+0000", NOON),
         ("2026-09-03 10:15 Z", "2026-09-03T10:15:00.000Z"),
         ("2026-09-03T10:15:30.1234567891 UTC", "2026-09-03T10:15:30.123456Z"),
         ("2026-09-03T12:15:30+02:00", "2026-09-03T12:15:30+02:00"),
@@ -133,7 +165,8 @@ def test_local_moments_in_a_declared_zone(written: str, read: str) -> None:
     "written",
     ["2026-09-03 12:15:30", "2026-09-03 12:15:30 CET", "2026-09-03 12:15:30 IST", "09/03/2026 12:15", "2026-09-03",
      "1_788_430_530", "2026-02-30 10:00:00 UTC", "2026-09-03 25:00:00 UTC", "soon", "", "1e400", "nan", True, {}, [],
-     "Thu, 03 Sep 2026 10:15:30", "2026-09-03 10:15:30 +9900", 10**30],
+     "Thu, 03 Sep 2026 10:15:30", "Thu Sep 03 2026 10:15:30", "Thu Sep 31 2026 10:15:30 GMT+0000",
+     "2026-09-03T10:15:30[CET]", "2026-09-03 10:15:30 +9900", 10**30],
 )  # fmt: skip
 def test_what_names_no_one_moment_stays(written: Any) -> None:
     assert fixed("cast timestamp=timestamp", {"timestamp": written}) == {"timestamp": written}

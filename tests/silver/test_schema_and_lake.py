@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from jsonschema import Draft202012Validator
 from pyspark.sql import Row, SparkSession
 
+from producer import contract
 from producer.contract import TOPIC_OF_TYPE
 from silver import checks
 from tests.support.any_event import DAY, Batch, batches
@@ -29,12 +30,13 @@ COLUMNS = "topic string, partition int, offset bigint, kafka_timestamp timestamp
 RECORDS = 10_000
 BEYOND_A_SCHEMA = {"timestamp_in_future", "timestamp_too_old"}
 SEEN = r"CREATE MACRO seen(said) AS if(regexp_matches(said, '[^\pZ\pC]'), said, NULL)"
-ORACLE = r"""
-SELECT value->>'$.event_id' AS event_id, value->>'$.user_id' AS user_id, seen(value->>'$.data.order_id') AS order_id,
-    value->>'$.data.query' AS query, seen(value->>'$.data.product_name') AS product_name,
+KEPT = ("event_id", "event_type", "user_id", "query")
+TEXTS = [each for each in contract.FIELDS if each.kind in ("identifier", "text", "choice") and each.name != "country"]
+ORACLE = rf"""
+SELECT {", ".join(f"value->>'$.{one.path}'" if one.name in KEPT else f"seen(value->>'$.{one.path}')" for one in TEXTS)},
     (value->>'$.data.quantity')::DOUBLE::BIGINT AS quantity,
     (value->>'$.data.results_count')::DECIMAL(38,10)::BIGINT AS results_count,
-    epoch_us(try_cast(regexp_replace(upper(value->>'$.timestamp'), '(\.\d{6})\d+', '\1') AS TIMESTAMPTZ)) AS at
+    epoch_us(try_cast(regexp_replace(upper(value->>'$.timestamp'), '(\.\d{{6}})\d+', '\1') AS TIMESTAMPTZ)) AS at
 FROM sent ORDER BY "offset"
 """
 
@@ -84,18 +86,23 @@ def differences(accepted: list[tuple[bytes, Row]]) -> list[Any]:
         oracle.execute('CREATE TABLE sent AS SELECT "offset", value::JSON AS value FROM records')
         truth = oracle.execute(ORACLE).fetchall()
     known = [(value, _columns(row), expected) for (value, row), expected in zip(accepted, truth, strict=True)]
-    inexact = [(value, row["amount"]) for value, row in accepted if row["amount"] != _amount(value)]
+    inexact = [(value, row) for value, row in accepted if _amounts(row) != _amounts_of(value)]
     return inexact + [one for one in known if one[1][:-1] != one[2][:-1] or one[2][-1] not in (None, one[1][-1])]
 
 
-def _amount(value: bytes) -> Decimal | None:
+def _amounts_of(value: bytes) -> list[Any]:
     """To the ninth decimal place, as Python reads the digits: DuckDB would read a double."""
     data = json.loads(value, parse_float=Decimal).get("data") or {}
-    said = data.get("total_amount")
-    return None if said is None else Decimal(said).quantize(Decimal("1e-9"), ROUND_HALF_UP)
+    lines = data.get("products") or []
+    said = [data.get("total_amount"), data.get("price"), *(line.get("price") for line in lines)]
+    return [one if one is None else Decimal(one).quantize(Decimal("1e-9"), ROUND_HALF_UP) for one in said]
+
+
+def _amounts(row: Row) -> list[Any]:
+    return [row["amount"], row["price"], *(line["price"] for line in row["products"] or [])]
 
 
 def _columns(row: Row) -> tuple[Any, ...]:
-    names = ("event_id", "user_id", "order_id", "query", "product_name", "quantity", "results_count")
+    names = (*(field.silver_column for field in TEXTS), "quantity", "results_count")
     at = row["event_time"].replace(tzinfo=UTC)
     return (*(row[name] for name in names), round(at.timestamp() * 1_000_000))
