@@ -101,7 +101,8 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, "") else f"`{field.default}`"
         rows.append((f"`SHOPLAKE_{name.upper()}`", default, str(field.description)))
-    note = f"{NOTE} lakehouse/settings.py. Environment variables, or a `.env` file as `.env.example` shows."
+    note = f"""{NOTE} lakehouse/settings.py. Environment variables, or a `.env` file as `.env.example` shows.
+Every command says which `SHOPLAKE_` names it finds that are no setting."""
     return f"# Settings\n\n{note}\n\n{table(('setting', 'default', 'meaning'), rows)}"
 
 
