@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 from lakehouse.errors import UsageError
 from lakehouse.secret_words import ADDRESSES, VARIABLES
+from lakehouse.wording import in_words
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -292,7 +293,7 @@ def load_settings(**overrides: object) -> Settings:
         first = error.errors()[0]
         name = "SHOPLAKE_" + "_".join(str(part) for part in first["loc"]).upper()
         got = "" if name in (*VARIABLES, *ADDRESSES) else f" (got {first['input']!r})"
-        raise UsageError(f"The setting {name} is wrong: {first['msg']}{got}.") from None
+        raise UsageError(f"The setting {name} is wrong: {in_words(first)}{got}.") from None
     if settings.kafka_is_embedded and settings.kafka_security != "plaintext":
         raise UsageError("SHOPLAKE_KAFKA_SECURITY=msk-iam needs a cluster's address: set SHOPLAKE_KAFKA_BOOTSTRAP.")
     if settings.spark_workers and not settings.spark_master.startswith(("local", "here")):

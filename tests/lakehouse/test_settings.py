@@ -39,13 +39,20 @@ def test_an_empty_endpoint_means_aws(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("KAFKA_PORT", "80"), ("BUCKET", "No_Bucket"), ("TOP_N", "many"), ("SPARK_MEMORY_MB", "1")]
+    ("name", "value", "words"),
+    [
+        ("KAFKA_PORT", "80", "it must be 1024 or more"),
+        ("BUCKET", "No_Bucket", "it must look like ^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
+        ("TOP_N", "many", "it must be a whole number"),
+        ("BUCKET_VERSIONING", "perhaps", "it must be true or false"),
+        ("JAVA_JIT", "slow", "it must be 'full' or 'quick'"),
+    ],
 )
-def test_a_wrong_setting_is_named_in_one_sentence(monkeypatch, name, value):
+def test_a_wrong_setting_is_named_in_one_sentence(monkeypatch, name, value, words):
     monkeypatch.setenv(f"SHOPLAKE_{name}", value)
-    with pytest.raises(UsageError, match=rf"SHOPLAKE_{name} is wrong: .*{value}") as caught:
+    with pytest.raises(UsageError) as caught:
         load_settings()
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == f"The setting SHOPLAKE_{name} is wrong: {words} (got {value!r})."
 
 
 def test_the_env_file_is_read_and_the_environment_wins(monkeypatch, tmp_path):
