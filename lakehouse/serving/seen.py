@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from lakehouse.reports import age, read_report
 from lakehouse.serving.file import names_in, published
@@ -15,15 +15,14 @@ _LOOK_SECONDS = 0.2
 
 
 def wait_until_seen(settings: Settings, tables: Collection[str], since: datetime) -> str:
-    """Wait until the publisher has looked at the lake after `since`. What readers do not see of `tables`, and until
+    """Wait until the publisher has looked at all tables after `since`. What readers do not see of `tables`, and until
     when, in a sentence; empty when they see all."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         report = read_report(settings.run_dir / "publisher.json")
         if age(report) > PATIENCE_SECONDS or time.monotonic() > end:
             return "Readers do not see it until the publisher runs again: `shoplake status` shows its state."
-        looked_at = datetime.fromisoformat(report["updated_at"]) - timedelta(seconds=report["seconds"])
-        if looked_at > since:
+        if datetime.fromisoformat(report["looked_at"]) > since:
             break
         time.sleep(_LOOK_SECONDS)
     if report["message"]:

@@ -27,9 +27,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     yield made
 
 
-def publishes(settings: Settings, message: str = "", seconds: float = 0.0) -> None:
-    """What the publisher says after a look that took so long."""
-    write_report(settings.run_dir / "publisher.json", seconds=seconds, audit_seconds=0, message=message)
+def publishes(settings: Settings, message: str = "", ago: float = 0.0) -> None:
+    """What the publisher says now, whose last look at all tables began so many seconds ago."""
+    looked_at = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat()
+    write_report(settings.run_dir / "publisher.json", message=message, looked_at=looked_at)
 
 
 def test_what_was_published_since_is_seen(settings: Settings) -> None:
@@ -38,9 +39,9 @@ def test_what_was_published_since_is_seen(settings: Settings) -> None:
     assert wait_until_seen(settings, [RETENTION], ended) == ""
 
 
-def test_a_look_that_began_before_the_end_is_waited_out(settings: Settings) -> None:
+def test_a_look_that_began_before_the_end_or_was_at_gold_alone_is_waited_out(settings: Settings) -> None:
     ended = datetime.now(UTC)
-    publishes(settings, seconds=5)
+    publishes(settings, ago=5)
     later = threading.Timer(1.0, lambda: publishes(settings))
     later.start()
     begin = time.monotonic()
@@ -54,7 +55,7 @@ def test_without_a_publisher_nobody_waits(settings: Settings) -> None:
     assert wait_until_seen(settings, [RETENTION], datetime.now(UTC)) == said
     old = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     (settings.run_dir).mkdir(parents=True, exist_ok=True)
-    (settings.run_dir / "publisher.json").write_text(json.dumps({"seconds": 0, "message": "", "updated_at": old}))
+    (settings.run_dir / "publisher.json").write_text(json.dumps({"looked_at": old, "message": "", "updated_at": old}))
     assert wait_until_seen(settings, [RETENTION], datetime.now(UTC)) == said
 
 
