@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from lakehouse.jobs import Job
 from lakehouse.runs.models import Run
 from lakehouse.runs.records import Schedule
+from lakehouse.wording import MOMENT
 
 RunState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
 RUN_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -25,9 +26,10 @@ def _in_utc(moment: datetime) -> datetime:
 
 def _is_iso(value: object) -> object:
     """pydantic would take a plain number for seconds since 1970, which the OpenAPI document does not promise."""
-    if isinstance(value, str):
-        return datetime.fromisoformat(value)
-    return value
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(MOMENT) from None
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_iso), AfterValidator(_in_utc)]

@@ -31,7 +31,9 @@ KINDS: dict[str, Kind] = {
     "not-authenticated": Kind(
         401, "No valid key", "Send `Authorization: Bearer KEY`; `shoplake keys create` makes a key."
     ),
-    "missing-scope": Kind(403, "The key lacks a scope", "Use a key that was created with the scope named in `detail`."),
+    "missing-scope": Kind(
+        403, "The key lacks a scope", "Use a key that has it: `shoplake keys create NAME --scope SCOPE` makes one."
+    ),
     "not-found": Kind(404, "Nothing is at this address", "/docs lists every address of this API."),
     "unknown-job": Kind(404, "There is no such job", "GET /v1/jobs lists the jobs."),
     "unknown-run": Kind(404, "There is no such run", "GET /v1/runs lists the runs that you may see."),
@@ -41,9 +43,9 @@ KINDS: dict[str, Kind] = {
     "unknown-schedule": Kind(404, "This job has no schedule", "GET /v1/schedules lists the schedules."),
     "method-not-allowed": Kind(405, "The address has no such method", "The `Allow` header lists the methods."),
     "too-slow": Kind(408, "The request came too slowly", "Send the whole request at once."),
-    "too-large": Kind(413, "The body is too large", "Send less; `detail` names the limit."),
+    "too-large": Kind(413, "The body is too large", "Send less."),
     "wrong-media-type": Kind(
-        415, "The body has the wrong media type", "Send the media type that `detail` names in `Content-Type`."
+        415, "The body has the wrong media type", "Send it with the header `Content-Type: application/json`."
     ),
     "wrong-parameter": Kind(
         422, "A parameter is wrong", "Mend the fields listed in `errors`; each says what is expected."

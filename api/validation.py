@@ -10,37 +10,36 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.problems import Problem
-from lakehouse.jobs import Job
+from lakehouse.jobs import Job, WrongParameters
+from lakehouse.wording import in_words
 
 Model = TypeVar("Model", bound=BaseModel)
-_UNKNOWN = "extra_forbidden"
 
 
 def parameters_of(job: Job, given: Mapping[str, Any]) -> BaseModel:
     """Typed parameters of a run. Raises Problem `wrong-parameter` that names every wrong one."""
     try:
-        return job.parameters.model_validate(dict(given))
-    except ValidationError as error:
+        return job.parse(given)
+    except WrongParameters as error:
         fields = job.parameters.model_json_schema().get("properties", {})
-        raise wrong(error.errors(include_url=False), fields, "parameters", f" of {job.name}") from None
+        listed = [_entry(one, fields, "parameters") for one in error.errors]
+        raise Problem("wrong-parameter", str(error), errors=listed) from None
 
 
-def wrong(
-    errors: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], place: str = "", of_what: str = ""
-) -> Problem:
+def wrong(errors: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]) -> Problem:
     """The problem of these pydantic errors. `fields` are JSON schemas by name, to say what is expected."""
-    listed = [_entry(error, fields, place) for error in errors]
+    listed = [_entry(error, fields) for error in errors]
     first = listed[0]
-    return Problem("wrong-parameter", f"{first['field']}{of_what} is wrong: {first['message']}.", errors=listed)
+    return Problem("wrong-parameter", f"{first['field']} is wrong: {first['message']}.", errors=listed)
 
 
-def _entry(error: Mapping[str, Any], fields: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _entry(error: Mapping[str, Any], fields: Mapping[str, Any], place: str = "") -> dict[str, Any]:
     path = [str(part) for part in error["loc"]]
     name = path[0] if path else ""
     entry: dict[str, Any] = {"field": ".".join(filter(None, [place, *path]))[:200] or "body"}
-    if error["type"] == _UNKNOWN:
-        return {**entry, "message": "there is nothing of that name", "known": sorted(fields)}
-    entry["message"] = str(error["msg"]).removeprefix("Value error, ")[:500]
+    entry["message"] = in_words(error)
+    if error["type"] == "extra_forbidden":
+        return {**entry, "known": sorted(fields)}
     schema = fields.get(name)
     if schema is not None:
         entry["expected"] = {key: value for key, value in schema.items() if key not in ("title", "default")}

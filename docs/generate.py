@@ -18,6 +18,7 @@ from typer.cli import get_docs_for_click
 from api import openapi
 from api.app import create_app
 from deploy.aws import catalogue
+from gold.products import VIEW as PRODUCTS
 from lakehouse.catalog import TABLES
 from lakehouse.cli import app, areas
 from lakehouse.monitoring.rules import RULES, Rule
@@ -28,6 +29,8 @@ from producer.contract import Field
 from producer.json_schema import event_schema
 from producer.simulator.defects import DEFECTS, Defect
 from producer.topics import TOPICS
+from silver.purchase_lines import VIEW as LINES
+from silver.views import View
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -100,7 +103,8 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, "") else f"`{field.default}`"
         rows.append((f"`SHOPLAKE_{name.upper()}`", default, str(field.description)))
-    note = f"{NOTE} lakehouse/settings.py. Environment variables, or a `.env` file as `.env.example` shows."
+    note = f"""{NOTE} lakehouse/settings.py. Environment variables, or a `.env` file as `.env.example` shows.
+Every command says which `SHOPLAKE_` names it finds that are no setting."""
     return f"# Settings\n\n{note}\n\n{table(('setting', 'default', 'meaning'), rows)}"
 
 
@@ -159,7 +163,7 @@ def dictionary_page() -> str:
 Also: [event.schema.json](../event.schema.json), [reasons for refusal](quarantine-reasons.md). All times are UTC.
 """
     parts = ["# Data dictionary\n", note, _topics(), _event_types(), _fields(), "# Tables"]
-    return "\n".join([*parts, *map(_table_of, TABLES)])
+    return "\n".join([*parts, *map(_table_of, TABLES), "\n# Views", *map(_view_of, (LINES, PRODUCTS))])
 
 
 def _topics() -> str:
@@ -208,6 +212,11 @@ def _table_of(declared: Table) -> str:
     who = "the stream" if declared.fed == "live" else "jobs"
     facts.append(f"Written by {who}; rows are {declared.rows}; {shown}; old files stay {declared.keep_hours:g} hours.")
     return f"\n## {declared.full_name}\n\n{' '.join(facts)}\n\n{table(('column', 'type', 'meaning'), rows)}"
+
+
+def _view_of(view: View) -> str:
+    rows = [(f"`{name}`", meaning) for name, meaning in view.columns.items()]
+    return f"\n## {view.full_name}\n\nOne row is {view.grain}.\n\n{table(('column', 'meaning'), rows)}"
 
 
 def reasons_page() -> str:

@@ -41,6 +41,8 @@ class ApiClient:
     def __init__(self, settings: Settings) -> None:
         """Nothing is asked yet. Raises UsageError when there is no key to use."""
         self.url = (settings.api_url or settings.own_api_url).rstrip("/")
+        self.is_own = self.url == settings.own_api_url
+        """Whether it is the API of the lake whose settings these are."""
         is_here = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
         self._client = httpx.Client(
             base_url=self.url,

@@ -38,10 +38,16 @@ class Lock:
         file.flush()
         self._file = file
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it was taken, and its file is still the one in the folder."""
+        return self._file is not None and _is_same_file(self._file, self._path)
+
     def release(self) -> None:
-        """Give the lock back and remove its file."""
-        if self._file is not None:
+        """Give the lock back and remove its file, unless that is another's by now."""
+        if self.is_held:
             self._path.unlink(missing_ok=True)
+        if self._file is not None:
             self._file.close()
             self._file = None
 

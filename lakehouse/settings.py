@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from lakehouse.errors import UsageError
 from lakehouse.secret_words import ADDRESSES, VARIABLES
+from lakehouse.wording import in_words
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -286,7 +288,7 @@ def load_settings(**overrides: object) -> Settings:
         first = error.errors()[0]
         name = "SHOPLAKE_" + "_".join(str(part) for part in first["loc"]).upper()
         got = "" if name in (*VARIABLES, *ADDRESSES) else f" (got {first['input']!r})"
-        raise UsageError(f"The setting {name} is wrong: {first['msg']}{got}.") from None
+        raise UsageError(f"The setting {name} is wrong: {in_words(first)}{got}.") from None
     if settings.kafka_is_embedded and settings.kafka_security != "plaintext":
         raise UsageError("SHOPLAKE_KAFKA_SECURITY=msk-iam needs a cluster's address: set SHOPLAKE_KAFKA_BOOTSTRAP.")
     if settings.spark_workers and not settings.spark_master.startswith(("local", "here")):
@@ -294,3 +296,17 @@ def load_settings(**overrides: object) -> Settings:
             "SHOPLAKE_SPARK_WORKERS starts a cluster here and SHOPLAKE_SPARK_MASTER names another: set one of them."
         )
     return settings
+
+
+def misspelt() -> list[str]:
+    """A sentence per `SHOPLAKE_` name of the environment and `.env` that no setting has: it would change nothing."""
+    known = [name.upper() for name in Settings.model_fields]
+    said = []
+    for place, source in (("the environment", EnvSettingsSource), (".env", DotEnvSettingsSource)):
+        for name in sorted(source(Settings).env_vars):
+            prefix, mark, rest = name.upper().partition("SHOPLAKE_")
+            if mark and not prefix and rest not in known:
+                close = difflib.get_close_matches(rest, known, n=1)
+                hint = f"did you mean {mark}{close[0]}?" if close else "docs/reference/settings.md lists all."
+                said.append(f"There is no setting {mark}{rest}, which {place} has; {hint}")
+    return said

@@ -6,10 +6,8 @@ snapshot of the tables it names; only those are opened.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +20,10 @@ import duckdb
 from lakehouse import probes, s3, sql_guard
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
+from lakehouse.sql_names import VIEWS, explained, grains
 from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.watchdog import Watchdog
-from silver.views import SOURCE, VIEWS
+from silver.views import SOURCE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +88,7 @@ class SqlReader:
         layer = sql_guard.listed_layer(pieces)
         if layer is not None:
             return tables(layer)
-        names = _all_names() if sql_guard.mentions_catalog(pieces) else sql_guard.named_tables(pieces)
+        names = list(grains()) if sql_guard.mentions_catalog(pieces) else sql_guard.named_tables(pieces)
         missing = self._attach(names, every=names != sql_guard.named_tables(pieces))
         return self._run(sql, missing, retry=True)
 
@@ -151,7 +150,7 @@ class SqlReader:
         with self._lock:
             self._refresh_secret()
             missing = [name for name in names if not self._attach_one(name)]
-        awaited = [] if every else [name for name in missing if name in _all_names()]
+        awaited = [] if every else [name for name in missing if name in grains()]
         if awaited:
             raise ShoplakeError(self._no_data(awaited[0]))
         return missing
@@ -200,19 +199,14 @@ class SqlReader:
             raise ShoplakeError(self._explain(error, missing)) from None
 
     def _explain(self, error: duckdb.Error, missing: list[str]) -> str:
-        message = str(error)
-        if isinstance(error, duckdb.CatalogException) and (
-            found := re.search(r"Table with name (\S+) does not", message)
-        ):
-            return unknown_table(missing[0] if missing else found.group(1).strip('"'))
-        if "ObjectStoreError" in message or isinstance(error, duckdb.HTTPException):
+        if "ObjectStoreError" in str(error) or isinstance(error, duckdb.HTTPException):
             where = self.settings.endpoint or "AWS"
             if _means(error, REFUSED):
                 return f"S3 at {where} refuses access to the bucket {self.settings.bucket}; check the AWS credentials."
             return (
                 f"S3 at {where} failed while reading: {sql_guard.one_sentence(error)[len('The query fails: ') :][:300]}"
             )
-        return sql_guard.one_sentence(error)
+        return explained(error, missing)
 
     def _no_data(self, name: str) -> str:
         view = VIEWS.get(name)
@@ -253,22 +247,9 @@ def query(settings: Settings, sql: str) -> list[dict[str, Any]]:
 
 
 def tables(layer: str = "") -> Result:
-    """Every table and typed view with its grain, as `SHOW TABLES` answers."""
-    rows = [(name, grain) for name, grain in _grains().items() if name.startswith(layer)]
+    """Every table and view with its grain, as `SHOW TABLES` answers."""
+    rows = [(name, grain) for name, grain in grains().items() if name.startswith(layer)]
     return Result(("table", "one_row_is"), ("VARCHAR", "VARCHAR"), iter(rows))
-
-
-def unknown_table(name: str) -> str:
-    """One sentence for a table that does not exist, with the names most like it."""
-    names = _all_names()
-    ends = {known.split(".", 1)[1]: known for known in reversed(names)}
-    last = name.rsplit(".", 1)[-1].lower()
-    same = [known for known in names if known.split(".", 1)[1] == last]
-    close = difflib.get_close_matches(name.lower(), names, cutoff=0.7)
-    near = [ends[end] for end in difflib.get_close_matches(last, list(ends), cutoff=0.5)]
-    similar = (same or list(dict.fromkeys([*close, *near])))[:3]
-    hint = f"did you mean {' or '.join(similar)}?" if similar else "`shoplake sql --tables` lists all."
-    return f"There is no table {name}; {hint}"
 
 
 def extension_file(name: str) -> Path:
@@ -330,20 +311,6 @@ def _go_past_proxy(host: str) -> None:
         hosts = [known for known in os.environ.get(name, "").split(",") if known]
         if host not in hosts:
             os.environ[name] = ",".join([*hosts, host])
-
-
-def _grains() -> dict[str, str]:
-    """Grain of every table and typed view, by full name, in the order of the data's way."""
-    from lakehouse.catalog import TABLES
-
-    grains = {table.full_name: table.grain for table in TABLES} | {
-        view.full_name: view.grain for view in VIEWS.values()
-    }
-    return dict(sorted(grains.items(), key=lambda item: sql_guard.LAYERS.index(item[0].partition(".")[0])))
-
-
-def _all_names() -> list[str]:
-    return list(_grains())
 
 
 def distinct(names: list[str]) -> tuple[str, ...]:

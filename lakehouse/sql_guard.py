@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterator
@@ -127,6 +128,8 @@ def check_reading(sql: str) -> list[Token]:
     if first is None:
         raise UsageError(f"There is no query. {ONE_QUERY}.")
     if first.kind != "word" or first.value not in READING:
+        if meant := difflib.get_close_matches(first.value, sorted(READING), n=1, cutoff=0.75):
+            raise UsageError(f"{first.value.upper()[:30]} begins no statement; did you mean {meant[0].upper()}?")
         raise UsageError(f"{ONE_QUERY}, not {first.value.upper()[:30]}.")
     try:
         statements = duckdb.extract_statements(sql)

@@ -132,6 +132,11 @@ class Table:
         return f"{self.layer}.{self.name}"
 
     @property
+    def served_as(self) -> str:
+        """Its name in the serving file, empty where it is not in it."""
+        return self.served.name if isinstance(self.served, Extract) else self.full_name if self.served else ""
+
+    @property
     def columns(self) -> list[str]:
         """The column names in declared order."""
         return self.schema.fieldNames()

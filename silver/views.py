@@ -1,7 +1,8 @@
-"""Typed views of silver.events, one per event type, as data. Each follows from the event contract."""
+"""Views over silver.events as data: one per event type, each as the event contract says, and what a view is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from producer.contract import CONTEXT, ENVELOPE, EVENT_TYPES, EventType, fields_of
@@ -11,24 +12,14 @@ PARTITION_COLUMN = "event_date"
 
 
 @dataclass(frozen=True)
-class TypedView:
-    """`silver.<name>`: the events of one type, with only the columns that this type can fill."""
+class View:
+    """`layer.name`, as SQL spells it, one row of which is `grain`: a SELECT over silver.events. `columns` by name with
+    their meaning."""
 
-    name: str
-    event_type: str
-    columns: tuple[str, ...]
+    full_name: str
     grain: str
-
-    @property
-    def full_name(self) -> str:
-        """`silver.<name>`, as SQL spells it."""
-        return f"silver.{self.name}"
-
-    @property
-    def sql(self) -> str:
-        """The view's SELECT over silver.events."""
-        columns = ", ".join(f'"{column}"' for column in self.columns)
-        return f"SELECT {columns} FROM {SOURCE} WHERE event_type = '{self.event_type}'"  # noqa: S608
+    columns: Mapping[str, str]
+    sql: str
 
 
 def plural(event_type: str) -> str:
@@ -37,12 +28,15 @@ def plural(event_type: str) -> str:
     return verb + ("es" if verb.endswith("ch") else "s") + joint + rest
 
 
-def typed_view(event_type: EventType) -> TypedView:
+def typed_view(event_type: EventType) -> View:
     """The view of one event type: envelope, context, the type's own fields, and the day to filter by."""
     fields = (*ENVELOPE, *CONTEXT, *fields_of(event_type))
-    columns = (*(field.silver_column for field in fields), PARTITION_COLUMN)
-    name = plural(event_type.name)
-    return TypedView(name, event_type.name, columns, f"one accepted {event_type.name}")
+    columns = {field.silver_column: field.description for field in fields} | {
+        PARTITION_COLUMN: "Day of event_time, UTC"
+    }
+    listed = ", ".join(f'"{column}"' for column in columns)
+    sql = f"SELECT {listed} FROM {SOURCE} WHERE event_type = '{event_type.name}'"  # noqa: S608
+    return View(f"silver.{plural(event_type.name)}", f"one accepted {event_type.name}", columns, sql)
 
 
 VIEWS = {view.full_name: view for view in map(typed_view, EVENT_TYPES)}

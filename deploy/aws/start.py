@@ -27,6 +27,14 @@ RECORDS_PER_CORE = 100_000
 """Most records of a micro-batch per core, about its work of a minute: bounds time and memory of a backlog's batches."""
 MOST_PARTITIONS = 512
 CLUSTER_SECRET_FILE = Path("/run/shoplake/cluster.secret")
+FACTS = frozenset(
+    f"SHOPLAKE_{name}"
+    for name in (
+        "NAME", "ROLE", "RELEASES", "DATA_DISK", "SECRET_SETTINGS", "MSK_CLUSTER", "WITH_SUPERSET", "EXECUTORS",
+        "YARN_MANAGER", "CLUSTER_SECRET", "DRIVER_ADDRESS",
+    )
+)  # fmt: skip
+"""What the instance's environment has beside settings; the platform does not get it, and calls none of it misspelt."""
 
 
 def environment(facts: Mapping[str, str], session: Any) -> dict[str, str]:
@@ -155,7 +163,8 @@ def main() -> None:
         command = [sys.executable, "-m", "lakehouse.services.cluster"]
     else:
         command = [shoplake, "up", *(["--superset"] if os.environ.get("SHOPLAKE_WITH_SUPERSET") == "true" else [])]
-    os.execve(command[0], command, {**os.environ, **settings})  # noqa: S606 - no shell is what is wanted
+    inherited = {name: value for name, value in os.environ.items() if name not in FACTS}
+    os.execve(command[0], command, inherited | settings)  # noqa: S606 - no shell is what is wanted
 
 
 if __name__ == "__main__":

@@ -24,13 +24,17 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; an error a person can act on becomes one sentence and its exit code."""
     from lakehouse.cli import areas
+    from lakehouse.settings import misspelt
 
     os.umask(0o077)  # backups, too, are events of people
     areas.register(app)
+    console = Console(stderr=True, soft_wrap=True)
+    for sentence in misspelt():
+        console.print(f"[yellow]shoplake:[/] {shown(sentence)}", highlight=False)
     try:
         app()
     except ShoplakeError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]shoplake:[/] {shown(error)}", highlight=False)
+        console.print(f"[bold red]shoplake:[/] {shown(error)}", highlight=False)
         sys.exit(error.exit_code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ from rich.table import Table as Grid
 from lakehouse.cli.formats import Format, HowToPrint
 from lakehouse.errors import UsageError
 from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
     from lakehouse.api_client import ApiClient
@@ -30,7 +33,8 @@ def run(
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the run and print its result.")] = False,
     format: HowToPrint = Format.table,
 ) -> None:
-    """Start a job through the API. With --wait the exit code is 0 when it succeeded, 1 when it did not.
+    """Start a job through the API. With --wait the exit code is 0 when it succeeded, 1 when it did not; it ends when
+    readers see what the job wrote, or says until when they do not.
 
     Example: [bold]shoplake run cohort_retention --param timezone=Europe/Berlin --wait[/]
     """
@@ -44,7 +48,9 @@ def run(
     with ApiClient(load_settings()) as client:
         accepted = client.start(job, given)
         if wait:
-            _wait(client, accepted["id"], format)
+            ended = _wait(client, accepted["id"], format)
+            if client.is_own:
+                _wait_for_readers(job, ended)
         elif format is Format.json:
             typer.echo(json.dumps(accepted))
         else:
@@ -52,7 +58,7 @@ def run(
             typer.echo(f"Follow it with: shoplake runs logs {accepted['id']} --follow", err=True)
 
 
-def _wait(client: ApiClient, run_id: str, format: Format) -> None:
+def _wait(client: ApiClient, run_id: str, format: Format) -> dict[str, Any]:
     from lakehouse.cli.run_view import follow, print_outcome
 
     try:
@@ -66,23 +72,39 @@ def _wait(client: ApiClient, run_id: str, format: Format) -> None:
         print_outcome(ended)
     if ended["state"] != "succeeded":
         raise typer.Exit(1)
+    return ended
 
 
-def jobs() -> None:
-    """List the jobs and their parameters.
+def _wait_for_readers(job: str, ended: Mapping[str, Any]) -> None:
+    from lakehouse.jobs import find
+    from lakehouse.serving.seen import wait_until_seen
 
-    Example: [bold]shoplake jobs[/]
+    console = Console(stderr=True, soft_wrap=True)
+    if served := [table.served_as for table in find(job).writes if table.served_as]:
+        with console.status("Waiting until readers see it …"):
+            unseen = wait_until_seen(load_settings(), served, datetime.fromisoformat(ended["finished_at"]))
+        console.print(shown(unseen) if unseen else "Readers see it.", highlight=False)
+
+
+def jobs(job: Annotated[str | None, typer.Argument(help="Tell the parameters of this job.")] = None) -> None:
+    """List the jobs, or the parameters of one.
+
+    Example: [bold]shoplake jobs backfill[/]
     """
 
-    from lakehouse.jobs import JOBS
+    from lakehouse.jobs import JOBS, find
 
-    grid = Grid("job", "what it does", "parameters", "writes")
-    for job in JOBS.values():
-        fields = job.parameters.model_fields
-        listed = "\n".join(f"{name}: {field.description}" for name, field in fields.items())
-        writes = "\n".join(table.full_name for table in job.writes[:4]) + ("\n…" if len(job.writes) > 4 else "")
-        grid.add_row(job.name, job.summary, listed, writes)
-    Console().print(grid)
+    grid = Grid(box=None, pad_edge=False, show_header=False)
+    if job is None:
+        for one in JOBS.values():
+            grid.add_row(one.name, one.summary)
+        Console().print(grid, "\n`shoplake jobs NAME` tells the parameters of one.", highlight=False)
+        return
+    found = find(job)
+    for name, field in found.parameters.model_fields.items():
+        grid.add_row(f"  {name}", field.description)
+    writes = f"Writes {', '.join(table.full_name for table in found.writes) or 'no table'}."
+    Console().print(f"{found.summary} Parameters:", grid, writes, highlight=False)
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import sys
 import time
@@ -16,7 +17,7 @@ from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
-    from lakehouse.services.state import Snapshot
+    from lakehouse.services.state import ServiceState, Snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -51,28 +52,28 @@ def up(
         reporter.say(f"Superset {told}.")
         return
     require_startable(settings)
-    reporter = StartReporter()
     if detach:
+        reporter = StartReporter("Starting", "`shoplake status` shows it, `shoplake down` ends it.")
         start_detached(settings, reporter, with_stream=not no_stream, with_superset=superset)
-        what = f"All but {reporter.failed} is up" if reporter.failed else "Everything is up"
-        reporter.say(f"{what}. `shoplake status` shows it, `shoplake down` ends it.")
         return
+    reporter = StartReporter(
+        "Starting", "It stays so until Ctrl-C; `shoplake up --detach` leaves it in the background."
+    )
     Supervisor(settings, reporter, with_stream=not no_stream, with_superset=superset).run()
     reporter.say("Everything is down.")
 
 
 def down() -> None:
-    """End the platform; also what a crashed supervisor left. Data stays.
+    """End the platform; also what a crashed supervisor left, or parts whose folder was deleted. Data stays.
 
     Example: `shoplake down`
     """
 
     from lakehouse.services.detached import stop
 
-    console = Console(stderr=True)
-    with console.status("Ending the platform …"):
-        ended = stop(load_settings())
-    console.print("Everything is down." if ended else "Nothing was running.", highlight=False)
+    reporter = StartReporter("Ending")
+    ended = stop(load_settings(), reporter)
+    reporter.say("Everything is down." if ended else "Nothing was running.")
 
 
 def status(
@@ -83,7 +84,8 @@ def status(
     Example: `shoplake status --format json`
     """
     from lakehouse.lake_secret import local_remote
-    from lakehouse.services.state import UNSUPERVISED
+    from lakehouse.processes import lake_processes
+    from lakehouse.services.state import UNSUPERVISED, read_state
     from lakehouse.services.state import status as platform_status
 
     settings = load_settings()
@@ -115,6 +117,8 @@ def status(
     Console().print(table)
     for alert in firing(settings):
         print(f"Alert {alert.rule} since {alert.since:%Y-%m-%d %H:%M} UTC; `shoplake alerts list` says what to do.")
+    if read_state(settings) is None and lake_processes(settings):
+        print("Parts of this lake run without their files: `shoplake down` ends them.", file=sys.stderr)
     if any(part["message"] == UNSUPERVISED for part in report.values()):
         print("The supervisor is gone: `shoplake up` starts anew, `shoplake down` ends what it left.", file=sys.stderr)
 
@@ -158,42 +162,52 @@ def credentials() -> None:
 
 
 class StartReporter:
-    """Says once per change how far the start is: a spinner on a terminal, plain lines without one."""
+    """Says once per change how far a start or an end is; on a terminal also what is waited for, and for how long."""
 
-    def __init__(self) -> None:
-        """The clock starts now."""
+    def __init__(self, doing: str = "Starting", when_up: str = "") -> None:
+        """The clock starts now. `when_up`: what to say after the news that everything is up, which is said once."""
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._console = Console(stderr=True, soft_wrap=True)
-        self._spinner = self._console.status("Starting …") if self._console.is_terminal else None
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task(f"{doing} …")
+        self._doing, self._when_up, self._is_end = doing, when_up, doing == "Ending"
         self._begin = time.monotonic()
         self._said: dict[str, str] = {}
         self.failed = ""
         """The parts that do not run, as the last snapshot says."""
-        if self._spinner:
-            self._spinner.start()
+        self._bar.start()
+        atexit.register(self._bar.stop)  # whatever ends the command, the terminal has its cursor again
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Take note of the state of the platform."""
-        self.failed = ", ".join(name for name, part in snapshot.services.items() if part.state == "failed")
-        for name, part in snapshot.services.items():
-            line = part.message if part.state == "failed" else part.state
-            if self._said.get(name) == line:
-                continue
-            self._said[name] = line
-            if part.is_ready:
-                seconds = time.monotonic() - self._begin
-                self._console.print(f"  {name:<8} {part.state} after {seconds:.1f} s  {part.address}", highlight=False)
-            elif part.state == "failed":
-                self._console.print(f"  {shown(part.message)}", highlight=False)
-        if self._spinner:
-            waiting = [name for name, part in snapshot.services.items() if not part.is_ready]
-            if waiting:
-                self._spinner.update(f"Starting {', '.join(waiting)} …")
-            else:
-                self._spinner.stop()
+        parts = snapshot.services
+        self.failed = ", ".join(name for name, part in parts.items() if part.state == "failed")
+        for name, part in parts.items():
+            self._say_news(name, part)
+        waiting = [name for name, one in parts.items() if not (one.has_ended if self._is_end else one.is_ready)]
+        self._bar.update(self._task, description=f"{self._doing} {', '.join(waiting)} …")
+        if not waiting:
+            self._bar.stop()
+        if self._when_up and snapshot.is_up:
+            self.say(f"{f'All but {self.failed}' if self.failed else 'Everything'} is up. {self._when_up}")
+            self._when_up = ""
+
+    def _say_news(self, name: str, part: ServiceState) -> None:
+        line = part.message if part.state == "failed" else part.state
+        before, self._said[name] = self._said.get(name), line
+        if before == line:
+            return
+        if part.state == "failed":
+            self._console.print(f"  {shown(part.message)}", highlight=False)
+        elif part.is_ready and not self._is_end:
+            seconds = time.monotonic() - self._begin
+            self._console.print(f"  {name:<9} {part.state} after {seconds:.1f} s  {part.address}", highlight=False)
+        elif (part.state == "down" and before) or (part.state == "starting" and self._bar.disable):
+            self._console.print(f"  {name:<9} {part.state}", highlight=False)
 
     def say(self, sentence: str) -> None:
         """The last word."""
-        if self._spinner:
-            self._spinner.stop()
+        self._bar.stop()
         self._console.print(sentence, highlight=False)

@@ -6,7 +6,7 @@ parameters; it says each step it begins (the same words again are no new step), 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,21 @@ from lakehouse.jobs import (
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
 from lakehouse.table import LONGEST_RUN_SECONDS, Table
+from lakehouse.wording import in_words
+
+
+class WrongParameters(UsageError):
+    """A run cannot be as it was asked for; `errors` are all that pydantic found."""
+
+    def __init__(self, job: Job, errors: Sequence[Mapping[str, Any]]) -> None:
+        """Tells one of the errors: an unknown name first, since what seems to be missing may be misspelt."""
+        first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
+        name = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(job.parameters.model_fields) or "none"
+        hint = f"; there are {known}" if first["type"] == "extra_forbidden" else ""
+        which = f"The parameter {name} of {job.name} is" if name else f"The parameters of {job.name} are"
+        super().__init__(f"{which} wrong: {in_words(first)}{hint}.")
+        self.errors = errors
 
 
 @dataclass(frozen=True)
@@ -61,17 +76,11 @@ class Job:
         return tuple(sorted(table.full_name for table in self.writes)) or (f"job:{self.name}",)
 
     def parse(self, given: Mapping[str, Any]) -> BaseModel:
-        """Typed parameters. Raises UsageError that names the first wrong one."""
+        """Typed parameters. Raises WrongParameters."""
         try:
-            return self.parameters.model_validate(given)
+            return self.parameters.model_validate(dict(given))
         except ValidationError as error:
-            # An unknown name is told first: what seems to be missing may be misspelt.
-            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-            name = ".".join(str(part) for part in first["loc"]) or "parameters"
-            known = ", ".join(self.parameters.model_fields) or "none"
-            raise UsageError(
-                f"The parameter {name} of {self.name} is wrong: {first['msg']}. Known parameters: {known}."
-            ) from None
+            raise WrongParameters(self, error.errors(include_url=False)) from None
 
 
 JOBS: dict[str, Job] = {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import psutil
 
@@ -51,7 +52,8 @@ def start_detached(
 
 
 def add_superset(settings: Settings, report: Callable[[Snapshot], None]) -> None:
-    """Have the running platform start Superset, too, and return when it is up or says why not.
+    """Have the running platform start Superset, too, and return when it is up or says why not. `report` hears of it
+    alone.
 
     Raises ShoplakeError when the platform ends meanwhile.
     """
@@ -60,18 +62,20 @@ def add_superset(settings: Settings, report: Callable[[Snapshot], None]) -> None
     while lock_holder(settings) is not None:
         snapshot = None if wanted.exists() else read_state(settings)
         if snapshot is not None:
-            report(snapshot)
-            if snapshot.services[superset.NAME].state in ("up", "failed"):
+            added = snapshot.services[superset.NAME]
+            report(replace(snapshot, services={superset.NAME: added}))
+            if added.state in ("up", "failed"):
                 return
         time.sleep(POLL_SECONDS)
     raise ShoplakeError("The platform has ended before Superset was up.")
 
 
-def stop(settings: Settings) -> bool:
-    """End the platform, also what a killed supervisor left behind; whether there was anything to end."""
+def stop(settings: Settings, report: Callable[[Snapshot], None] = lambda _snapshot: None) -> bool:
+    """End the platform, also what a killed supervisor left behind, or one whose folder was deleted; whether there was
+    anything to end."""
     supervisor = lock_holder(settings)
     if supervisor is not None:
-        _end_supervisor(supervisor)
+        _end_supervisor(supervisor, lambda: _tell(settings, supervisor, report))
     left = processes.end_lake_processes(settings)
     write_state(settings, None)
     lock_path(settings).unlink(missing_ok=True)
@@ -83,18 +87,16 @@ def _spawn(settings: Settings, with_stream: bool, with_superset: bool) -> subpro
     command = [sys.executable, "-m", "lakehouse.services.supervisor", *options]
     log = settings.logs / "supervisor.log"
     log.unlink(missing_ok=True)
-    return spawn(settings, command, child_environment(settings), log)
+    return spawn(settings, command, {**child_environment(settings), **processes.lake_mark(settings)}, log)
 
 
 def _wait_until_up(settings: Settings, process: subprocess.Popen[bytes], report: Callable[[Snapshot], None]) -> None:
     """Returns when all is up; a supervisor that gives up says why in the last line of its log."""
     while True:
         ended = process.poll() is not None
-        snapshot = read_state(settings)
-        if snapshot is not None and snapshot.supervisor == process.pid:
-            report(snapshot)
-            if snapshot.is_up:
-                return
+        snapshot = _tell(settings, process.pid, report)
+        if snapshot is not None and snapshot.is_up:
+            return
         if ended:
             error = UsageError if process.returncode == UsageError.exit_code else ShoplakeError
             lines = (settings.logs / "supervisor.log").read_text().strip().splitlines()
@@ -102,20 +104,30 @@ def _wait_until_up(settings: Settings, process: subprocess.Popen[bytes], report:
         time.sleep(POLL_SECONDS)
 
 
-def _end_supervisor(pid: int) -> None:
+def _tell(settings: Settings, supervisor: int, report: Callable[[Snapshot], None]) -> Snapshot | None:
+    """What this supervisor has written down, if anything; `report` hears it, too."""
+    snapshot = read_state(settings)
+    if snapshot is None or snapshot.supervisor != supervisor:
+        return None
+    report(snapshot)
+    return snapshot
+
+
+def _end_supervisor(pid: int, tell: Callable[[], object]) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         process.terminate()
-        if not _ends_within(process, STOP_SECONDS):
+        if not _ends_within(process, STOP_SECONDS, tell):
             process.kill()
-            _ends_within(process, 10)
+            _ends_within(process, 10, tell)
 
 
-def _ends_within(process: psutil.Process, seconds: float) -> bool:
+def _ends_within(process: psutil.Process, seconds: float, tell: Callable[[], object]) -> bool:
     """Whether it ends. One that its parent has not asked about has ended, too: psutil's `wait` would go on waiting."""
     end = time.monotonic() + seconds
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         if time.monotonic() > end:
             return False
+        tell()
         time.sleep(POLL_SECONDS)
     return True

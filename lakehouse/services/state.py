@@ -38,6 +38,11 @@ class ServiceState:
         """Whether it can be used: `up` or `external`."""
         return self.state in ("up", "external")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs here."""
+        return self.state in ("down", "external")
+
 
 @dataclass(frozen=True)
 class Snapshot:

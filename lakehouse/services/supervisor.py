@@ -12,7 +12,7 @@ from types import FrameType
 
 from lakehouse import processes
 from lakehouse.errors import ShoplakeError, exit_code
-from lakehouse.lock import LakeLock
+from lakehouse.lock import LakeLock, lock_holder
 from lakehouse.services import superset
 from lakehouse.services.child import Child
 from lakehouse.services.jars import fetch_jars
@@ -58,7 +58,8 @@ class Supervisor:
     def run(self) -> None:
         """Start everything and supervise it until SIGINT, SIGTERM or `stop`.
 
-        Raises UsageError when a start cannot work, ShoplakeError when a part does not come up.
+        Raises UsageError when a start cannot work, ShoplakeError when a part does not come up, or when somebody has
+        deleted the folder in which all of them keep their files.
         """
         self._lock.acquire()
         try:
@@ -74,6 +75,11 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
+            if not self._lock.is_held:
+                raise ShoplakeError(
+                    f"The folder {self._settings.data_dir} was deleted while the platform ran: all that was started is"
+                    " ended. `shoplake up` begins an empty lake."
+                )
             self._add_superset_when_asked()
             by_name = {child.service.name: child for child in self._children}
             for child in self._children:
@@ -98,7 +104,8 @@ class Supervisor:
         """Write the state down, and report it when it changed."""
         snapshot = Snapshot.of(os.getpid(), self._children)
         changed = self._last is None or snapshot.services != self._last.services
-        if changed or time.monotonic() - self._written > STATE_SECONDS:
+        is_due = changed or time.monotonic() - self._written > STATE_SECONDS
+        if is_due and self._lock.is_held:  # else the deleted folder would be there again
             write_state(self._settings, snapshot)
             self._written = time.monotonic()
         if changed:
@@ -112,7 +119,9 @@ class Supervisor:
         """In the reverse order of the start: what writes ends before what it writes to."""
         for child in reversed(self._children):
             child.stop()
-        processes.end_lake_processes(self._settings, patience=5)
+            self._tell()
+        if lock_holder(self._settings) in (None, os.getpid()):
+            processes.end_lake_processes(self._settings, patience=5)
 
 
 def main() -> None:

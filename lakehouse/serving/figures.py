@@ -23,7 +23,8 @@ from gold.shop import IS_PAID, IS_VIEW
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.newest import Publish
 from lakehouse.settings import Settings
-from lakehouse.sql import SqlReader, unknown_table
+from lakehouse.sql import SqlReader
+from lakehouse.sql_names import unknown_table
 from lakehouse.sql_text import quoted_name, quoted_text, utc_text
 from lakehouse.table import Table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import ShoplakeError
@@ -39,7 +40,7 @@ def main() -> None:
     settings = load_settings()
     with connect(settings, settings.sql_memory_mb) as reader:
         publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
-        looked, written_at = -LOOK_SECONDS, 0.0
+        looked, looked_at, written_at = -LOOK_SECONDS, "", 0.0
         while True:
             begin = time.monotonic()
             is_look = begin - looked >= LOOK_SECONDS
@@ -47,11 +48,12 @@ def main() -> None:
                 time.sleep(NAP_SECONDS)
                 continue
             written_at = gold_written_at(settings)
-            looked = begin if is_look else looked
+            if is_look:
+                looked, looked_at = begin, datetime.now(UTC).isoformat()
             message = _publish(publisher, only_gold=not is_look)
             seconds, audit = round(time.monotonic() - begin, 3), round(publisher.audit_seconds, 3)
             report = settings.run_dir / "publisher.json"
-            write_report(report, seconds=seconds, audit_seconds=audit, message=message)
+            write_report(report, seconds=seconds, audit_seconds=audit, message=message, looked_at=looked_at)
             took = time.monotonic() - begin
             time.sleep(max(settings.publish_seconds - took, took * REST))
 

@@ -14,6 +14,7 @@ from lakehouse.serving import minutes
 from lakehouse.serving.file import PUBLISHED, open_with_moments
 from lakehouse.settings import Settings
 from lakehouse.sql import CHUNK, Result, distinct
+from lakehouse.sql_names import explained
 from lakehouse.watchdog import SECONDS, Watchdog
 
 
@@ -82,4 +83,4 @@ def _rows(connection: duckdb.DuckDBPyConnection, watchdog: Watchdog) -> Iterator
 
 
 def _plain(error: duckdb.Error | ShoplakeError) -> ShoplakeError:
-    return error if isinstance(error, ShoplakeError) else ShoplakeError(sql_guard.one_sentence(error))
+    return error if isinstance(error, ShoplakeError) else ShoplakeError(explained(error))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
-from lakehouse.serving.reader import reader_for
+from lakehouse.serving.reader import ServingReader, reader_for
 from lakehouse.settings import Settings
 from lakehouse.sql import Result, SqlReader, connect
 from lakehouse.watchdog import SECONDS
@@ -17,6 +20,7 @@ class Answers:
         """`live`: always ask the lake, whose reader is opened when it is needed and then stays open."""
         self._settings, self._live = settings, live
         self._lake: SqlReader | None = None
+        self._is_told = False
 
     def stream(self, statement: str) -> Result:
         """Run one reading statement.
@@ -24,9 +28,25 @@ class Answers:
         Raises UsageError for a statement that does more than read, ShoplakeError for one that fails.
         """
         if not self._live and (published := reader_for(self._settings, statement)):
-            return published.stream(statement)
+            result = published.stream(statement)
+            return replace(result, rows=self._with_hint(result.rows, published))
+        if not self._live and "gold." in statement.lower() and not self._settings.serving_file.is_file():
+            self._tell_once("Nothing is published yet: asking the lake itself.")
         if self._lake is None:
-            if not self._live and "gold." in statement.lower() and not self._settings.serving_file.is_file():
-                print("Nothing is published yet: asking the lake itself.", file=sys.stderr)
             self._lake = connect(self._settings, seconds=SECONDS)
         return self._lake.stream(statement)
+
+    def _with_hint(self, rows: Iterator[tuple[Any, ...]], published: ServingReader) -> Iterator[tuple[Any, ...]]:
+        """The rows; where there are none, the reader hears how old the answer is: a job may just have written some."""
+        first = next(rows, None)
+        if first is None:
+            newest = max(published.tables().values())
+            self._tell_once(f"No rows in what was published at {newest:%H:%M:%S} UTC; --live asks the lake itself.")
+            return
+        yield first
+        yield from rows
+
+    def _tell_once(self, sentence: str) -> None:
+        if not self._is_told:
+            print(sentence, file=sys.stderr)
+        self._is_told = True

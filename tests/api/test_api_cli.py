@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from api import keys
+from api.problems import KINDS
 from lakehouse.api_client import ApiClient
 from lakehouse.errors import ShoplakeError
+from lakehouse.jobs import JOBS
 from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
 from lakehouse.services.service import PROJECT_ROOT, child_environment
@@ -70,6 +72,7 @@ def test_a_run_that_is_waited_for_prints_its_result(api: ServedApi):
     done = shoplake(api.settings, "run", "cohort_retention", "--param", "timezone=Asia/Tokyo", "--wait")
     assert done.returncode == 0, done.stderr
     assert "cohort_retention: rows_written 7 · duration_seconds 0.5" in done.stdout
+    assert "Readers do not see it until the publisher runs again" in done.stderr
     as_json = shoplake(api.settings, "run", "cohort_retention", "--as-of", "2026-01-31", "--wait", "-f", "json")
     assert json.loads(as_json.stdout) == OUTCOMES["succeeded"]["result"] and as_json.returncode == 0
     newest = json.loads(shoplake(api.settings, "runs", "list", "--limit", "1", "-f", "json").stdout)[0]
@@ -96,6 +99,14 @@ def test_wrong_use_is_told_with_exit_code_two(api: ServedApi, arguments, said):
     assert said in one_sentence(shoplake(api.settings, "run", *arguments, "--wait"), 2)
 
 
+@pytest.mark.parametrize("wrong", [("as_of", "soon"), ("zone", "UTC"), ("timezone", "Mars")])
+def test_one_error_has_one_text_here_and_over_http(api: ServedApi, wrong):
+    said = one_sentence(shoplake(api.settings, "run", "cohort_retention", "-p", "=".join(wrong)), 2)
+    answer = api.operator.post("/v1/jobs/cohort_retention/runs", json={"parameters": dict([wrong])})
+    text = said.removeprefix("shoplake: ").strip()
+    assert answer.json()["detail"] == f"{text} {KINDS['wrong-parameter'].remedy}"
+
+
 def test_without_waiting_the_id_is_printed_and_runs_are_looked_after(api: ServedApi):
     done = shoplake(api.settings, "run", "top_products")
     run_id = done.stdout.strip()
@@ -113,6 +124,15 @@ def test_without_waiting_the_id_is_printed_and_runs_are_looked_after(api: Served
     followed = shoplake(api.settings, "runs", "logs", run_id, "--follow")
     assert followed.returncode == 0 and "counting" in followed.stdout
     assert "There is no run" in one_sentence(shoplake(api.settings, "runs", "show", "x"), 2)
+
+
+def test_the_jobs_fit_a_screen(api: ServedApi):
+    lines = shoplake(api.settings, "jobs", COLUMNS="80").stdout.splitlines()
+    assert len(lines) <= 23 and max(map(len, lines)) <= 80
+    assert all(any(line.startswith(name) for line in lines) for name in JOBS)
+    one = shoplake(api.settings, "jobs", "cohort_retention", COLUMNS="80").stdout
+    assert "timezone" in one and "IANA time zone" in one and "gold.cohort_retention" in one
+    assert "There is no job 'cohorts'" in one_sentence(shoplake(api.settings, "jobs", "cohorts"), 2)
 
 
 def test_without_an_api_one_sentence_says_how_to_start_it(tmp_path):

@@ -88,7 +88,15 @@ def test_a_wrong_parameter_is_named_with_what_is_expected(api: ServedApi):
     assert by_field["parameters.mode"]["expected"]["enum"] == ["fast", "slow"]
     assert by_field["parameters.number"]["expected"]["maximum"] == 9
     assert by_field["parameters.nmber"]["known"] == ["mode", "number", "text"]
-    assert body["detail"].startswith("parameters.mode of plain is wrong: Input should be 'fast' or 'slow'.")
+    assert by_field["parameters.mode"]["message"] == "it must be 'fast' or 'slow'"
+    assert by_field["parameters.number"]["message"] == "it must be 9 or less"
+    assert body["detail"].startswith(
+        "The parameter nmber of plain is wrong: there is nothing of that name; there are text, mode, number."
+    )
+
+
+def test_no_answer_sends_its_reader_to_the_answer_itself():
+    assert [name for name, kind in KINDS.items() if "`detail`" in kind.remedy] == []
 
 
 def test_wrong_query_parameters_are_named(api: ServedApi):

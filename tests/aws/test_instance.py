@@ -1,6 +1,7 @@
 """What the instance asks AWS for at its start, and what it tells CloudWatch each minute."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,9 @@ from botocore.stub import Stubber
 from deploy.aws import metrics, start
 from deploy.aws.start import environment
 from lakehouse.errors import ShoplakeError
+from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.services.testing import free_settings
+from lakehouse.settings import misspelt
 from tests.support.aws import settings_of
 
 
@@ -51,6 +54,22 @@ def test_what_a_person_set_holds(aws, monkeypatch):
     monkeypatch.setenv("SHOPLAKE_TOPIC_PARTITIONS", "12")
     start.main()
     assert (became["SHOPLAKE_TOPIC_PARTITIONS"], became["SHOPLAKE_SPARK_SHUFFLE_PARTITIONS"]) == ("12", "4")
+
+
+def test_no_fact_about_the_machine_is_called_a_misspelt_setting(aws, monkeypatch, tmp_path):
+    became = {}
+    monkeypatch.setattr(start.os, "execve", lambda _program, _command, environment: became.update(environment))
+    monkeypatch.setattr(start.sys, "argv", ["start", "status"])
+    monkeypatch.chdir(tmp_path)
+    for template in ("compute", "executors"):
+        text = (PROJECT_ROOT / "deploy" / "aws" / "templates" / f"{template}.yaml").read_text()
+        for name in re.findall(r"^ +(SHOPLAKE_\w+)=", text, re.MULTILINE):
+            monkeypatch.setenv(name, "")
+    assert len(misspelt()) == len(start.FACTS)
+    start.main()
+    for name in start.FACTS:
+        monkeypatch.delenv(name)
+    assert misspelt() == [] and not start.FACTS & set(became)
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", '{"PATH": "/tmp"}'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.services.service import child_environment
 from lakehouse.services.testing import free_settings
+from lakehouse.serving.sql_answers import Answers
 from lakehouse.settings import Settings
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
@@ -89,6 +91,15 @@ def test_with_everything_running(block: Block, shop: Shop, environment: dict[str
             run_for_a_while(command, environment, folder)
         else:
             assert pages.run(command, environment, folder).strip() or command.startswith("shoplake produce"), command
+
+
+def test_every_query_of_the_page_shows_rows(shop: Shop) -> None:
+    """After the page's own steps, which have just been run with the other blocks."""
+    shop.wait_until_read(900)
+    page = (ROOT / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
+    with Answers(shop.settings) as answers:
+        for statement in re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+            assert list(answers.stream(statement).rows), statement
 
 
 def run_for_a_while(command: str, environment: dict[str, str], folder: Path) -> None:

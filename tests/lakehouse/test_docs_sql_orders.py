@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from silver.views import VIEWS
+from lakehouse.sql_names import VIEWS
 from tests.support.declared_tables import create_tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
@@ -18,7 +19,7 @@ PURCHASES = """
 INSERT INTO silver.events BY NAME
 SELECT event_id, 'purchase' AS event_type, order_id, status AS payment_status, currency, amount, event_time,
     event_time::DATE AS event_date,
-    [{'product_id': id, 'quantity': 1, 'price': 1} FOR id IN string_split(ids, ' ')] AS products
+    [{'product_id': id, 'quantity': 1, 'price': 1.5} FOR id IN string_split(ids, ' ')] AS products
 FROM (VALUES
     ('e1', 'o1', 'declined', 'EUR', 10, TIMESTAMPTZ '2026-09-01 10:00:00+00', 'a b'),
     ('e2', 'o1', 'approved', 'EUR', 10, TIMESTAMPTZ '2026-09-01 10:01:00+00', 'a b'),
@@ -30,6 +31,15 @@ FROM (VALUES
     ('e7', 'o5', 'declined', 'EUR', 900, TIMESTAMPTZ '2026-09-01 14:00:00+00', 'b c')
 ) AS sent (event_id, order_id, status, currency, amount, event_time, ids)
 """
+LOOKS = """
+INSERT INTO silver.events BY NAME
+SELECT event_id, 'product_view' AS event_type, product_id, product_name, category, price,
+    TIMESTAMPTZ '2026-09-01 10:00:00+00' + to_minutes(minute) AS event_time
+FROM (VALUES
+    ('v2', 2, 'a', NULL, 'Lamps', NULL), ('v1', 1, 'a', 'A lamp', 'Light', 9.5), ('v3', 2, 'a', 'My lamp', NULL, 12.5),
+    ('v4', 0, 'b', NULL, NULL, NULL),
+) AS seen (event_id, minute, product_id, product_name, category, price)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +50,7 @@ def shop() -> Iterator[duckdb.DuckDBPyConnection]:
         for view in VIEWS.values():
             connection.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
         connection.execute(PURCHASES)
+        connection.execute(LOOKS)
         yield connection
 
 
@@ -65,6 +76,25 @@ def test_what_was_declined_or_tried_again_is_not_bought_twice(shop: duckdb.DuckD
             1 AS orders""")
     (row,) = answer(shop, "4. How far do they come")
     assert row[1:] == (200, 20, 2, 0.01)
+def test_a_product_is_what_is_known_last_of_each_of_its_facts(shop: duckdb.DuckDBPyConnection) -> None:
+    assert shop.execute("FROM gold.products ORDER BY product_id").fetchall() == [
+        ("a", "My lamp", "Lamps", Decimal("12.5")), ("b", None, None, None),
+    ]  # fmt: skip
+
+
+def test_a_purchase_has_a_row_per_line(shop: duckdb.DuckDBPyConnection) -> None:
+    asked = "SELECT line, product_id, quantity, line_amount, is_paid FROM silver.purchase_lines WHERE event_id = {}"
+    (first, second) = shop.execute(f"{asked.format(repr('e1'))} ORDER BY line").fetchall()
+    assert (first, second) == ((1, "a", 1, Decimal("1.5"), False), (2, "b", 1, Decimal("1.5"), False))
+    assert [row[4] for row in shop.execute(asked.format("'e3'")).fetchall()] == [True, True]
+
+
+def test_revenue_of_a_category_is_one_question(shop: duckdb.DuckDBPyConnection) -> None:
+    """Lamp a: in o1, which is paid twice, in o2 twice, and in o3. Declined o5 does not count."""
+    assert answer(shop, "Revenue per category and currency") == [
+        ("unknown", "EUR", 2, Decimal("7.5")), ("Lamps", "EUR", 2, Decimal("6")), ("Lamps", "JPY", 1, Decimal("1.5")),
+        ("unknown", "unknown", 1, Decimal("1.5")),
+    ]  # fmt: skip
 
 
 def test_repeated_lines_and_records_are_one_order(shop: duckdb.DuckDBPyConnection) -> None:

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from lakehouse.errors import ShoplakeError
 from lakehouse.services.testing import free_settings
 from lakehouse.serving import sql_output
 from lakehouse.serving.reader import reader_for
+from lakehouse.serving.sql_answers import Answers
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 
@@ -53,6 +55,29 @@ def test_a_moment_has_its_zone_and_a_local_time_has_none(settings: Settings) -> 
     assert (row["hour_start"][-1], row["newest"][-1], moment.utcoffset()) == ("Z", "Z", timedelta(0))
     assert row["berlin"] == moment.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None).isoformat()
     assert row["there"] == [moment.astimezone(ZoneInfo("Asia/Kolkata")).replace(tzinfo=None).isoformat()]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("FROM events", "There is no table events; did you mean silver.events or bronze.events?"),
+        ("SELECT revenue FROM gold.top_products_hourly", "a column revenue in gold.revenue_hourly, gold.kpis_hourly."),
+        ("SELECT timestamp FROM gold.kpis_hourly", "In silver.events, timestamp is called event_time."),
+    ],
+)
+def test_what_is_elsewhere_is_proposed(settings: Settings, statement: str, said: str) -> None:
+    with pytest.raises(ShoplakeError) as failed, Answers(settings) as answers:
+        answers.stream(statement)
+    assert str(failed.value).endswith(said)
+
+
+def test_no_rows_come_with_how_old_the_answer_is(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with Answers(settings) as answers:
+        assert list(answers.stream("FROM gold.cohort_retention LIMIT 1").rows)
+        assert capsys.readouterr().err == ""
+        assert not list(answers.stream("FROM gold.cohort_retention WHERE cohort_size < 0").rows)
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"No rows in what was published at \d\d:\d\d:\d\d UTC; --live asks the lake itself\.\n", said)
 
 
 def test_when_a_table_was_published_is_a_moment(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS, backfill, find, maintenance
 from lakehouse.lake import Compacted, Lake
 from lakehouse.table import KEEP_HOURS, READER_SECONDS
+from lakehouse.wording import MOMENT
 
 RANGED = ["top_products", "fraud_scan", "backfill"]
 
@@ -102,6 +103,34 @@ def test_retention_knows_time_zones() -> None:
 def test_retention_refuses_what_is_no_time_zone(zone: str) -> None:
     with pytest.raises(UsageError, match=r"timezone of cohort_retention is wrong.*not an IANA time zone"):
         find("cohort_retention").parse({"timezone": zone})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("backfill", {"to_date": "soon"}, "to_date of backfill is wrong: it must be a day, such as 2026-09-03."),
+        ("backfill", {"to_date": "2026-02-30"}, "to_date of backfill is wrong: it must be a day, such as 2026-09-03."),
+        ("quality", {"scope": "half"}, "scope of quality is wrong: it must be 'full', 'incremental' or 'due'."),
+        ("replay_quarantine", {"dry_run": "9"}, "dry_run of replay_quarantine is wrong: it must be true or false."),
+        ("replay_quarantine", {"limit": "all"}, "limit of replay_quarantine is wrong: it must be a whole number."),
+        ("replay_quarantine", {"limit": "0"}, "limit of replay_quarantine is wrong: it must be 1 or more."),
+        ("replay_quarantine", {"limit": "1000000"}, "limit of replay_quarantine is wrong: it must be 100000 or less."),
+        ("replay_quarantine", {"from_time": "2026-09-03"}, f"from_time of replay_quarantine is wrong: {MOMENT}."),
+        ("replay_quarantine", {"from_time": "now"}, f"from_time of replay_quarantine is wrong: {MOMENT}."),
+        ("stream", {}, "action of stream is wrong: it is required."),
+        ("stream", {"akshun": "stop"}, "akshun of stream is wrong: there is nothing of that name; there are action."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_plain_words(name: str, given: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        find(name).parse(given)
+    assert str(refusal.value) == f"The parameter {said}"
+
+
+def test_parameters_that_do_not_fit_each_other_are_no_parameter_of_that_name() -> None:
+    with pytest.raises(UsageError) as refusal:
+        find("backfill").parse({"from_date": "2026-03-02", "to_date": "2026-03-01"})
+    assert str(refusal.value) == "The parameters of backfill are wrong: to_date is before from_date."
 
 
 def test_files_are_kept_longer_than_any_run_may_write_and_any_reader_reads() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lakehouse.cli import demo_view
 from lakehouse.serving.publisher import CREATE_PUBLISHED
-from silver.views import VIEWS
+from lakehouse.sql_names import VIEWS
 from tests.support.declared_tables import create_tables
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"

@@ -27,9 +27,10 @@ from lakehouse.serving import sql_output
 from lakehouse.settings import Settings
 from lakehouse.sql import Result, SqlReader, connect, query, tables
 from lakehouse.sql_guard import LAYERS, check_reading, listed_layer, named_tables, tokens
+from lakehouse.sql_names import VIEWS
 from producer.contract import CONTEXT, DATA_FIELDS, ENVELOPE, EVENT_TYPES
+from silver import views
 from silver.events import TABLE as EVENTS
-from silver.views import VIEWS
 from tests.support.escapes import ESCAPES
 from tests.support.folder_s3 import FolderS3, FolderTable
 
@@ -163,8 +164,7 @@ def test_knows_a_listing(statement: str, layer: str | None) -> None:
 
 
 def test_typed_views_follow_the_contract() -> None:
-    assert {view.event_type for view in VIEWS.values()} == {event_type.name for event_type in EVENT_TYPES}
-    assert list(VIEWS) == [
+    assert list(views.VIEWS) == [
         "silver.page_views",
         "silver.product_views",
         "silver.clicks",
@@ -174,8 +174,8 @@ def test_typed_views_follow_the_contract() -> None:
         "silver.searches",
     ]
     shared = [field.silver_column for field in (*ENVELOPE, *CONTEXT)]
-    for event_type in EVENT_TYPES:
-        view = next(view for view in VIEWS.values() if view.event_type == event_type.name)
+    for event_type, view in zip(EVENT_TYPES, views.VIEWS.values(), strict=True):
+        assert f"event_type = '{event_type.name}'" in view.sql
         own = [DATA_FIELDS[name].silver_column for name in event_type.fields]
         assert list(view.columns) == [*shared, *own, "event_date"]
         assert set(view.columns) <= set(EVENTS.columns)
@@ -353,7 +353,10 @@ def lake(s3: FolderS3) -> dict[str, FolderTable]:
         "containsNull": True,
         "elementType": {
             "type": "struct",
-            "fields": [{"name": "product_id", "type": "string", "nullable": True, "metadata": {}}],
+            "fields": [
+                {"name": name, "type": kind, "nullable": True, "metadata": {}}
+                for name, kind in {"product_id": "string", "quantity": "integer", "price": "double"}.items()
+            ],
         },
     }
     names = dict.fromkeys(EVENTS.columns, "string")
@@ -368,8 +371,9 @@ def lake(s3: FolderS3) -> dict[str, FolderTable]:
     for day in (1, 2, 3):
         events.commit(
             f"""SELECT 'e{day}-' || range AS event_id, if(range % 2 = 0, 'purchase', 'search') AS event_type,
-                '2026-09-0{day} 10:00:00+00'::TIMESTAMPTZ AS event_time, [{{'product_id': 'p1'}}] AS products,
-                1.5::DOUBLE AS amount, {rest} FROM range({day * 10})""",
+                '2026-09-0{day} 10:00:00+00'::TIMESTAMPTZ AS event_time, 1.5::DOUBLE AS amount,
+                [{{'product_id': 'p1', 'quantity': 2::INT, 'price': 0.5::DOUBLE}}] AS products, {rest}
+                FROM range({day * 10})""",
             {"event_date": f"2026-09-0{day}"},
         )
     empty = FolderTable(bucket / "gold" / "fraud_flags", {"flag_id": "string", "event_time": "timestamp"})
@@ -386,13 +390,20 @@ def reader(settings: Settings, lake: dict[str, FolderTable]) -> Iterator[SqlRead
         yield opened
 
 
+def test_reads_views_of_lines_and_products(reader: SqlReader) -> None:
+    (row,) = reader.query("SELECT count(*) AS lines, sum(line_amount) AS amount FROM silver.purchase_lines")
+    assert row == {"lines": 30, "amount": 30.0}
+    assert reader.query("SELECT * FROM gold.products") == []  # no event is about a product
+    assert reader.query("DESCRIBE gold.products")[0]["column_name"] == "product_id"
+
+
 def test_reads_typed_views_in_utc(reader: SqlReader) -> None:
     rows = reader.query("SELECT * FROM silver.purchases WHERE event_date = DATE '2026-09-02' ORDER BY event_id LIMIT 1")
     assert rows[0]["event_time"] == datetime(2026, 9, 2, 10, tzinfo=UTC)
     assert rows[0]["event_time"].utcoffset().total_seconds() == 0
-    assert rows[0]["products"] == [{"product_id": "p1"}]
+    assert rows[0]["products"] == [{"product_id": "p1", "quantity": 2, "price": 0.5}]
     assert rows[0]["event_date"] == date(2026, 9, 2)
-    assert tuple(rows[0]) == VIEWS["silver.purchases"].columns
+    assert list(rows[0]) == list(VIEWS["silver.purchases"].columns)
 
 
 def test_partition_filters_lose_nothing(reader: SqlReader) -> None:
@@ -437,9 +448,11 @@ def test_information_schema_shows_what_there_is(reader: SqlReader) -> None:
     ("statement", "sentence"),
     [
         ("SELECT * FROM gold.fraud_flag", r"There is no table gold.fraud_flag; did you mean gold.fraud_flags"),
-        ("SELECT * FROM events", r"There is no table events; did you mean bronze.events or silver.events\?"),
+        ("SELECT * FROM events", r"There is no table events; did you mean silver.events or bronze.events\?"),
         ("SELECT * FROM wholly_unlike", r"There is no table wholly_unlike; `shoplake sql --tables` lists all"),
         ("SELECT * FROM silver.quarantine", r"silver.quarantine holds no data yet \(nothing at s3://shoplake/silver"),
+        ("SELECT revenue FROM gold.fraud_flags", r"There is a column revenue in gold.revenue_hourly, gold.kpis_hourly"),
+        ("SELECT total_amount FROM gold.kpis_hourly", r"In silver.events, total_amount is called amount\."),
         ("SELECT nope FROM gold.fraud_flags", r'The query fails: Referenced column "nope" not found'),
         ("SELECT CAST('x' AS INT)", r"The query fails: Could not convert string 'x' to INT32"),
     ],
@@ -459,6 +472,12 @@ def test_the_lake_gives_nothing_but_its_tables(reader: SqlReader, s3: FolderS3, 
         reader.query(attempt.format(**places))
     assert "\n" not in str(refused.value)
     assert sorted(s3.folder.rglob("*")) == before and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("SELEC 1", "SELECT"), ("form ops.batches", "FROM"), ("whit", "WITH")])
+def test_a_typing_error_is_not_taken_for_a_write(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=rf"^\S+ begins no statement; did you mean {meant}\?$"):
+        check_reading(typed)
 
 
 def test_what_a_shop_asks_is_allowed() -> None:

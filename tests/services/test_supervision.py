@@ -1,15 +1,19 @@
 """Lock, ports, back-off, log rotation, leftovers: without any JVM."""
 
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
 from lakehouse import processes
+from lakehouse.cli.platform import StartReporter
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
 from lakehouse.probes import replies
@@ -17,7 +21,8 @@ from lakehouse.services import detached, logs
 from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
 from lakehouse.services.ports import busy_port_message, check_ports
 from lakehouse.services.service import Service
-from lakehouse.services.state import Snapshot, read_state, status, write_state
+from lakehouse.services.state import ServiceState, Snapshot, read_state, status, write_state
+from lakehouse.services.supervisor import Supervisor
 from lakehouse.services.testing import free_settings
 
 
@@ -47,7 +52,7 @@ def test_the_lock_dies_with_its_holder(tmp_path):
 def test_a_supervisor_that_its_parent_has_not_asked_about_has_ended(monkeypatch):
     monkeypatch.setattr(detached, "STOP_SECONDS", 5)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    detached._end_supervisor(child.pid)
+    detached._end_supervisor(child.pid, lambda: None)
     assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
     assert child.wait() == -15
 
@@ -225,3 +230,68 @@ def test_a_written_state_is_read_back(settings):
     assert read_state(settings) == written and not written.is_up
     write_state(settings, None)
     assert read_state(settings) is None
+
+
+def supervised(settings, monkeypatch, *parts: Service) -> Supervisor:
+    """A supervisor of these parts instead of the platform's."""
+    monkeypatch.setattr("lakehouse.services.supervisor.services", lambda _settings, **_which: list(parts))
+    monkeypatch.setattr("lakehouse.services.supervisor.fetch_jars", lambda: None)
+    return Supervisor(settings, lambda _snapshot: None)
+
+
+def test_a_supervisor_whose_folder_is_deleted_ends_what_it_started_and_says_so(settings, monkeypatch):
+    supervisor, started = supervised(settings, monkeypatch, service(SLEEP)), []
+
+    def delete() -> None:
+        while not started:
+            time.sleep(0.05)
+            started.extend(processes.lake_processes(settings))
+        shutil.rmtree(settings.data_dir)
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    with pytest.raises(ShoplakeError, match=f"The folder {settings.data_dir} was deleted while the platform ran"):
+        supervisor.run()
+    deleting.join()
+    assert started and processes.lake_processes(settings) == []
+    assert not settings.data_dir.exists()
+
+
+def test_an_old_supervisor_leaves_the_lock_and_the_parts_of_a_new_one_alone(settings, monkeypatch):
+    old = LakeLock(settings)
+    old.acquire()
+    shutil.rmtree(settings.data_dir)
+    new = LakeLock(settings)
+    new.acquire()
+    old.release()
+    assert new.is_held and not old.is_held and lock_holder(settings) == os.getpid()
+    new.release()
+
+
+def test_a_supervisor_in_the_background_is_found_without_its_files(settings):
+    """As `down` and the next `up` look for it."""
+    process = detached._spawn(settings, with_stream=False, with_superset=False)
+    process.send_signal(signal.SIGSTOP)  # as early as can be: nothing is started
+    shutil.rmtree(settings.data_dir)
+    assert [one.pid for one in processes.lake_processes(settings)] == [process.pid]
+    process.send_signal(signal.SIGCONT)
+    assert detached.stop(settings)
+    process.wait(10)
+    assert not detached.stop(settings)
+
+
+def state_of(name: str, state: str) -> Snapshot:
+    return Snapshot(1, {name: ServiceState(state, "127.0.0.1:1", None, "", "")})
+
+
+def test_a_start_says_when_everything_is_up_and_an_end_what_has_ended(capsys):
+    start = StartReporter("Starting", "It stays so.")
+    for state in ("down", "starting", "up", "up", "down"):
+        start(state_of("kafka", state))
+    said = capsys.readouterr().err.splitlines()
+    assert said[:1] + said[2:] == ["  kafka     starting", "Everything is up. It stays so.", "  kafka     down"]
+    assert said[1].startswith("  kafka     up after ")
+    end = StartReporter("Ending")
+    for state in ("up", "up", "down"):
+        end(state_of("kafka", state))
+    assert capsys.readouterr().err == "  kafka     down\n"
