@@ -2,13 +2,14 @@
 
 import runpy
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import duckdb
 import pytest
 import yaml
 
-from benchmarks.dashboards import FOLDER, chart_query, read_assets
+from benchmarks.dashboards import FOLDER, chart_query, columns_and_metrics, read_assets
 from lakehouse.serving.file import LOCKED, open_serving
 from lakehouse.sql_guard import check_reading
 from tests.support.sample_serving import fill
@@ -90,7 +91,14 @@ GATED = "WHERE table_name = 'gold.kpis_hourly'"
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ("rows = rows", "Yes. No check holds them back. Last change 2026-09-03 10:20 UTC."),
+        (
+            "newest_data_at = now()::TIMESTAMP + INTERVAL 5 SECOND",
+            "Yes. The data is 0 s old, and no check holds any of it back.",
+        ),
+        (
+            "newest_data_at = now()::TIMESTAMP - INTERVAL 130 SECOND",
+            "Yes. The data is 2 min old, and no check holds any of it back.",
+        ),
         (
             f"blocked_by = 'gold.kpis_hourly.hour_is_whole' {GATED}",
             "HELD BACK: gold.kpis_hourly is shown as of 2026-09-03 10:20 UTC, its last good figures."
@@ -130,15 +138,41 @@ def test_the_dashboards_say_whether_their_figures_are_current(
         assert published.num_rows > 1
 
 
-def test_a_rank_is_compared_with_an_hour_that_does_not_overlap() -> None:
+@pytest.mark.parametrize(("views", "change"), [(100, "▲ 3"), (99, "–")])
+def test_a_rank_is_compared_with_an_hour_that_does_not_overlap_and_had_enough_views(views: int, change: str) -> None:
     (now,) = [item for item in FILES["datasets"] if item["table_name"] == "top_products_now"]
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE SCHEMA gold; CREATE TABLE gold.top_products_last_hour AS SELECT TIMESTAMP '2026-09-03 22:01:00' AS"
             " as_of, as_of - INTERVAL 1 HOUR AS window_start, 1 AS rank, 'p' AS product_id, 'A lamp' AS product_name,"
             " 5 AS views, 3 AS unique_viewers; CREATE TABLE gold.top_products_hourly AS SELECT * FROM (VALUES"
-            " ('p', TIMESTAMP '2026-09-03 21:00:00', 1), ('p', TIMESTAMP '2026-09-03 20:00:00', 4))"
-            " AS given(product_id, hour_start, rank)"
+            f" ('p', TIMESTAMP '2026-09-03 21:00:00', 1, 500), ('p', TIMESTAMP '2026-09-03 20:00:00', 4, {views}))"
+            " AS given(product_id, hour_start, rank, views)"
         )
         (row,) = connection.execute(now["sql"]).fetchall()
-        assert "▲ 3" in row
+        assert change in row
+
+
+def test_a_minute_in_which_a_backlog_was_read_is_left_out() -> None:
+    """Its events are of other hours: together an hour's minutes have no more than the hour."""
+    (minutes,) = [item for item in FILES["datasets"] if item["table_name"] == "shop_minutes"]
+    with duckdb.connect() as connection:
+        connection.execute(
+            "SET TimeZone = 'UTC'; CREATE SCHEMA gold; CREATE SCHEMA ops; CREATE TABLE gold.kpis_hourly AS SELECT"
+            " date_trunc('hour', now()::TIMESTAMP) - to_hours(range) AS hour_start, 300 AS page_views, 300 AS"
+            " product_views, 100 AS clicks, 100 AS carts, 100 AS purchases, 100 AS searches FROM range(5);"
+            " CREATE TABLE ops.batch_minutes AS SELECT date_trunc('minute', now()::TIMESTAMP) - to_minutes(minute) AS"
+            " minute_start, silver FROM (VALUES (121, 30000), (122, 17), (123, 18), (400, 5)) AS given(minute, silver)"
+        )
+        told = {row[0]: row[1] for row in connection.execute(minutes["sql"]).fetchall()}
+        ((now,),) = connection.execute("SELECT date_trunc('minute', now()::TIMESTAMP)").fetchall()
+    assert len(told) == 180 and min(told) == now - timedelta(minutes=180)
+    ago = {int((now - minute).total_seconds()) // 60: events for minute, events in told.items()}
+    assert [ago[minute] for minute in (120, 121, 122, 123)] == [0, None, 17, 18]
+
+
+def test_conversion_has_one_definition() -> None:
+    (hours,) = [item for item in FILES["datasets"] if item["table_name"] == "shop_hours"]
+    assert "conversion" in {metric["metric_name"] for metric in hours["metrics"]}
+    asked = [columns_and_metrics(chart)[1] for chart in FILES["charts"] if "Conversion" in chart["slice_name"]]
+    assert asked == [["conversion"]] * 2
