@@ -1,5 +1,6 @@
 """The dashboards' YAML: references hold, every dataset answers with rows, the database is opened locked."""
 
+import re
 import runpy
 from collections.abc import Iterator
 from datetime import timedelta
@@ -176,3 +177,39 @@ def test_conversion_has_one_definition() -> None:
     assert "conversion" in {metric["metric_name"] for metric in hours["metrics"]}
     asked = [columns_and_metrics(chart)[1] for chart in FILES["charts"] if "Conversion" in chart["slice_name"]]
     assert asked == [["conversion"]] * 2
+
+
+def named(kind: str, name: str) -> dict[str, Any]:
+    """A dataset or chart by its name."""
+    (found,) = [item for item in FILES[kind] if name in (item.get("table_name"), item.get("slice_name"))]
+    return found
+
+
+def test_retention_shows_twelve_cohorts_of_twenty_users_over_twelve_periods() -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE SCHEMA gold; CREATE TABLE gold.cohort_retention AS SELECT 'week' AS granularity, 'n_day' AS"
+            " definition, 'any' AS activity, 'UTC' AS timezone, DATE '2026-06-01' + 7 * week::INT AS cohort_start,"
+            " if(week = 15, 19, 20 + week) AS cohort_size, period AS period_index, 5 AS retained_users,"
+            " 0.25 AS retention_rate, week + period < 16 AS is_complete FROM range(16) weeks(week), range(17)"
+            " periods(period) WHERE week + period <= 16"
+        )
+        rows = connection.sql(named("datasets", "retention")["sql"])
+        assert rows.aggregate("min(period_index), max(period_index), count(DISTINCT cohort)").fetchall() == [
+            (1, 12, 12)
+        ]
+        oldest, newest = rows.aggregate("min(cohort), max(cohort)").fetchall()[0]
+        assert (oldest, newest) == ("2026-06-22 (23)", "2026-09-07 (34)")  # that of the 14th has 19 users
+        shown = rows.filter("cohort = '2026-09-07 (34)'").order("period_index").project("shown_rate").fetchall()
+        assert shown == [(0.25,), (-0.25,)]
+
+
+def test_a_running_period_is_in_brackets_and_never_above_a_complete_one() -> None:
+    """The map shows it as a negative share: below its lowest colour, and in brackets; the curve not at all."""
+    cells, curve = (named("charts", name) for name in RETENTION)
+    assert cells["dataset_uuid"] == curve["dataset_uuid"] == named("datasets", "retention")["uuid"]
+    assert cells["params"]["y_axis_format"] == "(.0%" and cells["params"]["value_bounds"][0] == 0
+    assert [one["sqlExpression"] for one in curve["params"]["adhoc_filters"]] == ["is_complete"]
+
+
+RETENTION = ("Share of each cohort that came back", "Retention curve, all these cohorts")
