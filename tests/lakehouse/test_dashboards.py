@@ -213,3 +213,19 @@ def test_a_running_period_is_in_brackets_and_never_above_a_complete_one() -> Non
 
 
 RETENTION = ("Share of each cohort that came back", "Retention curve, all these cohorts")
+
+
+def test_low_is_not_green() -> None:
+    (desk,) = [item for item in FILES["dashboards"] if item["slug"] == "fraud-desk"]
+    red, green, blue = bytes.fromhex(desk["metadata"]["label_colors"]["low"].removeprefix("#"))
+    assert green < max(red, blue)
+
+
+@pytest.mark.parametrize(
+    "chart", [item for item in FILES["charts"] if item["viz_type"] == "table"], ids=lambda item: str(item["slice_name"])
+)
+def test_no_two_columns_of_a_table_say_the_same(serving: duckdb.DuckDBPyConnection, chart: dict[str, Any]) -> None:
+    dataset = next(item for item in FILES["datasets"] if item["uuid"] == chart["dataset_uuid"])
+    columns = [*zip(*serving.execute(chart_query(chart, dataset)).fetchall(), strict=True)]
+    texts = [column for column in columns if any(isinstance(value, str) and value for value in column)]
+    assert len(set(texts)) == len(texts)
