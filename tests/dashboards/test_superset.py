@@ -285,10 +285,10 @@ def test_importing_again_and_exporting_changes_nothing(settings: Settings, asset
 
 
 def test_a_chart_that_is_removed_here_disappears_there(settings: Settings, assets: Path) -> None:
-    path = assets / "charts" / "cohort_sizes.yaml"
+    path = assets / "charts" / "how_long_a_batch_takes.yaml"
     chart = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.unlink()
-    board = assets / "dashboards" / "retention.yaml"
+    board = assets / "dashboards" / "pipeline_health.yaml"
     dashboard = yaml.safe_load(board.read_text(encoding="utf-8"))
     position = dashboard["position"]
     (gone,) = [

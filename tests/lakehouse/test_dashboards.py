@@ -229,3 +229,22 @@ def test_no_two_columns_of_a_table_say_the_same(serving: duckdb.DuckDBPyConnecti
     columns = [*zip(*serving.execute(chart_query(chart, dataset)).fetchall(), strict=True)]
     texts = [column for column in columns if any(isinstance(value, str) and value for value in column)]
     assert len(set(texts)) == len(texts)
+
+
+def test_refused_records_have_a_scale_of_their_own() -> None:
+    of_batches = [item for item in FILES["charts"] if item["dataset_uuid"] == named("datasets", "batches")["uuid"]]
+    asked = [{str(one) for one in columns_and_metrics(chart)[1]} for chart in of_batches]
+    refused = [metrics for metrics in asked if any("sum(quarantined)" in metric for metric in metrics)]
+    assert len(refused) == 1 and not any("silver" in metric for metric in refused[0])
+
+
+def test_names_are_plain_english() -> None:
+    names = [chart["slice_name"] for chart in FILES["charts"]]
+    names += [column["verbose_name"] or "" for dataset in FILES["datasets"] for column in dataset["columns"]]
+    jargon = re.compile(r"gold|silver|bronze|books|quarantine|expectation|_", re.IGNORECASE)
+    assert [name for name in names if jargon.search(name)] == []
+
+
+def test_each_dashboard_says_in_a_sentence_what_it_is() -> None:
+    for dashboard in FILES["dashboards"]:
+        assert re.fullmatch(r"[A-Z][^.]+\.", dashboard["description"]), dashboard["slug"]
