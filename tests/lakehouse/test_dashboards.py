@@ -162,14 +162,17 @@ def test_a_minute_in_which_a_backlog_was_read_is_left_out() -> None:
             "SET TimeZone = 'UTC'; CREATE SCHEMA gold; CREATE SCHEMA ops; CREATE TABLE gold.kpis_hourly AS SELECT"
             " date_trunc('hour', now()::TIMESTAMP) - to_hours(range) AS hour_start, 300 AS page_views, 300 AS"
             " product_views, 100 AS clicks, 100 AS carts, 100 AS purchases, 100 AS searches FROM range(5);"
-            " CREATE TABLE ops.batch_minutes AS SELECT date_trunc('minute', now()::TIMESTAMP) - to_minutes(minute) AS"
-            " minute_start, silver FROM (VALUES (121, 30000), (122, 17), (123, 18), (400, 5)) AS given(minute, silver)"
+            " CREATE TABLE ops.batch_minutes AS SELECT date_trunc('hour', now()::TIMESTAMP) - INTERVAL 1 HOUR"
+            " + to_minutes(minute) AS minute_start, silver FROM (VALUES (0, 5), (1, 310), (2, 300), (3, 400), (4, 301),"
+            " (5, 30000), (-999, 5)) AS given(minute, silver)"
         )
         told = {row[0]: row[1] for row in connection.execute(minutes["sql"]).fetchall()}
-        ((now,),) = connection.execute("SELECT date_trunc('minute', now()::TIMESTAMP)").fetchall()
+        ((now, hour),) = connection.execute(
+            "SELECT date_trunc('minute', now()::TIMESTAMP), date_trunc('hour', now()::TIMESTAMP) - INTERVAL 1 HOUR"
+        ).fetchall()
     assert len(told) == 180 and min(told) == now - timedelta(minutes=180)
-    ago = {int((now - minute).total_seconds()) // 60: events for minute, events in told.items()}
-    assert [ago[minute] for minute in (120, 121, 122, 123)] == [0, None, 17, 18]
+    shown = [told[hour + timedelta(minutes=minute)] for minute in range(7)]
+    assert shown == [5, 310, 300, None, 301, None, 0]
 
 
 def test_conversion_has_one_definition() -> None:
