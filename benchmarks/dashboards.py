@@ -30,8 +30,8 @@ def read_assets(kind: str) -> list[dict[str, Any]]:
     return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / kind).glob("*.yaml"))]
 
 
-def columns_and_metrics(chart: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """What a chart asks its dataset for, whatever its kind calls it."""
+def columns_and_metrics(chart: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any] | str]]:
+    """What a chart asks its dataset for, whatever its kind calls it; some metrics are names of the dataset's."""
     params = chart["params"]
     groupby = params.get("groupby") or []
     columns = [*(params.get("all_columns") or []), *([groupby] if isinstance(groupby, str) else groupby)]
@@ -60,15 +60,19 @@ def chart_query(chart: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
     params, (columns, metrics) = chart["params"], columns_and_metrics(chart)
     grain = GRAINS.get(params.get("time_grain_sqla") or "")
     selected = [_grained(name, grain if name == params.get("x_axis") else None) for name in columns]
-    selected += [metric["sqlExpression"] for metric in metrics]
-    conditions = [one["sqlExpression"] for one in params["adhoc_filters"] if one["expressionType"] == "SQL"]
+    known = {metric["metric_name"]: metric["expression"] for metric in dataset["metrics"]}
+    selected += [known[metric] if isinstance(metric, str) else metric["sqlExpression"] for metric in metrics]
+    clauses = [
+        (one["clause"], one["sqlExpression"]) for one in params["adhoc_filters"] if one["expressionType"] == "SQL"
+    ]
+    conditions, having = ([sql for of, sql in clauses if of == clause] for clause in ("WHERE", "HAVING"))
     times = [one["subject"] for one in params["adhoc_filters"] if one.get("operator") == "TEMPORAL_RANGE"]
     if since := default_ranges().get(chart["uuid"]):
         conditions += [f"\"{name}\" >= now()::TIMESTAMP - INTERVAL '{since}'" for name in times]
-    where = " AND ".join(conditions) or "true"
+    where = f"{' AND '.join(conditions) or 'true'} GROUP BY ALL{' HAVING ' if having else ''}{' AND '.join(having)}"
     order = "ORDER BY ALL" if columns else ""
     limit = f"LIMIT {params.get('row_limit') or ROW_LIMIT}"
-    return f"SELECT {', '.join(selected)} FROM ({dataset['sql']}) WHERE {where} GROUP BY ALL {order} {limit}"  # noqa: S608 - all of it is declared in this project
+    return f"SELECT {', '.join(selected)} FROM ({dataset['sql']}) WHERE {where} {order} {limit}"  # noqa: S608 - all of it is declared in this project
 
 
 def _grained(column: str, grain: str | None) -> str:

@@ -92,6 +92,8 @@ FEATURE_FLAGS = {
     "ENABLE_TEMPLATE_PROCESSING": False,
     "EMBEDDED_SUPERSET": False,
     "ALERT_REPORTS": False,
+    # A page that offers to change names and passwords, which viewers share.
+    "MENU_HIDE_USER_INFO": True,
 }
 
 # The project's own modules; at the end of the path, so that nothing of Superset is found here first.
@@ -166,8 +168,35 @@ def _change(app) -> None:
 
     from superset import security_manager
 
+    _add_welcome(app)
     _end_long_questions()
     viewers.keep_to_charts(security_manager._get_current_object())
+
+
+def _may_look() -> bool:
+    from flask_login import current_user
+
+    return current_user.is_authenticated or AUTH_ROLE_PUBLIC == "Viewer"
+
+
+def _add_welcome(app) -> None:
+    """What there is to see, in a sentence each, in the place of Superset's page of recent work."""
+    from flask import render_template_string, request
+    from flask_login import current_user
+
+    from superset import security_manager
+
+    folder = Path(__file__).resolve().parent
+    paths = sorted((folder / "dashboards").glob("*.yaml"), reverse=True)  # the shop comes first
+    boards = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+    page = (folder / "welcome.html").read_text(encoding="utf-8")
+
+    @app.before_request
+    def welcome() -> str | None:
+        if request.path != "/superset/welcome/" or not _may_look():
+            return None
+        may_change = security_manager.can_access("can_execute_sql_query", "SQLLab")
+        return render_template_string(page, boards=boards, may_change=may_change, user=current_user)
 
 
 FLASK_APP_MUTATOR = _change

@@ -79,6 +79,65 @@ def chart(page: Page, title: str) -> Locator:
     return page.locator("[data-test=dashboard-component-chart-holder]").filter(has_text=title)
 
 
+def test_the_welcome_page_names_the_dashboards_in_a_sentence_each(settings: Settings) -> None:
+    boards = [yaml.safe_load(path.read_text()) for path in (superset.FOLDER / "dashboards").glob("*.yaml")]
+    with browser_page() as page:
+        log_in(page, settings.superset_url, password(settings, "viewer"))
+        for board in boards:
+            entry = page.get_by_role("listitem").filter(has_text=board["description"])
+            expect(entry.get_by_role("link", name=board["dashboard_title"])).to_be_visible()
+        expect(page.get_by_role("link")).to_have_count(len(boards) + 1)  # and the way out
+        page.get_by_role("link", name="Shop now").click()
+        page.wait_for_url("**/superset/dashboard/shop-now/")
+    with browser_page() as page:
+        log_in(page, settings.superset_url, password(settings, "admin"), "admin")
+        expect(page.get_by_role("link", name="Change dashboards, ask with SQL")).to_be_visible()
+
+
+def test_what_a_definition_means_is_told_on_hover(settings: Settings) -> None:
+    with browser_page() as page:
+        log_in(page, settings.superset_url, password(settings, "viewer"))
+        open_dashboard(page, settings.superset_url, "retention")
+        page.mouse.wheel(0, -10_000)
+        page.locator("[data-test=filter-bar] [aria-label=info-circle]").nth(1).hover()
+        told = page.get_by_role("tooltip").filter(has_text="n_day: active in exactly that period.")
+        expect(told).to_contain_text("unbounded: active in that period or any later one")
+
+
+def test_a_viewer_is_offered_nothing_that_is_refused(settings: Settings) -> None:
+    """The page's console has no error in the end: what is tried here is allowed."""
+    with browser_page() as page:
+        log_in(page, settings.superset_url, password(settings, "viewer"))
+        open_dashboard(page, settings.superset_url, "fraud-desk")
+        page.mouse.wheel(0, -10_000)
+        page.locator("[data-test=fave-unfave-icon]").click()
+        assert offered(page, page.locator("[data-test=actions-trigger]")) == {
+            "Refresh dashboard", "Update auto-refresh", "Enter fullscreen", "Download",
+            "Export to PDF", "Download as Image",
+        }  # fmt: skip
+        for title in ("Newest flags", "Flags by rule", "Users flagged"):
+            menu = offered(page, chart(page, title).first.get_by_label("More Options"))
+            assert menu <= {"Force refresh", "Enter fullscreen", "Show chart description"}, title
+        page.get_by_text("Settings").first.hover()
+        expect(page.get_by_role("menuitem", name="Logout")).to_be_visible()
+        expect(page.get_by_role("menuitem", name="Info")).to_have_count(0)
+
+
+def offered(page: Page, button: Locator) -> set[str]:
+    """What the menu of a button offers, with what is in the menus of its menu."""
+    button.click()
+    items = page.locator(".ant-dropdown-menu [role=menuitem]:visible")
+    expect(items.first).to_be_visible()
+    for within in page.locator(".ant-dropdown-menu-submenu-title:visible").all():
+        within.hover()
+        expect(page.locator(".ant-dropdown-menu-submenu-popup [role=menuitem]:visible").first).to_be_visible()
+    found = {text.split("\n")[0] for text in items.all_inner_texts()}
+    page.keyboard.press("Escape")
+    page.mouse.move(0, 600)
+    expect(items).to_have_count(0)
+    return found
+
+
 def test_on_a_phone_charts_stand_below_each_other(settings: Settings) -> None:
     with browser_page(390, 6000) as page:
         log_in(page, settings.superset_url, password(settings, "viewer"))
@@ -269,10 +328,10 @@ def test_importing_again_and_exporting_changes_nothing(settings: Settings, asset
 
 
 def test_a_chart_that_is_removed_here_disappears_there(settings: Settings, assets: Path) -> None:
-    path = assets / "charts" / "cohort_sizes.yaml"
+    path = assets / "charts" / "how_long_a_batch_takes.yaml"
     chart = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.unlink()
-    board = assets / "dashboards" / "retention.yaml"
+    board = assets / "dashboards" / "pipeline_health.yaml"
     dashboard = yaml.safe_load(board.read_text(encoding="utf-8"))
     position = dashboard["position"]
     (gone,) = [

@@ -34,8 +34,8 @@ INSERT INTO gold.fraud_flags BY NAME SELECT 'f' || range AS flag_id, ['u1', 'u1'
     utc AS window_start, utc AS window_end, ['e1', 'e2'] AS evidence, utc - to_days(range) AS event_time,
     utc AS detected_at, utc::DATE AS event_date FROM clock, range(1, 4);
 INSERT INTO gold.cohort_retention BY NAME SELECT 'week' AS granularity, DATE '2026-09-07' AS cohort_start,
-    10 AS cohort_size, range AS period_index, 'n_day' AS definition, 'any' AS activity, 'UTC' AS timezone,
-    10 - range AS retained_users, 1 - range / 10 AS retention_rate, range < 3 AS is_complete, utc AS computed_at
+    20 AS cohort_size, range AS period_index, 'n_day' AS definition, 'any' AS activity, 'UTC' AS timezone,
+    20 - range AS retained_users, 1 - range / 20 AS retention_rate, range < 3 AS is_complete, utc AS computed_at
     FROM clock, range(4);
 INSERT INTO ops.recent_batches BY NAME SELECT 1 AS batch_id, 12 AS offsets, 12 AS bronze_rows, 10 AS silver_rows,
     1 AS duplicate_rows, 1 AS quarantined_rows, 0 AS unaccounted,
