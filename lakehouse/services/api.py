@@ -20,6 +20,7 @@ def service(settings: Settings) -> Service:
         secrets=CLIENT_SECRETS,
         is_healthy=lambda _pid: is_alive(settings.own_api_url),
         memory_limit_mb=256 + settings.sql_memory_mb,
+        memory_mb=130,
         start_seconds=120,
         stop_seconds=15,
     )

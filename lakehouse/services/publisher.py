@@ -22,6 +22,7 @@ def service(settings: Settings) -> Service:
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("s3",),
         memory_limit_mb=320 + settings.sql_memory_mb,
+        memory_mb=230,
         start_seconds=120,
         stop_seconds=10,
     )

@@ -24,6 +24,7 @@ def service(settings: Settings) -> Service:
         is_healthy=lambda pid: _is_running(stream_state(settings), pid),
         depends_on=("kafka", "s3", "spark"),
         memory_limit_mb=256,
+        memory_mb=520,
         start_seconds=300,
         stop_seconds=40,
     )

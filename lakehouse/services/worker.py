@@ -27,6 +27,7 @@ def service(settings: Settings) -> Service:
         is_healthy=lambda pid: _is_running(settings, pid),
         depends_on=("kafka", "s3"),
         memory_limit_mb=320 + (192 + settings.sql_memory_mb) * settings.max_parallel_runs,
+        memory_mb=160 + 300 * settings.max_parallel_runs,
         start_seconds=120,
         stop_seconds=20,
     )
