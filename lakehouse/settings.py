@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     java_jit: Literal["full", "quick"] = Field(
         "full",
         description="What Java compiles at run time: full, for a lake that goes on; quick starts a third faster, and "
-        "then takes in half as much: tests, and the demo without a terminal.",
+        "then takes in half as much: tests, and the demo.",
     )
 
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")

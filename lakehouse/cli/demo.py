@@ -9,6 +9,9 @@ from rich.console import Console
 
 from lakehouse.settings import load_settings
 
+SMALL = {"java_jit": "quick", "spark_memory_mb": 1536, "kafka_memory_mb": 256, "max_parallel_runs": 1}
+"""What the demo sets where nobody else has: it goes on for minutes, with little traffic, and shall fit 4 GB."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -16,9 +19,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    history_events: Annotated[int, typer.Option(min=1000, help="About how many back-dated events.")] = 30_000,
-    rate: Annotated[float, typer.Option(min=1, help="Live events per second.")] = 100.0,
-    seconds: Annotated[int, typer.Option(min=5, help="Live seconds when there is no terminal.")] = 20,
+    history_events: Annotated[int, typer.Option(min=1000, help="About how many back-dated events.")] = 150_000,
+    rate: Annotated[float, typer.Option(min=1, help="Live events per second.")] = 2.0,
+    seconds: Annotated[int, typer.Option(min=5, help="Live seconds when there is no terminal.")] = 30,
 ) -> None:
     """Start everything, load 60 days, send live traffic, and show the numbers; Ctrl-C ends it.
 
@@ -33,7 +36,6 @@ def demo(
     console = console if console.is_terminal else Console(highlight=False, width=120)
     plan = Plan(history_events=history_events, rate=rate, live_seconds=seconds)
     settings = load_settings()
-    if not console.is_terminal and "java_jit" not in settings.model_fields_set:  # it ends as soon as it has shown all
-        settings = settings.model_copy(update={"java_jit": "quick"})
-    if not run(settings, plan, console):
+    update = {name: value for name, value in SMALL.items() if name not in settings.model_fields_set}
+    if not run(settings.model_copy(update=update), plan, console):
         raise typer.Exit(1)

@@ -6,15 +6,15 @@ it would have to break gold first, and somebody may be looking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import tenacity
+
 from lakehouse.api_client import ApiClient
 from lakehouse.cli.run_view import run_to_end
+from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.file import published
 from lakehouse.serving.held import how_held
 from lakehouse.settings import Settings
@@ -28,12 +28,13 @@ SELECT status, reason_code, count(*) AS records FROM silver.quarantine GROUP BY 
 """
 
 
-@dataclass(frozen=True)
-class Runs:
-    """What runs beside the look for fraud: the runs of `quality` and `replay_quarantine` as they will have ended."""
-
-    gate: Future[dict[str, Any]]
-    replay: Future[dict[str, Any]]
+patiently = tenacity.Retrying(
+    stop=tenacity.stop_after_delay(180),
+    wait=tenacity.wait_fixed(1),
+    retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
+    reraise=True,
+)
+"""Asks again while a part of the platform is away: the supervisor brings it back within a minute or two."""
 
 
 @dataclass(frozen=True)
@@ -57,35 +58,27 @@ class Trust:
         return ended_well and not self.held_back
 
 
-@contextmanager
-def running_beside(settings: Settings, since: datetime) -> Iterator[Runs]:
-    """While the block does something else: the checks of everything, and a replay of what was refused from `since` on.
+def gather(settings: Settings, reader: SqlReader, since: datetime) -> Trust:
+    """The checks of everything, a replay of what was refused from `since` on, then the ledger in full.
 
-    What others refused before is theirs to mend. The replay comes to its end before the ledger is asked: gold follows
-    what comes home, and the ledger would wait for it.
+    What others refused before is theirs to mend. Gold follows what comes home, and the ledger waits for it. One job at
+    a time: each takes some hundred MB.
     """
-
-    with ThreadPoolExecutor(2) as pool:
-        yield Runs(
-            gate=pool.submit(_ended, settings, "quality", {"scope": "full"}),
-            replay=pool.submit(_ended, settings, "replay_quarantine", {"from_time": since.isoformat(), "fix": FIX}),
-        )
-
-
-def gather(settings: Settings, reader: SqlReader, runs: Runs) -> Trust:
-    """The ledger in full, and what the desk and the publisher show after `runs`."""
-    ledger = _ended(settings, "reconcile", {"full": "true"})
-    desk = reader.query(DESK)
+    gate = ended(settings, "quality", {"scope": "full"})
+    replay = ended(settings, "replay_quarantine", {"from_time": since.isoformat(), "fix": FIX})
+    ledger = ended(settings, "reconcile", {"full": "true"})
+    desk = patiently(lambda: reader.query(DESK))
     return Trust(
         desk=desk,
         remedy=meaning_and_remedy(desk[0]["reason_code"])[1] if desk else "",
-        replay=runs.replay.result(),
+        replay=replay,
         ledger=ledger,
-        gate=runs.gate.result(),
+        gate=gate,
         held_back={row["table_name"]: said for row in published(settings) if (said := how_held(row))},
     )
 
 
-def _ended(settings: Settings, job: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def ended(settings: Settings, job: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """A run of a job, as it ended."""
     with ApiClient(settings) as client:
-        return run_to_end(client, job, parameters, quiet=True)
+        return patiently(lambda: run_to_end(client, job, parameters, quiet=True))

@@ -1,22 +1,28 @@
 """What the demo shows: one query and one pure function (rows → rich renderable) per panel.
 
-Every panel reads well at 100 columns and without colour; colour only repeats what a word or sign says.
+Every panel reads well at 80 columns and without colour; colour only repeats what a word or sign says.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lakehouse.cli.demo_traffic import CARDS, TARGET, Thief
 from lakehouse.cli.demo_trust import Trust
+from lakehouse.sql import SqlReader
 from lakehouse.terminal import visible
+from producer.contract import meaning_and_remedy
 
 Row = dict[str, Any]
 Rows = Sequence[Row]
@@ -33,7 +39,8 @@ ORDER BY topic
 """
 BOOK = """
 SELECT topic, sum(bronze_rows)::BIGINT AS bronze, sum(silver_rows)::BIGINT AS silver,
-       sum(duplicate_rows)::BIGINT AS duplicates, sum(quarantined_rows)::BIGINT AS quarantined
+       sum(duplicate_rows)::BIGINT AS duplicates, sum(quarantined_rows)::BIGINT AS quarantined,
+       max(committed_at) AS committed_at
 FROM ops.batches GROUP BY topic ORDER BY topic
 """
 """The same of finished batches: beside live traffic the tables differ by the batch that is being written."""
@@ -58,7 +65,7 @@ FROM gold.fraud_flags ORDER BY event_time DESC, flag_id LIMIT 8
 """
 FLAG_COUNTS = "SELECT rule_id, count(*) AS flags FROM gold.fraud_flags GROUP BY rule_id ORDER BY flags DESC, rule_id"
 QUARANTINE = """
-SELECT reason_code, count(*) AS records, min(reason_detail) AS example
+SELECT reason_code, count(*) AS records
 FROM silver.quarantine WHERE status = 'open' GROUP BY reason_code ORDER BY records DESC, reason_code
 """
 RETENTION = """
@@ -68,7 +75,7 @@ WHERE granularity = 'week' AND definition = 'n_day' AND activity = 'any'
 ORDER BY cohort_start, period_index
 """
 
-BAR = 24
+BAR = 20
 SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan"}
 HEAT = ("on grey15", "on #10303f", "on #0f4a5c", "on #0d6b6f", "black on #2f9e77", "black on #8fd16a")
 HEAT_LIMITS = (0.05, 0.1, 0.2, 0.4, 0.7)
@@ -116,12 +123,14 @@ def hourly_products(rows: Rows) -> RenderableType:
     """One line per clock hour with its first three products."""
     if not rows:
         return _nothing("Top products by clock hour", "no hour has a viewed product yet")
-    table = _table("Top products by clock hour (UTC)", "hour", "status", "first", "second", "third")
+    table = _table("Top products by clock hour (UTC; * not final yet)", "hour")
+    for head in ("first", "second", "third"):
+        table.add_column(head)
     for hour, group in groupby(rows, key=lambda row: row["hour_start"]):
         ranked = list(group)
-        cells = [Text.assemble(_product(row, 13), (f" {_count(row['views'])}", "dim")) for row in ranked[:3]]
-        status = Text(ranked[0]["status"], style="green" if ranked[0]["status"] == "final" else "yellow")
-        table.add_row(_hour(hour), status, *cells, *[""] * (3 - len(cells)))
+        cells = [Text.assemble(_product(row), (f" {_count(row['views'])}", "dim")) for row in ranked[:3]]
+        mark = "" if ranked[0]["status"] == "final" else "*"
+        table.add_row(_hour(hour) + mark, *cells, *[""] * (3 - len(cells)))
     return table
 
 
@@ -141,30 +150,30 @@ def hourly_figures(rows: Rows) -> RenderableType:
 
 
 def flags(rows: Rows, counts: Rows = ()) -> RenderableType:
-    """The newest fraud flags with their reasons; `counts` (rule_id, flags) becomes a line below."""
+    """The newest fraud flags, each with its reason below; `counts` (rule_id, flags) becomes a line at the end."""
     if not rows:
         return _nothing("Fraud flags", "no flag was raised")
-    table = _table("Newest fraud flags (UTC)", "time", "rule", "severity", "who")
-    table.add_column("why", ratio=1, overflow="ellipsis")
+    lines: list[RenderableType] = [Text("Newest fraud flags (UTC)", style="bold")]
     for row in rows:
-        severity = Text(f"{row['severity']} {row['score']:.2f}", style=SEVERITY_STYLES.get(row["severity"], ""))
-        who = _short(f"{row['entity_type']} {row['entity']}", 22)
-        why = Text(f"{visible(row['reason'])} ({_many(row['events'], 'event')})")
-        table.add_row(_minute(row["event_time"]), Text(row["rule_id"]), severity, who, why)
-    if not counts:
-        return table
+        severity = (f"{row['severity']} {row['score']:.2f}", SEVERITY_STYLES.get(row["severity"], ""))
+        who = f"{row['entity_type']} {_short(row['entity'], 22)}"
+        lines.append(
+            Text.assemble(f"{_minute(row['event_time'])} ", (row["rule_id"], "bold"), " ", severity, f" {who}")
+        )
+        lines.append(Padding(Text(f"{visible(row['reason'])} ({_many(row['events'], 'event')})"), (0, 0, 0, 2)))
     total = " · ".join(f"{row['rule_id']} {_count(row['flags'])}" for row in counts)
-    return Group(table, Text(f"All flags: {total}", style="dim"))
+    return Group(*lines, *([Text(f"All flags: {total}", style="dim")] if total else []))
 
 
 def quarantine(rows: Rows) -> RenderableType:
-    """Refused records by reason, with one example."""
+    """Refused records by reason, and what it means."""
     if not rows:
         return _nothing("Quarantine", "every record was accepted")
     table = _table("Quarantine: refused records by reason", "reason", right=("records",))
-    table.add_column("for example", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("what it means", ratio=1)
     for row in rows:
-        table.add_row(Text(row["reason_code"]), _count(row["records"]), _short(row["example"] or "", 60))
+        meaning, _ = meaning_and_remedy(row["reason_code"])
+        table.add_row(Text(row["reason_code"]), _count(row["records"]), meaning)
     return table
 
 
@@ -249,20 +258,31 @@ def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableT
     return table
 
 
-def freshness(p50: float | None, p99: float | None, samples: int, target: tuple[float, float] = (2.0, 5.0)) -> Text:
-    """Seconds from produced to visible in gold by SQL, against the target."""
+def freshness(p50: float | None, p99: float | None, samples: int, said: str = "") -> Text:
+    """Seconds from produced to visible in gold by SQL, against the target; `said` tells why it is missed."""
     text = Text("Freshness, produced → visible in gold by SQL: ", style="bold")
     if p50 is None or p99 is None or not samples:
         return text.append("not measured yet", style="dim")
-    for name, seconds, most in (("p50", p50, target[0]), ("p99", p99, target[1])):
+    for name, seconds, most in (("p50", p50, TARGET[0]), ("p99", p99, TARGET[1])):
         sign, style = ("✓", "green") if seconds <= most else ("✗", "red")
         text.append(f"{name} {seconds:.1f} s {sign}  ", style=style)
-    return text.append(f"target {target[0]:g} s / {target[1]:g} s, {_many(samples, 'sample')}", style="dim")
+    text.append(f"target {TARGET[0]:g} s / {TARGET[1]:g} s, {_many(samples, 'sample')}", style="dim")
+    return text.append(f": {said}", style="yellow") if said else text
 
 
-def next_steps(steps: Iterable[tuple[str, str]]) -> Table:
-    """What to look at next: pairs of a description and a command or address."""
-    table = Table(title="What to look at next", title_justify="left", title_style="bold", box=None, show_header=False)
+def thief(caught: Thief | None) -> Text:
+    """The fraud that began live, and its flag, on one line."""
+    if caught is None:
+        return Text("Soon somebody will try stolen cards.", style="dim")
+    name = f"The thief of {datetime.fromtimestamp(caught.began, UTC):%H:%M:%S}"
+    if caught.seconds is None:
+        return Text(f"{name} has tried {caught.tried} of {CARDS} stolen cards; no flag yet", style="yellow")
+    return Text(f"✓ {name} was flagged {caught.seconds:.1f} s after the decisive card", style="green")
+
+
+def next_steps(title: str, steps: Iterable[tuple[str, str]]) -> Table:
+    """What to do next: pairs of a description and a command or address."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
     for what, where in steps:
         table.add_row(Text(what), Text(where, style="cyan", overflow="fold"))
     return table
@@ -276,8 +296,40 @@ def page(panels: Iterable[RenderableType]) -> Group:
     return Group(*lines[:-1])
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A part of the page: the statements that it asks, and what it makes of their rows."""
+
+    sql: tuple[str, ...]
+    draw: Callable[..., RenderableType]
+
+    def ask(self, reader: SqlReader) -> tuple[Rows, ...]:
+        """The rows that it draws."""
+        return tuple(reader.query(sql) for sql in self.sql)
+
+
+PANELS = (
+    Panel((BOOK,), layers),
+    Panel((LAST_HOUR,), top_products),
+    Panel((FLAGS, FLAG_COUNTS), flags),
+    Panel((HOURLY_FIGURES,), hourly_figures),
+    Panel((QUARANTINE,), quarantine),
+    Panel((HOURLY_PRODUCTS,), hourly_products),
+    Panel((RETENTION,), retention),
+)
+"""What the demo shows, the most lively first."""
+
+
 def _table(title: str, *heads: str, right: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", border_style="dim")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 0, 0, 0),
+    )
     for head in heads:
         table.add_column(head, no_wrap=True, overflow="ellipsis")
     for head in right:
@@ -299,12 +351,12 @@ def _heat(cell: Row | None) -> Text:
 
 
 def _product(row: Row, width: int = 36) -> Text:
-    return _short(row["product_name"] or row["product_id"], width)
+    return Text(_short(row["product_name"] or row["product_id"], width))
 
 
-def _short(value: str, width: int) -> Text:
+def _short(value: str, width: int) -> str:
     line = visible(value)
-    return Text(line if len(line) <= width else line[: width - 1] + "…")
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def _nothing(title: str, why: str) -> Text:

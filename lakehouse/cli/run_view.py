@@ -36,22 +36,24 @@ def follow(client: ApiClient, run_id: str, *, quiet: bool = False) -> dict[str, 
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("queued", total=None)
+        task, furthest = bar.add_task("queued", total=None), 0.0
         for run in client.looks_at(run_id):
             progress = run["progress"] or {}
             done, total = progress_of(progress)
+            furthest = max(furthest, done)
             doing = str(progress.get("doing") or run["state"])[:80] if run["state"] == "running" else run["state"]
-            bar.update(task, description=shown(doing), completed=done, total=total)
+            bar.update(task, description=shown(doing), completed=furthest, total=total)
     return run
 
 
 def progress_of(progress: Mapping[str, Any]) -> tuple[float, float | None]:
-    """How much of how much is done: steps of the job, and within the step the tasks of Spark's stages."""
+    """How much of how much is done: steps of the job, and within the step the tasks of Spark's stages. A run that goes
+    on is never done: tasks of the last step may still come."""
     step, steps = progress.get("step") or 0, progress.get("steps")
     done, tasks = progress.get("tasks_done") or 0, progress.get("tasks") or 0
     if not isinstance(step, int) or not steps:
         return 0, None
-    return max(0, step - 1) + (done / tasks if tasks else 0), steps
+    return min(max(0, step - 1) + (done / tasks if tasks else 0), 0.99 * steps), steps
 
 
 def print_outcome(run: Mapping[str, Any]) -> None:

@@ -73,6 +73,7 @@ def _master(settings: Settings) -> Service:
         ports={"SHOPLAKE_SPARK_MASTER_PORT": port, "SHOPLAKE_SPARK_MASTER_UI_PORT": ui},
         is_healthy=lambda _pid: says_ok(f"http://{host}:{ui}/json/"),
         prepare=lambda: _prepare(settings),
+        memory_mb=DAEMON_MB,
         memory_limit_mb=DAEMON_MB + BESIDE_DAEMON_MB,
     )
 
@@ -91,6 +92,7 @@ def _worker(settings: Settings, number: int) -> Service:
         is_healthy=lambda pid: _has_joined(settings, pid),
         prepare=lambda: _prepare_worker(settings, folder),
         depends_on=("spark-master",),
+        memory_mb=DAEMON_MB + memory,
         memory_limit_mb=DAEMON_MB + BESIDE_DAEMON_MB + memory + BESIDE_EXECUTOR_MB,
     )
 

@@ -24,7 +24,7 @@ from lakehouse.settings import Settings
 JAVA_VERSIONS = (17, 21)
 DISK_NEEDED_GB = 3
 DISK_WANTED_GB = 10
-OVERHEAD_MB = 1024
+SUPERVISOR_MB = 70
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,22 @@ def _java(_settings: Settings) -> Check:
     return Check("Java", "ok", f"{version} at {path}")
 
 
+def memory_by_part(settings: Settings) -> dict[str, int]:
+    """About how many MB each part takes that is started here, without Superset."""
+    parts = services(settings, with_superset=False)
+    return {one.name: one.memory_mb for one in parts if one.is_embedded} | {"supervisor": SUPERVISOR_MB}
+
+
+def memory_needed_mb(settings: Settings) -> int:
+    """About how many MB the platform takes."""
+    return sum(memory_by_part(settings).values())
+
+
 def _memory(settings: Settings) -> Check:
     import psutil
 
-    parts = {
-        "kafka": (settings.kafka_is_embedded, settings.kafka_memory_mb),
-        "s3": (settings.s3_is_embedded, settings.s3_memory_mb),
-        "spark": (settings.spark_is_embedded, settings.spark_memory_mb),
-    }
-    needed = sum(heap for is_embedded, heap in parts.values() if is_embedded) + OVERHEAD_MB
+    needed = memory_needed_mb(settings)
+    by_part = ", ".join(f"{name} {mb}" for name, mb in memory_by_part(settings).items())
     memory = psutil.virtual_memory()
     total = min(memory.total // 2**20, _container_limit_mb() or 2**40)
     free = min(memory.available // 2**20, total)
@@ -99,7 +106,7 @@ def _memory(settings: Settings) -> Check:
         return Check("memory", "failure", f"{total} MB of memory are less than the {needed} MB needed: {remedy}.")
     if free < needed:
         return Check("memory", "warning", f"{free} MB of memory are free, {needed} MB will be used: {remedy}.")
-    return Check("memory", "ok", f"{free} MB free, {needed} MB needed")
+    return Check("memory", "ok", f"{free} MB free, about {needed} MB needed: {by_part}; Superset would take more")
 
 
 def _container_limit_mb() -> int | None:

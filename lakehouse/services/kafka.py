@@ -36,6 +36,8 @@ def kafka_properties(settings: Settings) -> dict[str, object]:
         "replica.fetch.max.bytes": MAX_MESSAGE_BYTES,
         "log.retention.hours": settings.topic_retention_hours,
         "log.segment.bytes": 128 * 1024 * 1024,
+        # Only Kafka's own small topics are compacted. The default holds 128 MB for it from the start.
+        "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
         "num.network.threads": 2,
         "num.io.threads": 4,
         "offsets.topic.num.partitions": 4,
@@ -65,6 +67,7 @@ def service(settings: Settings) -> Service:
         prepare=lambda: _prepare(settings),
         on_up=lambda: _apply_topics(settings),
         memory_limit_mb=settings.kafka_memory_mb + 384,
+        memory_mb=settings.kafka_memory_mb // 2 + 96,
     )
 
 

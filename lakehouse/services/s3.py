@@ -70,6 +70,7 @@ def service(settings: Settings) -> Service:
         prepare=lambda: _prepare(settings),
         on_up=lambda: ensure_bucket(settings),
         memory_limit_mb=settings.s3_memory_mb + 256,
+        memory_mb=settings.s3_memory_mb // 2 + 8,
     )
 
 

@@ -36,6 +36,7 @@ class Service:
     `address_name` is the key of the address in `shoplake status`. `ports` maps a setting's name to its port.
     `prepare` runs before each start, `on_up` once when the part answers for the first time (also when external).
     `is_healthy` gets the process id of the running child. Without an optional part the rest of the platform goes on.
+    `memory_mb` is about what it takes, with all that it starts; above `memory_limit_mb` it is ended.
     `secrets` are the names, or their beginnings, of the secret variables that the child gets; the others it does not.
     """
 
@@ -44,6 +45,7 @@ class Service:
     address: str
     command: tuple[str, ...]
     is_healthy: Callable[[int], bool]
+    memory_mb: int
     memory_limit_mb: int
     is_embedded: bool = True
     env: Mapping[str, str] = field(default_factory=dict)

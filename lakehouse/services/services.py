@@ -36,6 +36,7 @@ def _stream(settings: Settings) -> Service:
         stale_seconds=180,
         depends_on=("kafka", "s3", "spark"),
         memory_limit_mb=256,
+        memory_mb=520,
         start_seconds=300,
         stop_seconds=40,
     )
@@ -51,6 +52,7 @@ def _worker(settings: Settings) -> Service:
         secrets=(*CLIENT_SECRETS, "SHOPLAKE_ALERT_WEBHOOK_URL"),
         depends_on=("kafka", "s3"),
         memory_limit_mb=320 + (192 + settings.sql_memory_mb) * settings.max_parallel_runs,
+        memory_mb=160 + 300 * settings.max_parallel_runs,
         start_seconds=120,
         stop_seconds=20,
     )
@@ -67,6 +69,7 @@ def _publisher(settings: Settings) -> Service:
         address=str(settings.serving_file),
         depends_on=("s3",),
         memory_limit_mb=320 + settings.sql_memory_mb,
+        memory_mb=230,
         start_seconds=120,
         stop_seconds=10,
     )
@@ -83,6 +86,7 @@ def _api(settings: Settings) -> Service:
         secrets=CLIENT_SECRETS,
         is_healthy=lambda _pid: says_ok(f"{settings.own_api_url}/livez"),
         memory_limit_mb=256 + settings.sql_memory_mb,
+        memory_mb=130,
         start_seconds=120,
         stop_seconds=15,
     )

@@ -243,6 +243,7 @@ def service(settings: Settings) -> Service:
         is_healthy=lambda _pid: spark_answers(settings),
         prepare=lambda: _prepare(settings),
         memory_limit_mb=settings.spark_memory_mb + 1792,
+        memory_mb=settings.spark_memory_mb + 128,
         start_seconds=180,
         stop_seconds=60,  # the first one of an environment writes down its classes
     )

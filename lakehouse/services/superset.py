@@ -30,6 +30,7 @@ def service(settings: Settings) -> Service:
         prepare=lambda: check(settings),
         depends_on=("publisher",),
         memory_limit_mb=settings.superset_memory_mb,
+        memory_mb=settings.superset_memory_mb,
         start_seconds=480,
         stop_seconds=10,
         is_optional=True,

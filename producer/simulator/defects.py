@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from producer.contract import MAX_IDENTIFIER_LENGTH, MAX_QUANTITY, MAX_TEXT_LENGTH, TOPIC_OF_TYPE
@@ -31,6 +31,8 @@ class Defect:
     topic: Callable[[str], str] | None = None
     live_only: bool = False
     large: bool = False
+    is_traffic: bool = True
+    """Whether the simulator sends it; else only tests do."""
     key: bytes | None = None
     """The record's key, where it is not the event's user."""
 
@@ -215,6 +217,7 @@ HARMLESS = (
         lambda event, _: _text(event | {"event_id": event["event_id"].ljust(MAX_IDENTIFIER_LENGTH, "x")}),
     ),
     _timed("almost_five_minutes_ahead", None, _shifted(280), live_only=True),
-    _timed("almost_too_old", None, _shifted(-399 * DAY_S), live_only=True),
+    # In traffic each of these would be a visitor of a year ago: a cohort of one.
+    replace(_timed("almost_too_old", None, _shifted(-399 * DAY_S)), is_traffic=False),
 )
 """Odd, but within the contract: must be accepted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -33,7 +34,7 @@ EVENTS_PER_SESSION = 6.0
 BUSY_MS = 30 * 60_000
 """A person who has just been here does not come again within this time."""
 RETURNING = 0.5
-"""Share of live sessions for which somebody from the history is asked first."""
+"""Share of live sessions for which a few thousand regulars are asked first, where no history says who comes."""
 MOST_REMEMBERED = 400_000
 """With more people than this, those who were here longer ago than BUSY_MS are forgotten."""
 WARM_UP_MS = 180_000
@@ -75,6 +76,10 @@ class _Simulation:
         self._world = World(
             episodes, self._population, options.population, catalogue, episode_scripts, orders, self._sessions
         )
+        self._days = range(start // DAY_MS, (options.now_ms - 1) // DAY_MS + 1) if options.history_ms else range(0)
+        self._returning = Returning(seed, options.population, len(self._days))
+        self._visitors: list[float] = []
+        self._earliest = start if self._days else 0
         self._scenarios: list[int] = []
         self._episode_budget = 0.0
         self._plans: defaultdict[int, list[Plan]] = defaultdict(list)
@@ -87,9 +92,8 @@ class _Simulation:
 
     def records(self) -> Generator[Record, None, None]:
         try:
-            for record in itertools.chain(
-                self._history() if self._options.history_ms else (), self._live_traffic() if self._options.live else ()
-            ):
+            history = self._history() if self._days and not self._options.history_is_sent else ()
+            for record in itertools.chain(history, self._live_traffic() if self._options.live else ()):
                 self._truth.emitted(record.event_id)
                 yield record
         finally:
@@ -99,9 +103,8 @@ class _Simulation:
 
     def _history(self) -> Iterator[Record]:
         start, end = self._options.start_ms, self._options.now_ms
-        days = range(start // DAY_MS, (end - 1) // DAY_MS + 1)
-        returning = Returning(self._options.seed, self._options.population, len(days))
-        chances = [returning.chances(n, WEEKDAY[weekday(day)]) for n, day in enumerate(days)]
+        days = self._days
+        chances = [self._returning.chances(n, WEEKDAY[weekday(day)]) for n, day in enumerate(days)]
         covered = [min(end, (day + 1) * DAY_MS) - max(start, day * DAY_MS) for day in days]
         expected = sum(float(c.sum()) * share / DAY_MS for c, share in zip(chances, covered, strict=True))
         wanted = self._options.history_events * self._ordinary_share / EVENTS_PER_SESSION
@@ -160,6 +163,8 @@ class _Simulation:
             if plan[0] >= self._options.now_ms:
                 self._plans[plan[0] // SECOND_MS].append(plan)
         self._people = max(self._options.population, int(self._options.rate / EVENTS_PER_SESSION * 3600 * 2))
+        if self._days:
+            self._visitors = self._returning.chances(len(self._days) - 1, 1.0).cumsum().tolist()
 
     def _fill(self, second: int, elapsed_ms: int, wanted: int) -> None:
         """Start sessions in this second until `wanted` records leave in it."""
@@ -174,11 +179,15 @@ class _Simulation:
             self._session(self._somebody(at), at, under_way)
 
     def _somebody(self, at_ms: int) -> Shopper:
-        """A shopper who is not busy right now: every other time one of the history's, if they have time."""
-        roll = self._rng.random
-        known = roll() < RETURNING
+        """A shopper who is not busy right now: who comes on the history's last day, newcomers among them, if they have
+        time; without a history every other time a regular."""
+        roll, visitors = self._rng.random, self._visitors
+        known = not visitors and roll() < RETURNING
         for attempt in range(5):
-            index = int(roll() * (self._options.population if known and attempt < 2 else self._people))
+            if visitors and attempt < 4:
+                index = bisect(visitors, roll() * visitors[-1])
+            else:
+                index = int(roll() * (self._options.population if known and attempt < 2 else self._people))
             last = self._last_seen.get(index)
             if last is None or at_ms - last[0] > BUSY_MS:
                 break
@@ -256,7 +265,9 @@ class _Simulation:
         noise, roll, width = self._noise, self._rng.random, self._bucket_ms
         for at_ms, who, event_type, data in self._plans.pop(bucket, ()):
             delayed = roll()
-            happened = at_ms - noise.delay_ms(delayed) if delayed < noise.delayed_share else at_ms
+            happened = at_ms
+            if delayed < noise.delayed_share:  # nobody was there before the history begins
+                happened = max(at_ms - noise.delay_ms(delayed), self._earliest)
             record = self._record(at_ms, happened, who, event_type, data)
             records.append(record)
             extra = roll()

@@ -31,7 +31,7 @@ class Noise:
         self._malformed = self._repeat + options.malformed
         self.extra_share = self._malformed + options.harmless
         self._defects = _Turns(rng, DEFECTS)
-        self._harmless = _Turns(rng, HARMLESS)
+        self._harmless = _Turns(rng, tuple(kind for kind in HARMLESS if kind.is_traffic))
         self._remembered: list[Record] = []
 
     def delay_ms(self, roll: float) -> int:

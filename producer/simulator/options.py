@@ -16,13 +16,15 @@ class SimulationOptions:
     """One simulation. The same options give the same records, byte for byte.
 
     `now_ms` (epoch milliseconds) is where the history ends and live traffic begins. Shares are fractions of all
-    records; `fraud` is the share that belongs to fraud episodes and their innocent look-alikes.
+    records; `fraud` is the share that belongs to fraud episodes and their innocent look-alikes. With `history_is_sent`
+    only live traffic comes, from the people whom the history, sent before, has made.
     """
 
     now_ms: int
     seed: int = 42
     history_ms: int = 0
     history_events: int = 100_000
+    history_is_sent: bool = False
     live: bool = False
     rate: float = 50.0
     duration_s: float | None = None

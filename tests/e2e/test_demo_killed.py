@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 KILLED_AFTER = {
     "events of 60 days published": "stream",
     "records read into the lake": "s3",
-    "fraud flags so far": "spark",
+    "fraud flags found": "spark",
     "Live traffic for": "kafka",
     "live events published": "api",
 }

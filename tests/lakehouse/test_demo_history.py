@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from lakehouse.cli import demo_tour as demo
+from lakehouse.cli.demo_steps import Step
 from lakehouse.services.state import ServiceState, Snapshot
 from lakehouse.services.testing import free_settings
 from producer.sender import Counts
@@ -54,24 +54,26 @@ def seen(kafka: str, spark: str) -> Snapshot:
 def test_history_begins_once_this_lakes_kafka_is_up_and_an_external_one_waits_for_spark(
     kafka: str, spark: str, begins: bool
 ) -> None:
-    may_begin, told = threading.Event(), list[Snapshot]()
-    demo._telling(may_begin, told.append)(seen(kafka, spark))
+    may_begin, step = threading.Event(), Step("Starting", 60)
+    demo._telling(may_begin, step)(seen(kafka, spark))
     assert may_begin.is_set() is begins
-    assert len(told) == 1
+    assert ("spark" in step.what) is (spark == "starting")
 
 
 def test_history_is_sent_while_the_platform_still_starts(publisher: Publisher, tmp_path: Path) -> None:
-    with demo._history_beside(free_settings(tmp_path), PLAN, tmp_path, Console(quiet=True)) as may_begin:
+    step = Step("Starting", 60)
+    with demo._history_beside(free_settings(tmp_path), PLAN, tmp_path, step) as may_begin:
         assert not publisher.began.wait(0.1)
         may_begin.set()
         assert publisher.began.wait(10)
     assert publisher.was_ended == [False]
+    assert step.done == "everything is up, 5 events of 60 days published"
 
 
 def test_nothing_is_sent_when_the_start_fails(publisher: Publisher, tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="a busy port"),
-        demo._history_beside(free_settings(tmp_path), PLAN, tmp_path, Console(quiet=True)),
+        demo._history_beside(free_settings(tmp_path), PLAN, tmp_path, Step("Starting", 60)),
     ):
         raise RuntimeError("a busy port")
     assert publisher.was_ended == [True]

@@ -1,6 +1,7 @@
 import psutil
 import pytest
 
+from lakehouse.cli.demo import SMALL
 from lakehouse.errors import UsageError
 from lakehouse.services import doctor
 from lakehouse.services.doctor import examine, java_version, require_startable
@@ -82,3 +83,17 @@ def test_a_foreign_server_on_a_port_is_a_failure(tmp_path):
         server.listen()
         check = by_name(settings)[f"port {settings.s3_port}"]
     assert check.result == "failure" and "SHOPLAKE_S3_PORT" in check.message
+
+
+def test_memory_is_told_by_part(tmp_path):
+    settings = free_settings(tmp_path, spark_memory_mb=1536)
+    message = by_name(settings)["memory"].message
+    needed = doctor.memory_by_part(settings)
+    assert needed.keys() == {"kafka", "s3", "spark", "stream", "worker", "publisher", "api", "supervisor"}
+    assert f"about {sum(needed.values())} MB needed: kafka {needed['kafka']}, " in message
+    smaller = doctor.memory_by_part(free_settings(tmp_path, spark_memory_mb=1024, kafka_bootstrap="other:9092"))
+    assert needed["spark"] - smaller["spark"] == 512 and "kafka" not in smaller
+
+
+def test_the_demo_fits_four_gigabytes(tmp_path):
+    assert doctor.memory_needed_mb(free_settings(tmp_path, **SMALL)) + 200 <= 4096

@@ -168,6 +168,23 @@ def test_live_traffic_keeps_its_rate_and_follows_the_history() -> None:
     assert all(150 < count < 260 for count in per_second.values())
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_live_users_return_as_those_of_the_history_do(is_sent: bool) -> None:
+    options = replace(CLEAN, live=True, rate=20, duration_s=60, history_is_sent=is_sent)
+    live = {json.loads(r.value or b"")["user_id"] for r in simulate(options) if r.due >= NOW_MS / 1000}
+    first = {event["user_id"]: int(moment(event) // 86_400) for event in reversed(clean_events())}
+    yesterday = NOW_MS // DAY_MS - 1
+    then = {event["user_id"] for event in clean_events() if int(moment(event) // 86_400) == yesterday}
+    newcomers = sum(first[user] == yesterday for user in then) / len(then)
+    assert sum(user not in first for user in live) / len(live) < newcomers + 0.05 < 0.5
+    assert len(live) > 80
+
+
+def test_nobody_was_there_before_the_history_begins() -> None:
+    records = simulate(replace(CLEAN, late=0.1, history_events=5000))
+    assert min(moment(json.loads(record.value or b"")) for record in records) * 1000 >= CLEAN.start_ms
+
+
 def test_truth_goes_to_its_file_only(tmp_path: Path) -> None:
     path = tmp_path / "truth" / "episodes.jsonl"
     options = replace(CLEAN, fraud=0.2, history_events=20_000, truth=path)

@@ -115,7 +115,7 @@ def test_a_server_that_does_not_reply_is_not_healthy(monkeypatch):
 
 def service(code: str, **values: object) -> Service:
     command = (sys.executable, "-c", code)
-    defaults: dict[str, object] = {"memory_limit_mb": 1000, "is_healthy": lambda _pid: True}
+    defaults: dict[str, object] = {"memory_mb": 100, "memory_limit_mb": 1000, "is_healthy": lambda _pid: True}
     return Service("part", "url", "", command, **{**defaults, **values})  # type: ignore[arg-type]
 
 

@@ -1,0 +1,34 @@
+"""The bar of a run that is followed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.progress import Progress
+
+from lakehouse.cli import run_view
+
+
+class Client:
+    """Looks at a run whose second step turns out to have more tasks than it began with."""
+
+    def looks_at(self, _run_id: str) -> Any:
+        for step, done, tasks in ((1, 1, 2), (2, 9, 10), (2, 10, 10), (2, 11, 40), (2, 40, 40)):
+            progress = {"step": step, "steps": 2, "tasks_done": done, "tasks": tasks}
+            yield {"state": "running", "progress": progress}
+        yield {"state": "succeeded", "progress": {"step": 2, "steps": 2, "tasks_done": 40, "tasks": 40}}
+
+
+def test_the_bar_never_runs_backwards_and_is_not_full_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    update = Progress.update
+
+    def note(self: Progress, task: Any, **what: Any) -> None:
+        seen.append(what["completed"] / what["total"])
+        update(self, task, **what)
+
+    monkeypatch.setattr(Progress, "update", note)
+    assert run_view.follow(Client(), "1", quiet=True)["state"] == "succeeded"  # type: ignore[arg-type]
+    assert seen == sorted(seen) and seen[0] == 0.25 and seen[1] == 0.95
+    assert max(seen) < 1
