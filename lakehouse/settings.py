@@ -41,6 +41,11 @@ class Settings(BaseSettings):
 
     bucket: str = Field("shoplake", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="S3 bucket of the lake.")
     bucket_versioning: bool = Field(False, description="Keep old versions of objects in the bucket.")
+    backup_keep_days: int | None = Field(
+        None,
+        ge=1,
+        description="Days after which `shoplake backup` deletes older backups in the same place; unset keeps all.",
+    )
     s3_endpoint: str | None = Field(
         None, description="S3 endpoint: unset starts a local server, empty means AWS, else an address."
     )

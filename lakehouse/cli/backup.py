@@ -36,6 +36,8 @@ def backup(
         made = back_up(load_settings(), target, report)
     size = sum(table["bytes"] for table in made["tables"].values())
     _say(f"Backed up {len(made['tables'])} tables, {size / 1e6:,.1f} MB, into")
+    for name in made["deleted"]:
+        _say(f"Deleted {name}, which is older than SHOPLAKE_BACKUP_KEEP_DAYS.")
     print(made["path"])
 
 
@@ -53,6 +55,11 @@ def restore(
     with _progress() as report:
         manifest = bring_back(load_settings(), source, report)
     _say(f"Restored {len(manifest['tables'])} tables as of {manifest['made_at']}.")
+    if persons := manifest["forgotten"]:
+        _say(
+            f"It holds {len(persons)} persons who were forgotten after it was made: {', '.join(persons)}. When the"
+            " stream has read what Kafka has, forget each of them again, by the ids that they gave you."
+        )
     _say("`shoplake up` starts the platform; the stream goes on in Kafka where the backup ends.")
 
 

@@ -74,7 +74,7 @@ class RunRegistry:
             if idempotency and (known := self._known(session, caller, *idempotency)):
                 return Submitted(known, is_new=False)
             self._require_room(session)
-            row = _queue(session, job, parameters, caller, trigger)
+            row = _queue(session, job, parameters.model_dump(mode="json", context=self.settings), caller, trigger)
             if idempotency:
                 key, body_hash = idempotency
                 session.merge(
@@ -178,11 +178,11 @@ class RunRegistry:
             return schedule.set_paused(session, self.jobs, job, paused=paused)
 
 
-def _queue(session: Session, job: Job, parameters: BaseModel, caller: str, trigger: str) -> RunRow:
+def _queue(session: Session, job: Job, parameters: dict[str, Any], caller: str, trigger: str) -> RunRow:
     row = RunRow(
         id=new_id(),
         job=job.name,
-        parameters=parameters.model_dump(mode="json"),
+        parameters=parameters,
         state=State.queued,
         caller=caller,
         trigger=trigger,
