@@ -129,7 +129,9 @@ class Settings(BaseSettings):
     sql_memory_mb: int = Field(
         192, ge=64, description="Memory of SQL over the lake in each process of a service, in MB; more goes to disk."
     )
-    max_queued_runs: int = Field(100, ge=1, description="Job runs that may wait; beyond it a trigger is refused.")
+    max_queued_runs: int = Field(
+        100, ge=1, description="Job runs that may wait, half of them of one caller; beyond it a trigger is refused."
+    )
 
     alert_seconds: float = Field(30, ge=1, le=3600, description="Time between two looks at the rules of the alerts.")
     alert_webhook_url: str | None = Field(

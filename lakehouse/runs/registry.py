@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
 from lakehouse.jobs import JOBS, Job
@@ -73,7 +73,7 @@ class RunRegistry:
         with self.database.writing() as session:
             if idempotency and (known := self._known(session, caller, *idempotency)):
                 return Submitted(known, is_new=False)
-            self._require_room(session)
+            self._require_room(session, caller)
             row = _queue(session, job, parameters.model_dump(mode="json", context=self.settings), caller, trigger)
             if idempotency:
                 key, body_hash = idempotency
@@ -90,10 +90,12 @@ class RunRegistry:
             raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
         return Run.of(session.get_one(RunRow, found.run_id))
 
-    def _require_room(self, session: Session) -> None:
+    def _require_room(self, session: Session, caller: str) -> None:
+        most = self.settings.max_queued_runs
         queued = select(func.count()).select_from(RunRow).where(RunRow.state == State.queued)
-        if (waiting := session.scalar(queued) or 0) >= self.settings.max_queued_runs:
-            raise QueueFull(waiting, RETRY_AFTER_SECONDS)
+        for limit, whose in ((most, true()), (max(1, most // 2), RunRow.caller == caller)):
+            if (waiting := session.scalar(queued.where(whose)) or 0) >= limit:
+                raise QueueFull(waiting, RETRY_AFTER_SECONDS)
 
     def get(self, run_id: str) -> Run | None:
         """The run of that id; None when there is none."""
