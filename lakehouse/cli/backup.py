@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
     from lakehouse.backups.backup import Report
@@ -64,7 +65,7 @@ def restore(
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(sentence, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(shown(sentence), highlight=False)
 
 
 @contextmanager
@@ -76,8 +77,8 @@ def _progress() -> Iterator[Report]:
 
         def report(table: str, done: int, total: int) -> None:
             if console.is_terminal:
-                now.update(f"{table}: {done:,} of {total:,} files")
+                now.update(f"{shown(table)}: {done:,} of {total:,} files")
             elif done == total:
-                console.print(f"  {table}: {total:,} files", highlight=False)
+                console.print(f"  {shown(table)}: {total:,} files", highlight=False)
 
         yield report
