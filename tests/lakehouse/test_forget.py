@@ -313,7 +313,11 @@ def test_a_record_of_another_that_names_the_person_stays_and_is_told(shop: Shop)
     shop.stream.take([sent(event(VICTIM)), sent(event(NEIGHBOUR, "page_view", data={"page_url": f"/of/{VICTIM}"}))])
     control.want(shop.lake.settings, "stopped")
     receipt = shop.forget(VICTIM)
-    assert (receipt["silver_rows"], receipt["mentions"]) == (1, 1)
+    counts = {name: receipt[name] for name in ("silver_rows", "duplicate_rows", "quarantined_rows", "mentions")}
+    assert (counts, len(receipt["notes"])) == (
+        {"silver_rows": 1, "duplicate_rows": 0, "quarantined_rows": 0, "mentions": 1},
+        2,
+    ), receipt["notes"]
     assert tables_with(shop, VICTIM) == {"bronze/events", "silver/events"}
     assert not shop.lake.settings.fold_file.exists(), "of a stream that is stopped the memory goes"
 
