@@ -40,6 +40,7 @@ async def authenticated(
     shared.rates.count_caller(caller.name)
     for scope in needed.scopes:
         if not caller.may(scope):
+            shared.rates.count_denied(caller.name)
             await run_in_threadpool(
                 note, request, shared, "access.denied", request.url.path, "missing-scope", caller.name
             )

@@ -46,7 +46,7 @@ class Asked(BaseModel):
 
     limit: int = Field(100, ge=1, le=MOST_ROWS, description="Most rows of a page.")
     cursor: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9_-]{1,1000}$", description="`next_cursor` of the page before; keep the filters."
+        None, pattern=r"^[A-Za-z0-9_-]{1,14000}$", description="`next_cursor` of the page before; keep the filters."
     )
     format: Literal["json", "csv"] | None = Field(
         None, description="Form of the answer; unset is what the header `Accept` names first, else json."

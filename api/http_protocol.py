@@ -16,7 +16,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api.limits import MAX_HEADER_BYTES, network_of
+from api.limits import LIVENESS, MAX_HEADER_BYTES, network_of
 from api.problems import KINDS, MEDIA_TYPE, Problem, encode, retry_after
 from lakehouse.services.ports import trusted_proxies
 from lakehouse.settings import Settings
@@ -24,7 +24,7 @@ from lakehouse.settings import Settings
 OVERLOAD_RETRY_SECONDS = 2
 SHARE_OF_ONE_ADDRESS = 0.25
 """Of all connections, how many may come from one address that is no proxy's."""
-LIVENESS = b"GET /livez "
+_ASKS_IF_ALIVE = f"GET {LIVENESS} ".encode()
 _UNREAD = (h11.IDLE,)
 
 
@@ -55,7 +55,7 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             self._expect_head()
 
         def data_received(self, data: bytes) -> None:
-            if self.is_extra and not data.startswith(LIVENESS):
+            if self.is_extra and not data.startswith(_ASKS_IF_ALIVE):
                 detail = f"{most} connections are open, or {most_of_one} of this address."
                 self._end_with(retry_after("overloaded", detail, OVERLOAD_RETRY_SECONDS))
                 return

@@ -20,8 +20,10 @@ from lakehouse.settings import Settings
 
 MAX_HEADER_BYTES = 16 * 1024
 MINUTE = 60.0
+LIVENESS = "/livez"
+"""Never refused: the supervisor would end a server that does not say that it lives."""
 FAILED_LOGINS = 1 / 50
-"""Of the requests that an address may make, how many may carry a wrong key."""
+"""Of the requests that an address may make, how many may carry a wrong key, or that of a caller without the scope."""
 FOLLOWED_BY_ONE_CALLER = 20
 """Most streams (events, followed logs) of one caller at once."""
 
@@ -34,13 +36,20 @@ class RateLimits:
         self._per_caller = Window(settings.api_caller_requests_per_minute)
         self._failures = Window(max(1, int(settings.api_address_requests_per_minute * FAILED_LOGINS)))
 
-    def count_address(self, address: str) -> None:
-        """Count a request of an address. Raises Problem `too-many-requests`."""
-        _count(self._per_address, network_of(address), "This address")
+    def count_address(self, address: str, has_key: bool) -> None:
+        """Count a request of an address. Raises Problem `too-many-requests`. Those without a key, which any page in a
+        browser of that address can send, keep none with a key out."""
+        network = network_of(address)
+        _count(self._per_address, f"{network} with a key" if has_key else network, "This address")
 
     def count_caller(self, caller: str) -> None:
         """Count a request of a caller. Raises Problem `too-many-requests`."""
         _count(self._per_caller, caller, f"The caller {caller}")
+
+    def count_denied(self, caller: str) -> None:
+        """Count a request for which a caller lacks the scope, each of which is a row of the audit trail. Raises Problem
+        `too-many-requests`."""
+        _count(self._failures, caller, f"Without the scope, the caller {caller}")
 
     def count_failure(self, address: str) -> None:
         """Count a wrong key of an address. Raises Problem `too-many-requests`."""
@@ -131,11 +140,14 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         try:
-            self._rates.count_address((scope.get("client") or ("unknown",))[0])
+            headers = Headers(scope=scope)
+            if scope["path"] != LIVENESS:
+                has_key = "authorization" in headers or "x-api-key" in headers
+                self._rates.count_address((scope.get("client") or ("unknown",))[0], has_key)
             _check_head(scope)
             if self._is_local:
-                _check_host(Headers(scope=scope).get("host", "localhost"))
-            body = await self._body(Headers(scope=scope), receive)
+                _check_host(headers.get("host", "localhost"))
+            body = await self._body(headers, receive)
         except Problem as problem:
             # What is left of the body is not worth reading: end the connection with the answer.
             problem.headers["Connection"] = "close"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 import ssl
+from functools import partial
 from types import FrameType
 from typing import cast
 
@@ -24,7 +27,19 @@ SHUTDOWN_SECONDS = 10
 
 
 class Server(uvicorn.Server):
-    """A server that tells its followers to come again later as soon as it is told to end."""
+    """A server that tells its followers to come again later as soon as it is told to end.
+
+    And that does not wait a minute for who connects and never begins with TLS: nobody counts these.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        if self.config.is_ssl:
+            loop = asyncio.get_running_loop()
+            seconds = cast(FastAPI, self.config.app).state.resources.settings.api_slow_seconds
+            listen = partial(loop.create_server, ssl_handshake_timeout=seconds)
+            loop.create_server = listen  # type: ignore[method-assign]  # uvicorn has no option for it
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or Ctrl-C: no new connections; open answers are finished, open streams end."""

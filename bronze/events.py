@@ -32,6 +32,7 @@ TABLE = Table(
     partition_by=("ingest_date",),
     statistics=("topic", "partition", "offset", "kafka_timestamp", "ingested_at"),
     fed="live",
+    rows="rebuilt",
     served=False,
 )
 

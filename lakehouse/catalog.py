@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, retention, revenue, top_products, user_days
-from lakehouse.ops import batches, marks, replays, schema_changes
+from lakehouse.ops import batches, erasures, marks, replays, schema_changes
 from lakehouse.table import Table
 from quality import results as quality_results
 from quality import unknown_fields
@@ -26,6 +26,8 @@ TABLES: tuple[Table, ...] = (
     batches.TABLE,
     marks.TABLE,
     replays.TABLE,
+    erasures.RECORDS,
+    erasures.RECEIPTS,
     schema_changes.TABLE,
     unknown_fields.TABLE,
     quality_results.TABLE,

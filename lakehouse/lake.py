@@ -124,27 +124,27 @@ class Lake:
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Add `rows`."""
-        self.small.append(table, rows.select(*table.columns).toArrow(), self._mark)
+        self.small.append(table, rows.select(*table.columns).toArrow(), self.mark)
 
     def append_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
         """Add a few rows to a small table, whose values stand in the declared order of the columns."""
-        self.small.append(table, arrow_rows(table, rows), self._mark)
+        self.small.append(table, arrow_rows(table, rows), self.mark)
 
     def overwrite(self, table: Table, rows: pa.Table) -> None:
         """Replace the whole of a small table."""
-        self.small.overwrite(table, rows, self._mark)
+        self.small.overwrite(table, rows, self.mark)
 
     def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
         """Replace the rows where the SQL `condition` over the table's columns holds by `rows`; in a small table it
         names whole partitions."""
         if table.is_small:
-            self.small.replace(table, rows.select(*table.columns).toArrow(), condition, self._mark)
+            self.small.replace(table, rows.select(*table.columns).toArrow(), condition, self.mark)
             return
         written = rows.select(*table.columns).write.format("delta").mode("overwrite")
         written.option("replaceWhere", condition).save(self.path(table))
 
     @cached_property
-    def _mark(self) -> str:
+    def mark(self) -> str:
         """What histories say of commits through this lake: the run whose session it has."""
         run = marked_run(self.spark)
         return commit_mark(run) if run else ""

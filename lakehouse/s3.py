@@ -7,6 +7,7 @@ lake's own keys, others those of the AWS chain; SHOPLAKE_S3_CA_FILE says who sig
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ from lakehouse.sql_text import quoted_text
 
 _PASSWORD = "authorities"  # noqa: S105 - Java wants one; a list of certificates is no secret
 _DELTA_READER = "SSL_CERT_FILE"
+_MOST_KEYS = 1000
+"""So many objects S3 deletes with one request."""
 
 
 def address(settings: Settings) -> str:
@@ -46,6 +49,18 @@ def s3_client(settings: Settings) -> Any:
         options["verify"] = str(settings.s3_ca_file)
     endpoint = settings.endpoint or None
     return boto3.client("s3", endpoint_url=endpoint, region_name=settings.s3_region, config=config, **options)
+
+
+def delete_objects(client: Any, bucket: str, objects: Sequence[dict[str, str]]) -> None:
+    """Delete objects, each as `Key` (and `VersionId`), in their order. Raises ClientError when S3 refuses one, which it
+    says in an answer that is no error."""
+    from botocore.exceptions import ClientError
+
+    for start in range(0, len(objects), _MOST_KEYS):
+        some = list(objects[start : start + _MOST_KEYS])
+        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
+        for refused in answer.get("Errors", ()):
+            raise ClientError({"Error": refused, "ResponseMetadata": {"HTTPStatusCode": 403}}, "DeleteObjects")
 
 
 def delta_options(settings: Settings) -> dict[str, str]:

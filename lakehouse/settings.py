@@ -43,6 +43,11 @@ class Settings(BaseSettings):
 
     bucket: str = Field("shoplake", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="S3 bucket of the lake.")
     bucket_versioning: bool = Field(False, description="Keep old versions of objects in the bucket.")
+    backup_keep_days: int | None = Field(
+        None,
+        ge=1,
+        description="Days after which `shoplake backup` deletes older backups in the same place; unset keeps all.",
+    )
     s3_endpoint: str | None = Field(
         None, description="S3 endpoint: unset starts a local server, empty means AWS, else an address."
     )
@@ -126,7 +131,9 @@ class Settings(BaseSettings):
     sql_memory_mb: int = Field(
         192, ge=64, description="Memory of SQL over the lake in each process of a service, in MB; more goes to disk."
     )
-    max_queued_runs: int = Field(100, ge=1, description="Job runs that may wait; beyond it a trigger is refused.")
+    max_queued_runs: int = Field(
+        100, ge=1, description="Job runs that may wait, half of them of one caller; beyond it a trigger is refused."
+    )
 
     alert_seconds: float = Field(30, ge=1, le=3600, description="Time between two looks at the rules of the alerts.")
     alert_webhook_url: str | None = Field(

@@ -115,6 +115,15 @@ class SmallTables:
         options = {"commit_properties": _marked(mark)}
         self._settled(table, lambda opened: _put(opened, rows, "overwrite", None, **options), looks=False)
 
+    def change(self, table: Table, change: Callable[[pa.Table], pa.Table | None], mark: str = "") -> None:
+        """Make all rows what `change` makes of them, nothing when that is None; what others append meanwhile stays."""
+
+        def attempt(opened: DeltaTable) -> None:
+            if (rows := change(self._rows(opened, table, None))) is not None:
+                _put(opened, rows, "overwrite", None, commit_properties=_marked(mark))
+
+        self._settled(table, attempt)
+
     def replace_days(self, table: Table, days: Iterable[date], change: Change, mark: str = "") -> None:
         """Make the rows of some days what `change` makes of them; again, when others wrote meanwhile."""
         column, wanted = table.partition_by[0], sorted(days)
@@ -168,6 +177,12 @@ class SmallTables:
             self._newest(table).vacuum(
                 ceil(table.keep_hours), dry_run=False, enforce_retention_duration=False, full=orphans
             )
+
+    def checkpoint(self, table: Table) -> None:
+        """Write a checkpoint of the newest version, which makes the log before it unneeded. That is no commit: large
+        tables may have it from here, too."""
+        with self._turn(table):
+            self._newest(table).create_checkpoint()
 
     def history(self, table: Table, most: int) -> list[dict[str, Any]]:
         """The newest commits, the newest first, as the log tells of them."""

@@ -99,7 +99,7 @@ class Table:
     fed: Literal["live", "batch"] = "batch"
     """live: the stream writes it with its batches, and tidies it; batch: jobs and people do."""
     rows: Literal["appended", "rebuilt", "replaced"] = "appended"
-    """They stay; or they stay until a job rebuilds their day; or the next write takes their place."""
+    """They stay; or they stay until a job writes their day anew; or the next write takes their place."""
     keep_hours: float = 24.0
     """For how long files are kept that the newest version does not need."""
     served: bool | Extract = True

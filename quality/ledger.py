@@ -3,7 +3,8 @@
 The last step, gold ↔ serving file, is in lakehouse/serving/ledger.py.
 
 Every record is looked for, not only counted: a record of bronze is in silver, or in quarantine, or its event is in
-silver by another record (a duplicate). Only what the stream's book says is done is judged, so that the stream may go
+silver by another record (a duplicate). One that was erased for a person who is forgotten (ops.erased_records) counts as
+what it was. Only what the stream's book says is done is judged, so that the stream may go
 on meanwhile.
 """
 
@@ -23,12 +24,13 @@ from lakehouse.sql_text import utc_text
 if TYPE_CHECKING:
     from lakehouse.sql import SqlReader
 
-KINDS = ("bronze", "silver", "duplicates", "quarantined")
+KINDS = ("bronze", "silver", "duplicates", "quarantined", "erased")
 GOLD_ATTEMPTS = 8
 GOLD_PAUSE_SECONDS = 5.0
 """Gold of older hours follows some seconds after silver."""
 MOST_GAPS = 1_000
 """So many gaps between records of bronze are looked up in Kafka, the newest first: a look takes milliseconds."""
+_OF_BOOK = ("silver", "duplicates", "quarantined")
 Held = Callable[[list[Span]], dict[Span, int | None]]
 _REACH = timedelta(days=8)
 _FIRST_DAY = date(1970, 1, 1)
@@ -86,21 +88,25 @@ accepted AS (SELECT topic, "partition", "offset" FROM silver.events SEMI JOIN pl
 refused AS (SELECT topic, "partition", "offset" FROM silver.quarantine SEMI JOIN places
     ON silver.quarantine.topic = places.topic AND silver.quarantine."partition" = places."partition"
         AND "offset" >= first AND "offset" < "end" WHERE ingest_date >= DATE '{day}'),
+erased AS (SELECT topic, "partition", "offset", max(was) AS was FROM ops.erased_records SEMI JOIN places
+    ON ops.erased_records.topic = places.topic AND ops.erased_records."partition" = places."partition"
+        AND "offset" >= first AND "offset" < "end" GROUP BY ALL),
 counted AS (
-    SELECT topic, "partition", "offset", max(hour) AS hour, sum(in_bronze) AS in_bronze, sum(in_silver) AS in_silver,
-        sum(in_quarantine) AS in_quarantine
-    FROM (SELECT *, 1 AS in_bronze, 0 AS in_silver, 0 AS in_quarantine FROM kept
-        UNION ALL BY NAME SELECT *, 0 AS in_bronze, 1 AS in_silver, 0 AS in_quarantine FROM accepted
-        UNION ALL BY NAME SELECT *, 0 AS in_bronze, 0 AS in_silver, 1 AS in_quarantine FROM refused) GROUP BY ALL),
+    SELECT topic, "partition", "offset", max(hour) AS hour, max(was) AS was, count(*) FILTER (layer = 'bronze') AS
+        in_bronze, count(*) FILTER (layer = 'silver') AS in_silver, count(*) FILTER (layer = 'refused') AS in_quarantine
+    FROM (SELECT *, 'bronze' AS layer FROM kept UNION ALL BY NAME SELECT *, 'silver' AS layer FROM accepted
+        UNION ALL BY NAME SELECT *, 'refused' AS layer FROM refused
+        UNION ALL BY NAME SELECT *, 'erased' AS layer FROM erased) GROUP BY ALL),
 judged AS (
-    SELECT *, CASE WHEN in_bronze = 0 THEN 'foreign' WHEN in_bronze > 1 THEN 'doubled'
-        WHEN in_silver + in_quarantine > 1 THEN 'twice' WHEN in_silver = 1 THEN 'silver'
-        WHEN in_quarantine = 1 THEN 'quarantined' ELSE 'rest' END AS fate FROM counted)
+    SELECT *, CASE WHEN was IS NOT NULL THEN 'erased' WHEN in_bronze = 0 THEN 'foreign'
+        WHEN in_bronze > 1 THEN 'doubled' WHEN in_silver + in_quarantine > 1 THEN 'twice'
+        WHEN in_silver = 1 THEN 'silver' WHEN in_quarantine = 1 THEN 'quarantined' ELSE 'rest' END AS fate FROM counted)
 """
 _FATES = (
     _RECORDS
     + """
-SELECT topic, "partition", hour, fate, count(*) AS records, min("offset") AS first FROM judged GROUP BY ALL
+SELECT topic, "partition", hour, fate, was, count(*) AS records, min("offset") AS first,
+    count(*) FILTER (in_bronze + in_silver + in_quarantine > 0) AS present FROM judged GROUP BY ALL
 ORDER BY topic, "partition", first
 """
 )
@@ -113,7 +119,7 @@ USING (event_id) GROUP BY ALL ORDER BY topic, "partition", first
 """
 _LOST = _RECORDS + _REST
 _BETWEEN = """,
-edges AS (SELECT topic, "partition", "offset" FROM kept
+edges AS (SELECT topic, "partition", "offset" FROM kept UNION SELECT topic, "partition", "offset" FROM erased
     UNION ALL SELECT topic, "partition", unnest([first - 1, "end"]) FROM places)
 SELECT topic, "partition", "offset" + 1 AS first, lead("offset") OVER (PARTITION BY topic, "partition"
     ORDER BY "offset") AS "end" FROM edges QUALIFY "end" > first ORDER BY first DESC LIMIT {most}
@@ -220,7 +226,9 @@ def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, A
         fate = "duplicates" if row["fate"] == "rest" else row["fate"]
         ledger.rows[fate] += row["records"]
         ledger.rows["bronze"] += row["records"]
-        fates[row["topic"], row["partition"], fate] += row["records"]
+        fates[row["topic"], row["partition"], row["was"] or fate] += row["records"]
+        if row["was"] and row["present"]:
+            ledger.notes.append(f"{_place(row)}: {row['present']} records are to be erased and still there")
     for row in ranges:
         kept = in_bronze[row["topic"], row["partition"]]
         if kept != row["bronze_rows"]:
@@ -229,7 +237,7 @@ def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, A
         if row["offsets"] != row["bronze_rows"]:
             empty = row["offsets"] - row["bronze_rows"]
             ledger.notes.append(f"{_place(row)}: {empty} offsets hold no record (transactions, compaction)")
-        ledger.notes += _other_fates(row, {fate: fates[row["topic"], row["partition"], fate] for fate in KINDS[1:]})
+        ledger.notes += _other_fates(row, {fate: fates[row["topic"], row["partition"], fate] for fate in _OF_BOOK})
     for row in reader.query(_LOST.format(ranges=listed, day=first_day)):
         lost = f"{row['records']} records from offset {row['first']} on"
         said = f"{lost} are in neither silver nor quarantine, and no duplicates"

@@ -68,6 +68,7 @@ LEDGER = Table(
             column("silver_rows", LongType(), "Of them accepted"),
             column("duplicate_rows", LongType(), "Of them accepted before"),
             column("quarantined_rows", LongType(), "Of them refused"),
+            column("erased_rows", LongType(), "Of them erased since, for persons who were forgotten"),
             column("gold_hours", LongType(), "Hours of gold compared with silver"),
             column("served_hours", LongType(), "Hours of the serving file compared with gold"),
             column("notes", ArrayType(StringType()), "What differs for a known reason"),

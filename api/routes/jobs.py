@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from api.resources import Resources, Shared
 from api.routes.answers import guarded
 from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job
+from lakehouse.lake_secret import secret_for
 from lakehouse.runs.models import IdempotencyRow
 from lakehouse.runs.records import KeyReused, QueueFull, Submitted
 
@@ -118,8 +119,11 @@ def start_run(
 
     Without an `Idempotency-Key`, sending the request twice starts two runs.
     """
+    if job.needs_admin and not caller.is_admin:
+        note(request, shared, "access.denied", job.name, "missing-scope", caller.name)
+        raise Problem("missing-scope", f"{job.name} needs the scope admin.")
     parameters = validation.parameters_of(job, body.parameters)
-    idempotency = (idempotency_key, _hash(job, body.parameters)) if idempotency_key else None
+    idempotency = (idempotency_key, _hash(shared, job, body.parameters)) if idempotency_key else None
     if not (idempotency and _is_known(shared, caller.name, idempotency[0])):
         _require_spark(shared, job)
     # What a program calls itself is believed of the operator alone: whoever has that key is at the command line.
@@ -154,9 +158,11 @@ def _sentence(error: Exception) -> str:
     return str(error).split(":")[0].rstrip(".") + "."
 
 
-def _hash(job: Job, given: dict[str, Any]) -> str:
-    """Of what was asked for, before defaults: those of tomorrow may differ, and a repetition is still the same."""
-    return hashlib.sha256(json.dumps([job.name, given], sort_keys=True).encode()).hexdigest()
+def _hash(shared: Resources, job: Job, given: dict[str, Any]) -> str:
+    """Of what was asked for, before defaults: those of tomorrow may differ, and a repetition is still the same. Keyed:
+    what a parameter says cannot be guessed from it."""
+    key = secret_for(shared.registry.settings, "what was asked for").encode()
+    return hmac.digest(key, json.dumps([job.name, given], sort_keys=True).encode(), "sha256").hex()
 
 
 def _is_known(shared: Resources, caller: str, key: str) -> bool:

@@ -20,13 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lakehouse.backups.store import Store, store_at
+from lakehouse import backup_ages as ages
+from lakehouse.backup_ages import MANIFEST
+from lakehouse.backup_store import Store, store_at
 from lakehouse.catalog import TABLES
 from lakehouse.delta_files import Snapshot, snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock
 from lakehouse.object_keys import inside
-from lakehouse.s3 import s3_client
+from lakehouse.s3 import delete_objects, s3_client
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
@@ -34,7 +36,6 @@ from lakehouse.settings import Settings
 from lakehouse.table import Table
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 REGISTRY = "registry.sqlite3"
 PARALLEL_COPIES = 8
 Report = Callable[[str, int, int], None]
@@ -48,7 +49,8 @@ def back_up(settings: Settings, target: str, report: Report) -> dict[str, Any]:
     cannot be finished: without a manifest, what was copied is no backup.
     """
     made_at = datetime.now(UTC)
-    store = store_at(settings, target).below(made_at.strftime("%Y%m%dT%H%M%SZ"))
+    place = store_at(settings, target)
+    store = place.below(f"{made_at:{ages.NAME}}")
     with s3_answers(settings):
         if store.has(MANIFEST):
             raise UsageError(f"There is a backup of this second already in {store}: try again.")
@@ -63,6 +65,7 @@ def back_up(settings: Settings, target: str, report: Report) -> dict[str, Any]:
                 _copy(f"{table.full_name}, its log", one.log, take, report)
         if not found:
             raise UsageError(f"The bucket {settings.bucket} has no tables yet: there is nothing to back up.")
+        ages.remember(settings, store, made_at)
         for name, one in found.items():
             _copy(name, one.data, take, report)
     manifest = {
@@ -73,7 +76,7 @@ def back_up(settings: Settings, target: str, report: Report) -> dict[str, Any]:
         "tables": {name: _described(one) for name, one in reversed(found.items())},
     }
     store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
-    return {"path": str(store), **manifest}
+    return {"path": str(store), "deleted": ages.delete_old(settings, place, made_at), **manifest}
 
 
 def backups(settings: Settings, target: str) -> list[str]:
@@ -101,6 +104,8 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
             for name, table in manifest["tables"].items():
                 _copy(name, table["files"], partial(store.give, settings.bucket), report)
             _restore_registry(settings, store, manifest["registry"])
+            ages.remember(settings, store, datetime.fromisoformat(manifest["made_at"]))
+        manifest["forgotten"] = ages.forgotten_in(store)
         for folder in (settings.checkpoints, settings.serving_file.parent):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
@@ -157,8 +162,7 @@ def _clear(client: Any, settings: Settings) -> None:
     pages = client.get_paginator("list_objects_v2")
     for table in TABLES:
         for page in pages.paginate(Bucket=settings.bucket, Prefix=f"{table.layer}/{table.name}/"):
-            if keys := [{"Key": one["Key"]} for one in page.get("Contents", ())]:
-                client.delete_objects(Bucket=settings.bucket, Delete={"Objects": keys, "Quiet": True})
+            delete_objects(client, settings.bucket, [{"Key": one["Key"]} for one in page.get("Contents", ())])
 
 
 def _is_filled_without_records(table: Table) -> bool:

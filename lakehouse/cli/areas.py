@@ -9,6 +9,7 @@ from lakehouse.cli import (
     api,
     backup,
     demo,
+    forget,
     jobs,
     platform,
     produce,
@@ -42,4 +43,5 @@ def register(app: typer.Typer) -> None:
     ):
         area.register(app)
     backup.register(app)
+    forget.register(app)
     demo.register(app)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from lakehouse.settings import load_settings
+from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
     from lakehouse.backups.backup import Report
@@ -36,6 +37,8 @@ def backup(
         made = back_up(load_settings(), target, report)
     size = sum(table["bytes"] for table in made["tables"].values())
     _say(f"Backed up {len(made['tables'])} tables, {size / 1e6:,.1f} MB, into")
+    for name in made["deleted"]:
+        _say(f"Deleted {name}, which is older than SHOPLAKE_BACKUP_KEEP_DAYS.")
     print(made["path"])
 
 
@@ -53,11 +56,16 @@ def restore(
     with _progress() as report:
         manifest = bring_back(load_settings(), source, report)
     _say(f"Restored {len(manifest['tables'])} tables as of {manifest['made_at']}.")
+    if persons := manifest["forgotten"]:
+        _say(
+            f"It holds {len(persons)} persons who were forgotten after it was made: {', '.join(persons)}. When the"
+            " stream has read what Kafka has, forget each of them again, by the ids that they gave you."
+        )
     _say("`shoplake up` starts the platform; the stream goes on in Kafka where the backup ends.")
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(sentence, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(shown(sentence), highlight=False)
 
 
 @contextmanager
@@ -69,8 +77,8 @@ def _progress() -> Iterator[Report]:
 
         def report(table: str, done: int, total: int) -> None:
             if console.is_terminal:
-                now.update(f"{table}: {done:,} of {total:,} files")
+                now.update(f"{shown(table)}: {done:,} of {total:,} files")
             elif done == total:
-                console.print(f"  {table}: {total:,} files", highlight=False)
+                console.print(f"  {shown(table)}: {total:,} files", highlight=False)
 
         yield report

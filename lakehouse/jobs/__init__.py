@@ -16,6 +16,7 @@ from lakehouse.errors import UsageError
 from lakehouse.jobs import (
     backfill,
     cohort_retention,
+    forget,
     maintenance,
     quality,
     reconcile,
@@ -64,6 +65,8 @@ class Job:
     scheduled_with: Mapping[str, Any] = field(default_factory=dict)
     makes_up: bool = True
     needs_spark: bool = True
+    needs_admin: bool = False
+    """Whether the right to start jobs is not enough."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a run that may outlive the files it writes."""
@@ -157,6 +160,15 @@ JOBS: dict[str, Job] = {
             maintenance.run,
             schedule="30 3,9,15,21 * * *",
             makes_up=False,
+        ),
+        Job(
+            "forget",
+            "Take a person out of the lake, bronze and old files included, with a receipt.",
+            forget.Parameters,
+            forget.WRITES,
+            6,
+            forget.run,
+            needs_admin=True,
         ),
         Job(
             "stream",

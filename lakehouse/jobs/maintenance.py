@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lakehouse import persons
 from lakehouse.catalog import TABLES
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Compacted, Lake
@@ -36,6 +37,7 @@ class Parameters(BaseModel):
 
 def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     """Tidy every table, or one; `maintained` of the result has a row per table."""
+    persons.drop_old(lake.settings)
     client, rows, today = s3_client(lake.settings), [], datetime.now(UTC).date()
     for table in (one for one in TABLES if parameters.table in (None, one.full_name)):
         say(f"Tidying {table.full_name}")

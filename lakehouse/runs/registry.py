@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
 from lakehouse.jobs import JOBS, Job
@@ -61,8 +61,8 @@ class RunRegistry:
         with self.database.writing() as session:
             if idempotency and (known := self._known(session, caller, *idempotency)):
                 return Submitted(known, is_new=False)
-            self._require_room(session)
-            row = _queue(session, job, parameters, caller, trigger)
+            self._require_room(session, caller)
+            row = _queue(session, job, parameters.model_dump(mode="json", context=self.settings), caller, trigger)
             if idempotency:
                 key, body_hash = idempotency
                 session.merge(
@@ -78,10 +78,12 @@ class RunRegistry:
             raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
         return session.get_one(Run, found.run_id)
 
-    def _require_room(self, session: Session) -> None:
+    def _require_room(self, session: Session, caller: str) -> None:
+        most = self.settings.max_queued_runs
         queued = select(func.count()).select_from(Run).where(Run.state == State.queued)
-        if (waiting := session.scalar(queued) or 0) >= self.settings.max_queued_runs:
-            raise QueueFull(waiting, RETRY_AFTER_SECONDS)
+        for limit, whose in ((most, true()), (max(1, most // 2), Run.caller == caller)):
+            if (waiting := session.scalar(queued.where(whose)) or 0) >= limit:
+                raise QueueFull(waiting, RETRY_AFTER_SECONDS)
 
     def get(self, run_id: str) -> Run | None:
         """The run of that id; None when there is none."""
@@ -161,11 +163,11 @@ class RunRegistry:
             return schedule.set_paused(session, self.jobs, job, paused=paused)
 
 
-def _queue(session: Session, job: Job, parameters: BaseModel, caller: str, trigger: str) -> Run:
+def _queue(session: Session, job: Job, parameters: dict[str, Any], caller: str, trigger: str) -> Run:
     row = Run(
         id=new_id(),
         job=job.name,
-        parameters=parameters.model_dump(mode="json"),
+        parameters=parameters,
         state=State.queued,
         caller=caller,
         trigger=trigger,

@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.delta_files import log_versions
+from lakehouse.s3 import delete_objects
 from lakehouse.table import LOG_HOURS, Table
 
 _OF_VERSION = re.compile(r"^(\d{20})\.(?:json|crc|checkpoint(?:\.\d{10}\.\d{10})?\.parquet)$")
-_MOST_KEYS = 1000
-"""So many objects S3 deletes with one request."""
 
 
 def clean(client: Any, bucket: str, table: Table, before: datetime | None = None) -> int:
@@ -26,9 +25,7 @@ def clean(client: Any, bucket: str, table: Table, before: datetime | None = None
     listed = [found for page in pages for found in page.get("Contents", [])]
     written = {str(found["Key"])[len(log) :]: found["LastModified"] for found in listed}
     names = expired(written, before or datetime.now(UTC) - timedelta(hours=LOG_HOURS))
-    for start in range(0, len(names), _MOST_KEYS):
-        keys = [{"Key": log + name} for name in names[start : start + _MOST_KEYS]]
-        client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+    delete_objects(client, bucket, [{"Key": log + name} for name in names])
     return len(names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import json
 from datetime import timedelta
@@ -100,6 +101,27 @@ def test_matrix_of_scopes_and_owners(api: ServedApi, guarded, scope):
             assert "S3 does not answer" in is_problem(answer, 503, "dependency-away")["detail"]
         else:
             assert answer.is_success, answer.status_code
+
+
+def test_who_may_start_jobs_may_not_forget_a_person(api: ServedApi):
+    body = {"parameters": {"user": "u-4711-asked"}}
+    answer = api.caller("clerk", "jobs:run").post("/v1/jobs/forget/runs", json=body)
+    assert is_problem(answer, 403, "missing-scope")["detail"].startswith("forget needs the scope admin.")
+    assert api.caller("officer", "admin").post("/v1/jobs/forget/runs", json=body).status_code == 202
+
+
+def test_who_is_to_be_forgotten_is_told_to_nobody(api: ServedApi):
+    headers = {"Idempotency-Key": "forget-once"}
+    body = {"parameters": {"user": "u-4711-asked"}}
+    answers = [api.operator.post("/v1/jobs/forget/runs", json=body, headers=headers) for _ in range(2)]
+    (run_id,) = {answer.json()["id"] for answer in answers}
+    run = api.operator.get(f"/v1/runs/{run_id}")
+    assert run.json()["parameters"]["user"].startswith("person-")
+    assert "u-4711-asked" not in run.text + "".join(answer.text for answer in answers)
+    stored = b"".join(path.read_bytes() for path in api.settings.data_dir.glob("registry.sqlite3*"))
+    assert b"u-4711-asked" not in stored
+    unkeyed = hashlib.sha256(json.dumps(["forget", body["parameters"]], sort_keys=True).encode()).hexdigest()
+    assert unkeyed.encode() not in stored, "a hash that anybody can make is a guess away"
 
 
 def test_a_caller_lists_only_its_own_runs_and_admin_all(api: ServedApi):

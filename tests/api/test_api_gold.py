@@ -89,6 +89,18 @@ def test_all_pages_together_are_the_table_in_order(api: ServedApi, reader: httpx
                 )
 
 
+def test_a_long_text_of_an_event_ends_no_listing(reader: httpx.Client, republish: Change):
+    """A currency is any text of an event, and part of the cursor."""
+    hour = "SELECT max(hour_start) AS hour_start FROM gold.revenue_hourly"
+    republish(
+        f"INSERT INTO gold.revenue_hourly BY NAME SELECT *, unnest([repeat('€', 2048), repeat('€', 2047)]) AS currency"
+        f" FROM ({hour})",
+        "gold.revenue_hourly",
+    )
+    found = [row["currency"] for row in every_page(reader, "/v1/gold/revenue", limit=1)]
+    assert {len(text) for text in found} >= {2047, 2048}
+
+
 def test_filters_choose_rows(reader: httpx.Client):
     every = every_page(reader, "/v1/gold/top-products", limit=5_000)
     hours = sorted({row["hour_start"] for row in every})

@@ -196,6 +196,14 @@ def test_tls_by_settings(tmp_path):
         assert subprocess.run(old, input=b"", capture_output=True, check=False).returncode != 0
 
 
+def test_who_connects_and_never_begins_with_tls_is_given_up(tmp_path):
+    with served(tmp_path, api_slow_seconds=1, **certificate(tmp_path)) as api:
+        address = httpx.URL(api.url)
+        with socket.create_connection((address.host, address.port), 20) as silent:
+            assert silent.recv(1) == b""
+        assert says_ok(f"{api.url}/livez")
+
+
 def test_the_operator_key_is_for_this_user_only_and_is_kept(tmp_path):
     settings = free_settings(tmp_path)
     registry = RunRegistry.open(settings)

@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from httpx_sse import connect_sse
 
 from lakehouse.runs.claims import Line
+from lakehouse.runs.models import AuditRow
 from lakehouse.runs.states import State
 from tests.support.served_api import ServedApi, is_problem, served, wait_until
 
@@ -65,8 +67,11 @@ def test_a_key_stands_for_one_thing_and_belongs_to_its_caller(api: ServedApi):
 
 def test_a_full_queue_asks_for_patience(tmp_path):
     with served(tmp_path, max_queued_runs=3) as api:
-        for _ in range(3):
-            api.start()
+        low = api.caller("low", "jobs:run")
+        api.start(client=low)
+        is_problem(low.post(RUNS), 429, "queue-full")  # nobody fills it alone
+        for name in ("one", "two"):
+            api.start(client=api.caller(name, "jobs:run"))
         is_problem(api.operator.post(RUNS), 429, "queue-full")
         first = api.operator.get("/v1/runs").json()["items"][0]["id"]
         api.operator.post(f"/v1/runs/{first}/cancel")
@@ -75,7 +80,7 @@ def test_a_full_queue_asks_for_patience(tmp_path):
 
 def test_a_thousand_starts_from_fifty_threads_make_one_run_per_key(tmp_path):
     """20 keys, 50 callers' threads, 1,000 calls: only 202 and 429, one run per key, and all of them end."""
-    with served(tmp_path, max_queued_runs=10) as api:
+    with served(tmp_path, max_queued_runs=20) as api:
         answers: dict[str, set[str]] = {f"key-{number}": set() for number in range(20)}
         counts: dict[int, int] = {}
         lock, begin = threading.Lock(), threading.Barrier(50)
@@ -294,6 +299,24 @@ def test_rates_are_limited_per_caller_and_per_address(tmp_path, what):
         is_problem(answers[-1], 429, "too-many-requests")
         other = api.caller("other", "jobs:read").get("/v1/jobs")
         assert other.status_code == (200 if what == "caller" else 429)
+
+
+def test_requests_without_a_key_keep_no_key_and_no_supervisor_out(tmp_path):
+    """Any page in a browser can send them from the operator's own address."""
+    with served(tmp_path, api_address_requests_per_minute=10) as api:
+        flood = [api.client(None).get("/readyz").status_code for _ in range(12)]
+        assert flood[-1] == 429
+        assert api.client(None).get("/livez").status_code == 200
+        assert api.operator.get("/v1/jobs").status_code == 200
+
+
+def test_a_caller_without_the_scope_fills_no_audit_trail(tmp_path):
+    with served(tmp_path, api_address_requests_per_minute=500) as api:
+        reader = api.caller("reader", "gold:read")
+        statuses = [reader.get("/v1/jobs").status_code for _ in range(14)]
+        assert statuses[:10] == [403] * 10 and statuses[-1] == 429
+        with api.registry.database.reading() as session:
+            assert session.scalar(sa.select(sa.func.count()).where(AuditRow.caller == "reader")) == 10
 
 
 def test_many_wrong_keys_are_answered_with_429_and_a_right_one_still_works(tmp_path):

@@ -4,7 +4,9 @@ import itertools
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -247,6 +249,20 @@ def test_nor_by_any_other_part_of_a_question(settings: Settings, changed: dict[s
     assert viewer.post(checked, json=expression, timeout=60).status_code in (403, 404)
     old = {"datasource": f"{chart['datasource_id']}__table", "viz_type": "table", "metrics": ["count"]}
     assert not viewer.post(f"{url}/superset/explore_json/", data={"form_data": json.dumps(old)}, timeout=60).ok
+
+
+def test_what_is_asked_fills_no_disk(settings: Settings) -> None:
+    """Charts ask every ten seconds, and a viewer may ask with as much as there is room for."""
+    viewer, url = session(settings, "viewer"), settings.superset_url
+    chart = viewer.get(f"{url}/api/v1/chart/?q=(page_size:1)", timeout=30).json()["result"][0]
+    query = {"columns": [], "metrics": ["count"], "row_limit": 10}
+    question = {"datasource": {"id": chart["datasource_id"], "type": "table"}, "queries": [query]}
+    assert viewer.post(f"{url}/api/v1/chart/data", json=question, timeout=60).ok
+    assert viewer.post(f"{url}/superset/log/", json={"events": "a" * 1000}, timeout=60).status_code == 200
+    with closing(sqlite3.connect(settings.superset_home / "superset.sqlite3")) as records:
+        assert records.execute("SELECT count(*) FROM logs").fetchone() == (0,)
+    large = viewer.post(f"{url}/api/v1/chart/data", json={**question, "a": "a" * 2**20}, timeout=60)
+    assert large.status_code == 413
 
 
 @pytest.mark.parametrize(

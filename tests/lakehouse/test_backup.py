@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gold import kpis, user_days
+from lakehouse import backup_ages as ages
 from lakehouse import delta_files
+from lakehouse.backup_store import store_at
 from lakehouse.backups import backup
 from lakehouse.cli import app, areas
 from lakehouse.delta_files import snapshot
@@ -156,6 +159,52 @@ def test_from_bucket_to_bucket(lake: HandMade) -> None:
     shutil.rmtree(lake.bucket)
     backup.restore(lake.settings, made["path"], nothing)
     assert lake.files() == files
+
+
+@pytest.mark.parametrize("place", ["{folder}/backups", "s3://old-{number}/shop"])
+def test_backups_go_when_they_are_as_old_as_the_setting_says(lake: HandMade, tmp_path: Path, place: str) -> None:
+    number = uuid.uuid4().hex[:8]
+    s3_client(lake.settings).create_bucket(Bucket=f"old-{number}")
+    target = place.format(folder=tmp_path, number=number)
+    settings = lake.settings.model_copy(update={"backup_keep_days": 30})
+    store = store_at(settings, target)
+    names = [f"{datetime.now(UTC) - timedelta(days=days):{ages.NAME}}" for days in (31, 29)]
+    for name in names:
+        store.below(name).write("lake/file", b"something")
+        store.below(name).write(backup.MANIFEST, b"{}")
+    cut_off = f"{datetime.now(UTC) - timedelta(days=40):{ages.NAME}}"
+    store.below(cut_off).write("lake/file", b"no manifest: nobody knows what it is")
+    store.below("20260101-other").write(backup.MANIFEST, b"{}")
+    made = backup.back_up(settings, target, nothing)
+    assert made["deleted"] == names[:1]
+    left = [cut_off, "20260101-other", names[1], Path(made["path"]).name]
+    assert sorted(store.folders()) == sorted(left)
+    assert backup.back_up(lake.settings, f"{target}/unset", nothing)["deleted"] == []
+
+
+def test_who_was_forgotten_is_written_down_in_every_backup_that_is_there(lake: HandMade, tmp_path: Path) -> None:
+    s3_client(lake.settings).create_bucket(Bucket="of-forgotten")
+    here = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)["path"]
+    gone = backup.back_up(lake.settings, str(tmp_path / "gone"), nothing)["path"]
+    shutil.rmtree(gone)
+    there = backup.back_up(lake.settings, "s3://of-forgotten/shop", nothing)["path"]
+    settings = lake.settings.model_copy(update={"backup_keep_days": 10})
+    until = (datetime.now(UTC) + timedelta(days=10)).date()
+    for person in ("person-a", "person-b", "person-a"):
+        told = ages.note_forgotten(settings, person)
+    assert sorted(told) == sorted([f"{here}, until {until}", f"{there}, until {until}"])
+    shutil.rmtree(lake.bucket)
+    (lake.settings.data_dir / ages.KNOWN).unlink()
+    assert backup.restore(lake.settings, here, nothing)["forgotten"] == ["person-a", "person-b"]
+    assert ages.note_forgotten(settings, "person-c") == [f"{here}, until {until}"], "a restored lake knows its backup"
+
+
+def test_a_backup_that_cannot_be_looked_at_is_named(lake: HandMade) -> None:
+    s3_client(lake.settings).create_bucket(Bucket="taken-away")
+    made = backup.back_up(lake.settings, "s3://taken-away/shop", nothing)["path"]
+    shutil.rmtree(lake.bucket.parent / "taken-away")
+    (told,) = ages.note_forgotten(lake.settings, "person-a")
+    assert told.startswith(f"{made}, until somebody deletes it, if it is there")
 
 
 @pytest.mark.parametrize("address", ["https://example.org/x", "s3://", "s3://UPPER/x", "s3://{bucket}/backups"])

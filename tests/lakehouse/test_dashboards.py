@@ -139,6 +139,27 @@ def test_the_dashboards_say_whether_their_figures_are_current(
         assert published.num_rows > 1
 
 
+@pytest.mark.parametrize(
+    "chart", [one for one in FILES["charts"] if one["viz_type"] == "table"], ids=lambda one: one["slice_name"]
+)
+def test_no_table_shows_markup_of_an_event(chart: dict[str, Any]) -> None:
+    """Superset would render it, over the whole page where it says so: what looks like a login form may be an event."""
+    assert chart["params"]["allow_render_html"] is False
+
+
+def test_no_series_has_markup_of_an_event_in_its_name() -> None:
+    """Superset renders names of series in tooltips. All others are words of this project."""
+    (dataset,) = [one for one in FILES["datasets"] if one["table_name"] == "revenue_hours"]
+    with duckdb.connect() as connection:
+        connection.execute("CREATE SCHEMA gold")
+        connection.execute(
+            "CREATE TABLE gold.revenue_hourly AS SELECT now() AS hour_start, unnest(['EUR', '<b>EUR</b>']) AS currency,"
+            " 1 AS purchases, 1 AS orders, 1 AS revenue"
+        )
+        found = connection.execute(dataset["sql"]).fetchall()
+    assert sorted(row[1] for row in found) == ["EUR", "other"]
+
+
 @pytest.mark.parametrize(("views", "change"), [(100, "▲ 3"), (99, "–")])
 def test_a_rank_is_compared_with_an_hour_that_does_not_overlap_and_had_enough_views(views: int, change: str) -> None:
     (now,) = [item for item in FILES["datasets"] if item["table_name"] == "top_products_now"]

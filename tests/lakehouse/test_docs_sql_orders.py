@@ -76,6 +76,8 @@ def test_what_was_declined_or_tried_again_is_not_bought_twice(shop: duckdb.DuckD
             1 AS orders""")
     (row,) = answer(shop, "4. How far do they come")
     assert row[1:] == (200, 20, 2, 0.01)
+
+
 def test_a_product_is_what_is_known_last_of_each_of_its_facts(shop: duckdb.DuckDBPyConnection) -> None:
     assert shop.execute("FROM gold.products ORDER BY product_id").fetchall() == [
         ("a", "My lamp", "Lamps", Decimal("12.5")), ("b", None, None, None),

@@ -149,6 +149,7 @@ def test_no_table_keeps_its_files_for_less_than_is_safe(hours: float) -> None:
 
 def test_maintenance_tidies_all_tables_or_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "s3_client", lambda _settings: None)
+    monkeypatch.setattr(maintenance.persons, "drop_old", lambda _settings: None)
     monkeypatch.setattr(maintenance, "tidy", lambda _lake, _client, table, _today: {"table": table.full_name})
 
     def tidied(**given: str) -> list[str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.backup_store import Store
 from lakehouse.backups.backup import MANIFEST, restore
-from lakehouse.backups.store import Store
 from lakehouse.delta_files import _path
 from lakehouse.errors import ShoplakeError
 from lakehouse.object_keys import inside

@@ -56,6 +56,21 @@ def test_without_a_change_the_file_stays(lake: Lake) -> None:
     assert lake.settings.serving_file.stat().st_ino == before.st_ino
 
 
+def test_after_somebody_was_forgotten_the_file_is_made_anew(lake: Lake) -> None:
+    """Rows that are deleted from a copied file stay in its blocks."""
+    lake.publisher.publish()
+    with duckdb.connect(str(lake.settings.serving_file)) as connection:
+        connection.execute("CREATE TABLE gold.left_over AS SELECT 'u-4711-left' AS user_id FROM range(10000)")
+    lake.add_hour("2026-09-01 11:00:00", 2)
+    lake.publisher.publish()
+    assert b"u-4711-left" in lake.settings.serving_file.read_bytes()
+    lake.add_receipt()
+    assert {"gold.kpis_hourly", "ops.erasures"} <= set(lake.publisher.publish())
+    assert b"u-4711-left" not in lake.settings.serving_file.read_bytes()
+    assert lake.query("SELECT clicks FROM gold.kpis_hourly ORDER BY hour_start") == [(1,), (2,)]
+    assert lake.publisher.publish() == []
+
+
 def test_only_changed_partitions_are_read_again(lake: Lake) -> None:
     lake.publisher.publish()
     # Whoever read the old day again would fail.

@@ -175,6 +175,23 @@ def test_replacing_days_leaves_the_others(small: SmallTables, table: Table) -> N
     assert [each.get("userMetadata") for each in small.history(table, 2)] == [None, "monday"]
 
 
+def test_changing_all_rows_keeps_what_others_append_meanwhile(
+    settings: Settings, small: SmallTables, table: Table
+) -> None:
+    small.append(table, rows("a", "b"))
+    other = SmallTables(settings)
+
+    def without_a(known: pa.Table) -> pa.Table:
+        other.append(table, rows("c"))
+        return known.filter(pa.array([name != "a" for name in known.column("name").to_pylist()]))
+
+    small.change(table, without_a)
+    assert named(small.read(table)) == ["b", "c"]
+    version = opened(settings, table).version()
+    small.change(table, lambda _known: None)
+    assert opened(settings, table).version() == version
+
+
 def test_replacing_a_partition_leaves_the_others(small: SmallTables, table: Table) -> None:
     small.append(table, rows("a"))
     small.append(table, rows("b", day=TUESDAY))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.cli import quarantine, run_view
+from lakehouse.cli import backup, quarantine, run_view
 from lakehouse.cli.formats import Format
 from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.terminal import shown, visible
@@ -20,6 +20,11 @@ RUN: dict[str, Any] = {
     "id": "r1", "job": "quality", "state": "failed", "created_at": "2026-09-01T10:00:00Z", "started_at": None,
     "finished_at": None, "caller": BAD, "result": None, "error": {"message": BAD},
 }  # fmt: skip
+
+
+def report_copy(table: str) -> None:
+    with backup._progress() as report:
+        report(table, 1, 1)
 
 
 def test_control_characters_are_written_out() -> None:
@@ -35,6 +40,8 @@ def test_control_characters_are_written_out() -> None:
         lambda: run_view.print_outcome(RUN),
         lambda: run_view.print_runs([RUN]),
         lambda: run_view.print_outcome({**RUN, "state": "succeeded", "result": {"what": BAD, "rows": [{"a": BAD}]}}),
+        lambda: backup._say(BAD),
+        lambda: report_copy(BAD),
         lambda: quarantine._print_facts({"value": BAD, "wrong": [BAD]}, Format.table),
     ],
 )

@@ -105,8 +105,65 @@ def lake(books: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> I
 def test_sound_books_balance(lake: Reader) -> None:
     found = reconcile(lake, lambda: (BEGIN, ENDS), None)
     assert (found.faults, found.notes, found.partitions) == ([], [], 4)
-    assert found.rows == {"bronze": 400, "silver": 360, "duplicates": 20, "quarantined": 20}
+    assert found.rows == {"bronze": 400, "silver": 360, "duplicates": 20, "quarantined": 20, "erased": 0}
     assert found.gold_hours == 4
+
+
+def erase(lake: Reader, *offsets: tuple[int, int, str]) -> None:
+    """As `forget` does: records of the clicks' partitions are written down with what they were, and taken out."""
+    for partition, offset, was in offsets:
+        place = f'topic = \'shop.clicks\' AND "partition" = {partition} AND "offset" = {offset}'
+        lake.connection.execute(
+            f'INSERT INTO ops.erased_records BY NAME SELECT topic, "partition", "offset", \'{was}\' AS was'
+            f" FROM bronze.events WHERE {place}"
+        )
+        for table in ("bronze.events", "silver.events", "silver.quarantine"):
+            lake.connection.execute(f"DELETE FROM {table} WHERE {place}")
+    lake.connection.execute("DELETE FROM gold.kpis_hourly")
+    lake.connection.execute("INSERT INTO gold.kpis_hourly BY NAME" + GOLD_OF_SOUND)
+
+
+ONE_OF_EACH = ((0, 8, "silver"), (0, 9, "duplicates"), (1, 9, "quarantined"))
+"""The second is a duplicate of the first."""
+
+
+def test_erased_records_count_as_what_they_were(lake: Reader) -> None:
+    erase(lake, *ONE_OF_EACH)
+    found = reconcile(lake, lambda: (BEGIN, ENDS), None, held=lambda spans: {span: span.first for span in spans})
+    assert (found.faults, found.notes) == ([], [])
+    assert found.rows == {"bronze": 400, "silver": 359, "duplicates": 19, "quarantined": 19, "erased": 3}
+
+
+def test_erased_records_are_no_records_that_were_not_read(lake: Reader) -> None:
+    """Where a partition has more offsets than records, Kafka is asked about what bronze does not have."""
+    erase(lake, *ONE_OF_EACH)
+    lake.connection.execute("UPDATE ops.batches SET to_offset = 101 WHERE topic = 'shop.clicks' AND from_offset = 50")
+    ends = {topic: {"0": 101, "1": 101} for topic in BEGIN}
+    asked: list[Span] = []
+
+    def held(spans: list[Span]) -> dict[Span, int | None]:
+        asked.extend(spans)
+        return dict.fromkeys(spans)
+
+    assert reconcile(lake, lambda: (BEGIN, ends), None, held=held).faults == []
+    assert {(span.first, span.end) for span in asked} == {(100, 101)}
+
+
+def test_what_is_missing_beside_erased_records_is_named(lake: Reader) -> None:
+    erase(lake, *ONE_OF_EACH)
+    lake.connection.execute(f"DELETE FROM bronze.events WHERE {CLICK}; DELETE FROM silver.events WHERE {CLICK}")
+    faults = [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
+    assert "shop.clicks partition 0: bronze has 99 records, the book 100" in faults
+
+
+def test_records_of_a_run_that_has_not_ended_are_noted(lake: Reader) -> None:
+    lake.connection.execute(
+        f'INSERT INTO ops.erased_records BY NAME SELECT topic, "partition", "offset", \'silver\' AS was'
+        f" FROM bronze.events WHERE {CLICK}"
+    )
+    found = reconcile(lake, lambda: (BEGIN, ENDS), None)
+    assert found.faults == []
+    assert found.notes == ["shop.clicks partition 0 2026-09-03 10:00: 1 records are to be erased and still there"]
 
 
 @pytest.mark.parametrize("planted", FAULTS)

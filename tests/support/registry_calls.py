@@ -87,12 +87,12 @@ def submit_same_key(settings: Settings, key: str, times: int) -> list[str]:
     return [registry.submit(job, Parameters(), caller="me", idempotency=(key, "hash")).run.id for _ in range(times)]
 
 
-def submit_until_full(settings: Settings, times: int) -> tuple[int, int]:
+def submit_until_full(settings: Settings, times: int, caller: str) -> tuple[int, int]:
     """How many were accepted and how many refused."""
     registry, refused = registry_at(settings), 0
     for _ in range(times):
         try:
-            registry.submit(JOBS["a"], Parameters(), caller="me")
+            registry.submit(JOBS["a"], Parameters(), caller=caller)
         except QueueFull:
             refused += 1
     return times - refused, refused

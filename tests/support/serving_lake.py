@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql.types import StructType
 
 from gold import kpis, top_products
-from lakehouse.ops import batches
+from lakehouse.ops import batches, erasures
 from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.file import open_serving
 from lakehouse.serving.publisher import Publisher
@@ -20,6 +20,7 @@ from tests.support.folder_s3 import FolderS3, FolderTable
 
 TABLES = (
     kpis.TABLE, top_products.LAST_HOUR, batches.TABLE, results.TABLE, results.OVERRIDES, quarantine.TABLE,
+    erasures.RECEIPTS,
 )  # fmt: skip
 
 
@@ -86,6 +87,10 @@ class Lake:
     def add_batch(self, number: int) -> None:
         self._add(batches.TABLE, {"batch_id": str(number), "committed_at": "now()"})
 
+    def add_receipt(self) -> None:
+        """Somebody was forgotten."""
+        self._add(erasures.RECEIPTS, {"run_id": "'run'", "erased_at": "now()"})
+
     def add_refused(self, offset: int, detail: str = "data.order_id is missing") -> None:
         """A refused record of the morning of 2026-09-01."""
         texts = {"topic": "shop.purchases", "reason_code": "missing_field", "reason_detail": detail, "status": "open"}
@@ -132,4 +137,4 @@ def _types(schema: StructType) -> dict[str, object]:
 
 def _duckdb_type(kind: object) -> str:
     names = {"string": "VARCHAR", "long": "BIGINT", "timestamp": "TIMESTAMPTZ"}
-    return names.get(str(kind), str(kind))
+    return "VARCHAR[]" if isinstance(kind, dict) else names.get(str(kind), str(kind))

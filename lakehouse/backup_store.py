@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lakehouse.errors import UsageError
 from lakehouse.object_keys import inside
-from lakehouse.s3 import s3_client
+from lakehouse.s3 import delete_objects, s3_client
 from lakehouse.settings import Settings
 
 LAKE = "lake"
@@ -66,6 +67,15 @@ class Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_bytes(content)
+
+    def delete(self) -> None:
+        """Delete this folder with everything in it."""
+        if self.bucket is None:
+            shutil.rmtree(self.path)
+            return
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.path}/")
+        found = [{"Key": one["Key"]} for page in pages for one in page.get("Contents", [])]
+        delete_objects(self.client, self.bucket, found)
 
     def _here(self, key: str) -> str:
         """Where the object of that key lies. Raises ShoplakeError for a key that leads out of the backup."""

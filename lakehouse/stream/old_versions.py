@@ -1,0 +1,79 @@
+"""Leaves nothing of tables but their newest version: for what has to be gone, and not only out of sight.
+
+A vacuum keeps files for hours, and a log the least and greatest values of files that are gone. Here both go as soon as
+nobody can need them: writers are told to begin anew, and readers have a while to end.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from lakehouse.delta_files import snapshot
+from lakehouse.lake import Lake
+from lakehouse.s3 import delete_objects, s3_client
+from lakehouse.stream import log_cleanup
+from lakehouse.table import Table
+
+_KEY = "_shoplake/closed"
+_TICK_SECONDS = 1.1
+"""S3 tells the time in whole seconds."""
+
+
+def close(lake: Lake, tables: Iterable[Table]) -> datetime:
+    """Let every table begin anew: with a version that adds no rows, and a checkpoint of it.
+
+    What was written before the returned moment, by the clock of S3, and is not in the newest version, no writer will
+    ever add: commits under way fail, and are made again with new files.
+    """
+    listed, client, bucket = list(tables), s3_client(lake.settings), lake.settings.bucket
+    lake.fence(listed, uuid.uuid4().hex)
+    for table in listed:
+        lake.small.checkpoint(table)
+    time.sleep(_TICK_SECONDS)
+    client.put_object(Bucket=bucket, Key=_KEY, Body=b"")
+    moment: datetime = client.head_object(Bucket=bucket, Key=_KEY)["LastModified"]
+    lake.fence(listed, uuid.uuid4().hex)
+    return moment
+
+
+def delete(lake: Lake, client: Any, table: Table, before: datetime) -> int:
+    """Delete what was written before then and no newest version needs: data files, log, and versions that the bucket
+    keeps of them; how many objects. Readers of an older version fail from now on."""
+    bucket, prefix = lake.settings.bucket, f"{table.layer}/{table.name}/"
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    found = [one for page in pages for one in page.get("Contents", []) if one["LastModified"] < before]
+    newest = snapshot(client, bucket, table)  # after the look: what was there is in it, or is needed by nobody
+    if newest is None:
+        return 0
+    needed = {*newest.data, *newest.log}
+    old = [one["Key"] for one in found if "/_delta_log/" not in one["Key"] and one["Key"] not in needed]
+    delete_objects(client, bucket, [{"Key": key} for key in old])
+    deleted = len(old) + log_cleanup.clean(client, bucket, table, before)
+    return deleted + (0 if lake.settings.s3_is_embedded else delete_kept(client, bucket, prefix))
+
+
+def delete_kept(client: Any, bucket: str, prefix: str) -> int:
+    """Delete what a bucket with versioning keeps of objects that were deleted or written over; how many. A role that
+    may not, and a server that knows no versions, leave them to the bucket's own rule."""
+    from botocore.exceptions import ClientError
+
+    try:
+        pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+        old = [
+            {"Key": one["Key"], "VersionId": one["VersionId"]}
+            for page in pages
+            for one in (
+                *(one for one in page.get("Versions", ()) if not one["IsLatest"]),
+                *page.get("DeleteMarkers", ()),
+            )
+        ]
+        delete_objects(client, bucket, old)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403, 404, 405, 501):
+            return 0
+        raise
+    return len(old)
