@@ -69,9 +69,13 @@ class MicroBatch:
         records = None if is_empty else judged.where(F.col("topic").isNotNull()).toArrow()
         if self._writing is None:
             self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch")
-        else:
-            self._writing.result()
+        self.wait()
         self._writing = self._writer.submit(self._write, judged.sparkSession, records, plan, number, now)
+
+    def wait(self) -> None:
+        """Return when what was handed over is written; what failed in it is raised."""
+        if self._writing is not None:
+            self._writing.result()
 
     def _write(
         self, spark: SparkSession, records: pa.Table | None, plan: Plan | None, number: int, now: datetime

@@ -200,7 +200,7 @@ def test_csv_has_the_same_rows_and_pages(reader: httpx.Client):
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
     expected = items(reader.get("/v1/gold/fraud-flags?limit=2"))
     assert [row["flag_id"] for row in rows] == [row["flag_id"] for row in expected]
-    assert rows[0]["event_time"] == expected[0]["event_time"] and rows[0]["evidence"] == '["e1", "e2"]'
+    assert rows[0]["event_time"] == expected[0]["event_time"] and rows[0]["evidence"] == '["e1","e2"]'
     assert reader.get(answer.links["next"]["url"]).headers["content-type"].startswith("text/csv")
 
 

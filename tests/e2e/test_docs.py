@@ -97,9 +97,9 @@ def test_every_query_of_the_page_shows_rows(shop: Shop) -> None:
     """After the page's own steps, which have just been run with the other blocks."""
     shop.wait_until_read(900)
     page = (ROOT / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
-    with Answers(shop.settings) as answers:
-        for statement in re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
-            assert list(answers.stream(statement).rows), statement
+    answers = Answers(shop.settings)
+    for statement in re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        assert list(answers.stream(statement).rows), statement
 
 
 def run_for_a_while(command: str, environment: dict[str, str], folder: Path) -> None:

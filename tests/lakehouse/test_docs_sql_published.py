@@ -66,16 +66,16 @@ def test_a_moment_has_its_zone_and_a_local_time_has_none(settings: Settings) -> 
     ],
 )
 def test_what_is_elsewhere_is_proposed(settings: Settings, statement: str, said: str) -> None:
-    with pytest.raises(ShoplakeError) as failed, Answers(settings) as answers:
-        answers.stream(statement)
+    with pytest.raises(ShoplakeError) as failed:
+        Answers(settings).stream(statement)
     assert str(failed.value).endswith(said)
 
 
 def test_no_rows_come_with_how_old_the_answer_is(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    with Answers(settings) as answers:
-        assert list(answers.stream("FROM gold.cohort_retention LIMIT 1").rows)
-        assert capsys.readouterr().err == ""
-        assert not list(answers.stream("FROM gold.cohort_retention WHERE cohort_size < 0").rows)
+    answers = Answers(settings)
+    assert list(answers.stream("FROM gold.cohort_retention LIMIT 1").rows)
+    assert capsys.readouterr().err == ""
+    assert not list(answers.stream("FROM gold.cohort_retention WHERE cohort_size < 0").rows)
     said = capsys.readouterr().err
     assert re.fullmatch(r"No rows in what was published at \d\d:\d\d:\d\d UTC; --live asks the lake itself\.\n", said)
 

@@ -27,8 +27,9 @@ from lakehouse.lake import Lake
 from lakehouse.ops import replays
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.services import s3, spark
+from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings, part
+from lakehouse.services.testing import free_settings
 from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.extras import Extras
 from lakehouse.serving.publisher import Publisher
@@ -131,6 +132,7 @@ class Stream:
             rows.append((topic, 0, offset, datetime.now(UTC), key, value))
         frame = self.lake.spark.createDataFrame(rows, RECORD)
         self.batch(checks.judge(frame), self.number)
+        self.batch.wait()
         self.number += 1
 
     def ends(self) -> dict[str, dict[str, int]]:
@@ -183,7 +185,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder: Path = tmp_path_factory.mktemp("forget")
     settings = free_settings(folder, spark_memory_mb=1536, java_jit="quick", topic_retention_hours=48)
     fetch_jars(("spark", "s3proxy"))
-    with part(s3.service(settings), settings), part(spark.service(settings), settings):
+    with alone(s3.service(settings), settings), alone(spark.service(settings), settings):
         s3.ensure_bucket(settings)
         session = str(uuid.uuid4())
         lake = Lake(connect(settings, session), settings)

@@ -19,8 +19,8 @@ from tests.support.memory_s3 import memory_lake
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 REPLACED = {table.full_name for table in TABLES if table.live} | {"gold.fraud_flags"}
-REBUILT = {"silver.events", "silver.quarantine"}
-ADDED_TO = {"bronze.events", "ops.batches"}
+REBUILT = {"bronze.events", "silver.events", "silver.quarantine"}
+ADDED_TO = {"ops.batches"}
 
 
 @pytest.fixture

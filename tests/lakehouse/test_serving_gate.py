@@ -199,7 +199,7 @@ def test_every_gold_suite_can_be_asked_of_the_serving_file(lake: Lake) -> None:
 
 
 def test_a_publish_that_duckdb_gives_up_is_one_sentence(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_space() -> list[str]:
+    def out_of_space(**_: bool) -> list[str]:
         raise duckdb.IOException("IO Error: Could not write file: No space left on device")
 
     monkeypatch.setattr(lake.publisher, "publish", out_of_space)
