@@ -195,7 +195,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         fill(stream)
         GoldRefresh(lake).restate(_hours(lake), datetime.now(UTC))
         cohort_retention.run(lake, cohort_retention.Parameters(timezone="Europe/Berlin"), lambda _doing: None)
-        unknown_fields.update(lake)
+        with open_sql(settings) as reader:
+            unknown_fields.update(lake, reader)
         fix = f'default user_id="{VICTIM}"'
         replayed = ("run", "shop.clicks", 0, 0, "missing_field", "e1", fix, "accepted", None, None, None, NOW)
         lake.append_rows(replays.TABLE, [replayed])
