@@ -123,7 +123,7 @@ def _measured(settings: Settings, rate: float, seconds: int) -> list[Figure]:
         Figure(f"freshness p95 {at}", found.p95 or nothing, "s"),
         Figure(f"freshness p99 {at}", found.p99 or nothing, "s", "3"),
         Figure(f"micro-batch, median {at}", statistics.median(took), "s", "1"),
-        Figure(f"Spark and the fold per batch {at}", spent["spark"] / len(took), "core-s", "2"),
+        Figure(f"Spark and the fold per batch {at}", spent["spark"] / len(took), "core-s", "1"),
         Figure(f"all parts {at}", sum(spent.values()) / seconds, "cores"),
         Figure(f"Spark and the fold per million events {at}", spent["spark"] / len(records) * 1e6, "core-s"),
         Figure(f"memory, all parts {at}", memory, "GB", "8"),
