@@ -82,7 +82,7 @@ class LakeMetrics:
             self._reader = self._reader or connect(self._settings, self._settings.sql_memory_mb)
             book = self._reader.query(BOOK)[0]
             committed_at = book["committed_at"]
-            rows = {(layer,): int(book[layer] or 0) for layer in KINDS}
+            rows = {(layer,): int(book[layer] or 0) for layer in KINDS if layer in book}
             yield gauge("rows", "Rows per layer by the stream's book.", rows, ("layer",))
             refused = {(row["reason_code"], row["status"]): row["rows"] for row in self._reader.query(_REASONS)}
             yield gauge("quarantine_rows", "Refused records.", refused, ("reason", "status"))

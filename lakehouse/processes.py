@@ -10,7 +10,7 @@ import psutil
 
 from lakehouse.settings import Settings
 
-MARK = "SHOPLAKE_SUPERVISED_LAKE"
+MARK = "_SHOPLAKE_LAKE"
 
 
 def lake_mark(settings: Settings) -> dict[str, str]:
