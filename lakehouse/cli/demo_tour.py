@@ -72,7 +72,9 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
                 _show_until_interrupted(settings, console, traffic, trust)
             else:
                 console.print(f"Live traffic for {plan.live_seconds} s at {plan.rate:g} events/s …")
-                traffic.wait()
+                while not traffic.is_sent:
+                    patiently(lambda: traffic.look_for_flag(reader))
+                    time.sleep(0.25)
         console.print(f"[green]✓[/] {traffic.wait().acked:,} live events published")
         _wait_for_the_last(settings, reader, traffic)
         after = [("Start it again, to stay", "make up"), ("Dashboards", DASHBOARDS), *_questions()]

@@ -93,6 +93,11 @@ class Traffic:
         self._end.set()
         self._pool.shutdown()
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether all is sent, or nothing more can be."""
+        return self._sending.done()
+
     def wait(self) -> Counts:
         """What was sent, when all of it is."""
         return self._sending.result()
