@@ -23,7 +23,7 @@ from gold.clock import micros
 from lakehouse.catalog import TABLES
 from lakehouse.hours import HOUR, number_of
 from lakehouse.stream.seen_ids import SeenIds
-from lakehouse.table import Live, Table
+from lakehouse.table import Kept, Live, Table
 from silver import events as silver_events
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ FROM new_events
 """
 """What the fraud rules look back at."""
 _SIZES = "SELECT * EXCLUDE (key), count(*) AS size FROM {of} GROUP BY ALL"
-_MERGED_SIZES = "SELECT * EXCLUDE (size), sum(size)::BIGINT AS size FROM {kept}_sizes WHERE {where} GROUP BY ALL"
+_MERGED_SIZES = "SELECT * EXCLUDE (size), sum(size)::BIGINT AS size FROM {kept} WHERE {where} GROUP BY ALL"
 _ID = "hash(event_id) AS low, hash(event_id, 'high') AS high"
 _VALID = "reason_code IS NULL"
 
@@ -63,6 +63,14 @@ _VALID = "reason_code IS NULL"
 def frontier_at(now: datetime) -> datetime:
     """Start of the window of live gold: two full hours before the running one."""
     return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=FULL_HOURS)
+
+
+def _merged(name: str, kept: Kept) -> Iterator[tuple[str, str]]:
+    """The table whose rows of equal grain are made one, and the SQL that does; none where that is not worth it."""
+    if kept.is_set:
+        yield f"{name}_sizes", _MERGED_SIZES
+    elif kept.merged:
+        yield name, kept.merged
 
 
 @dataclass(frozen=True)
@@ -286,9 +294,9 @@ class Fold:
         """The live rows of a gold table for some hours of the window; `currency` is the shop's."""
         listed = ", ".join(map(str, sorted(hours))) or "NULL"
         merged = {
-            name: f"({sql.format(kept=name, where=f'age IN ({listed})')})"
+            name: f"({sql.format(kept=told, where=f'age IN ({listed})')})"
             for name, kept in table.kept.items()
-            if (sql := _MERGED_SIZES if kept.is_set else kept.merged)
+            for told, sql in _merged(name, kept)
         }
         as_of = f"{int(now.timestamp())}::BIGINT"
         own = f"'{currency}'" if currency else "NULL"
@@ -316,9 +324,8 @@ class Fold:
         fraud_live.forget(c, first * MICROS_OF_HOUR)
         for name, kept in self._kept.items():
             c.execute(f"DELETE FROM {name} WHERE age < {second if kept.per_second else first}")
-            if sql := _MERGED_SIZES if kept.is_set else kept.merged:
-                told = f"{name}_sizes" if kept.is_set else name
-                merged = sql.format(kept=name, where="true")
+            for told, sql in _merged(name, kept):
+                merged = sql.format(kept=told, where="true")
                 c.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged}; DELETE FROM {told}")
                 c.execute(f"INSERT INTO {told} FROM merged")
 
