@@ -17,7 +17,7 @@ from lakehouse.serving.file import PUBLISHED, names_in, open_serving, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream.progress import lag, stream_state, unread_seconds
-from quality.ledger import KINDS
+from quality.ledger import BOOKED
 from quality.results import NEWEST
 
 KEPT_SECONDS = 15.0
@@ -82,7 +82,7 @@ class LakeMetrics:
             self._reader = self._reader or connect(self._settings, self._settings.sql_memory_mb)
             book = self._reader.query(BOOK)[0]
             committed_at = book["committed_at"]
-            rows = {(layer,): int(book[layer] or 0) for layer in KINDS if layer in book}
+            rows = {(layer,): int(book[layer] or 0) for layer in BOOKED}
             yield gauge("rows", "Rows per layer by the stream's book.", rows, ("layer",))
             refused = {(row["reason_code"], row["status"]): row["rows"] for row in self._reader.query(_REASONS)}
             yield gauge("quarantine_rows", "Refused records.", refused, ("reason", "status"))

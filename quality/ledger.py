@@ -24,13 +24,15 @@ from lakehouse.sql_text import utc_text
 if TYPE_CHECKING:
     from lakehouse.sql import SqlReader
 
-KINDS = ("bronze", "silver", "duplicates", "quarantined", "erased")
+_OF_BOOK = ("silver", "duplicates", "quarantined")
+BOOKED = ("bronze", *_OF_BOOK)
+"""What the book counts."""
+KINDS = (*BOOKED, "erased")
 GOLD_ATTEMPTS = 8
 GOLD_PAUSE_SECONDS = 5.0
 """Gold of older hours follows some seconds after silver."""
 MOST_GAPS = 1_000
 """So many gaps between records of bronze are looked up in Kafka, the newest first: a look takes milliseconds."""
-_OF_BOOK = ("silver", "duplicates", "quarantined")
 Held = Callable[[list[Span]], dict[Span, int | None]]
 _REACH = timedelta(days=8)
 _FIRST_DAY = date(1970, 1, 1)
