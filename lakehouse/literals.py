@@ -1,4 +1,4 @@
-"""Values that are the same in all rows of a micro-batch."""
+"""Values that are the same in all rows that are written together."""
 
 from __future__ import annotations
 

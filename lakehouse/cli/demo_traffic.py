@@ -114,7 +114,7 @@ class Traffic:
         if thief is None or thief.seconds is not None:
             return thief is not None
         found = reader.query(
-            "SELECT epoch(event_time) AS at FROM gold.fraud_flags"  # noqa: S608 - ours
+            "SELECT epoch(event_time) AS at FROM gold.fraud_flags"  # noqa: S608 - the id is made here
             f" WHERE user_id = '{thief.user_id}' AND rule_id = 'card_testing' ORDER BY event_time LIMIT 1"
         )
         if found:
