@@ -198,7 +198,7 @@ def _considered(wanted: _Range, rule: Rule) -> str:
 
 
 def _possible(rule: Rule, watch: Watch) -> str:
-    """Whether all that an entity did allows a crossing."""
+    """A condition that is true if everything that an entity did allows a crossing."""
     alternatives = (" AND ".join(_may_hold(rule, condition) for condition in conditions) for conditions in watch.any_of)
     return " OR ".join(f"({alternative})" for alternative in alternatives)
 

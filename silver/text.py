@@ -25,7 +25,7 @@ _KEPT = {
 
 
 def is_blank(value: Column) -> Column:
-    """Whether nothing in the text can be seen; null for null."""
+    """True for a text without a visible character; null for null."""
     starts_visibly = (value >= "!") & (value < "\x7f")  # nearly every text, and known without a pattern
     return ~starts_visibly & ~value.rlike(contract.VISIBLE)
 

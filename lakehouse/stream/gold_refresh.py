@@ -30,7 +30,7 @@ HOURLY = tuple(table for table in TABLES if table.hourly)
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
 Range = tuple[datetime, datetime]
 COLUMNS = sorted({name for table in TABLES for name in table.reads})
-"""What live gold is made of."""
+"""Columns of silver.events that gold is computed from."""
 
 
 class GoldRefresh:
@@ -103,7 +103,7 @@ class GoldRefresh:
 
 
 def closed_hour(now: datetime, settings: Settings) -> int:
-    """The newest hour that is final: ended, and the lateness setting has passed."""
+    """The newest final hour: it has ended, and the lateness setting has passed since."""
     return clock.number_of(now - timedelta(minutes=settings.lateness_minutes)) - 1
 
 
@@ -134,7 +134,7 @@ def replace_hours(
 
 
 def different_hours(table: Table, before: pa.Table | None, fresh: pa.Table) -> list[str]:
-    """A sentence for each hour whose rows are others in `fresh` than they were."""
+    """A sentence for each hour whose rows in `fresh` differ from those `before`."""
     if before is None:
         return []
     told = ", ".join(fresh.column_names)

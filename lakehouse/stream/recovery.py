@@ -1,4 +1,4 @@
-"""What an earlier process left: how far the lake is, and what is half done."""
+"""Where an earlier process stopped: the last booked batch, and writes that it left half done."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Start:
 
 
 def read_start(lake: Lake) -> Start:
-    """Where the lake's tables say that a stream goes on."""
+    """Where a stream has to continue, according to the tables of the lake."""
     groups = lake.read(batches.TABLE).groupBy("topic", "partition")
     rows = groups.agg(
         F.max("to_offset").alias("next_offset"),
@@ -76,7 +76,7 @@ def read_start(lake: Lake) -> Start:
 
 
 def booked_offsets(lake: Lake) -> Offsets:
-    """Next offset per topic-partition, as the book says."""
+    """Next offset per topic-partition according to the book."""
     return _next_offsets(lake.read(batches.TABLE), F.max("to_offset"))
 
 
@@ -116,12 +116,12 @@ def is_before(offsets: Offsets) -> Column:
 
 
 def held_beyond(lake: Lake, table: Table, booked: Offsets) -> pa.Table:
-    """Coordinates of what `table` has of a batch that was cut off before the book."""
+    """Coordinates of the records in `table` from a batch that was interrupted before it was booked."""
     return lake.read(table).where(~is_before(booked)).select(*COORDINATES).toArrow()
 
 
 def written_beyond(lake: Lake, booked: Offsets) -> pa.Table:
-    """Ids, times and coordinates of events that silver has of a batch that was cut off before the book."""
+    """Ids, times and coordinates of the events in silver from a batch that was interrupted before it was booked."""
     silver = lake.read(silver_events.TABLE).where(~is_before(booked))
     return silver.select("event_id", "event_time", "processed_at", *COORDINATES).toArrow()
 
