@@ -1,4 +1,4 @@
-"""What fraud rules consider, need and measure.
+"""Conditions and measures of the fraud rules.
 
 A measure is an expression over `history`, an array of an entity's last events up to and including the one
 that is judged, in order of event_time and event_id. Expressions are kept small: to plan them costs

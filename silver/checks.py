@@ -397,7 +397,7 @@ def _is_outside(field: Field, value: Column) -> Column:
 
 
 def _is_beyond(field: Field) -> Column:
-    """Whether an amount of an unusual shape is beyond its limits, which the rounded one, or none, would not tell.
+    """True for an amount of an unusual shape beyond its limits, where a rounded or missing one would not show it.
     Never null."""
     if field.kind != "amount":
         return F.lit(False)

@@ -1,4 +1,4 @@
-"""What a text says: blank is unknown, a country has one spelling, a timestamp is a moment. As Spark's expressions.
+"""The meaning of a text: blank is unknown, a country has one spelling, a timestamp is a moment. As Spark's expressions.
 
 Decided in docs/decisions/text.md.
 """

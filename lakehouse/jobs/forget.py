@@ -42,7 +42,7 @@ TEXTS = {"event_id", "fix", "path", "sample", "observed", "reason"}
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Parameters of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -36,7 +36,7 @@ UNION SELECT DISTINCT ingest_date FROM silver.quarantine WHERE quarantined_at > 
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Parameters of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

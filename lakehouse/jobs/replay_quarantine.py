@@ -49,7 +49,7 @@ _CHOSEN = StructType(
 
 
 class Parameters(BaseModel):
-    """What a run can be told. Without a choice every open record is looked at."""
+    """Parameters of a run. Without a choice it takes every open record."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

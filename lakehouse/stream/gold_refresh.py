@@ -77,9 +77,9 @@ class GoldRefresh:
         tables: tuple[Table, ...] = HOURLY,
         with_flags: bool = True,
     ) -> None:
-        """`restate` for a job: the stream may accept events of the same hours meanwhile, and its newer gold must not
-        stay overwritten. Hours that grew since they were read are done again, a few rounds at most: where traffic never
-        pauses, the stream is told to write those of its window anew."""
+        """`restate` for a job, beside a stream that may accept events of the same hours meanwhile, and whose newer gold
+        must not stay overwritten. Hours that grew since they were read are restated again, in a few rounds at most; if
+        traffic never pauses, the stream rewrites those of its window."""
         wanted = set(hours)
         self._restate_what_grows(wanted, tables, with_flags)
         rebuilt.tell(self._lake.settings, wanted)
@@ -110,8 +110,8 @@ def closed_hour(now: datetime, settings: Settings) -> int:
 def replace_hours(
     small: SmallTables, table: Table, fresh: pa.Table, wanted: set[int], now: datetime, closed: int
 ) -> pa.Table | None:
-    """Make `fresh` the rows of the `wanted` hours, written `now`; the days' other hours stay. Hours after `closed` are
-    provisional. Returns the rows that were there; None without hours."""
+    """Replace the rows of the `wanted` hours by `fresh`, written `now`; the days' other hours stay. Hours after
+    `closed` are provisional. Returns the rows that were replaced; None without hours."""
     before: list[pa.Table] = []
     hour = _hour_numbers(fresh)
     added = {

@@ -36,8 +36,8 @@ LOOK_BACK = "INTERVAL 5 MINUTES"
 
 @dataclass(frozen=True)
 class Start:
-    """Where a start of the stream goes on: where the book ends, which alone knows. The checkpoint of an earlier start
-    is not read: it may be lost, or an old copy."""
+    """Where a start of the stream continues: where the book ends. The checkpoint of an earlier start is not read: it
+    may be lost, or an old copy."""
 
     offsets: Offsets
     """Next offset per topic-partition."""
@@ -47,9 +47,9 @@ class Start:
     began_at: datetime | None = None
     """When the first batch in the book began, UTC: nothing arrived before."""
     in_lake: Offsets = field(default_factory=dict)
-    """Next offset that the tables do not have: beyond `offsets` where a batch was cut off between its writes."""
+    """Next offset that no table has: beyond `offsets` if a batch was interrupted between its writes."""
     generation: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """Names this start in the book."""
+    """The name of this start in the book."""
 
 
 def read_start(lake: Lake) -> Start:
@@ -127,10 +127,10 @@ def written_beyond(lake: Lake, booked: Offsets) -> pa.Table:
 
 
 def accepted_since(lake: Lake, reader: SqlReader, booked: Offsets, now: datetime) -> pa.RecordBatchReader | None:
-    """Events of silver before these offsets that the fold is made of: those of its window, and those whose ids are
-    looked up. None when there are none.
+    """Booked events of silver that make up the fold: those of its window, and those whose ids may come again. None if
+    there are none.
 
-    Files are chosen by their day and by when they were written, so that a long history costs nothing.
+    Only files of these days, or written recently, are read, so that a long history costs nothing.
     """
     since = now - timedelta(hours=lake.settings.dedupe_hours)
     frontier = min(frontier_at(now), since)
@@ -162,8 +162,8 @@ def _moment(moment: datetime) -> str:
 def late_hours(lake: Lake, before: datetime) -> set[int]:
     """Hours before `before` whose gold may be older than silver, or that never became final.
 
-    The book says when no hour had been waiting for long: then all was done that came LOOK_BACK before. With late
-    events in every batch some hour always waits, but none for long.
+    The book says when no hour had been waiting for long: everything that arrived LOOK_BACK before that batch was done.
+    With late events in every batch some hour always waits, but none for long.
     """
     book = lake.read(batches.TABLE)
     settled = book.where(~F.col("late_pending")).agg(F.max("committed_at").alias("settled"))
