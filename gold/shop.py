@@ -1,4 +1,4 @@
-"""What shop events mean: the conditions on silver events that gold tables share, as Spark and DuckDB both read them
+"""Meaning of shop events: the conditions on silver events that gold tables share, as Spark and DuckDB both read them
 (source: the contract). `F.expr` makes a column of one."""
 
 IS_VIEW = "event_type IN ('product_view', 'page_view') AND product_id IS NOT NULL"
