@@ -85,9 +85,6 @@ class Settings(BaseSettings):
     spark_executor_memory_mb: int = Field(2048, ge=512, description="Heap of each executor in a cluster, in MB.")
     spark_executor_cores: int = Field(2, ge=1, description="Cores of each executor in a cluster.")
     spark_executors: int = Field(2, ge=1, description="Executors that YARN is asked for.")
-    files_per_batch: int = Field(
-        1, ge=1, le=1000, description="Data files that a micro-batch writes per table; more for more than one core."
-    )
     java_jit: Literal["full", "quick"] = Field(
         "full",
         description="What Java compiles at run time: full, for a lake that goes on; quick starts a third faster, and "

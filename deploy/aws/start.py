@@ -69,7 +69,7 @@ def planned(facts: Mapping[str, str], own_cores: int) -> dict[str, str]:
     }
     if not executors:
         return found
-    found |= {"SHOPLAKE_SPARK_DRIVER_HOST": own_address(), "SHOPLAKE_FILES_PER_BATCH": str(executors)}
+    found["SHOPLAKE_SPARK_DRIVER_HOST"] = own_address()
     if manager := facts.get("SHOPLAKE_YARN_MANAGER"):
         return {**found, "SHOPLAKE_SPARK_MASTER": f"yarn://{manager}", "SHOPLAKE_SPARK_EXECUTORS": str(executors)}
     return {**found, "SHOPLAKE_SPARK_MASTER": "here", "SHOPLAKE_SPARK_SECRET_FILE": str(CLUSTER_SECRET_FILE)}

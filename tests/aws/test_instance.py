@@ -129,7 +129,7 @@ def test_the_driver_tells_its_address_and_plans_for_its_executors(aws, secret_fi
     start.tell_executors(facts, aws)
     settings = settings_of(facts | environment(facts, aws))
     assert settings.starts_spark_master and settings.master == "spark://10.40.1.5:7077"
-    assert (settings.spark_shuffle_partitions, settings.topic_partitions, settings.files_per_batch) == (45, 64, 3)
+    assert (settings.spark_shuffle_partitions, settings.topic_partitions) == (45, 64)
     assert settings.max_offsets_per_batch == 4_500_000 and settings.spark_secret_file == secret_file
     assert secret_file.read_text() == "abc" and secret_file.stat().st_mode & 0o777 == 0o600
     assert aws.client("ssm").get_parameter(Name=DRIVER)["Parameter"]["Value"] == "10.40.1.5"
@@ -145,7 +145,7 @@ def test_with_executors_from_yarn_the_instance_is_the_driver_and_starts_no_clust
     settings = settings_of(facts | environment(facts, aws))
     assert settings.spark_is_on_yarn and not settings.starts_spark_master
     assert (settings.spark_driver_host, settings.spark_shuffle_partitions) == ("10.40.1.5", 32)
-    assert settings.spark_executors == settings.files_per_batch == 8
+    assert settings.spark_executors == 8
 
 
 def test_an_executor_waits_for_the_drivers_address_and_joins_it(aws, secret_file, monkeypatch):
