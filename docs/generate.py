@@ -20,7 +20,7 @@ from api.app import create_app
 from deploy.aws import catalogue
 from gold.products import VIEW as PRODUCTS
 from lakehouse.catalog import TABLES
-from lakehouse.cli import app, areas
+from lakehouse.cli import app
 from lakehouse.monitoring.rules import RULES, Rule
 from lakehouse.settings import Settings, load_settings
 from lakehouse.table import Extract, Table
@@ -110,8 +110,6 @@ Every command says which `SHOPLAKE_` names it finds that are no setting."""
 
 def commands_page() -> str:
     """Every command with its options, as `--help` tells them."""
-    if not app.registered_commands:
-        areas.register(app)
     group = typer.main.get_command(app)
     text = get_docs_for_click(obj=group, ctx=typer.Context(group, info_name="shoplake"), name="shoplake")
     body = re.sub(r"\[bold\](.*?)\[/\]", r"`\1`", text.partition("\n")[2].strip(), flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The `shoplake` command. Each area is a module beside this one; heavy imports stay inside its functions."""
+"""The `shoplake` command: a module per area. Heavy imports stay inside functions, so that `--help` comes at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import sys
 import typer
 from rich.console import Console
 
+from lakehouse.cli import api, backup, demo, platform, produce, quality, quarantine, runs, sql, superset, trace
 from lakehouse.errors import ShoplakeError
+from lakehouse.settings import misspelt
 from lakehouse.terminal import shown
 
 app = typer.Typer(
@@ -19,15 +21,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+for area in (platform, produce, runs, api, sql, superset, quarantine, quality, trace, backup, demo):
+    app.add_typer(area.app)
 
 
 def main() -> None:
     """Run the command line; an error a person can act on becomes one sentence and its exit code."""
-    from lakehouse.cli import areas
-    from lakehouse.settings import misspelt
-
     os.umask(0o077)  # backups, too, are events of people
-    areas.register(app)
     console = Console(stderr=True, soft_wrap=True)
     for sentence in misspelt():
         console.print(f"[yellow]shoplake:[/] {shown(sentence)}", highlight=False)
@@ -36,7 +36,3 @@ def main() -> None:
     except ShoplakeError as error:
         console.print(f"[bold red]shoplake:[/] {shown(error)}", highlight=False)
         sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()

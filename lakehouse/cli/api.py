@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.cli.printing import Format, HowToPrint, print_json
 from lakehouse.errors import UsageError
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
@@ -21,17 +20,12 @@ if TYPE_CHECKING:
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    keys = typer.Typer(help="Keys of the callers of the API.", no_args_is_help=True)
-    keys.command("create")(create)
-    keys.command("list")(list_keys)
-    keys.command("revoke")(revoke)
-    app.add_typer(keys, name="keys")
-    app.command("api")(api)
+app = typer.Typer()
+keys = typer.Typer(help="Keys of the callers of the API.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 
+@app.command()
 def api() -> None:
     """Serve the HTTP API until Ctrl-C (`shoplake up` does this for you).
 
@@ -42,6 +36,7 @@ def api() -> None:
     serve(load_settings())
 
 
+@keys.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it; several keys of one name are one caller.")],
     scope: Annotated[
@@ -62,9 +57,8 @@ def create(
     typer.echo(key)
 
 
-def list_keys(
-    format: HowToPrint = Format.table,
-) -> None:
+@keys.command("list")
+def list_keys(format: HowToPrint = Format.table) -> None:
     """List the keys, without their secrets.
 
     Example: [bold]shoplake keys list[/]
@@ -84,9 +78,8 @@ def list_keys(
         for row in keys.listed(_database())
     ]
     if format is Format.json:
-        typer.echo(json.dumps(rows))
+        print_json(rows)
         return
-
     grid = Table("id", "name", "scopes", "created", "expires", "last used", "revoked")
     for one in rows:
         moments = (str(one[part] or "") for part in ("created_at", "expires_at", "last_used_at", "revoked_at"))
@@ -94,6 +87,7 @@ def list_keys(
     Console().print(grid)
 
 
+@keys.command("revoke")
 def revoke(which: Annotated[str, typer.Argument(help="Id of a key, or a name for all its keys.")]) -> None:
     """Make a key invalid at once.
 

@@ -15,13 +15,10 @@ from lakehouse.terminal import shown
 if TYPE_CHECKING:
     from lakehouse.backups.backup import Report
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("backup")(backup)
-    app.command("restore")(restore)
+app = typer.Typer()
 
 
+@app.command()
 def backup(
     target: Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix behind the lake's S3 endpoint.")],
 ) -> None:
@@ -42,6 +39,7 @@ def backup(
     print(made["path"])
 
 
+@app.command()
 def restore(
     source: Annotated[str, typer.Argument(help="One backup: the folder that `shoplake backup` printed.")],
 ) -> None:

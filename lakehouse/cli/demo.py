@@ -12,12 +12,10 @@ from lakehouse.settings import load_settings
 SMALL = {"java_jit": "quick", "spark_memory_mb": 1536, "kafka_memory_mb": 256, "max_parallel_runs": 1}
 """What the demo sets where nobody else has: it goes on for minutes, with little traffic, and shall fit 4 GB."""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
+app = typer.Typer()
 
 
+@app.command()
 def demo(
     history_events: Annotated[int, typer.Option(min=1000, help="About how many back-dated events.")] = 150_000,
     rate: Annotated[float, typer.Option(min=1, help="Live events per second.")] = 2.0,

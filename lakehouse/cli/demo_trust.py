@@ -13,7 +13,7 @@ from typing import Any
 import tenacity
 
 from lakehouse.api_client import ApiClient
-from lakehouse.cli.run_view import run_to_end
+from lakehouse.cli.runs import follow
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.file import published
 from lakehouse.serving.held import how_held
@@ -81,4 +81,4 @@ def gather(settings: Settings, reader: SqlReader, since: datetime) -> Trust:
 def ended(settings: Settings, job: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """A run of a job, as it ended."""
     with ApiClient(settings) as client:
-        return patiently(lambda: run_to_end(client, job, parameters, quiet=True))
+        return patiently(lambda: follow(client, client.start(job, parameters)["id"], quiet=True))

@@ -1,4 +1,4 @@
-"""`shoplake up`, `down`, `status` and `doctor`."""
+"""`shoplake up`, `down`, `status`, `doctor`, and what else concerns the parts of the platform."""
 
 from __future__ import annotations
 
@@ -12,24 +12,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.cli.printing import Format, HowToPrint
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
     from lakehouse.services.state import ServiceState, Snapshot
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this area."""
-    app.command()(up)
-    app.command()(down)
-    app.command()(status)
-    app.command()(doctor)
-    app.command()(credentials)
-    app.command()(spread)
+app = typer.Typer()
 
 
+@app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is up.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Do not start the stream.")] = False,
@@ -63,6 +56,7 @@ def up(
     reporter.say("Everything is down.")
 
 
+@app.command()
 def down() -> None:
     """End the platform; also what a crashed supervisor left, or parts whose folder was deleted. Data stays.
 
@@ -76,6 +70,7 @@ def down() -> None:
     reporter.say("Everything is down." if ended else "Nothing was running.")
 
 
+@app.command()
 def status(
     format: HowToPrint = Format.table,
 ) -> None:
@@ -123,6 +118,7 @@ def status(
         print("The supervisor is gone: `shoplake up` starts anew, `shoplake down` ends what it left.", file=sys.stderr)
 
 
+@app.command()
 def doctor() -> None:
     """Check that this machine can run the platform; says per failure what to do.
 
@@ -141,6 +137,19 @@ def doctor() -> None:
         raise typer.Exit(2)
 
 
+@app.command()
+def stream() -> None:
+    """Run the stream in the foreground until Ctrl-C (`shoplake up` does this for you).
+
+    Example: [bold]shoplake up --no-stream --detach && shoplake stream[/]
+    """
+    from lakehouse.stream.query import run
+
+    console = Console(soft_wrap=True)
+    run(load_settings(), lambda text: console.print(shown(text), highlight=False))
+
+
+@app.command()
 def spread() -> None:
     """Give brokers that were added to Kafka their share of the topics' partitions. The stream goes on meanwhile.
 
@@ -151,6 +160,7 @@ def spread() -> None:
     print(f"{spread_topics(load_settings())} partitions have their places; Kafka moves the records now.")
 
 
+@app.command()
 def credentials() -> None:
     """Print what other programs show to the lake's own S3 and Spark servers, as lines for a shell.
 

@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this area."""
-    app.command()(produce)
+app = typer.Typer()
 
 
+@app.command()
 def produce(
     history: Annotated[
         str | None, typer.Option(help="Back-dated events for this long, at full speed: 60d, 12h.")

@@ -1,35 +1,34 @@
-"""`shoplake quality check|status|override`: what the checks say, and what somebody decides about it."""
+"""`shoplake quality check|status|override`, `alerts list|test`: what does not hold, and what somebody decides."""
 
 from __future__ import annotations
 
 import getpass
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table
 
-from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.cli.printing import Format, HowToPrint, minute, print_json
+from lakehouse.cli.runs import run_and_wait
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _LONGEST = timedelta(days=7)
+_COLOURS = {"firing": "red", "quiet": "green", "unknown": "dim"}
+
+app = typer.Typer()
+quality = typer.Typer(help="Check the tables, see what fails, decide about it.", no_args_is_help=True)
+alerts = typer.Typer(help="See what the alerts say, try whether they arrive.", no_args_is_help=True)
+app.add_typer(quality, name="quality")
+app.add_typer(alerts, name="alerts")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    desk = typer.Typer(help="Check the tables, see what fails, decide about it.", no_args_is_help=True)
-    desk.command("check")(check)
-    desk.command("status")(status)
-    desk.command("override")(override)
-    app.add_typer(desk, name="quality")
-
-
+@quality.command()
 def check(
     scope: Annotated[str, typer.Option(help="full, incremental, or due.")] = "incremental",
     tables: Annotated[str | None, typer.Option(help="Only these tables, separated by commas.")] = None,
@@ -39,19 +38,16 @@ def check(
 
     Example: [bold]shoplake quality check --scope full[/]
     """
-    from lakehouse.cli import jobs
-
-    pairs = [f"scope={scope}", *([f"tables={tables}"] if tables else [])]
-    jobs.run("quality", param=pairs, as_of=None, wait=True, format=format)
+    run_and_wait("quality", {"scope": scope, "tables": tables or None}, format)
 
 
+@quality.command()
 def status(format: HowToPrint = Format.table) -> None:
     """List the expectations that fail now: by the job `quality`, and by the audit of each publish, which holds tables
     back at once. The exit code is 1 when a table, or some of its rows, is held back.
 
     Example: [bold]shoplake quality status[/]
     """
-
     from lakehouse.sql import connect
     from quality.gate import blocked_by, failing
 
@@ -60,20 +56,16 @@ def status(format: HowToPrint = Format.table) -> None:
     tables = blocked_by(found)
     held, passed, rows = _at_publish()
     if format is Format.json:
-        told = {"blocked": tables, "failing": found, "held_back": held, "let_through": passed, "rows_held_back": rows}
-        typer.echo(json.dumps(told, default=str))
-    elif not found and not held and not passed and not rows:
+        print_json(
+            {"blocked": tables, "failing": found, "held_back": held, "let_through": passed, "rows_held_back": rows}
+        )
+    elif not (found or held or passed or rows):
         typer.echo("Every expectation holds.")
     else:
-        grid = Grid("expectation", "severity", "means", "checked (UTC)", "overridden until")
+        grid = Table("expectation", "severity", "means", "checked (UTC)", "overridden until")
         for row in found:
-            grid.add_row(
-                shown(row["expectation"]),
-                str(row["severity"]),
-                shown(row["detail"]),
-                f"{row['checked_at']:%Y-%m-%d %H:%M}",
-                f"{row['overridden_until']:%Y-%m-%d %H:%M}" if row["overridden_until"] else "",
-            )
+            moments = minute(row["checked_at"]), minute(row["overridden_until"])
+            grid.add_row(shown(row["expectation"]), str(row["severity"]), shown(row["detail"]), *moments)
         if found:
             Console().print(grid)
         for table, names in held.items():
@@ -96,13 +88,14 @@ def _at_publish() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str,
         rows = published(load_settings())
     except ShoplakeError:
         return {}, {}, {}
-    told = [
+    held, passed = (
         {row["table_name"]: names_in(row[key]) for row in rows if row.get(key)} for key in ("blocked_by", "let_through")
-    ]
+    )
     of_rows = {row["table_name"]: how_held(row) for row in rows if row["held_rows"] and not row["blocked_by"]}
-    return told[0], told[1], of_rows
+    return held, passed, of_rows
 
 
+@quality.command()
 def override(
     expectation: Annotated[str, typer.Argument(help="Id of the expectation, as `shoplake quality status` shows it.")],
     duration: Annotated[str, typer.Option("--for", help="How long, as 30m, 2h or 1d; a week at most.")],
@@ -142,3 +135,70 @@ def _length(text: str) -> timedelta:
     if not timedelta() < length <= _LONGEST:
         raise UsageError(f"--for is a time such as 30m, 2h or 1d, a week at most, not {text!r}.")
     return length
+
+
+@alerts.command("list")
+def list_alerts(format: HowToPrint = Format.table) -> None:
+    """List the rules, whether they fire, and what to do then.
+
+    Example: [bold]shoplake alerts list[/]
+    """
+    from lakehouse.monitoring.book import Book
+    from lakehouse.monitoring.rules import RULES
+    from lakehouse.runs.registry import RunRegistry
+
+    settings = load_settings()
+    known = Book(settings, RunRegistry.open(settings).database).alerts()
+    rows = [
+        {
+            "alert": rule.name,
+            "severity": rule.severity,
+            "state": "unknown" if alert is None else "firing" if alert.is_firing else "quiet",
+            "since": alert and alert.since.isoformat(timespec="seconds"),
+            "value": alert and alert.value,
+            "limit": rule.limit_in(settings),
+            "detail": alert.detail if alert else "",
+            "means": rule.means,
+            "what_to_do": rule.what_to_do,
+        }
+        for rule in RULES
+        for alert in [known.get(rule.name)]
+    ]
+    if format is Format.json:
+        print_json(rows)
+        return
+    grid = Table("alert", "severity", "state", "since (UTC)", "figure", "limit", "detail")
+    for row in rows:
+        figures = ("" if row[name] is None else f"{row[name]:,.6g}" for name in ("value", "limit"))
+        state = f"[{_COLOURS[row['state']]}]{row['state']}[/]"
+        grid.add_row(row["alert"], row["severity"], state, minute(row["since"]), *figures, shown(row["detail"]))
+    console = Console()
+    console.print(grid)
+    for row in rows:
+        if row["state"] == "firing":
+            console.print(f"{row['alert']}: {row['means']} {row['what_to_do']}", highlight=False, markup=False)
+
+
+@alerts.command()
+def test() -> None:
+    """Send a test message through every sink. The exit code is 1 when one does not take it.
+
+    Example: [bold]SHOPLAKE_ALERT_WEBHOOK_URL=http://127.0.0.1:9009/ shoplake alerts test[/]
+    """
+    from lakehouse.monitoring.book import message
+    from lakehouse.monitoring.rules import RULES
+    from lakehouse.monitoring.sinks import NotSent, sinks
+    from lakehouse.runs.records import now
+
+    settings = load_settings()
+    rule, failed = RULES[0], []
+    told = message(rule, "test", settings, now(), "this is a test, nothing is wrong", None)
+    for sink in sinks(settings):
+        try:
+            sink.send(told)
+            typer.echo(f"{sink.name}: sent")
+        except NotSent as error:
+            typer.echo(f"{sink.name}: {error}")
+            failed.append(sink.name)
+    if failed:
+        raise ShoplakeError(f"The test message did not get through to {', '.join(failed)}.")

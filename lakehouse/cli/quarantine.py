@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table as Grid
 
-from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.cli.printing import Format, HowToPrint, print_facts, print_json
+from lakehouse.cli.runs import run_and_wait
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings, load_settings
-from lakehouse.terminal import shown, visible
 
 RecordId = Annotated[str, typer.Argument(help="topic-partition-offset, as `shoplake quarantine list` shows it.")]
 Reason = Annotated[str | None, typer.Option(help="Only records refused with this reason code.")]
@@ -25,17 +24,12 @@ _FACTS = (
     " quarantined_at"
 )
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    desk = typer.Typer(help="See refused records, learn why, bring them home.", no_args_is_help=True)
-    desk.command("list")(list_records)
-    desk.command("show")(show)
-    desk.command("explain")(explain)
-    desk.command("replay")(replay)
-    app.add_typer(desk, name="quarantine")
+app = typer.Typer()
+quarantine = typer.Typer(help="See refused records, learn why, bring them home.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
 
 
+@quarantine.command("list")
 def list_records(
     reason: Reason = None,
     topic: Topic = None,
@@ -75,9 +69,10 @@ def list_records(
         if summary
         else f"SELECT {_FACTS} FROM silver.quarantine WHERE {where} ORDER BY quarantined_at DESC, id LIMIT {limit}"  # noqa: S608 - texts are quoted, names are ours
     )
-    _print(load_settings(), rows, format)
+    _print_rows(load_settings(), rows, format)
 
 
+@quarantine.command()
 def show(record: RecordId, format: HowToPrint = Format.table) -> None:
     """Show a refused record: why, what came, and who brought it back.
 
@@ -85,9 +80,10 @@ def show(record: RecordId, format: HowToPrint = Format.table) -> None:
     """
 
     found = _record(load_settings(), record)
-    _print_facts({**found, "key": _readable(found["key"]), "value": _readable(found["value"])}, format)
+    _print({**found, "key": _readable(found["key"]), "value": _readable(found["value"])}, format)
 
 
+@quarantine.command()
 def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
     """Judge a refused record by today's checks, and list everything that is wrong with it.
 
@@ -108,9 +104,10 @@ def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
         "wrong_today": [f"{code}: {detail}" for code, detail in violations],
         "replay_would": "be refused again" if violations else "be accepted",
     }
-    _print_facts(facts, format)
+    _print(facts, format)
 
 
+@quarantine.command()
 def replay(
     ids: Annotated[
         list[str] | None, typer.Argument(help="Records as topic-partition-offset; none: by the options.")
@@ -132,8 +129,6 @@ def replay(
 
     Example: [bold]shoplake quarantine replay --reason wrong_type --fix "cast data.price=number" --dry-run[/]
     """
-    from lakehouse.cli import jobs
-
     chosen = {
         "ids": ",".join(ids or []) or None,
         "reason": reason,
@@ -143,9 +138,7 @@ def replay(
     }
     if everything == any(chosen.values()):
         raise UsageError("Say which records: ids, --reason, --topic, --from, --to; or --all for all open ones.")
-    given = {**chosen, "fix": fix, "dry_run": "true" if dry_run else None, "limit": str(limit)}
-    pairs = [f"{name}={value}" for name, value in given.items() if value is not None]
-    jobs.run("replay_quarantine", param=pairs, as_of=None, wait=True, format=format)
+    run_and_wait("replay_quarantine", {**chosen, "fix": fix, "dry_run": dry_run, "limit": limit}, format)
 
 
 def _record(settings: Settings, record: str) -> dict[str, Any]:
@@ -183,9 +176,7 @@ def _violations(settings: Settings, found: dict[str, Any]) -> list[tuple[str, st
     return [(each["code"], each["detail"]) for each in row["violations"]]
 
 
-def _print(settings: Settings, sql: str, format: Format) -> None:
-    import sys
-
+def _print_rows(settings: Settings, sql: str, format: Format) -> None:
     from lakehouse.serving import sql_output
     from lakehouse.sql import connect
 
@@ -197,17 +188,12 @@ def _print(settings: Settings, sql: str, format: Format) -> None:
             sql_output.print_table(result, Console(), sql_output.TABLE_ROWS)
 
 
-def _print_facts(facts: dict[str, Any], format: Format) -> None:
-    if format is Format.json:
-        typer.echo(json.dumps(facts, default=str))
-        return
-    grid = Grid.grid(padding=(0, 2))
-    for name, value in facts.items():
-        if value is not None:
-            text = "\n".join(map(visible, value)) or "nothing" if isinstance(value, list) else visible(value)
-            grid.add_row(f"[dim]{name}[/]", shown(text))
-    Console().print(grid)
-
-
 def _readable(raw: bytes | None) -> str | None:
     return None if raw is None else bytes(raw).decode("utf-8", "backslashreplace")
+
+
+def _print(facts: dict[str, Any], format: Format) -> None:
+    if format is Format.json:
+        print_json(facts)
+    else:
+        print_facts(facts.items())

@@ -17,6 +17,8 @@ from lakehouse.settings import Settings, load_settings
 if TYPE_CHECKING:
     from lakehouse.sql import Result
 
+app = typer.Typer()
+
 
 class OutputFormat(StrEnum):
     """How rows are printed."""
@@ -26,11 +28,7 @@ class OutputFormat(StrEnum):
     json = "json"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("sql")(sql)
-
-
+@app.command()
 def sql(
     query: Annotated[
         str | None, typer.Argument(help="One reading statement, or - for those on standard input.")

@@ -11,12 +11,9 @@ import typer
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings, load_settings
 
+app = typer.Typer()
 group = typer.Typer(help="Superset's dashboards: log in, import, export.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this area."""
-    app.add_typer(group, name="superset")
+app.add_typer(group, name="superset")
 
 
 @group.command()

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.formats import Format, HowToPrint
+from lakehouse.cli.printing import Format, HowToPrint, print_facts
 
 if TYPE_CHECKING:
     from lakehouse.serving.figures import Figure
@@ -19,17 +19,13 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
     from lakehouse.sql import SqlReader
 
-_WIDE = 1000
+
+app = typer.Typer()
+desk = typer.Typer(help="Where a record went, and which events a number comes from.", no_args_is_help=True)
+app.add_typer(desk, name="trace")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    desk = typer.Typer(help="Where a record went, and which events a number comes from.", no_args_is_help=True)
-    desk.command("event")(event)
-    desk.command("figure")(figure)
-    app.add_typer(desk, name="trace")
-
-
+@desk.command()
 def event(
     event_id: Annotated[str | None, typer.Argument(help="The event's id: every record that carries it.")] = None,
     key: Annotated[str | None, typer.Option(help="The newest records with this Kafka key, the user's id.")] = None,
@@ -51,9 +47,11 @@ def event(
         typer.echo(exact_json(found.model_dump()))
         return
     for record in found.records:
-        _print([("record", record.at), *_way(record)])
+        print_facts([("record", record.at), *_way(record)])
+        typer.echo()
 
 
+@desk.command()
 def figure(
     table: Annotated[str, typer.Argument(help="An hourly gold table.")],
     hour: Annotated[str, typer.Argument(help="The clock hour, UTC, as 2026-11-29T10.")],
@@ -76,7 +74,7 @@ def figure(
     if format is Format.json:
         typer.echo(exact_json(found.model_dump()))
     else:
-        _print(_sum(found))
+        print_facts(_sum(found))
     if not found.matches:
         raise typer.Exit(1)
 
@@ -148,17 +146,3 @@ def _number(value: object) -> str:
 
 def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _print(facts: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    from lakehouse.terminal import shown, visible
-
-    console, grid = Console(), Grid.grid(padding=(0, 2))
-    if not console.is_terminal:
-        console.width = _WIDE  # programs take a line for a fact
-    for name, value in facts:
-        grid.add_row(f"[dim]{name}[/]", shown(visible(value)))
-    console.print(grid, "")

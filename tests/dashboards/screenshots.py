@@ -19,7 +19,7 @@ from playwright.sync_api import Page
 
 from lakehouse.api_client import ApiClient
 from lakehouse.cli.platform import StartReporter
-from lakehouse.cli.run_view import run_to_end
+from lakehouse.cli.runs import follow
 from lakehouse.services import superset
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.services.state import status
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
             time.sleep(LIVE_SECONDS)
             with ApiClient(settings) as client:
                 for job in JOBS:
-                    run_to_end(client, job, {})
+                    follow(client, client.start(job, {})["id"])
             take(settings, folder)
 
 

@@ -21,7 +21,7 @@ from lakehouse import backup_ages as ages
 from lakehouse import delta_files
 from lakehouse.backup_store import store_at
 from lakehouse.backups import backup
-from lakehouse.cli import app, areas
+from lakehouse.cli import app
 from lakehouse.delta_files import snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake_secret import s3_keys
@@ -222,7 +222,6 @@ def test_a_log_with_a_hole_is_refused(lake: HandMade, tmp_path: Path) -> None:
 def test_the_command_says_one_sentence(lake: HandMade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPLAKE_DATA_DIR", str(tmp_path / "nothing"))
     monkeypatch.chdir(tmp_path)
-    areas.register(app)
     done = CliRunner().invoke(app, ["restore", str(tmp_path / "missing")])
     assert isinstance(done.exception, UsageError)
     assert "is not a backup" in str(done.exception)

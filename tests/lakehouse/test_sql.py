@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lakehouse.cli.sql import register
+from lakehouse.cli import app
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.s3 import duckdb_secret
 from lakehouse.services.service import PROJECT_ROOT
@@ -527,9 +526,6 @@ def run(settings: Settings, lake: dict[str, FolderTable], monkeypatch: pytest.Mo
     monkeypatch.setenv("SHOPLAKE_DATA_DIR", str(settings.data_dir))
     # The limit would stay with the process of the tests; tests/lakehouse/test_watchdog.py tries it in one of its own.
     monkeypatch.setattr("lakehouse.watchdog.limit_memory", lambda _megabytes: None)
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app)
     return lambda *arguments, given=None: CliRunner().invoke(app, ["sql", *arguments], input=given)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lakehouse.cli import backup, quarantine, run_view
-from lakehouse.cli.formats import Format
+from lakehouse.cli import backup, runs
+from lakehouse.cli.printing import print_facts
 from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.terminal import shown, visible
 
@@ -36,13 +36,13 @@ def test_control_characters_are_written_out() -> None:
 @pytest.mark.parametrize(
     "show",
     [
-        lambda: run_view.print_run(RUN),
-        lambda: run_view.print_outcome(RUN),
-        lambda: run_view.print_runs([RUN]),
-        lambda: run_view.print_outcome({**RUN, "state": "succeeded", "result": {"what": BAD, "rows": [{"a": BAD}]}}),
+        lambda: print_facts(RUN.items()),
+        lambda: runs.print_outcome(RUN),
+        lambda: runs.print_runs([RUN]),
+        lambda: runs.print_outcome({**RUN, "state": "succeeded", "result": {"what": BAD, "rows": [{"a": BAD}]}}),
         lambda: backup._say(BAD),
         lambda: report_copy(BAD),
-        lambda: quarantine._print_facts({"value": BAD, "wrong": [BAD]}, Format.table),
+        lambda: print_facts([("value", BAD), ("wrong", [BAD])]),
     ],
 )
 def test_no_view_lets_them_pass(show: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from lakehouse.cli import produce
+from lakehouse.cli import app
 from lakehouse.errors import UsageError
 from producer.record import from_line
 
-app = typer.Typer()
-app.callback()(lambda: None)
-produce.register(app)
 DATA = Path(__file__).parents[1] / "data"
 
 

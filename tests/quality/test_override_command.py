@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from lakehouse.cli import app, areas
+from lakehouse.cli import app
 from lakehouse.errors import UsageError
 
 KNOWN = "gold.kpis_hourly.each_hour_once"
@@ -20,7 +20,6 @@ KNOWN = "gold.kpis_hourly.each_hour_once"
     ],
 )
 def test_what_is_no_decision_is_refused_with_a_sentence(arguments: list[str], said: str) -> None:
-    areas.register(app)
     done = CliRunner().invoke(app, ["quality", "override", *arguments])
     assert isinstance(done.exception, UsageError) and done.exception.exit_code == 2
     assert said in str(done.exception) and "\n" not in str(done.exception)
@@ -28,5 +27,4 @@ def test_what_is_no_decision_is_refused_with_a_sentence(arguments: list[str], sa
 
 @pytest.mark.parametrize("arguments", [[KNOWN, "--for", "2h"], [KNOWN, "--reason", "why"], []])
 def test_a_decision_without_its_length_or_reason_is_refused(arguments: list[str]) -> None:
-    areas.register(app)
     assert CliRunner().invoke(app, ["quality", "override", *arguments]).exit_code == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from lakehouse.cli import run_view
+from lakehouse.cli import runs
 
 
 class Client:
@@ -29,6 +29,6 @@ def test_the_bar_never_runs_backwards_and_is_not_full_while_the_run_goes_on(monk
         update(self, task, **what)
 
     monkeypatch.setattr(Progress, "update", note)
-    assert run_view.follow(Client(), "1", quiet=True)["state"] == "succeeded"  # type: ignore[arg-type]
+    assert runs.follow(Client(), "1", quiet=True)["state"] == "succeeded"  # type: ignore[arg-type]
     assert seen == sorted(seen) and seen[0] == 0.25 and seen[1] == 0.95
     assert max(seen) < 1
