@@ -5,10 +5,9 @@ Every panel reads well at 80 columns and without colour; colour only repeats wha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -19,13 +18,29 @@ from rich.table import Table
 from rich.text import Text
 
 from lakehouse.cli.demo_traffic import CARDS, TARGET, Thief
-from lakehouse.cli.demo_trust import Trust
 from lakehouse.sql import SqlReader
 from lakehouse.terminal import visible
 from producer.contract import meaning_and_remedy
 
 Row = dict[str, Any]
 Rows = Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the lake says of itself: runs of three jobs as they ended, and what the publisher holds back."""
+
+    replay: Row
+    ledger: Row
+    gate: Row
+    held_back: dict[str, str]
+    """Failing expectations by table."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the books balance and nothing is held back."""
+        return all(run["state"] == "succeeded" for run in (self.replay, self.ledger, self.gate)) and not self.held_back
+
 
 LAYERS = """
 WITH b AS (SELECT topic, count(*) AS n FROM bronze.events GROUP BY topic),
@@ -109,7 +124,7 @@ def top_products(rows: Rows) -> RenderableType:
     """The rolling top 10, with a bar per product."""
     if not rows:
         return _nothing("Top products, last 60 minutes", "no product was viewed in the last hour")
-    title = f"Top products, last 60 minutes to {_clock(rows[0]['as_of'])} UTC"
+    title = f"Top products, last 60 minutes to {rows[0]['as_of']:%H:%M:%S} UTC"
     table = _table(title, "#", "product", right=("views", "viewers", ""))
     table.columns[0].justify, table.columns[-1].justify = "right", "left"
     most = max(int(row["views"]) for row in rows) or 1
@@ -158,7 +173,7 @@ def flags(rows: Rows, counts: Rows = ()) -> RenderableType:
         severity = (f"{row['severity']} {row['score']:.2f}", SEVERITY_STYLES.get(row["severity"], ""))
         who = f"{row['entity_type']} {_short(row['entity'], 22)}"
         lines.append(
-            Text.assemble(f"{_minute(row['event_time'])} ", (row["rule_id"], "bold"), " ", severity, f" {who}")
+            Text.assemble(f"{row['event_time']:%m-%d %H:%M} ", (row["rule_id"], "bold"), " ", severity, f" {who}")
         )
         lines.append(Padding(Text(f"{visible(row['reason'])} ({_many(row['events'], 'event')})"), (0, 0, 0, 2)))
     total = " · ".join(f"{row['rule_id']} {_count(row['flags'])}" for row in counts)
@@ -178,70 +193,41 @@ def quarantine(rows: Rows) -> RenderableType:
 
 
 def trust(facts: Trust) -> RenderableType:
-    """The desk, the ledger and the gate: a line or two each."""
+    """The desk for refused records, the ledger and the gate: a line or two each."""
     table = Table(title="Desk, ledger, gate", title_justify="left", title_style="bold", box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    for name, sign, said in (_desk(facts), _ledger(facts.ledger), _gate(facts)):
-        table.add_row(name, Text("✓", "green") if sign else Text("✗", "bold red"), said)
+    lines = (("desk", facts.replay, _desk), ("ledger", facts.ledger, _ledger), ("gate", facts.gate, _gate))
+    for name, run, say in lines:
+        is_right = run["state"] == "succeeded"
+        why = f"{run['job']} {run['state']}: {(run['error'] or {}).get('message', '')}"
+        table.add_row(name, _sign(is_right), Text(visible(say(run["result"]) if is_right else why)))
+    for held, why in facts.held_back.items():
+        table.add_row("gate", _sign(False), Text(visible(f"{held} is held back by {why}.")))
     return table
 
 
-Line = tuple[str, bool, Text]
+def _desk(found: Row) -> str:
+    return f"A replay with a fix looked at {_many(found['chosen'], 'refused record')}, {found['resolved']:,} came home."
 
 
-def _desk(facts: Trust) -> Line:
-    run = facts.replay
-    if run["state"] != "succeeded":
-        return "desk", False, _why(run)
-    by_status: Counter[str] = Counter()
-    for row in facts.desk:
-        by_status[row["status"]] += int(row["records"])
-    if not by_status:
-        return "desk", True, Text("every record was accepted")
-    result = run["result"]
-    said = Text(f"{_many(sum(by_status.values()), 'record')} refused. A replay with a fix looked at ")
-    said.append(f"{result['chosen']:,} and brought {result['resolved']:,} home: {by_status['resolved']:,} resolved, ")
-    said.append(f"{by_status['open']:,} open.")
-    top = facts.desk[0]
-    said.append(f" Most: {top['reason_code']} ({_count(top['records'])}). {facts.remedy}", style="dim")
-    return "desk", True, said
+def _ledger(found: Row) -> str:
+    parts = " + ".join(f"{name} {found[name]:,}" for name in ("silver", "duplicates", "quarantined"))
+    notes = "".join(f" {note}." for note in found["notes"])
+    return (
+        f"Kafka = bronze {found['bronze']:,} = {parts}; gold adds up in {_many(found['gold_hours'], 'hour')}, the "
+        f"published file in {found['served_hours']:,}.{notes}"
+    )
 
 
-def _ledger(run: Row) -> Line:
-    if run["state"] != "succeeded":
-        return "ledger", False, _why(run)
-    found = run["result"]
-    parts = " + ".join(f"{name} {_count(found[name])}" for name in ("silver", "duplicates", "quarantined"))
-    said = Text(f"Kafka = bronze {_count(found['bronze'])} = {parts};")
-    said.append(f" gold adds up in {_many(found['gold_hours'], 'hour')}, the published file in")
-    said.append(f" {_count(found['served_hours'])}.")
-    for note in found["notes"]:
-        said.append(f" {note}.", style="dim")
-    return "ledger", True, said
+def _gate(found: Row) -> str:
+    warnings = f" ({len(found['warnings'])} only warn: {', '.join(found['warnings'])})" if found["warnings"] else ""
+    return f"{_many(found['expectations'], 'expectation')} judged, {found['failed']:,} failed{warnings}."
 
 
-def _gate(facts: Trust) -> Line:
-    run = facts.gate
-    if run["state"] != "succeeded":
-        return "gate", False, _why(run)
-    found = run["result"]
-    said = Text(f"{_many(found['expectations'], 'expectation')} judged, {_fail(found['failed'])}")
-    if found["warnings"]:
-        said.append(f" ({len(found['warnings'])} only warn: {', '.join(found['warnings'])})", style="dim")
-    if facts.held_back:
-        named = "; ".join(f"{table} by {why}" for table, why in facts.held_back.items())
-        return "gate", False, said.append(f". Held back: {named}.")
-    return "gate", True, said.append(". Nothing is held back: dashboards show the newest gold.")
-
-
-def _fail(number: int) -> str:
-    return "all hold" if not number else f"{number:,} {'fails' if number == 1 else 'fail'}"
-
-
-def _why(run: Row) -> Text:
-    return Text(visible(f"{run['job']} {run['state']}: {(run['error'] or {}).get('message', '')}"))
+def _sign(is_right: bool) -> Text:
+    return Text("✓", "green") if is_right else Text("✗", "bold red")
 
 
 def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableType:
@@ -254,7 +240,9 @@ def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableT
     for cohort, group in groupby(rows, key=lambda row: row["cohort_start"]):
         cells = list(group)
         by_index = {int(cell["period_index"]): cell for cell in cells}
-        table.add_row(_day(cohort), _count(cells[0]["cohort_size"]), *(_heat(by_index.get(index)) for index in shown))
+        table.add_row(
+            f"{cohort:%Y-%m-%d}", _count(cells[0]["cohort_size"]), *(_heat(by_index.get(index)) for index in shown)
+        )
     return table
 
 
@@ -298,8 +286,10 @@ def page(panels: Iterable[RenderableType]) -> Group:
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of the page: the statements that it asks, and what it makes of their rows."""
+    """A part of the page: the statements that it asks, and what it makes of their rows. What the first one asks, a lake
+    that works has rows of."""
 
+    shows: str
     sql: tuple[str, ...]
     draw: Callable[..., RenderableType]
 
@@ -309,15 +299,17 @@ class Panel:
 
 
 PANELS = (
-    Panel((BOOK,), layers),
-    Panel((LAST_HOUR,), top_products),
-    Panel((FLAGS, FLAG_COUNTS), flags),
-    Panel((HOURLY_FIGURES,), hourly_figures),
-    Panel((QUARANTINE,), quarantine),
-    Panel((HOURLY_PRODUCTS,), hourly_products),
-    Panel((RETENTION,), retention),
+    Panel("ops.batches", (BOOK,), layers),
+    Panel("gold.top_products_last_hour", (LAST_HOUR,), top_products),
+    Panel("gold.fraud_flags", (FLAGS, FLAG_COUNTS), flags),
+    Panel("gold.kpis_hourly", (HOURLY_FIGURES,), hourly_figures),
+    Panel("silver.quarantine", (QUARANTINE,), quarantine),
+    Panel("gold.top_products_hourly", (HOURLY_PRODUCTS,), hourly_products),
+    Panel("gold.cohort_retention", (RETENTION,), retention),
 )
 """What the demo shows, the most lively first."""
+REPORT = (Panel("bronze.events", (LAYERS,), layers), *PANELS[1:])
+"""The same of whole tables, for when nothing is being written."""
 
 
 def _table(title: str, *heads: str, right: Sequence[str] = ()) -> Table:
@@ -339,7 +331,7 @@ def _table(title: str, *heads: str, right: Sequence[str] = ()) -> Table:
 
 def _identity(row: Row) -> Text:
     missing = balance(row)
-    return Text("✓", style="green") if missing == 0 else Text(f"✗ {missing:+,}", style="bold red")
+    return Text(f"✗ {missing:+,}", style="bold red") if missing else _sign(True)
 
 
 def _heat(cell: Row | None) -> Text:
@@ -371,17 +363,5 @@ def _many(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _clock(moment: datetime) -> str:
-    return f"{moment:%H:%M:%S}"
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment:%m-%d %H:%M}"
-
-
 def _hour(moment: datetime) -> str:
     return f"{moment:%m-%d %H:00}"
-
-
-def _day(moment: date) -> str:
-    return f"{moment:%Y-%m-%d}"

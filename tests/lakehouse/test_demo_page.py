@@ -164,7 +164,7 @@ def test_a_lake_that_is_away_leaves_the_clock_running(tmp_path: Path, monkeypatc
     def away(_reader: object) -> None:
         raise ShoplakeError("S3 does not answer.")
 
-    panel = demo_view.Panel((), lambda: "")
+    panel = demo_view.Panel("nothing", (), lambda: "")
     with demo_page.Figures(free_settings(tmp_path), [panel, panel], away) as figures:
         end = time.monotonic() + 30
         while not figures.trouble and time.monotonic() < end:

@@ -9,7 +9,6 @@ from rich.console import Console, RenderableType
 
 from lakehouse.cli import demo_view as view
 from lakehouse.cli.demo_traffic import Thief
-from lakehouse.cli.demo_trust import Trust
 from lakehouse.sql_guard import check_reading
 from tests.support.declared_tables import create_tables
 
@@ -154,29 +153,23 @@ LEDGER = ended(
     notes=["3 totals of gold changed just now and are not published yet"],
 )  # fmt: skip
 GATE = ended("quality", expectations=41, failed=1, warnings=["silver.events.volume"], blocking=[])
-REFUSED = [
-    {"status": "open", "reason_code": "not_json", "records": 50},
-    {"status": "open", "reason_code": "wrong_type", "records": 7},
-    {"status": "resolved", "reason_code": "wrong_topic", "records": 2},
-]
 
 
 def test_the_desk_the_ledger_and_the_gate_in_a_few_lines() -> None:
-    trust = Trust(REFUSED, "Send one JSON object.", REPLAY, LEDGER, GATE, {})
+    trust = view.Trust(REPLAY, LEDGER, GATE, {})
     text = " ".join(shown(view.trust(trust)).split())
     assert trust.is_right and "✗" not in text
-    assert "59 records refused. A replay with a fix looked at 50 and brought 2 home: 2 resolved, 57 open." in text
-    assert "Most: not_json (50). Send one JSON object." in text
+    assert "A replay with a fix looked at 50 refused records, 2 came home." in text
     assert "bronze 33,210 = silver 32,500 + duplicates 653 + quarantined 57" in text and "3 totals of gold" in text
-    assert "41 expectations judged, 1 fails (1 only warn: silver.events.volume)" in text
+    assert "41 expectations judged, 1 failed (1 only warn: silver.events.volume)." in text
 
 
 def test_what_is_wrong_with_them_is_said() -> None:
-    broken = Trust([], "", ended("replay_quarantine", "lost"), ended("reconcile", "failed"), GATE, {"gold.kpis": "a.b"})
+    broken = view.Trust(ended("replay_quarantine", "lost"), ended("reconcile", "failed"), GATE, {"gold.kpis": "a.b"})
     text = " ".join(shown(view.trust(broken)).split())
     assert not broken.is_right and text.count("✗") == 3
     assert "reconcile failed: The books do not balance. shop.clicks partition 0." in text
-    assert "Held back: gold.kpis by a.b." in text
+    assert "gold.kpis is held back by a.b." in text
 
 
 def test_a_thief_is_told_from_the_first_card_to_the_flag() -> None:
