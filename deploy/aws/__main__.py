@@ -86,7 +86,7 @@ def deploy(
     if size is None and installation.release is None:
         raise UsageError(f"There is no installation {name} yet: choose its size, as in `make deploy SIZE=demo`.")
     _refuse_other_brokers(installation, size)
-    with _progress("Deleting what a failed deploy left", 0) as report:
+    with _progress("Deleting what a failed deploy left") as report:
         for stack in installation.clear(report):
             console.print(f"{stack} was left by a deploy that failed; it is made anew.")
     _carry_out(installation, installation.plan_data(templates["data.yaml"], given), yes)
@@ -174,10 +174,10 @@ def destroy(
         loses = "THE LAKE, its old versions, the data disk and the secret settings are deleted too, for good."
     if not yes and not typer.confirm(f"Delete {name}? {loses}"):
         raise typer.Exit(1)
-    with _progress(f"Deleting {name}", 0) as report:
+    with _progress(f"Deleting {name}") as report:
         installation.delete(report)
     if delete_data:
-        with _progress(f"Deleting the data of {name}", 0) as report:
+        with _progress(f"Deleting the data of {name}") as report:
             installation.delete_data(report)
         console.print("Everything is deleted.")
         return
@@ -273,8 +273,7 @@ def _carry_out(installation: Installation, plan: Plan | None, yes: bool) -> None
         raise typer.Exit(1)
     began = datetime.now(UTC)
     try:
-        total = 0 if plan.is_new else len(plan.changes)  # a new stack's nested ones are not counted yet
-        with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}", total) as report:
+        with _progress(f"{'Making' if plan.is_new else 'Changing'} {plan.stack}") as report:
             installation.stacks.execute(plan, report)
     except ShoplakeError as error:
         words = installation.last_words(began)
@@ -330,32 +329,18 @@ def _show(plan: Plan) -> None:
 
 
 @contextmanager
-def _progress(text: str, total: int) -> Iterator[Report]:
-    """A bar on a terminal, a line per finished resource without one."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    if not console.is_terminal:
-        console.print(f"{text} …")
-        yield _print_event
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(text, total=total or None)
+def _progress(text: str) -> Iterator[Report]:
+    """A line per finished resource, and on a terminal the one that is waited for."""
+    console.print(f"{text} …")
+    with console.status(text) as now:
 
         def report(event: Event) -> None:
-            if event.status.endswith("_COMPLETE"):
-                progress.advance(task)
-            elif event.status.endswith("_IN_PROGRESS"):
-                progress.update(task, description=f"{text}: {event.path}")
+            if event.status.endswith("_IN_PROGRESS"):
+                now.update(f"{text}: {escape(event.path)}")
             else:
-                progress.console.print(f"[red]{event.status}[/] {event.path}: {escape(event.reason)}")
+                console.print(f"  {event.status} {event.path}  {escape(event.reason)}".rstrip())
 
         yield report
-
-
-def _print_event(event: Event) -> None:
-    if not event.status.endswith("_IN_PROGRESS"):
-        console.print(f"  {event.status} {event.path}  {escape(event.reason)}".rstrip())
 
 
 if __name__ == "__main__":
