@@ -57,7 +57,7 @@ dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml sa
 dashboards-export: .venv/.installed ## Write what was changed in Superset into superset/*.yaml
 	@$(BIN)/shoplake superset export
 
-audit: .venv-audit/.installed .venv-superset/.installed ## Look for unsafe code, licences and known vulnerabilities; write a bill of materials
+audit: .venv-audit/.installed .venv-superset/.installed ## Look for secrets, licences and known vulnerabilities; write a bill of materials
 	@STRICT=$(STRICT) $(BIN)/python requirements/audit.py
 
 docs: .venv-docs/mermaid.min.js ## Build the pages of docs/ into site/; fails on a broken link

@@ -1,5 +1,5 @@
-"""`make audit`: secrets in files, unsafe code, licences, a bill of materials (SBOM), and known vulnerabilities of what
-is locked.
+"""`make audit`: secrets in files, licences, a bill of materials (SBOM), and known vulnerabilities of what is locked.
+`make lint` looks for unsafe code.
 
 Writes into artifacts/. Exit code 1 when something is found, 0 when nothing is. A vulnerability service that cannot be
 reached is said in one sentence: then that question is open, and not answered by "nothing found"; with STRICT=yes it is
@@ -21,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-audit"
 TOOLS = VENV / "bin"
 OUTPUT = ROOT / "artifacts"
-CODE = ("api", "bronze", "deploy", "gold", "lakehouse", "producer", "quality", "silver", "superset")
 GUESSES = ("HexHighEntropyString", "Base64HighEntropyString", "KeywordDetector")
 ENVIRONMENTS = {"shoplake": sys.executable, "superset": str(ROOT / ".venv-superset" / "bin" / "python")}
 """What runs, by name; the environments of the documents and of this audit stay on the developer's machine."""
@@ -37,7 +36,7 @@ LIBRARY = "Lesser"
 def main() -> int:
     """Look at everything; 1 when something is found."""
     OUTPUT.mkdir(exist_ok=True)
-    found = [secrets(), unsafe_code()]
+    found = [secrets()]
     for name, python in ENVIRONMENTS.items():
         found += [licences(name, python), bill_of_materials(name, python)]
     found.append(vulnerabilities())
@@ -54,17 +53,6 @@ def secrets() -> bool:
         say(f"{file}:{one['line_number']}: {one['type']}")
     say(f"Secrets: {len(places)} found.")
     return bool(places)
-
-
-def unsafe_code() -> bool:
-    """Whether bandit finds something of medium severity or more. What ruff's comment accepts with a reason is known."""
-    done = run("bandit", "-q", "-r", "-ll", "-ii", "-f", "json", *CODE)
-    results = json.loads(done.stdout)["results"]
-    new = [one for one in results if "noqa: S" not in one["code"]]
-    for one in new:
-        say(f"{one['filename']}:{one['line_number']}: {one['test_id']} {one['issue_text']}")
-    say(f"Unsafe code: {len(new)} findings, {len(results) - len(new)} accepted with a reason.")
-    return bool(new)
 
 
 def licences(name: str, python: str) -> bool:
