@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 from lakehouse import processes
 from lakehouse.errors import ShoplakeError
-from lakehouse.services.logs import open_log, rotate
 from lakehouse.services.service import Service, child_environment
 from lakehouse.settings import Settings
 
@@ -25,6 +26,8 @@ FAILED_CHECKS = 6
 LONGEST_PAUSE_SECONDS = 60.0
 STABLE_SECONDS = 120.0
 FIRST_START_ATTEMPTS = 2
+MAX_LOG_BYTES = 20 * 1024 * 1024
+KEPT_LOGS = 3
 
 
 @dataclass
@@ -195,6 +198,29 @@ def alone(service: Service, settings: Settings) -> Iterator[Child]:
         yield child
     finally:
         child.stop()
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """Open a child's log for appending, after rotation when it has grown large."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rotate(path, MAX_LOG_BYTES // 4)
+    return path.open("ab")
+
+
+def rotate(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
+    """Move a large log aside. The child goes on writing to the same, now empty, file."""
+    try:
+        if path.stat().st_size < max_bytes:
+            return
+    except OSError:
+        return
+    for number in range(KEPT_LOGS - 1, 0, -1):
+        older = path.with_name(f"{path.name}.{number}")
+        if older.exists():
+            older.replace(path.with_name(f"{path.name}.{number + 1}"))
+    shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    with path.open("r+b") as file:
+        file.truncate(0)
 
 
 def spawn(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,15 +48,8 @@ def require_startable(settings: Settings) -> None:
 
 
 def _essential(settings: Settings) -> Iterator[Check]:
-    checks: tuple[Callable[[Settings], Check], ...] = (_python, _java, _memory, _disk, _folders)
+    checks: tuple[Callable[[Settings], Check], ...] = (_java, _memory, _disk, _folders)
     return (check(settings) for check in checks)
-
-
-def _python(_settings: Settings) -> Check:
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info < (3, 11):  # noqa: UP036 - a person may start this with any Python
-        return Check("Python", "failure", f"Python {found} is too old: install Python 3.11 or newer.")
-    return Check("Python", "ok", f"{found} at {sys.executable}")
 
 
 def java_version(output: str) -> int | None:

@@ -146,21 +146,16 @@ def _download(jar: Jar, incoming: Path) -> Path:
 
 @contextmanager
 def _progress(total: int, count: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal, else one line before and one after."""
+    """One line, and on a terminal a bar."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
     console = Console(stderr=True)
-    text = f"Fetching {count} JVM libraries"
-    if not console.is_terminal:
-        console.print(f"{text} ({total / 1e6:.0f} MB) …", highlight=False)
-        yield lambda _count: None
-        console.print(f"{text}: done", highlight=False)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(text, total=total)
-        yield lambda count: progress.advance(task, count)
+    console.print(f"Fetching {count} JVM libraries ({total / 1e6:.0f} MB) …", highlight=False)
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda size: bar.advance(task, size)
 
 
 if __name__ == "__main__":

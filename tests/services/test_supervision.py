@@ -17,8 +17,8 @@ from lakehouse.cli.platform import StartReporter
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
 from lakehouse.probes import replies
-from lakehouse.services import detached, logs
-from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart
+from lakehouse.services import detached
+from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart, rotate
 from lakehouse.services.ports import busy_port_message, check_ports
 from lakehouse.services.service import Service
 from lakehouse.services.state import ServiceState, Snapshot, read_state, status, write_state
@@ -99,7 +99,7 @@ def test_a_large_log_is_moved_aside_while_it_is_written(tmp_path):
         for number in range(5):
             writer.write(b"x" * 100 + str(number).encode())
             writer.flush()
-            logs.rotate(path, max_bytes=100)
+            rotate(path, max_bytes=100)
     assert path.stat().st_size == 0
     assert sorted(one.name for one in tmp_path.iterdir()) == ["part.log", "part.log.1", "part.log.2", "part.log.3"]
     assert path.with_name("part.log.1").read_bytes().endswith(b"4")
