@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -149,7 +149,7 @@ def list_alerts(format: HowToPrint = Format.table) -> None:
 
     settings = load_settings()
     known = Book(settings, RunRegistry.open(settings).database).alerts()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "alert": rule.name,
             "severity": rule.severity,
