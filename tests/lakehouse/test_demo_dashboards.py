@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.cli import demo_tour as demo
+from lakehouse.cli.demo import tour as demo
 from lakehouse.errors import UsageError
 from lakehouse.services import superset
 from lakehouse.services.state import ServiceState, Snapshot, write_state

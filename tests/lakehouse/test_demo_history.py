@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.cli import demo_tour as demo
-from lakehouse.cli.demo_steps import Step
+from lakehouse.cli.demo import tour as demo
+from lakehouse.cli.demo.steps import Step
 from lakehouse.services.state import ServiceState, Snapshot
 from lakehouse.services.testing import free_settings
 from producer.sender import Counts

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lakehouse.cli import demo_page, demo_view
+from lakehouse.cli.demo import page as demo_page
+from lakehouse.cli.demo import view
 from lakehouse.errors import ShoplakeError
 from lakehouse.services.testing import free_settings
 from producer.contract import REASONS
@@ -33,7 +34,7 @@ SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def pages(width: int, height: int, figures: demo_page.Figures) -> list[list[str]]:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None, force_terminal=True)
     found = []
-    for page in demo_page._pages(console, demo_page._drawn(console, demo_view.PANELS, figures, extras)):
+    for page in demo_page._pages(console, demo_page._drawn(console, view.PANELS, figures, extras)):
         lines = console.render_lines(page, pad=False)
         found.append(["".join(segment.text for segment in line).rstrip() for line in lines])
     return found
@@ -146,7 +147,7 @@ def test_pages_turn_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
         return ""
 
     with pytest.raises(KeyboardInterrupt):
-        demo_page.show(console, demo_view.PANELS, Canned(), told, extras, {"f": ("fraud", lambda: None)})
+        demo_page.show(console, view.PANELS, Canned(), told, extras, {"f": ("fraud", lambda: None)})
     assert [int(number) for number, _ in LAST.findall(output.getvalue())] == [2, 3, 4, 5]
 
 
@@ -164,7 +165,7 @@ def test_a_lake_that_is_away_leaves_the_clock_running(tmp_path: Path, monkeypatc
     def away(_reader: object) -> None:
         raise ShoplakeError("S3 does not answer.")
 
-    panel = demo_view.Panel("nothing", (), lambda: "")
+    panel = view.Panel("nothing", (), lambda: "")
     with demo_page.Figures(free_settings(tmp_path), [panel, panel], away) as figures:
         end = time.monotonic() + 30
         while not figures.trouble and time.monotonic() < end:

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from lakehouse.cli import demo_steps
-from lakehouse.cli.demo_steps import FULLEST, Step, Steps, what_it_takes
+from lakehouse.cli.demo import steps as demo_steps
+from lakehouse.cli.demo.steps import FULLEST, Step, Steps, what_it_takes
 from lakehouse.services.doctor import memory_needed_mb
 from lakehouse.services.testing import free_settings
 

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from lakehouse.cli import demo_traffic
-from lakehouse.cli.demo_tour import Plan, _options
-from lakehouse.cli.demo_traffic import CARDS, Traffic
+from lakehouse.cli.demo import traffic as demo_traffic
+from lakehouse.cli.demo.tour import Plan, _options
+from lakehouse.cli.demo.traffic import CARDS, Traffic
 from lakehouse.monitoring.freshness import Freshness
 from lakehouse.services.testing import free_settings
 from producer.simulator.engine import simulate

@@ -7,8 +7,8 @@ import duckdb
 import pytest
 from rich.console import Console, RenderableType
 
-from lakehouse.cli import demo_view as view
-from lakehouse.cli.demo_traffic import Thief
+from lakehouse.cli.demo import view
+from lakehouse.cli.demo.traffic import Thief
 from lakehouse.sql_guard import check_reading
 from tests.support.declared_tables import create_tables
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse.cli import demo_view
+from lakehouse.cli.demo import view
 from lakehouse.serving.publisher import CREATE_PUBLISHED
 from lakehouse.sql_names import VIEWS
 from tests.support.declared_tables import create_tables
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"
 QUERIES = [
-    value for name, value in vars(demo_view).items() if name.isupper() and isinstance(value, str) and "SELECT" in value
+    value for name, value in vars(view).items() if name.isupper() and isinstance(value, str) and "SELECT" in value
 ]
 QUERIES += re.findall(r"^```sql\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 

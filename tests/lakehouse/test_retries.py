@@ -6,7 +6,7 @@ import pytest
 from pyspark.errors import PySparkException
 from tenacity import stop_after_attempt, wait_none
 
-from lakehouse.cli import demo_tour as demo
+from lakehouse.cli.demo import tour as demo
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake import ATTEMPTS, settled
 

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from lakehouse.cli import demo_page, demo_view
-from lakehouse.cli.demo_traffic import Thief
+from lakehouse.cli.demo import page, view
+from lakehouse.cli.demo.traffic import Thief
 from producer.contract import REASONS
 
 NOW = datetime.now(UTC)
@@ -37,7 +37,7 @@ def product(number: int, **more: Any) -> dict[str, Any]:
 
 
 def answers() -> list[tuple[Sequence[dict[str, Any]], ...]]:
-    """The rows of each of `demo_view.PANELS`."""
+    """The rows of each of `view.PANELS`."""
     flag = {"rule_id": "impossible_travel", "severity": "high", "score": 0.93, "entity_type": "device", "events": 7}
     flag |= {"event_time": NOW, "entity": "d0123456789ab", "reason": REASON}
     hours = [NOW - timedelta(hours=hour) for hour in range(6)]
@@ -54,7 +54,7 @@ def answers() -> list[tuple[Sequence[dict[str, Any]], ...]]:
     ]
 
 
-class Canned(demo_page.Figures):
+class Canned(page.Figures):
     """Figures that are there, and ask nobody."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ def extras() -> list[RenderableType]:
     steps = [
         ("Ask your own question", 'shoplake sql "SELECT * FROM gold.kpis_hourly ORDER BY hour_start DESC LIMIT 5"')
     ]
-    return [demo_view.freshness(1.4, 6.2, 44, said), demo_view.next_steps("What to do next", steps * 3)]
+    return [view.freshness(1.4, 6.2, 44, said), view.next_steps("What to do next", steps * 3)]
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
     console = Console(highlight=False)
     keys = {"f": ("fraud", lambda: pressed.append(" but f"))}
     try:
-        demo_page.show(console, demo_view.PANELS, Canned(), lambda: demo_view.thief(thief), extras, keys)
+        page.show(console, view.PANELS, Canned(), lambda: view.thief(thief), extras, keys)
     except KeyboardInterrupt:
         console.print("The whole report, after", pressed)
 

@@ -18,10 +18,10 @@ from rich.console import Console, RenderableType
 
 from lakehouse import broker
 from lakehouse.api_client import ApiClient
-from lakehouse.cli import demo_page, demo_view
-from lakehouse.cli.demo_steps import Step, Steps, what_it_takes
-from lakehouse.cli.demo_traffic import CARDS, Traffic
-from lakehouse.cli.demo_view import Trust
+from lakehouse.cli.demo import page, view
+from lakehouse.cli.demo.steps import Step, Steps, what_it_takes
+from lakehouse.cli.demo.traffic import CARDS, Traffic
+from lakehouse.cli.demo.view import Trust
 from lakehouse.cli.runs import follow
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import lock_holder
@@ -93,13 +93,13 @@ def run(settings: Settings, plan: Plan, console: Console) -> bool:
         _wait_for_the_last(settings, reader, traffic)
         after = [("Start it again, to stay", "make up"), ("Dashboards", DASHBOARDS), *_questions()]
         told = [
-            demo_view.thief(traffic.caught or traffic.thief),
+            view.thief(traffic.caught or traffic.thief),
             *_told(traffic, trust),
-            demo_view.next_steps(AFTER, after),
+            view.next_steps(AFTER, after),
         ]
-        answers = patiently(lambda: [panel.ask(reader) for panel in demo_view.REPORT])
-        panels = (panel.draw(*rows) for panel, rows in zip(demo_view.REPORT, answers, strict=True))
-        console.print(demo_view.page([*panels, *told]))
+        answers = patiently(lambda: [panel.ask(reader) for panel in view.REPORT])
+        panels = (panel.draw(*rows) for panel, rows in zip(view.REPORT, answers, strict=True))
+        console.print(view.page([*panels, *told]))
         return _is_right([rows for rows, *_ in answers], traffic, trust, console)
 
 
@@ -272,13 +272,13 @@ def _show_until_interrupted(settings: Settings, console: Console, traffic: Traff
         dashboards = _start_superset(settings)
 
     def extras() -> Sequence[RenderableType]:
-        steps = demo_view.next_steps(BESIDE, [("Dashboards", dashboards), *_questions(), *_addresses(settings)])
+        steps = view.next_steps(BESIDE, [("Dashboards", dashboards), *_questions(), *_addresses(settings)])
         return [*_told(traffic, trust), steps]
 
-    figures = demo_page.Figures(settings, demo_view.PANELS, traffic.look)
+    figures = page.Figures(settings, view.PANELS, traffic.look)
     keys = {"f": ("fraud", traffic.try_cards), "d": ("dashboards", start_superset)}
     try:
-        demo_page.show(console, demo_view.PANELS, figures, lambda: demo_view.thief(traffic.thief), extras, keys)
+        page.show(console, view.PANELS, figures, lambda: view.thief(traffic.thief), extras, keys)
     except KeyboardInterrupt:
         console.print("Stopping the traffic …")
 
@@ -286,8 +286,8 @@ def _show_until_interrupted(settings: Settings, console: Console, traffic: Traff
 def _told(traffic: Traffic, trust: Trust) -> list[RenderableType]:
     """What was measured, and what the lake says of itself."""
     seen = traffic.freshness
-    measured = demo_view.freshness(seen.p50, seen.p99, seen.samples, traffic.why)
-    return [measured, demo_view.trust(trust)]
+    measured = view.freshness(seen.p50, seen.p99, seen.samples, traffic.why)
+    return [measured, view.trust(trust)]
 
 
 def _start_superset(settings: Settings) -> str:
@@ -321,12 +321,12 @@ def _addresses(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
-def _is_right(answers: Sequence[demo_view.Rows], traffic: Traffic, trust: Trust, console: Console) -> bool:
+def _is_right(answers: Sequence[view.Rows], traffic: Traffic, trust: Trust, console: Console) -> bool:
     """Whether everything shown has rows and the books balance; says what is wrong."""
-    wrong = [f"{panel.shows} is empty" for panel, rows in zip(demo_view.REPORT, answers, strict=True) if not rows]
+    wrong = [f"{panel.shows} is empty" for panel, rows in zip(view.REPORT, answers, strict=True) if not rows]
     if not traffic.freshness.samples:
         wrong.append("freshness was not measured")
-    if not demo_view.is_balanced(answers[0]):
+    if not view.is_balanced(answers[0]):
         wrong.append("bronze is not silver + duplicates + quarantined")
     if not trust.is_right:
         wrong.append("the desk, the ledger or the gate found what is said above")

@@ -28,7 +28,7 @@ def demo(
     Example: [bold]shoplake demo --rate 200[/]
     """
 
-    from lakehouse.cli.demo_tour import Plan, run
+    from lakehouse.cli.demo.tour import Plan, run
 
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=120)

@@ -19,7 +19,7 @@ from rich.layout import Layout
 from rich.live import Live
 from rich.text import Text
 
-from lakehouse.cli.demo_view import Panel, Rows
+from lakehouse.cli.demo.view import Panel, Rows
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect

@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lakehouse.cli.demo_traffic import CARDS, TARGET, Thief
+from lakehouse.cli.demo.traffic import CARDS, TARGET, Thief
 from lakehouse.sql import SqlReader
 from lakehouse.terminal import visible
 from producer.contract import meaning_and_remedy
