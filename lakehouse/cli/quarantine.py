@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from lakehouse.cli.printing import Format, HowToPrint, print_facts, print_json
 from lakehouse.cli.runs import run_and_wait
+from lakehouse.cli.sql import OutputFormat, print_result
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings, load_settings
 
@@ -50,6 +49,7 @@ def list_records(
     Example: [bold]shoplake quarantine list --summary[/]
     """
     from lakehouse.serving.values import carries
+    from lakehouse.sql import connect
     from lakehouse.sql_text import quoted_text, utc_text
 
     if status not in ("open", "resolved", "all"):
@@ -69,7 +69,8 @@ def list_records(
         if summary
         else f"SELECT {_FACTS} FROM silver.quarantine WHERE {where} ORDER BY quarantined_at DESC, id LIMIT {limit}"  # noqa: S608 - texts are quoted, names are ours
     )
-    _print_rows(load_settings(), rows, format)
+    with connect(load_settings()) as reader:
+        print_result(reader.stream(rows), OutputFormat(format), None)
 
 
 @quarantine.command()
@@ -174,18 +175,6 @@ def _violations(settings: Settings, found: dict[str, Any]) -> list[tuple[str, st
     finally:
         spark.stop()
     return [(each["code"], each["detail"]) for each in row["violations"]]
-
-
-def _print_rows(settings: Settings, sql: str, format: Format) -> None:
-    from lakehouse.serving import sql_output
-    from lakehouse.sql import connect
-
-    with connect(settings) as reader:
-        result = reader.stream(sql)
-        if format is Format.json:
-            sql_output.write_json(result, sys.stdout, 0)
-        else:
-            sql_output.print_table(result, Console(), sql_output.TABLE_ROWS)
 
 
 def _readable(raw: bytes | None) -> str | None:

@@ -61,7 +61,7 @@ def sql(
         _prompt(settings, output)
     answers = Answers(settings, live=live)
     for statement in ["SHOW TABLES"] if tables else _statements(query):
-        _print(answers.stream(statement), output, limit)
+        print_result(answers.stream(statement), output, limit)
 
 
 def _statements(query: str | None) -> list[str]:
@@ -88,21 +88,18 @@ def _prompt(settings: Settings, output: OutputFormat) -> NoReturn:
     os.execv(program, [program, *options, *locked, str(settings.serving_file)])  # noqa: S606 - no shell is wanted
 
 
-def _print(result: Result, output: OutputFormat, limit: int | None) -> None:
+def print_result(result: Result, output: OutputFormat, limit: int | None) -> None:
+    """Print rows as they arrive, `limit` of them: 0 is all, None as many as suit a person."""
+    from lakehouse.serving import sql_output
+
     try:
-        _write(result, output, limit)
+        if output is OutputFormat.json:
+            sql_output.write_json(result, sys.stdout, limit or 0)
+        elif output is OutputFormat.csv:
+            sql_output.write_csv(result, sys.stdout, limit or 0)
+        else:
+            sql_output.print_table(result, Console(), sql_output.TABLE_ROWS if limit is None else limit)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of the pipe has seen enough; keep Python from complaining when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _write(result: Result, output: OutputFormat, limit: int | None) -> None:
-    from lakehouse.serving import sql_output
-
-    if output is OutputFormat.json:
-        sql_output.write_json(result, sys.stdout, limit or 0)
-    elif output is OutputFormat.csv:
-        sql_output.write_csv(result, sys.stdout, limit or 0)
-    else:
-        sql_output.print_table(result, Console(), sql_output.TABLE_ROWS if limit is None else limit)

@@ -85,7 +85,6 @@ class Steps:
     """The steps of the demo, each with the seconds that it takes on two free cores."""
 
     def __init__(self, console: Console, expected: Mapping[str, float]) -> None:
-        """No step has begun."""
         self._console = console
         self._expected = expected
         self._slower = 1.0

@@ -64,7 +64,6 @@ class Traffic:
     """Sends, beside whatever the block does, until the block ends or the duration of `options` is over."""
 
     def __init__(self, settings: Settings, options: SimulationOptions, ledger: Path) -> None:
-        """Nothing is sent yet."""
         self._settings, self._options, self._ledger = settings, options, ledger
         self._began = options.now_ms / 1000
         self._records: list[Record] = []
