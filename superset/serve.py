@@ -28,7 +28,9 @@ def main(word: str) -> None:
     """Do what `word` says; "" serves."""
     os.umask(0o077)
     HOME.mkdir(parents=True, exist_ok=True)
-    _once(HOME / "secret.key", lambda: secrets.token_urlsafe(48))
+    key = HOME / "secret.key"
+    if not key.is_file():
+        key.write_text(secrets.token_urlsafe(48), encoding="utf-8")
     os.environ["FLASK_APP"] = "superset.app:create_app()"
     if word == "":
         stamp = HOME / "ready"
@@ -117,12 +119,6 @@ def _remember(name: str, password: str) -> None:
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     path.write_text(json.dumps({**known, name: password}), encoding="utf-8")
     path.chmod(0o600)
-
-
-def _once(path: Path, make) -> None:
-    if not path.is_file():
-        path.write_text(make(), encoding="utf-8")
-        path.chmod(0o600)
 
 
 def _state() -> str:

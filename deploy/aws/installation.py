@@ -26,7 +26,6 @@ class Installation:
     """The installation `name`; `session` is boto3's, with credentials and a region."""
 
     def __init__(self, name: str, session: Any, poll_seconds: float = 5.0) -> None:
-        """Nothing is asked yet."""
         self.name, self.data_stack = name, f"{name}-data"
         self._session, self._poll_seconds = session, poll_seconds
         self.stacks = Stacks(session.client("cloudformation"), poll_seconds)

@@ -27,7 +27,6 @@ class Shelf:
     """The bucket `bucket`; `session` is boto3's."""
 
     def __init__(self, session: Any, bucket: str) -> None:
-        """Nothing is asked yet."""
         self.bucket, self._session, self._client = bucket, session, session.client("s3")
 
     def pin(self, release: str) -> Pin | None:
