@@ -97,9 +97,14 @@ def make_tool_venv(venv, lock):
     (venv / ".installed").touch()
 
 
+def works(command, env=None):
+    """Whether a step does."""
+    return subprocess.run(command, env=env, check=False).returncode == 0
+
+
 def run(command, env=None):
     """Run a step that must work."""
-    if subprocess.run(command, env=env, check=False).returncode:
+    if not works(command, env):
         give_up("The packages cannot be installed; the lines above say why.")
 
 
@@ -110,12 +115,12 @@ def install_with_uv(python):
             return False
         env = {**os.environ, **uv_environment(python), "VIRTUAL_ENV": str(VENV)}
         uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", python, "--no-config", "--no-deps"]
-        rest = write(folder, "rest.txt", locked("pyspark")[1])
-        if filtered([*uv, "--require-hashes", "-r", rest], env):
+        rest, quiet = write(folder, "rest.txt", locked("pyspark")[1]), [] if sys.stderr.isatty() else ["-q"]
+        if not works([*uv, *quiet, "--require-hashes", "-r", rest], env):
             return False
         wheel = pyspark_wheel(python, folder)
     steps = ([wheel], ["--no-build-isolation", "-e", str(ROOT)]) if wheel else ([],)
-    return bool(wheel) and all(filtered([*uv, "-q", *step], env) == 0 for step in steps)
+    return bool(wheel) and all(works([*uv, "-q", *step], env) for step in steps)
 
 
 def pyspark_wheel(python, folder):
@@ -151,16 +156,6 @@ def write(folder, name, text):
     path = Path(folder) / name
     path.write_text(text, encoding="utf-8")
     return str(path)
-
-
-def filtered(command, env):
-    """Run uv; without a terminal leave out its long list of packages."""
-    if sys.stderr.isatty():
-        return subprocess.run(command, env=env, check=False).returncode
-    done = subprocess.run(command, env=env, check=False, stderr=subprocess.PIPE)
-    lines = done.stderr.decode(errors="replace").splitlines()
-    sys.stderr.write("".join(line + "\n" for line in lines if not re.match(r" [+~-] | Downloaded|Using Python", line)))
-    return done.returncode
 
 
 def locked(package):
