@@ -54,10 +54,8 @@ def _essential(settings: Settings) -> Iterator[Check]:
 
 def java_version(output: str) -> int | None:
     """The major version out of what `java -version` prints."""
-    found = re.search(r'version "(\d+)(?:\.(\d+))?', output)
-    if not found:
-        return None
-    return int(found[2] or 0) if found[1] == "1" else int(found[1])
+    found = re.search(r'version "(?:1\.)?(\d+)', output)
+    return int(found[1]) if found else None
 
 
 def _java(_settings: Settings) -> Check:

@@ -103,10 +103,15 @@ def _where_conf(settings: Settings) -> dict[str, str]:
             "spark.authenticate": "true",  # on one machine Spark makes the secret for itself
             "spark.driver.extraClassPath": class_path("spark"),
         }
+    jars = class_path("spark")
+    if settings.spark_is_on_yarn:
+        cluster = {**yarn.conf(settings, spark_home() / "jars"), "spark.driver.extraClassPath": jars}
+    else:
+        cluster = {"spark.master": settings.master, **secret_conf(settings), "spark.jars": jars.replace(":", ",")}
     return {
         "spark.driver.host": settings.spark_driver_host,
         "spark.driver.bindAddress": settings.spark_driver_host,
-        **(_yarn_conf(settings) if settings.spark_is_on_yarn else _standalone_conf(settings)),
+        **cluster,
         "spark.executor.memory": f"{settings.spark_executor_memory_mb}m",
         "spark.executor.cores": str(settings.spark_executor_cores),
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC -XX:+ExitOnOutOfMemoryError",
@@ -115,15 +120,6 @@ def _where_conf(settings: Settings) -> dict[str, str]:
         "spark.network.timeoutInterval": "10s",
         "spark.executor.heartbeatInterval": "5s",
     }
-
-
-def _standalone_conf(settings: Settings) -> dict[str, str]:
-    jars = class_path("spark").replace(":", ",")
-    return {"spark.master": settings.master, **secret_conf(settings), "spark.jars": jars}
-
-
-def _yarn_conf(settings: Settings) -> dict[str, str]:
-    return {**yarn.conf(settings, spark_home() / "jars"), "spark.driver.extraClassPath": class_path("spark")}
 
 
 def secret_conf(settings: Settings) -> dict[str, str]:

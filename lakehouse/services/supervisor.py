@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
 from lakehouse import processes
 from lakehouse.errors import ShoplakeError, exit_code
@@ -66,7 +65,7 @@ class Supervisor:
             prepare_start(self._settings)
             superset.wanted_file(self._settings).unlink(missing_ok=True)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, self._on_signal)
+                signal.signal(number, lambda *_: self._stopping.set())
             self._watch()
         finally:
             self._stop_children()
@@ -111,9 +110,6 @@ class Supervisor:
         if changed:
             self._last = snapshot
             self._report(snapshot)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping.set()
 
     def _stop_children(self) -> None:
         """In the reverse order of the start: what writes ends before what it writes to."""
