@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse.cli.printing import Format, HowToPrint, print_json
-from lakehouse.errors import UsageError
+from lakehouse.cli.common import Format, HowToPrint, length, print_json
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
 
 if TYPE_CHECKING:
     from lakehouse.runs.database import Database
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 app = typer.Typer()
 keys = typer.Typer(help="Keys of the callers of the API.", no_args_is_help=True)
@@ -50,7 +46,7 @@ def create(
     """
     from api import audit, keys
 
-    lifetime = None if expires is None else _lifetime(expires)
+    lifetime = length(expires, "--expires") if expires is not None else None
     database = _database()
     key = keys.create(database, name, scope, lifetime)
     audit.note(database, "key.create", f"{name} {' '.join(scope)}", "done", caller=keys.OPERATOR)
@@ -108,10 +104,3 @@ def _database() -> Database:
     database = Database(load_settings().registry_file)
     database.migrate()
     return database
-
-
-def _lifetime(text: str) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
-    if found is None:
-        raise UsageError(f"--expires takes a time such as 30d, 12h or 90m, not {text!r}.")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})

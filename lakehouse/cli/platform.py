@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse.cli.printing import Format, HowToPrint
+from lakehouse.cli.common import Format, HowToPrint
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lakehouse.cli.common import length
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import load_settings
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from producer.record import Record
     from producer.simulator import SimulationOptions
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 app = typer.Typer()
 
@@ -82,9 +81,9 @@ def produce(
 
     from producer.simulator import SimulationOptions, simulate
 
-    live_seconds = _seconds(duration, "--duration") if duration else (count or 0) / (rate or 50.0)
+    live_seconds = length(duration, "--duration").total_seconds() if duration else (count or 0) / (rate or 50.0)
     now_ms = _moment_ms(end, "--end") if end else _now_ms(to, live_seconds)
-    history_ms = _seconds(history, "--history") * 1000 if history else 0
+    history_ms = length(history, "--history").total_seconds() * 1000 if history else 0
     if start:
         if history:
             raise UsageError("Give --start or --history, not both.")
@@ -99,7 +98,7 @@ def produce(
         history_events=history_events,
         live=live or not history_ms,
         rate=rate if rate is not None else 50.0,
-        duration_s=_seconds(duration, "--duration") if duration else None,
+        duration_s=length(duration, "--duration").total_seconds() if duration else None,
         count=count,
         users=users,
         duplicates=duplicates,
@@ -121,7 +120,7 @@ def _now_ms(to: Path | None, live_seconds: float) -> int:
     now = int(time.time() * 1000)
     if to is None:
         return now
-    day = _UNITS["d"] * 1000
+    day = 86_400_000
     return (now - int(live_seconds * 1000)) // day * day
 
 
@@ -178,13 +177,6 @@ def _total(options: SimulationOptions) -> int | None:
     if not options.live:
         return past
     return None if options.duration_s is None else past + int(options.rate * options.duration_s)
-
-
-def _seconds(text: str, option: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text.strip())
-    if not match or float(match[1]) <= 0:
-        raise UsageError(f"{option} must be a number with a unit, like 30s, 5m, 12h or 60d (got {text!r}).")
-    return float(match[1]) * _UNITS[match[2] or "s"]
 
 
 def _moment_ms(text: str, option: str) -> int:

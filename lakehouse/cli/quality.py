@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -11,13 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse.cli.printing import Format, HowToPrint, minute, print_json
+from lakehouse.cli.common import Format, HowToPrint, length, minute, print_json
 from lakehouse.cli.runs import run_and_wait
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
 
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _LONGEST = timedelta(days=7)
 _COLOURS = {"firing": "red", "quiet": "green", "unknown": "dim"}
 
@@ -116,7 +114,9 @@ def override(
     if not reason.strip():
         raise UsageError("--reason must say why.")
     now = datetime.now(UTC)
-    until = now + _length(duration)
+    if (lasts := length(duration, "--for")) > _LONGEST:
+        raise UsageError(f"--for is a week at most, not {duration!r}.")
+    until = now + lasts
     settings = load_settings()
     spark = connect(settings)
     try:
@@ -127,14 +127,6 @@ def override(
     finally:
         spark.stop()
     typer.echo(f"{expectation} blocks nothing until {until:%Y-%m-%d %H:%M} UTC.")
-
-
-def _length(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,4})([mhd])", text)
-    length = timedelta(seconds=int(found[1]) * _SECONDS[found[2]]) if found else timedelta()
-    if not timedelta() < length <= _LONGEST:
-        raise UsageError(f"--for is a time such as 30m, 2h or 1d, a week at most, not {text!r}.")
-    return length
 
 
 @alerts.command("list")

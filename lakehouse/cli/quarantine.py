@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lakehouse.cli.printing import Format, HowToPrint, print_facts, print_json
+from lakehouse.cli.common import Format, HowToPrint, print_facts, print_json
 from lakehouse.cli.runs import run_and_wait
 from lakehouse.cli.sql import OutputFormat, print_result
 from lakehouse.errors import ShoplakeError, UsageError

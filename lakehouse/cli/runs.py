@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lakehouse.cli.printing import Format, HowToPrint, in_words, print_facts, print_json
+from lakehouse.cli.common import Format, HowToPrint, in_words, print_facts, print_json
 from lakehouse.errors import UsageError
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown, visible

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.printing import Format, HowToPrint, print_facts
+from lakehouse.cli.common import Format, HowToPrint, print_facts
 
 if TYPE_CHECKING:
     from lakehouse.serving.figures import Figure

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lakehouse.cli import backup, runs
-from lakehouse.cli.printing import print_facts
+from lakehouse.cli.common import print_facts
 from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.terminal import shown, visible
 

@@ -1,9 +1,11 @@
-"""How commands print what they found: for people, or as JSON for programs."""
+"""What commands share: options, and how they print what they found."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,9 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lakehouse.errors import UsageError
 from lakehouse.terminal import shown, visible
 
 _WIDE = 1000
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=36_500)
 
 
 class Format(StrEnum):
@@ -24,6 +29,16 @@ class Format(StrEnum):
 
 
 HowToPrint = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+
+
+def length(text: str, option: str) -> timedelta:
+    """A length of time, written as a number with a unit. Raises UsageError for another text, for nothing, and for
+    more than a century."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([smhdw])", text.strip())
+    given = timedelta(**{_UNITS[found[2]]: float(found[1])}) if found else timedelta()
+    if not timedelta() < given <= _LONGEST:
+        raise UsageError(f"{option} is a number with a unit, like 30s, 5m, 12h or 60d, not {text!r}.")
+    return given
 
 
 def print_json(value: object) -> None:
