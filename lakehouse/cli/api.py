@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse.cli.common import Format, HowToPrint, length, print_json
+from lakehouse.cli.common import Format, HowToPrint, length, minute, print_json
 from lakehouse.settings import load_settings
 from lakehouse.terminal import shown
 
@@ -78,7 +78,7 @@ def list_keys(format: HowToPrint = Format.table) -> None:
         return
     grid = Table("id", "name", "scopes", "created", "expires", "last used", "revoked")
     for one in rows:
-        moments = (str(one[part] or "") for part in ("created_at", "expires_at", "last_used_at", "revoked_at"))
+        moments = (minute(one[part]) for part in ("created_at", "expires_at", "last_used_at", "revoked_at"))
         grid.add_row(str(one["id"]), shown(one["name"]), "\n".join(one["scopes"] or []), *moments)
     Console().print(grid)
 
