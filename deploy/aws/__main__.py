@@ -175,7 +175,7 @@ def destroy(
     if not yes and not typer.confirm(f"Delete {name}? {loses}"):
         raise typer.Exit(1)
     with _progress(f"Deleting {name}") as report:
-        installation.delete(report)
+        installation.stacks.delete(name, report)
     if delete_data:
         with _progress(f"Deleting the data of {name}") as report:
             installation.delete_data(report)

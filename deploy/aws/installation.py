@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from deploy.aws import release as releases
 from deploy.aws import zones
 from deploy.aws.shelf import Pin, Shelf
-from deploy.aws.stacks import Plan, Report, Stacks
+from deploy.aws.stacks import POLL_SECONDS, Plan, Report, Stacks
 from lakehouse.errors import ShoplakeError, UsageError
 
 BOOTSTRAP = "/opt/shoplake/current/deploy/aws/bootstrap.sh"
@@ -25,7 +25,7 @@ ONLY_DATA = ("BronzeStorage", "DiskGiB")
 class Installation:
     """The installation `name`; `session` is boto3's, with credentials and a region."""
 
-    def __init__(self, name: str, session: Any, poll_seconds: float = 5.0) -> None:
+    def __init__(self, name: str, session: Any, poll_seconds: float = POLL_SECONDS) -> None:
         self.name, self.data_stack = name, f"{name}-data"
         self._session, self._poll_seconds = session, poll_seconds
         self.stacks = Stacks(session.client("cloudformation"), poll_seconds)
@@ -157,10 +157,6 @@ class Installation:
         """The last lines of a machine whose installation failed since then; empty without one."""
         bucket = self.stacks.outputs(self.data_stack).get("ReleasesBucket")
         return Shelf(self._session, bucket).last_words(self.name, since) if bucket else ""
-
-    def delete(self, report: Report) -> None:
-        """Delete everything but the data."""
-        self.stacks.delete(self.name, report)
 
     def delete_data(self, report: Report) -> None:
         """Delete the lake, the releases, the data disk and the secret settings, for good.

@@ -58,7 +58,7 @@ Report = Callable[[Event], None]
 class Stacks:
     """The stacks of one account and region. `client` is boto3's for CloudFormation."""
 
-    def __init__(self, client: Any, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, client: Any, poll_seconds: float) -> None:
         self._client, self._poll_seconds = client, poll_seconds
 
     def find(self, name: str) -> dict[str, Any] | None:
