@@ -8,8 +8,8 @@ from pyspark.sql.types import DecimalType, LongType, StringType
 
 from gold.clock import hour_start
 from gold.hourly import hourly_table
-from gold.shop import IS_PAID
 from lakehouse.table import Kept, Live, column
+from silver.events import IS_PAID
 
 UNKNOWN = "unknown"
 """The currency of a purchase that names none."""

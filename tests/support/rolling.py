@@ -8,8 +8,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold.clock import moment_column
-from gold.shop import IS_VIEW
 from gold.top_products import ranked
+from silver.events import IS_VIEW
 
 
 def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:
