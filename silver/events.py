@@ -19,8 +19,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from lakehouse.literals import with_constants
-from lakehouse.table import Table, column
+from lakehouse.table import Table, column, with_constants
 from producer import contract
 from producer.contract import Field
 

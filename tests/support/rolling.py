@@ -7,8 +7,8 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from gold.clock import moment_column
 from gold.top_products import ranked
+from lakehouse.hours import moment_column
 from silver.events import IS_VIEW
 
 
