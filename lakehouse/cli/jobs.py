@@ -77,7 +77,7 @@ def _wait(client: ApiClient, run_id: str, format: Format) -> dict[str, Any]:
 
 def _wait_for_readers(job: str, ended: Mapping[str, Any]) -> None:
     from lakehouse.jobs import find
-    from lakehouse.serving.seen import wait_until_seen
+    from lakehouse.serving.publishing import wait_until_seen
 
     console = Console(stderr=True, soft_wrap=True)
     if served := [table.served_as for table in find(job).writes if table.served_as]:
