@@ -1,1 +1,1 @@
-"""What the shop looks at: one module per table."""
+"""Figures for the shop: one module per table."""

@@ -73,7 +73,7 @@ MOST_EVENTS = max(rule.most_events for rule in RULES)
 MICROSECOND = timedelta(microseconds=1)
 DECIMALS = {"mean_gap": 1, "gap_variation": 2}
 UNTOLD = "?"
-"""What a reason says where a measure has no value."""
+"""The text of a reason where a measure has no value."""
 SUBJECT = ("chunk", "entity_type", "entity")
 
 
@@ -136,7 +136,7 @@ def _subjects(events: DataFrame, chunks: DataFrame) -> DataFrame:
 
 
 def _facts() -> list[Column | str]:
-    """What the rules use of an event, each condition evaluated once."""
+    """The columns of an event that the rules use; each condition is evaluated once."""
     kinds: list[Column | str] = [considered(kind).alias(kind) for kind in ("views", "purchases", "paid_purchases")]
     fields: list[Column | str] = ["event_id", "user_id", "device_id", "ip", "country", "card_fingerprint"]
     return [
@@ -165,7 +165,7 @@ def _candidates(subjects: DataFrame) -> DataFrame:
 
 
 def _may_cross(look: _Look, aggregates: dict[str, Column]) -> Column:
-    """Whether an entity's aggregates allow a crossing; adds the aggregates that this takes."""
+    """True if an entity's aggregates allow a crossing; adds the aggregates that the condition needs."""
     alternatives = (
         reduce(and_, (_may_hold(look.rule, condition, aggregates) for condition in conditions))
         for conditions in look.watch.any_of
@@ -192,7 +192,7 @@ def _may_hold(rule: Rule, condition: Condition, aggregates: dict[str, Column]) -
 
 
 def _is_recent(rule: Rule) -> Column:
-    """Whether the event can still matter to a flag of its chunk."""
+    """True for an event that can still matter to a flag of its chunk."""
     return F.col("at") >= F.col("chunk") - rule.context // MICROSECOND
 
 

@@ -30,7 +30,7 @@ KEYS: dict[Entity, str] = {"user": "u", "device": "d", "ip": "i", "card": "c"}
 """The columns with the entities' hashes, which are quicker to compare than texts. An event has `u` only."""
 
 WORDS = {"previous_country": "first_value(country) OVER history"}
-"""What reasons say beside measures; `entity_type` and `country` are known anyway."""
+"""Fields of reasons that are no measures; `entity_type` and `country` are known anyway."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS fraud_purchases (
@@ -198,7 +198,7 @@ def _considered(wanted: _Range, rule: Rule) -> str:
 
 
 def _possible(rule: Rule, watch: Watch) -> str:
-    """Whether all that an entity did allows a crossing."""
+    """A condition that is true if everything that an entity did allows a crossing."""
     alternatives = (" AND ".join(_may_hold(rule, condition) for condition in conditions) for conditions in watch.any_of)
     return " OR ".join(f"({alternative})" for alternative in alternatives)
 
@@ -242,7 +242,7 @@ def _watched(wanted: _Range, rule: Rule, number: int, watch: Watch) -> str:
 
 
 def _measures(rule: Rule) -> str:
-    """What the rule's conditions and reason name, as columns."""
+    """The measures that the rule's conditions and reason name, as columns."""
     conditions = {condition.measure for watch in rule.watches for others in watch.any_of for condition in others}
     words = {name for _, name, _, _ in Formatter().parse(rule.reason) if name}
     columns = {**{name: measure.sql for name, measure in MEASURES.items()}, **WORDS}

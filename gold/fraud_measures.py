@@ -1,4 +1,4 @@
-"""What fraud rules consider, need and measure.
+"""Conditions and measures of the fraud rules.
 
 A measure is an expression over `history`, an array of an entity's last events up to and including the one
 that is judged, in order of event_time and event_id. Expressions are kept small: to plan them costs
@@ -26,7 +26,7 @@ READS = (
 )  # fmt: skip
 """The columns of silver.events that rules look at."""
 HISTORY_FIELDS = ("at", "event_id", "user_id", "device_id", "country", "card_fingerprint", "is_declined")
-"""What `history` keeps of an event; `at` is event_time in microseconds since the epoch."""
+"""The fields of an event in `history`; `at` is event_time in microseconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ _SPARK_VIEWS = "event_type IN ('product_view', 'page_view')"
 
 
 def considered(considers: Considers) -> Column:
-    """Whether a rule looks at an event of silver. Never null."""
+    """True for an event of silver that the rule looks at; never null."""
     return F.expr(_SPARK_VIEWS if considers == "views" else CONSIDERED_SQL[considers])
 
 
 def is_evaluable(rule: Rule) -> Column:
-    """Whether an event carries what the rule needs: of each group of fields, one. Never null."""
+    """True for an event that has at least one field of each group that the rule needs; never null."""
     groups = (reduce(or_, map(_is_known, fields)) for fields in rule.needs)
     return reduce(and_, groups, F.lit(True))
 
@@ -72,7 +72,7 @@ def _is_known(field: str) -> Column:
 
 
 def is_evaluable_sql(rule: Rule) -> str:
-    """What `is_evaluable` says, for DuckDB."""
+    """`is_evaluable` for DuckDB."""
     groups = (" OR ".join(map(_is_known_sql, fields)) for fields in rule.needs)
     return " AND ".join(["true", *(f"({group})" for group in groups)])
 
@@ -90,7 +90,7 @@ CIRCLE_SQL = (
 
 
 def is_declined() -> Column:
-    """Whether an event is a payment that was refused. Never null."""
+    """True for a declined payment; never null."""
     return F.expr(IS_DECLINED_SQL)
 
 

@@ -1,4 +1,4 @@
-"""What gold tables of clock hours have in common: when an hour began, when its rows were written."""
+"""Shared by gold tables of clock hours: when an hour began, when its rows were written."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ UNKNOWN = "unknown"
 REVENUE = DecimalType(38, 9)
 CURRENCY_SQL = f"""CASE WHEN regexp_matches(trim(currency), '^[A-Za-z]{{3}}$') THEN upper(trim(currency))
     WHEN regexp_matches(currency, '\\S') THEN currency ELSE '{UNKNOWN}' END"""
-"""What `currency` says, for DuckDB."""
+"""`currency` for DuckDB."""
 HOURS = Kept(
     f"""SELECT hour AS age, {CURRENCY_SQL} AS currency, count(*) AS purchases,
         coalesce(sum(amount), 0)::DECIMAL(38, 9) AS revenue

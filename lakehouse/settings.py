@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         "cluster whose master is started on this machine and whose workers join from others, yarn://host:port a YARN "
         "cluster's resource manager, such as EMR's.",
     )
-    spark_memory_mb: int = Field(2560, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
+    spark_memory_mb: int = Field(2048, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
     spark_driver_host: str = Field(
         "127.0.0.1", description="Address of this machine that the others of a Spark cluster reach."

@@ -215,14 +215,14 @@ def _is_number(type_name: Column) -> Column:
 
 
 def _is_whole(value: Column) -> Column:
-    """Whether a value is a whole number, also one that is written as `2.0` or `2e0`. False beyond 64 bits."""
+    """True for a whole number of up to 64 bits, also one written as `2.0` or `2e0`."""
     read_as = {kind: F.try_variant_get(value, "$", kind) for kind in ("bigint", "double")}
     is_same = _is_number(_type_name(value)) & (read_as["bigint"].cast("double") == read_as["double"])
     return (_type_name(value) == "BIGINT") | F.coalesce(is_same, F.lit(False))
 
 
 def _is_of_kind(field: Field, value: Column) -> Column:
-    """Whether a value has a JSON type that may stand in a field."""
+    """True for a value whose JSON type the field allows."""
     if field.kind in _INTEGERS:
         return _is_whole(value)
     return _is_number(_type_name(value)) if field.kind == "amount" else _type_name(value) == "STRING"
@@ -384,7 +384,7 @@ def _field_reasons(field: Field) -> list[Column]:
 
 
 def _is_outside(field: Field, value: Column) -> Column:
-    """Whether a value of the right type is beyond the field's limits; null for null."""
+    """True for a value of the right type beyond the field's limits; null for null."""
     match field.kind:
         case "choice":
             return ~value.isin(*field.choices)
@@ -397,7 +397,7 @@ def _is_outside(field: Field, value: Column) -> Column:
 
 
 def _is_beyond(field: Field) -> Column:
-    """Whether an amount of an unusual shape is beyond its limits, which the rounded one, or none, would not tell.
+    """True for an amount of an unusual shape beyond its limits, where a rounded or missing one would not show it.
     Never null."""
     if field.kind != "amount":
         return F.lit(False)

@@ -66,7 +66,7 @@ def tried(records: DataFrame, most_ahead: timedelta, most_behind: timedelta) -> 
 
 
 def is_sent() -> Column:
-    """Whether the record's Kafka time is one at which it can have been sent."""
+    """True if the record can have been sent at its Kafka time."""
     began, ends = (F.lit(text).cast("timestamp") for text in (_KAFKA_BEGAN, _KAFKA_ENDS))
     sent = F.col("kafka_timestamp")
     return F.coalesce((sent >= began) & (sent < ends), F.lit(False))
@@ -81,7 +81,7 @@ def column(field: Field) -> Column:
 
 
 def _text(column: str, texts: str = "_texts") -> Column:
-    """What stands in the event for a column of silver, empty when nothing does."""
+    """The event's text for a column of silver, empty if there is none."""
     return F.get(texts, F.lit(_place(column)))
 
 
@@ -90,7 +90,7 @@ def _place(column: str) -> int:
 
 
 def _pattern() -> tuple[str, str]:
-    """What a usual event looks like, and what it is replaced by: the values of the fields."""
+    """The pattern of a usual event, and its replacement: the values of the fields."""
     numbers, values = count(1), list[int]()
 
     def once() -> str:
@@ -130,7 +130,7 @@ def _value(field: Field) -> str:
 
 
 def _is_right(most_ahead: timedelta, most_behind: timedelta) -> Column:
-    """Whether the event has what it needs, stands on its type's topic under its user's key, and is of its time."""
+    """True if the event has its required fields, its type's topic, its user's key and a plausible time."""
     homes = []
     for declared in contract.EVENT_TYPES:
         is_home = (_text("event_type") == declared.name) & (F.col("topic") == declared.topic)

@@ -43,7 +43,7 @@ _MOST_OPENED = 100
 
 @dataclass(frozen=True)
 class Refused:
-    """What of a record a fix may change."""
+    """The parts of a record that a fix may change."""
 
     topic: str
     key: bytes | None

@@ -1,4 +1,4 @@
-"""What a text says: blank is unknown, a country has one spelling, a timestamp is a moment. As Spark's expressions.
+"""The meaning of a text: blank is unknown, a country has one spelling, a timestamp is a moment. As Spark's expressions.
 
 Decided in docs/decisions/text.md.
 """
@@ -25,7 +25,7 @@ _KEPT = {
 
 
 def is_blank(value: Column) -> Column:
-    """Whether nothing in the text can be seen; null for null."""
+    """True for a text without a visible character; null for null."""
     starts_visibly = (value >= "!") & (value < "\x7f")  # nearly every text, and known without a pattern
     return ~starts_visibly & ~value.rlike(contract.VISIBLE)
 

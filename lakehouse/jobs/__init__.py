@@ -66,7 +66,7 @@ class Job:
     makes_up: bool = True
     needs_spark: bool = True
     needs_admin: bool = False
-    """Whether the right to start jobs is not enough."""
+    """True if the scope `jobs:run` is not enough."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a run that may outlive the files it writes."""
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def locks(self) -> tuple[str, ...]:
-        """What a run holds alone: the tables it writes, or the job's own name when it writes none. In order."""
+        """The locks of a run, sorted: the tables that it writes, or the job's own name if it writes none."""
         return tuple(sorted(table.full_name for table in self.writes)) or (f"job:{self.name}",)
 
     def parse(self, given: Mapping[str, Any]) -> BaseModel:

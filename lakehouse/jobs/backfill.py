@@ -44,7 +44,7 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
         rebuilt.tell(lake.settings, hours_of(parameters))
         settled(_replace_quarantine, lake, parameters, judged, booked)
     rows_read = judged.count()
-    del judged  # Spark keeps the rows for as long as somebody has a name for them
+    del judged  # Spark keeps the rows as long as a variable refers to them
     say("Recomputing gold")
     GoldRefresh(lake).restate_beside_stream(hours_of(parameters))
     _forget_what_was_done(lake)

@@ -24,7 +24,7 @@ _SAFETY = timedelta(minutes=10)
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Parameters of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -39,7 +39,7 @@ class Left(NamedTuple):
 
 
 class Erasing:
-    """What one run erases of one person."""
+    """The records of one person, and their erasure by one run."""
 
     def __init__(self, lake: Lake, user: str) -> None:
         """Nothing is read yet."""
@@ -119,7 +119,7 @@ class Erasing:
 
 
 def of_run(lake: Lake) -> pa.Table:
-    """What this run has written down, in all its attempts."""
+    """The rows that this run has written to ops.erased_records, in all its attempts."""
     rows = lake.small.read(erasures.RECORDS)
     return rows.filter(pc.equal(rows.column("run_id"), run_name(lake)))
 

@@ -1,6 +1,6 @@
-"""forget: takes a person out of the lake, bronze and old files included, and leaves a receipt that does not name it.
+"""forget: removes a person from the lake, bronze and old files included, and leaves a receipt without the id.
 
-Every step can be done again: a run that died goes on where it was. Why so: docs/decisions/forgetting.md.
+Every step can be repeated: a run that died continues where it was. Why: docs/decisions/forgetting.md.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from lakehouse.stream.progress import behind
 from lakehouse.table import READER_SECONDS, Table
 
 WRITES = TABLES
-"""No other run reads or writes anything meanwhile: old files go."""
+"""Locks all tables, so that no other run reads the old files that are deleted."""
 TEXTS = {"event_id", "fix", "path", "sample", "observed", "reason"}
-"""Columns of tables of operation that events and people write. In others, such as `topic`, an id is no id."""
+"""Columns of ops tables that hold text from events and people. Elsewhere, as in `topic`, an equal text is no id."""
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Parameters of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,13 +56,13 @@ class Parameters(BaseModel):
 
     @field_serializer("user")
     def _kept(self, user: SecretStr, info: SerializationInfo) -> str:
-        """What the registry keeps of the id: its hash, by which the run finds the id in a private file."""
+        """The hash that the registry keeps in place of the id; the run finds the id in a private file by it."""
         settings: object = info.context
         return persons.keep(settings, user.get_secret_value()) if isinstance(settings, Settings) else str(user)
 
 
 def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
-    """Forget a person; the receipt. Raises UsageError when nobody knows the id any more."""
+    """Forget a person; returns the receipt. Raises UsageError if the id is not kept any more."""
     settings, given = lake.settings, parameters.user.get_secret_value()
     user = persons.known(settings, given)
     if user is None:
@@ -100,20 +100,20 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
 
 
 def _delete_fold(settings: Settings) -> None:
-    """While the stream is stopped, nobody makes its memory anew."""
+    """Delete the memory of a stopped stream, which would still hold the person."""
     for file in settings.fold_file.parent.glob(f"{settings.fold_file.name}*"):
         file.unlink(missing_ok=True)
 
 
 def _unfinished_hours(lake: Lake) -> set[int]:
-    """Hours of gold that are older than silver: of this run, and of runs that did not come to their end."""
+    """Hours whose gold is older than silver: those of this run, and of runs that did not finish."""
     ended = set(lake.small.read(erasures.RECEIPTS).column("run_id").to_pylist())
     records = lake.small.read(erasures.RECORDS).select(["hour", "run_id"]).to_pylist()
     return {row["hour"] for row in records if row["hour"] is not None and row["run_id"] not in ended}
 
 
 def _restate(lake: Lake, hours: set[int], say: Say) -> None:
-    """A month at a time: events of the hours, and of those around them, are in memory meanwhile."""
+    """Recompute gold of these hours, a month at a time, since their events are in memory meanwhile."""
     gold = GoldRefresh(lake)
     for _, month in groupby(sorted(hours), key=lambda hour: f"{clock.start_of(hour):%Y-%m}"):
         say("Computing gold anew")
@@ -126,8 +126,8 @@ def _restate(lake: Lake, hours: set[int], say: Say) -> None:
 
 
 def _clear(lake: Lake, table: Table, user: str) -> int:
-    """Null the texts of a table of operation that have the id as a word, such as a sample of an unknown field; where
-    such a text tells rows apart, the row goes."""
+    """Null the texts of an ops table that contain the id as a word, such as a sample of an unknown field. If such a
+    text is part of the key, delete the row."""
     cleared = 0
 
     def changed(rows: pa.Table) -> pa.Table | None:
@@ -162,7 +162,7 @@ def _counted(lake: Lake) -> dict[str, int]:
 
 
 def _receipt(lake: Lake, user: str, figures: dict[str, int], came: int) -> dict[str, Any]:
-    """Write down what was done; the publisher makes its file anew when it sees it."""
+    """Write the receipt; the publisher rebuilds its file when it sees it."""
     person = persons.name_of(lake.settings, user)
     backups = ages.note_forgotten(lake.settings, person)
     erased_at = datetime.now(UTC)
@@ -175,7 +175,7 @@ def _receipt(lake: Lake, user: str, figures: dict[str, int], came: int) -> dict[
 
 
 def _unread(lake: Lake) -> list[str]:
-    """Kafka keeps its records until its retention; those that are in the book are never read again."""
+    """Notes about Kafka, which keeps its records until their retention ends; booked ones are never read again."""
     hours = lake.settings.topic_retention_hours
     kept = f"Kafka keeps what was sent for {hours} hours; what the lake has read it does not read again."
     try:
@@ -187,7 +187,7 @@ def _unread(lake: Lake) -> list[str]:
 
 
 def _in_logs(settings: Settings, user: str) -> list[str]:
-    """Logs of services that have the id: they are being written, and are left to a person."""
+    """A note about logs of services that contain the id: they are in use, so a person has to delete them."""
     wanted = [each.encode() for each in persons.spellings(user)]
     files = [file for file in settings.logs.glob("*") if file.is_file()]
     named = [file.name for file in files if any(each in file.read_bytes() for each in wanted)]

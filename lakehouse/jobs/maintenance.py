@@ -21,7 +21,7 @@ Files = dict[str, int]
 
 
 class Parameters(BaseModel):
-    """What a run can be told. For how long old files are kept, every table states itself."""
+    """Parameters of a run. Each table states for how long its old files are kept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

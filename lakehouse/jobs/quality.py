@@ -36,7 +36,7 @@ UNION SELECT DISTINCT ingest_date FROM silver.quarantine WHERE quarantined_at > 
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Parameters of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -96,7 +96,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
 
 
 def full_is_due(last: datetime | None, now: datetime) -> bool:
-    """Whether FULL_FROM has passed since the last run that judged everything began; UTC, `last` too."""
+    """True if FULL_FROM (UTC) has passed since `last`, when the last full run began (UTC)."""
     passed = datetime.combine(now.date(), FULL_FROM, UTC)
     due = passed if passed <= now else passed - timedelta(days=1)
     return last is None or last < due

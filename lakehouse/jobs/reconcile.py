@@ -26,7 +26,7 @@ UNBALANCED = "The books do not balance."
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Parameters of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -49,7 +49,7 @@ _CHOSEN = StructType(
 
 
 class Parameters(BaseModel):
-    """What a run can be told. Without a choice every open record is looked at."""
+    """Parameters of a run. Without a choice it takes every open record."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,7 +83,7 @@ class Parameters(BaseModel):
 
 
 class Fate(NamedTuple):
-    """What became of one record."""
+    """The outcome for one record."""
 
     record: Row
     outcome: Literal["accepted", "duplicate", "known"]
@@ -101,7 +101,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     judged = materialized(checks.judge(_fixed(lake, parameters), limits))
     refused, accepted = _counted(judged)
     records = _accepted(lake, judged, parameters.limit)
-    del judged  # Spark keeps the rows for as long as somebody has a name for them
+    del judged  # Spark keeps the rows as long as a variable refers to them
     figures = {
         "chosen": accepted + sum(refused.values()),
         "acceptable": accepted,
@@ -173,7 +173,7 @@ def _accepted(lake: Lake, judged: DataFrame, limit: int) -> list[Row]:
 
 
 def _is_known(row: Row, holders: list[Row], since: datetime) -> bool:
-    """Whether the stream would call the record a duplicate (`silver.deduplicate`)."""
+    """True if the stream would consider the record a duplicate (`silver.deduplicate`)."""
     return any(
         holder["event_id"] == row["event_id"]
         and (holder["event_time"] == row["event_time"] or holder["processed_at"].replace(tzinfo=UTC) >= since)

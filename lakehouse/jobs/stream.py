@@ -21,7 +21,7 @@ _STATES = {"start": "running", "stop": "stopped"}
 
 
 class Parameters(BaseModel):
-    """What a run can be told."""
+    """Parameters of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -76,7 +76,7 @@ def _home(settings: Settings) -> Path:
 
 
 def _command(settings: Settings, main: str, *arguments: str) -> tuple[str, ...]:
-    options = jvm_options(settings, settings.kafka_memory_mb)
+    options = jvm_options(settings.kafka_memory_mb)
     logging = f"-Dlog4j2.configurationFile={_home(settings) / 'log4j2.properties'}"
     return (java(), *options, "-XX:+UseG1GC", "-XX:MaxDirectMemorySize=128m", logging, main, *arguments)
 

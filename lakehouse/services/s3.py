@@ -56,7 +56,7 @@ def service(settings: Settings) -> Service:
         is_embedded=settings.s3_is_embedded,
         command=(
             java(),
-            *jvm_options(settings, settings.s3_memory_mb),
+            *jvm_options(settings.s3_memory_mb),
             "-XX:+UseG1GC",
             "-XX:MaxDirectMemorySize=256m",
             f"-Dlogback.configurationFile={home / 'logback.xml'}",

@@ -74,10 +74,11 @@ def java_home() -> Path:
     return Path(java()).resolve().parents[1]
 
 
-def jvm_options(settings: Settings, heap_mb: int) -> tuple[str, ...]:
-    """Options of Kafka and the S3 server: a heap that stays in its bounds, UTC, and an end when memory is out."""
+def jvm_options(heap_mb: int) -> tuple[str, ...]:
+    """Options of Kafka and the S3 server: a heap that stays in its bounds, UTC, and an end when memory is out. Both do
+    so little that compiling it to the last degree takes longer than the work itself."""
     return (
-        *jit_options(settings),
+        "-XX:TieredStopAtLevel=1",
         f"-Xms{min(heap_mb, 128)}m",
         f"-Xmx{heap_mb}m",
         "-Duser.timezone=UTC",
@@ -85,11 +86,6 @@ def jvm_options(settings: Settings, heap_mb: int) -> tuple[str, ...]:
         "-Djava.awt.headless=true",
         "-XX:+ExitOnOutOfMemoryError",
     )
-
-
-def jit_options(settings: Settings, when_full: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """How much a JVM compiles: only the first, cheap degree where that is asked for, else what the part says."""
-    return ("-XX:TieredStopAtLevel=1",) if settings.java_jit == "quick" else when_full
 
 
 def child_environment(settings: Settings, secrets: tuple[str, ...] = ("",)) -> dict[str, str]:

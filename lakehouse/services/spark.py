@@ -13,11 +13,12 @@ from lakehouse.probes import spark_answers
 from lakehouse.s3 import hadoop_options, java_options, write_java_store
 from lakehouse.services import class_archive, yarn
 from lakehouse.services.jars import class_path, jar_set
-from lakehouse.services.service import Service, java_home, jit_options, log4j, write_private, write_text
+from lakehouse.services.service import Service, java_home, log4j, write_private, write_text
 from lakehouse.settings import Settings
 
 # Settings of the environment by which Spark's launcher adds folders to the class path.
 _FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
+FIRST_DEGREE = ("-XX:TieredStopAtLevel=1",)
 # The planner is large and each of its methods is used a little: compiling it to the last degree takes a third of two
 # cores for minutes. Loops over rows have a threshold of their own, which is as it was.
 LOOPS_FIRST = (
@@ -25,6 +26,9 @@ LOOPS_FIRST = (
     "-XX:Tier4MinInvocationThreshold=6000",
     "-XX:Tier4CompileThreshold=150000",
 )
+BESIDE_HEAP_MB = 1536
+"""What the JVM takes beside its heap, and the stream's process, which Spark starts, for two micro-batches of a
+backlog: 1,280 MB were seen."""
 LOG4J = log4j(
     "org.apache.spark.SparkConf",
     "org.apache.hadoop.util.NativeCodeLoader",
@@ -54,7 +58,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
             # Room for what the JIT compiled of the generated code, or it is compiled again and again.
             "-XX:ReservedCodeCacheSize=400m "
-            f"{' '.join(jit_options(settings, LOOPS_FIRST))} "
+            f"{' '.join(FIRST_DEGREE if settings.java_jit == 'quick' else LOOPS_FIRST)} "
             f'"-Dderby.system.home={home / "derby"}" '
             f"-Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
         ),
@@ -242,7 +246,7 @@ def service(settings: Settings) -> Service:
         secrets=("AWS_",),
         is_healthy=lambda _pid: spark_answers(settings),
         prepare=lambda: _prepare(settings),
-        memory_limit_mb=settings.spark_memory_mb + 1792,
+        memory_limit_mb=settings.spark_memory_mb + settings.fold_memory_mb + BESIDE_HEAP_MB,
         memory_mb=settings.spark_memory_mb + 128,
         start_seconds=180,
         stop_seconds=60,  # the first one of an environment writes down its classes

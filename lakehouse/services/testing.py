@@ -25,7 +25,6 @@ def free_settings(folder: Path, **overrides: object) -> Settings:
         "kafka_bootstrap": None,
         "s3_endpoint": None,
         "spark_remote": None,
-        "spark_memory_mb": 2048,
         **dict(zip(PORT_SETTINGS, _free_ports(len(PORT_SETTINGS)), strict=True)),
     }
     return load_settings(**{**defaults, **overrides})

@@ -18,11 +18,11 @@ from lakehouse.ops import marks
 from lakehouse.table import Table
 
 JOB = "maintenance"
-"""Whose marks say until when the files of a day were written that lie as they should."""
+"""The owner of the marks: a day's files that were written up to its mark are clustered."""
 NEW_SHARE = 0.05
-"""So much of a day's bytes must be newer than its mark: a few late events are not worth writing the day anew."""
+"""The share of a day's bytes that must be newer than its mark: a few late events are not worth rewriting the day."""
 LONGEST_SECONDS = 1200.0
-"""No day is begun after that, so that the run ends in time; its marks let the next one go on."""
+"""No day is begun after that, so that the run ends in time; the next run continues from its marks."""
 
 
 def cluster(lake: Lake, client: Any, table: Table, today: date, seconds: float = LONGEST_SECONDS) -> int:
@@ -56,7 +56,7 @@ def due(table: Table, files: Iterable[DataFile], done: Mapping[str, datetime], t
 
 
 def scope_of(table: Table, day: date) -> str:
-    """What the mark of a table's day is for."""
+    """The name of the mark of a table's day."""
     return f"{table.full_name} {day}"
 
 

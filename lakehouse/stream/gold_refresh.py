@@ -30,7 +30,7 @@ HOURLY = tuple(table for table in TABLES if table.hourly)
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
 Range = tuple[datetime, datetime]
 COLUMNS = sorted({name for table in TABLES for name in table.reads})
-"""What live gold is made of."""
+"""Columns of silver.events that gold is computed from."""
 
 
 class GoldRefresh:
@@ -77,9 +77,9 @@ class GoldRefresh:
         tables: tuple[Table, ...] = HOURLY,
         with_flags: bool = True,
     ) -> None:
-        """`restate` for a job: the stream may accept events of the same hours meanwhile, and its newer gold must not
-        stay overwritten. Hours that grew since they were read are done again, a few rounds at most: where traffic never
-        pauses, the stream is told to write those of its window anew."""
+        """`restate` for a job, beside a stream that may accept events of the same hours meanwhile, and whose newer gold
+        must not stay overwritten. Hours that grew since they were read are restated again, in a few rounds at most; if
+        traffic never pauses, the stream rewrites those of its window."""
         wanted = set(hours)
         self._restate_what_grows(wanted, tables, with_flags)
         rebuilt.tell(self._lake.settings, wanted)
@@ -103,15 +103,15 @@ class GoldRefresh:
 
 
 def closed_hour(now: datetime, settings: Settings) -> int:
-    """The newest hour that is final: ended, and the lateness setting has passed."""
+    """The newest final hour: it has ended, and the lateness setting has passed since."""
     return clock.number_of(now - timedelta(minutes=settings.lateness_minutes)) - 1
 
 
 def replace_hours(
     small: SmallTables, table: Table, fresh: pa.Table, wanted: set[int], now: datetime, closed: int
 ) -> pa.Table | None:
-    """Make `fresh` the rows of the `wanted` hours, written `now`; the days' other hours stay. Hours after `closed` are
-    provisional. Returns the rows that were there; None without hours."""
+    """Replace the rows of the `wanted` hours by `fresh`, written `now`; the days' other hours stay. Hours after
+    `closed` are provisional. Returns the rows that were replaced; None without hours."""
     before: list[pa.Table] = []
     hour = _hour_numbers(fresh)
     added = {
@@ -134,7 +134,7 @@ def replace_hours(
 
 
 def different_hours(table: Table, before: pa.Table | None, fresh: pa.Table) -> list[str]:
-    """A sentence for each hour whose rows are others in `fresh` than they were."""
+    """A sentence for each hour whose rows in `fresh` differ from those `before`."""
     if before is None:
         return []
     told = ", ".join(fresh.column_names)

@@ -16,14 +16,14 @@ from lakehouse.stream import log_cleanup, rebuilt
 COMPACT_EVERY = 60
 VACUUM_SECONDS = 600.0
 OURS = tuple(table for table in TABLES if table.fed == "live")
-"""What the stream writes, and so tidies."""
+"""The tables that the stream writes, and therefore maintains."""
 
 
 class Housekeeping:
     """Counts batches and now and then starts one round of work in a thread of its own."""
 
     def __init__(self, lake: Lake) -> None:
-        """Keep `lake`; nothing starts yet."""
+        """Start nothing yet."""
         self._lake, self._s3 = lake, s3_client(lake.settings)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping")
         self._running: Future[None] | None = None

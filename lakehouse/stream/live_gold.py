@@ -123,16 +123,18 @@ class LiveGold:
         else:
             self._lake.small.overwrite(table, rows)
 
-    def work_beside(self, now: datetime) -> None:
+    def work_beside(self, now: datetime, *, in_backlog: bool = False) -> None:
         """Begin a scan for flags, or the restatement of older hours, when it is due and none is under way. One that
-        failed ends the stream, and the restarted stream does it again."""
+        failed ends the stream, and the restarted stream does it again. In a backlog older hours wait longer: each batch
+        brings more of them, and needs the cores."""
         if self._beside is not None:
             if not self._beside.done():
                 return
             self._ended(self._beside.result(), now)
         self._leave_to_silver()
         moment = time.monotonic()
-        if self._late and moment >= self._late_due and moment - self._late_since >= LATE_SECONDS:
+        waits = LONGEST_PAUSE if in_backlog else LATE_SECONDS
+        if self._late and moment >= self._late_due and moment - self._late_since >= waits:
             self._restating, self._restating_since = self._late, self._late_since
             self._late, self._grew = set(), set()
             self._beside = self._worker.submit(self._restate, self._restating, now)

@@ -1,4 +1,4 @@
-"""Deletes what nobody needs of a Delta table's log: all before the newest checkpoint that is itself old enough.
+"""Deletes old entries of a Delta table's log: all before the newest checkpoint that is itself old enough.
 
 Delta does so too, but only at a commit that writes a checkpoint (`delta.checkpointInterval`) and to the day: the log of
 a table that is not written any more would stay. No commit is made, so that no writer is disturbed.
@@ -38,7 +38,7 @@ def expired(written: Mapping[str, datetime], before: datetime) -> list[str]:
 
 
 def commits_to_read(names: Iterable[str]) -> int:
-    """How many commits a reader goes through after the newest checkpoint."""
+    """How many commits a reader has to read after the newest checkpoint."""
     commits, checkpoints = log_versions(names)
     return len([version for version in commits if version > max(checkpoints, default=-1)])
 

@@ -100,7 +100,8 @@ class MicroBatch:
         self._booked = batch
         self._offsets = batches.next_offsets(book, self._offsets)
         self._fold.commit(self._tag(), now)
-        self._gold.work_beside(now)
+        in_backlog = records.num_rows > self._settings.max_offsets_per_batch // 2
+        self._gold.work_beside(now, in_backlog=in_backlog)
         self._housekeeping.after_batch(clock.dates_of(taken.touched | taken.late), now)
 
     def _prepare(self, spark: SparkSession, now: datetime) -> None:

@@ -20,7 +20,7 @@ def batches(checkpoint: Path) -> list[int]:
 
 
 def planned_to(checkpoint: Path, batch: int) -> Offsets | None:
-    """Next Kafka offsets after a planned batch; None when its file is not there or cut off."""
+    """Next Kafka offsets after a planned batch; None if its file is missing or incomplete."""
     try:
         lines = (checkpoint / "offsets" / str(batch)).read_text().splitlines()
         return _of_kafka([json.loads(line) for line in lines[2:]])
@@ -29,7 +29,7 @@ def planned_to(checkpoint: Path, batch: int) -> Offsets | None:
 
 
 def plan_of(checkpoint: Path, batch: int) -> Plan | None:
-    """What a batch was planned to read; None where that cannot be told."""
+    """The offsets that a batch was planned to read; None if the log does not have them."""
     end = planned_to(checkpoint, batch)
     begin = planned_to(checkpoint, batch - 1) if batch else _first_begin(checkpoint)
     return None if begin is None or end is None else Plan(begin, end)

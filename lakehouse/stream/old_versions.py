@@ -1,7 +1,7 @@
-"""Leaves nothing of tables but their newest version: for what has to be gone, and not only out of sight.
+"""Deletes everything of tables but their newest version: for data that must be gone, not only invisible.
 
-A vacuum keeps files for hours, and a log the least and greatest values of files that are gone. Here both go as soon as
-nobody can need them: writers are told to begin anew, and readers have a while to end.
+A vacuum keeps files for hours, and the log keeps the smallest and largest values of deleted files. Here both go as
+soon as no one can need them: writers have to start again, and readers get some time to finish.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _TICK_SECONDS = 1.1
 
 
 def close(lake: Lake, tables: Iterable[Table]) -> datetime:
-    """Let every table begin anew: with a version that adds no rows, and a checkpoint of it.
+    """Give every table a new version without new rows, and a checkpoint of it.
 
-    What was written before the returned moment, by the clock of S3, and is not in the newest version, no writer will
-    ever add: commits under way fail, and are made again with new files.
+    Files that were written before the returned moment (by the clock of S3) and are not in the newest version will never
+    be added: commits under way fail, and are repeated with new files.
     """
     listed, client, bucket = list(tables), s3_client(lake.settings), lake.settings.bucket
     lake.fence(listed, uuid.uuid4().hex)
@@ -46,7 +46,7 @@ def delete(lake: Lake, client: Any, table: Table, before: datetime) -> int:
     bucket, prefix = lake.settings.bucket, f"{table.layer}/{table.name}/"
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     found = [one for page in pages for one in page.get("Contents", []) if one["LastModified"] < before]
-    newest = snapshot(client, bucket, table)  # after the look: what was there is in it, or is needed by nobody
+    newest = snapshot(client, bucket, table)  # read after the listing: a listed file is in it, or is not needed
     if newest is None:
         return 0
     needed = {*newest.data, *newest.log}

@@ -1,4 +1,4 @@
-"""How far the stream is: by what it says of itself, or by its book, asked by SQL. No Spark session is needed."""
+"""How far the stream is, from its own report or, by SQL, from its book. Needs no Spark session."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def stream_state(settings: Settings) -> dict[str, Any]:
-    """What the stream last said about itself; empty before it said anything."""
+    """The stream's last report; empty before the first."""
     return read_report(settings.run_dir / "stream.json")
 
 
 def waiting(settings: Settings) -> list[Waiting] | None:
-    """What the stream has not read yet, per partition; None when the broker cannot tell."""
+    """Unread records per partition; None if the broker does not answer."""
     from lakehouse import broker
 
     if not kafka_answers(settings):
@@ -34,14 +34,14 @@ def waiting(settings: Settings) -> list[Waiting] | None:
 
 
 def lag(settings: Settings) -> int | None:
-    """How many Kafka records the stream has not read yet; None when the broker cannot tell."""
+    """The number of unread Kafka records; None if the broker does not answer."""
     found = waiting(settings)
     return None if found is None else sum(one.records for one in found)
 
 
 def unread_seconds(lag: int | None, committed_at: float | None) -> float | None:
-    """What came to the broker so long ago is in the tables: 0 when nothing waits, else the age of the newest batch
-    (`committed_at`, seconds since 1970). None when nobody can tell."""
+    """Seconds by which the tables may lag behind the broker: 0 if nothing waits, else the age of the newest batch
+    (`committed_at`, seconds since 1970). None if either is unknown."""
     if lag == 0:
         return 0.0
     return None if lag is None or committed_at is None else max(0.0, time.time() - committed_at)

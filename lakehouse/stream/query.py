@@ -52,6 +52,10 @@ def source(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
         .option("kafka.bootstrap.servers", settings.bootstrap)
         .options(**spark_options(settings))
         .option("kafka.isolation.level", broker.ISOLATION)
+        # After each poll Spark asks the broker for the newest offset, an answer that waits behind the poll for what
+        # comes next: half a second per partition where little comes. Polls are few, then, and do not wait.
+        .option("kafka.fetch.max.wait.ms", 1)
+        .option("kafka.max.poll.records", _RECORDS_PER_TASK)
         .option("subscribe", ",".join(TOPICS))
         .option("startingOffsets", _starting_offsets(settings, start))
         .option("maxOffsetsPerTrigger", settings.max_offsets_per_batch)

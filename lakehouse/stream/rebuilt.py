@@ -1,9 +1,9 @@
-"""What a job that replaces rows of silver tells the stream beside it, by two objects in the bucket.
+"""Two objects in the bucket by which a job that replaces rows of silver informs the running stream.
 
-The stream keeps the newest hours of silver in memory, tells duplicates by them and writes live gold from them. Once a
-job has replaced rows of these hours, memory is older than the tables: when the note is another one, the stream reads
-them anew. And while a job replaces rows, the stream merges none of their files: of two that rewrite the same files
-Delta lets the first one win, and the job would be the later one again and again.
+The stream keeps the newest hours of silver in memory, to find duplicates and to write live gold. Once a job has
+replaced rows of these hours, memory is outdated: the job leaves a new note, and the stream reads the hours again.
+While a job replaces rows, the stream merges none of their files: if two writers rewrite the same files, Delta lets the
+first one win, and the job would lose again and again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lakehouse.stream.fold import frontier_at
 
 KEY, UNDER_WAY = "_shoplake/rebuilt", "_shoplake/rebuilding"
 LONGEST_HOURS = 6
-"""A job that has been replacing rows for longer is taken for dead."""
+"""A job that has been replacing rows for longer is considered dead."""
 
 
 def tell(settings: Settings, hours: Iterable[int]) -> None:
@@ -31,7 +31,7 @@ def tell(settings: Settings, hours: Iterable[int]) -> None:
 
 
 def note(client: Any, bucket: str, known: str | None = None) -> str | None:
-    """What tells the newest note from others; None when there is none, and `known` when S3 does not answer."""
+    """The ETag of the newest note; None without one. Returns `known` if S3 cannot be reached."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -44,7 +44,7 @@ def note(client: Any, bucket: str, known: str | None = None) -> str | None:
 
 @contextmanager
 def under_way(settings: Settings) -> Iterator[None]:
-    """The stream merges no files of silver meanwhile."""
+    """Keep the stream from merging files of silver within this block."""
     client = s3.s3_client(settings)
     client.put_object(Bucket=settings.bucket, Key=UNDER_WAY, Body=b"")
     try:
@@ -54,7 +54,7 @@ def under_way(settings: Settings) -> Iterator[None]:
 
 
 def is_under_way(client: Any, bucket: str) -> bool:
-    """Whether a job replaces rows of silver. An S3 that does not answer merges no files either."""
+    """True while a job replaces rows of silver. Raises if S3 cannot be reached: no files can be merged then."""
     from botocore.exceptions import ClientError
 
     try:

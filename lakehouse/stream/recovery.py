@@ -1,4 +1,4 @@
-"""What an earlier process left: how far the lake is, and what is half done."""
+"""Where an earlier process stopped: the last booked batch, and writes that it left half done."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ LOOK_BACK = "INTERVAL 5 MINUTES"
 
 @dataclass(frozen=True)
 class Start:
-    """Where a start of the stream goes on: where the book ends, which alone knows. The checkpoint of an earlier start
-    is not read: it may be lost, or an old copy."""
+    """Where a start of the stream continues: where the book ends. The checkpoint of an earlier start is not read: it
+    may be lost, or an old copy."""
 
     offsets: Offsets
     """Next offset per topic-partition."""
@@ -47,13 +47,13 @@ class Start:
     began_at: datetime | None = None
     """When the first batch in the book began, UTC: nothing arrived before."""
     in_lake: Offsets = field(default_factory=dict)
-    """Next offset that the tables do not have: beyond `offsets` where a batch was cut off between its writes."""
+    """Next offset that no table has: beyond `offsets` if a batch was interrupted between its writes."""
     generation: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """Names this start in the book."""
+    """The name of this start in the book."""
 
 
 def read_start(lake: Lake) -> Start:
-    """Where the lake's tables say that a stream goes on."""
+    """Where a stream has to continue, according to the tables of the lake."""
     groups = lake.read(batches.TABLE).groupBy("topic", "partition")
     rows = groups.agg(
         F.max("to_offset").alias("next_offset"),
@@ -76,7 +76,7 @@ def read_start(lake: Lake) -> Start:
 
 
 def booked_offsets(lake: Lake) -> Offsets:
-    """Next offset per topic-partition, as the book says."""
+    """Next offset per topic-partition according to the book."""
     return _next_offsets(lake.read(batches.TABLE), F.max("to_offset"))
 
 
@@ -116,21 +116,21 @@ def is_before(offsets: Offsets) -> Column:
 
 
 def held_beyond(lake: Lake, table: Table, booked: Offsets) -> pa.Table:
-    """Coordinates of what `table` has of a batch that was cut off before the book."""
+    """Coordinates of the records in `table` from a batch that was interrupted before it was booked."""
     return lake.read(table).where(~is_before(booked)).select(*COORDINATES).toArrow()
 
 
 def written_beyond(lake: Lake, booked: Offsets) -> pa.Table:
-    """Ids, times and coordinates of events that silver has of a batch that was cut off before the book."""
+    """Ids, times and coordinates of the events in silver from a batch that was interrupted before it was booked."""
     silver = lake.read(silver_events.TABLE).where(~is_before(booked))
     return silver.select("event_id", "event_time", "processed_at", *COORDINATES).toArrow()
 
 
 def accepted_since(lake: Lake, reader: SqlReader, booked: Offsets, now: datetime) -> pa.RecordBatchReader | None:
-    """Events of silver before these offsets that the fold is made of: those of its window, and those whose ids are
-    looked up. None when there are none.
+    """Booked events of silver that make up the fold: those of its window, and those whose ids may come again. None if
+    there are none.
 
-    Files are chosen by their day and by when they were written, so that a long history costs nothing.
+    Only files of these days, or written recently, are read, so that a long history costs nothing.
     """
     since = now - timedelta(hours=lake.settings.dedupe_hours)
     frontier = min(frontier_at(now), since)
@@ -162,8 +162,8 @@ def _moment(moment: datetime) -> str:
 def late_hours(lake: Lake, before: datetime) -> set[int]:
     """Hours before `before` whose gold may be older than silver, or that never became final.
 
-    The book says when no hour had been waiting for long: then all was done that came LOOK_BACK before. With late
-    events in every batch some hour always waits, but none for long.
+    The book says when no hour had been waiting for long: everything that arrived LOOK_BACK before that batch was done.
+    With late events in every batch some hour always waits, but none for long.
     """
     book = lake.read(batches.TABLE)
     settled = book.where(~F.col("late_pending")).agg(F.max("committed_at").alias("settled"))

@@ -26,7 +26,7 @@ RENEW_SECONDS = 30.0
 WATCH_SECONDS = 2.0
 NOBODY = "nobody"
 FRESH_SECONDS = 120.0
-"""A claim that was not renewed for so long is nobody's."""
+"""A claim expires when it has not been renewed for so long."""
 
 
 class TakenOver(ShoplakeError):
@@ -46,18 +46,18 @@ class Writer:
     """The right to write the lake; `take` it before reading where the lake ends."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing is asked yet."""
+        """Connect to nothing yet."""
         self._settings, self._client = settings, s3.s3_client(settings)
         self._claim: Claim | None = None
         self._renewed = 0.0
         self.took_over = False
-        """Whether a stream wrote the lake before, so that something of it may be under way."""
+        """True if a stream wrote the lake before, some of whose commits may still be under way."""
 
     def take(self, session_id: str) -> str:
         """Claim the lake for the stream with this Spark session; the claim's token.
 
-        A claim of another machine or data folder is watched until it is renewed or too old: ShoplakeError is raised
-        while a living stream has it, and a dead one is waited for.
+        If another machine or data folder holds the claim, wait until the claim is renewed or expires. Raises
+        ShoplakeError if it is renewed: that stream is alive.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -74,7 +74,7 @@ class Writer:
         return self._claim.token
 
     def _let_go_by_others(self, owner: str) -> Claim | None:
-        """The claim that is there once it is nobody else's."""
+        """Wait until no other live stream holds the claim; return the one found (ours, given up, expired, or None)."""
         found, age = _read(self._client, self._settings.bucket)
         before = age
         while found is not None and found.owner not in (owner, NOBODY) and age < FRESH_SECONDS:
@@ -89,15 +89,15 @@ class Writer:
         return found
 
     def renew(self) -> None:
-        """Say that the stream lives, now and then. Raises TakenOver when another has the lake."""
+        """Renew the claim if it is due. Raises TakenOver if another stream has the lake."""
         if self._claim is None or time.monotonic() - self._renewed < RENEW_SECONDS:
             return
         require(self._client, self._settings.bucket, self._claim.token)
         self._write(self._claim)
 
     def give_up(self) -> None:
-        """Leave the lake to whoever comes next; nothing when another has it already. The session stays named: what the
-        stopped query has begun may end after it, and whoever comes next sees to that."""
+        """Give up the claim, unless another stream has it already. The claim still names the session, so that the next
+        stream can end it: the stopped query may still be writing."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -105,7 +105,7 @@ class Writer:
             if self._claim is not None and found == self._claim:
                 self._write(Claim(uuid.uuid4().hex, NOBODY, self._claim.session_id))
         except (BotoCoreError, ClientError):
-            pass  # an old claim is nobody's
+            pass  # the claim expires
 
     def _write(self, claim: Claim) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -120,7 +120,7 @@ class Writer:
 
 
 def require(client: Any, bucket: str, token: str) -> None:
-    """Raise TakenOver when the claim is another's. An S3 that does not answer takes no writes either."""
+    """Raise TakenOver if another stream holds the claim. If S3 cannot be reached, no write can be made either."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -69,3 +69,17 @@ def test_every_test_that_pages_name_exists() -> None:
             assert not test or f"def {test}(" in (of_file if of_it else everywhere), f"{page.name}: {file} {test}"
             named += bool(test)
     assert named >= 50
+
+
+def test_every_file_that_pages_name_exists() -> None:
+    """Also in commands, such as `python -m benchmarks.live` or `pytest tests/aws`."""
+    folders = "api|benchmarks|bronze|deploy|docs|gold|lakehouse|producer|quality|silver|superset|tests"
+    named = 0
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+        text = page.read_text()
+        paths = re.findall(rf"[` ]((?:{folders})/[\w/-]+\.[\w.]*\w)", text)
+        paths += re.findall(r"pytest [^`\n]*?(tests/[\w/.-]*\w)", text)
+        paths += [f"{module.replace('.', '/')}.py" for module in re.findall(r"python -m (benchmarks\.\w+)", text)]
+        assert [path for path in paths if not (ROOT / path).exists()] == [], page.name
+        named += len(paths)
+    assert named >= 80

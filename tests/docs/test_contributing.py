@@ -19,6 +19,7 @@ from lakehouse.settings import Settings
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 PLACES = (ROOT / "docs" / "reference" / "where-to-change-what.md").read_text()
+LAYOUT = (ROOT / "README.md").read_text().split("## Where things are")[1].split("```")[1]
 KNOWN_TO = """
 from api.gold_tables import LISTINGS
 from docs.generate import dictionary_page
@@ -51,6 +52,14 @@ def test_files_that_the_recipe_names_exist() -> None:
     assert len(named[0]) > 8 and len(named[1]) > 20
     for path in (*named[0], *named[1]):
         assert (ROOT / path).exists(), path
+
+
+def test_the_layout_of_the_readme_is_the_layout_on_disk() -> None:
+    def packages(folder: Path) -> set[str]:
+        return {file.parent.name for file in folder.glob("*/__init__.py")}
+
+    named = set(re.findall(r"(?:^|  )(\w+)/ ", LAYOUT, re.MULTILINE))
+    assert named == packages(ROOT) | packages(ROOT / "lakehouse") | {"docs", "superset", "deploy", "tests"}
 
 
 @pytest.mark.spark

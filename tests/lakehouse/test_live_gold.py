@@ -149,6 +149,16 @@ def test_late_hours_wait_for_each_other(gold: LiveGold, written: Written, moving
     assert written.restated == [{OLD_HOUR, OLD_HOUR + 1, OLD_HOUR + 2}]
 
 
+def test_late_hours_wait_for_the_end_of_a_backlog(gold: LiveGold, written: Written, moving: Time) -> None:
+    gold.after_batch(taken(OLD_HOUR), NOW)
+    moving.now += LATE_SECONDS
+    gold.work_beside(NOW, in_backlog=True)
+    settle(gold)
+    assert written.restated == []
+    batch(gold, OLD_HOUR + 1)
+    assert written.restated == [{OLD_HOUR, OLD_HOUR + 1}]
+
+
 def test_hours_wait_for_long_only_when_none_of_them_gets_its_turn(gold: LiveGold, moving: Time) -> None:
     """With late events in every batch some hour always waits: the book must not say so for ever."""
     for minute in range(20):

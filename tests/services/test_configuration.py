@@ -15,7 +15,6 @@ from lakehouse.services.service import child_environment, java, properties
 from lakehouse.services.services import services
 from lakehouse.services.spark import s3a_conf, service, spark_conf
 from lakehouse.services.testing import free_settings
-from lakehouse.settings import Settings
 from tests.support.authority import authority
 
 
@@ -33,12 +32,12 @@ def test_spark_speaks_delta_in_utc_and_listens_here_only(tmp_path):
 
 
 @pytest.mark.parametrize("jit", ["full", "quick"])
-def test_all_java_parts_compile_as_little_as_is_asked_for(tmp_path, jit):
+def test_spark_compiles_as_little_as_is_asked_for_and_its_servers_little_always(tmp_path, jit):
     settings = free_settings(tmp_path, java_jit=jit)
-    started = [each.command for each in services(settings) if each.name in ("kafka", "s3")]
-    started.append(shlex.split(spark_conf(settings)["spark.driver.extraJavaOptions"]))
-    assert len(started) == 3
-    assert {"-XX:TieredStopAtLevel=1" in options for options in started} == {jit == "quick"}
+    servers = [each.command for each in services(settings) if each.name in ("kafka", "s3")]
+    spark = shlex.split(spark_conf(settings)["spark.driver.extraJavaOptions"])
+    assert [("-XX:TieredStopAtLevel=1" in options) for options in servers] == [True, True]
+    assert ("-XX:TieredStopAtLevel=1" in spark) == (jit == "quick")
 
 
 def test_s3a_never_trades_safety_of_commits_for_speed(tmp_path):
@@ -154,8 +153,14 @@ def test_external_parts_are_not_started(tmp_path):
 
 
 def test_memory_limits_stay_under_eight_gigabytes(tmp_path):
-    settings = free_settings(tmp_path, spark_memory_mb=Settings.model_fields["spark_memory_mb"].default)
+    settings = free_settings(tmp_path)
     assert sum(service.memory_limit_mb for service in services(settings, with_superset=False)) <= 8192
+
+
+def test_spark_may_take_its_heap_the_streams_state_and_what_a_backlog_needs_beside_them(tmp_path):
+    settings = free_settings(tmp_path, spark_memory_mb=1024, fold_memory_mb=512)
+    spark = next(service for service in services(settings) if service.name == "spark")
+    assert spark.memory_limit_mb >= 1024 + 512 + 1280
 
 
 @pytest.mark.parametrize("name", ["HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH"])

@@ -21,6 +21,7 @@ from lakehouse import broker
 from lakehouse.jobs import JOBS
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
+from lakehouse.services import spark
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
 from lakehouse.settings import Settings
@@ -107,7 +108,7 @@ def assert_bounded(done: WorkedOff) -> None:
     assert sum(done.sizes) == done.sent
     assert max(done.sizes) <= settings.max_offsets_per_batch + done.partitions
     assert f"{done.sent:,} records behind" in done.said
-    assert done.most_mb <= settings.spark_memory_mb + 1792
+    assert done.most_mb <= spark.service(settings).memory_limit_mb
 
 
 def test_a_backlog_is_worked_off_in_bounded_batches_with_bounded_memory(read: WorkedOff) -> None:
