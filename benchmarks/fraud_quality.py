@@ -20,8 +20,8 @@ from typing import Any
 import duckdb
 
 from gold import fraud_live
-from gold.clock import micros
 from gold.fraud_rules import CONTEXT, RULES
+from lakehouse.hours import micros
 from producer.record import to_line
 from producer.simulator import SimulationOptions, simulate
 

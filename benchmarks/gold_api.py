@@ -27,9 +27,8 @@ import psutil
 
 from benchmarks.figures import Figure, percentile, report
 from lakehouse.services.testing import free_settings
-from lakehouse.serving import minutes
-from lakehouse.serving.extras import EXTRAS, create
-from lakehouse.serving.file import PUBLISHED
+from lakehouse.serving.derived import EXTRAS, create
+from lakehouse.serving.file import BATCH_MINUTES_VIEW, PUBLISHED
 from lakehouse.serving.publisher import sources
 from lakehouse.settings import Settings
 
@@ -119,7 +118,7 @@ def make_file(path: Path, times: int) -> None:
         for extra in EXTRAS:
             create(connection, extra)
         connection.execute(BATCHES)
-        connection.execute(minutes.VIEW)
+        connection.execute(BATCH_MINUTES_VIEW)
         connection.execute(ROWS.format(hours=24 * DAYS * times, days=DAYS, times=times))
         names = ", ".join(f"('{source.name}')" for source in sources())
         connection.execute(

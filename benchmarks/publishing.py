@@ -16,13 +16,13 @@ from deltalake import write_deltalake
 
 from benchmarks.figures import Figure, report
 from benchmarks.gold_api import DAYS, HISTORIES, make_file
+from lakehouse.delta_log import DeltaLog
 from lakehouse.s3 import delta_options
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.testing import free_settings
-from lakehouse.serving.delta_log import DeltaLog
+from lakehouse.serving.derived import Extras
 from lakehouse.serving.evidence import COLUMNS as EVENT_COLUMNS
-from lakehouse.serving.extras import Extras
 from lakehouse.serving.publisher import Publisher, Source, sources
 from lakehouse.settings import Settings
 from lakehouse.sql import connect

@@ -24,9 +24,9 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from gold.clock import micros
 from gold.fraud_measures import HISTORY_FIELDS, MEASURES, READS, considered, is_declined, is_evaluable, span_seconds
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Rule, Watch
+from lakehouse.hours import micros
 from lakehouse.table import KEEP_HOURS, Table, column
 
 TABLE = Table(

@@ -6,10 +6,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType
 
-from gold.clock import hour_start
 from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, READS, considered, is_evaluable, is_evaluable_sql
 from gold.fraud_rules import RULES, Rule
 from gold.hourly import hourly_table
+from lakehouse.hours import hour_start
 from lakehouse.table import Kept, Live, column
 
 

@@ -19,10 +19,10 @@ import duckdb
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from gold.clock import micros
 from gold.fraud import DECIMALS, MICROSECOND, TABLE, UNTOLD
 from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, IS_DECLINED_SQL, MEASURES, is_evaluable_sql
 from gold.fraud_rules import ENTITY_COLUMNS, RULES, SEVERITY_FLOORS, Condition, Entity, Rule, Watch
+from lakehouse.hours import micros
 
 SCHEMA = to_arrow_schema(TABLE.schema, timezone="UTC")
 HOUR = 3_600_000_000

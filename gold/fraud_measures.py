@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from gold.countries import CIRCLES, CODES
 from gold.fraud_rules import Considers, Rule
-from gold.shop import IS_PAID
+from silver.events import IS_PAID
 
 EARTH_RADIUS_KM = 6371.0
 READS = (
@@ -164,26 +164,20 @@ def _distance_sql() -> str:
     return f"greatest(acos(greatest(least({cosine}, 1e0), -1e0)) * {EARTH_RADIUS_KM}e0 - {radius_1} - {radius_2}, 0e0)"
 
 
+def _different(column: str) -> Measure:
+    return Measure(
+        lambda history: _distinct(history, column),
+        f"count(DISTINCT {column}) OVER history",
+        counts_events=True,
+        differs_in=column,
+    )
+
+
 MEASURES: dict[str, Measure] = {
     "events": Measure(F.size, "count(*) OVER history", counts_events=True),
-    "cards": Measure(
-        lambda history: _distinct(history, "card_fingerprint"),
-        "count(DISTINCT card_fingerprint) OVER history",
-        counts_events=True,
-        differs_in="card_fingerprint",
-    ),
-    "accounts": Measure(
-        lambda history: _distinct(history, "user_id"),
-        "count(DISTINCT user_id) OVER history",
-        counts_events=True,
-        differs_in="user_id",
-    ),
-    "devices": Measure(
-        lambda history: _distinct(history, "device_id"),
-        "count(DISTINCT device_id) OVER history",
-        counts_events=True,
-        differs_in="device_id",
-    ),
+    "cards": _different("card_fingerprint"),
+    "accounts": _different("user_id"),
+    "devices": _different("device_id"),
     "declines": Measure(
         lambda history: F.size(_declined(history)),
         "count(*) FILTER (is_declined) OVER history",

@@ -7,10 +7,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, LongType, StringType
 
 from gold import revenue
-from gold.clock import hour_start
 from gold.hourly import hourly_table
-from gold.shop import IS_PAID, IS_VIEW
+from lakehouse.hours import hour_start
 from lakehouse.table import Kept, Live, column
+from silver.events import IS_PAID, IS_VIEW
 
 COUNTED = {
     "page_views": "event_type = 'page_view'",

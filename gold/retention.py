@@ -20,7 +20,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from gold.clock import moment_column
+from lakehouse.hours import moment_column
 from lakehouse.table import Table, column
 
 TABLE = Table(

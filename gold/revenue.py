@@ -6,10 +6,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DecimalType, LongType, StringType
 
-from gold.clock import hour_start
 from gold.hourly import hourly_table
-from gold.shop import IS_PAID
+from lakehouse.hours import hour_start
 from lakehouse.table import Kept, Live, column
+from silver.events import IS_PAID
 
 UNKNOWN = "unknown"
 """The currency of a purchase that names none."""

@@ -6,10 +6,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, LongType, StringType, StructType, TimestampType
 
-from gold.clock import hour_start
 from gold.hourly import hourly_table
-from gold.shop import IS_VIEW
+from lakehouse.hours import hour_start
 from lakehouse.table import KEEP_HOURS, Kept, Live, Table, column
+from silver.events import IS_VIEW
 
 RANKED_PRODUCT = [
     column("rank", IntegerType(), "1 is the most viewed; equal views in order of product_id"),

@@ -54,11 +54,9 @@ class ApiClient:
         )
 
     def __enter__(self) -> ApiClient:
-        """Itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connections."""
         self._client.close()
 
     def start(self, job: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

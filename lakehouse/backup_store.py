@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.errors import UsageError
-from lakehouse.object_keys import inside
-from lakehouse.s3 import delete_objects, s3_client
+from lakehouse.s3 import delete_objects, inside, s3_client
 from lakehouse.settings import Settings
 
 LAKE = "lake"

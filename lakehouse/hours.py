@@ -1,4 +1,5 @@
-"""Sets of clock hours (UTC) as numbers since the epoch, and the conditions that pick them out of a table."""
+"""Moments and clock hours as columns, sets of hours as numbers since the epoch, and the conditions that pick them out
+of a table. Sessions run in UTC, so hours and dates are UTC."""
 
 from __future__ import annotations
 
@@ -8,7 +9,25 @@ from datetime import UTC, date, datetime, timedelta
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch, exactly; a moment without a zone is refused."""
+    if moment.tzinfo is None:
+        raise ValueError(f"A moment needs a time zone: {moment.isoformat()}")
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def moment_column(moment: datetime) -> Column:
+    """A moment as a timestamp that does not depend on the client's time zone."""
+    return F.timestamp_micros(F.lit(micros(moment)))
+
+
+def hour_start(event_time: str = "event_time") -> Column:
+    """The start of the clock hour that holds `event_time`."""
+    return F.date_trunc("hour", F.col(event_time)).alias("hour_start")
 
 
 def hour_number(moment: str = "event_time") -> Column:

@@ -56,7 +56,6 @@ class LakeLock(Lock):
     """Held from `up` to `down`."""
 
     def __init__(self, settings: Settings) -> None:
-        """The lock of this lake, not taken yet."""
         up = f"The lake in {settings.data_dir} is already up: `shoplake status` shows it, `shoplake down` ends it."
         super().__init__(lock_path(settings), up)
         self._settings = settings
@@ -71,7 +70,6 @@ class StreamLock(Lock):
     """Held by the stream's client, under a supervisor or in the foreground."""
 
     def __init__(self, settings: Settings) -> None:
-        """The lock of this lake's stream, not taken yet."""
         runs = f"The stream of the lake in {settings.data_dir} runs already: `shoplake status` shows it."
         super().__init__(settings.run_dir / "stream.lock", runs)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hmac
 import json
 import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from lakehouse.lake_secret import PRIVATE_FILE, secret_for
@@ -21,6 +23,11 @@ _NAME = re.compile(r"person-[0-9a-f]{32}")
 _OF_IDS = r"A-Za-z0-9_:\-"
 _OF_NO_WORD = re.compile(r"(?=.*[A-Za-z])(?=.*\d).{4}", re.DOTALL)
 _BEFORE = r"user_id\W{1,6}"
+_BUSY_SECONDS = 30
+_TEXTS = (
+    "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
+    " WHERE m.type = 'table' AND m.name LIKE 'run%' AND c.type IN ('JSON', 'TEXT')"
+)
 
 
 def name_of(settings: Settings, user_id: str) -> str:
@@ -77,6 +84,27 @@ def as_word(user_id: str) -> str:
 def bounded(user_id: str) -> str:
     """The same for RE2, which cannot look around; the match has the letters beside the id in it."""
     return f"{_before(user_id) or f'(?:^|[^{_OF_IDS}])'}(?:{_listed(user_id)})(?:[^{_OF_IDS}]|$)"
+
+
+def reword(settings: Settings, pattern: str, by: str) -> int:
+    """Write `by` wherever a text that the registry keeps of runs has the pattern (parameters, results, errors,
+    progress, logs); how many texts are others now. What stood there is overwritten in the file, too."""
+    if not settings.registry_file.exists():
+        return 0
+    wanted, changed = re.compile(pattern), 0
+    opened = sqlite3.connect(settings.registry_file, timeout=_BUSY_SECONDS, isolation_level=None)
+    with closing(opened) as connection:
+        connection.create_function("reworded", 1, lambda text: text and wanted.sub(by, text), deterministic=True)
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        for table, column in connection.execute(_TEXTS).fetchall():
+            update = (
+                f'UPDATE "{table}" SET "{column}" = reworded("{column}") WHERE "{column}" IS NOT reworded("{column}")'  # noqa: S608 - the names are those of the file
+            )
+            changed += connection.execute(update).rowcount
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return changed
 
 
 def _before(user_id: str) -> str:

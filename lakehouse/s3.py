@@ -7,6 +7,7 @@ lake's own keys, others those of the AWS chain; SHOPLAKE_S3_CA_FILE says who sig
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ _PASSWORD = "authorities"  # noqa: S105 - Java wants one; a list of certificates
 _DELTA_READER = "SSL_CERT_FILE"
 _MOST_KEYS = 1000
 """So many objects S3 deletes with one request."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def address(settings: Settings) -> str:
@@ -49,6 +51,15 @@ def s3_client(settings: Settings) -> Any:
         options["verify"] = str(settings.s3_ca_file)
     endpoint = settings.endpoint or None
     return boto3.client("s3", endpoint_url=endpoint, region_name=settings.s3_region, config=config, **options)
+
+
+def inside(key: str, whose: str) -> str:
+    """The key, if it names a place below where it is used: a Delta log or a manifest may have been written by somebody
+    else. Raises ShoplakeError, which tells `whose` key it is."""
+    parts = key.split("/")
+    if not key.isprintable() or "\\" in key or _SCHEME.match(key) or any(part in ("", ".", "..") for part in parts):
+        raise ShoplakeError(f"{whose} has a file outside its own folder ({key[:200]!a}).")
+    return key
 
 
 def delete_objects(client: Any, bucket: str, objects: Sequence[dict[str, str]]) -> None:

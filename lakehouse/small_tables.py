@@ -61,7 +61,6 @@ class SmallTables:
     """The tables of one bucket as delta-rs writes them; may be shared by threads."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep where the bucket is; a table is opened when it is named."""
         self._settings, self._options = settings, delta_options(settings)
         self._tables: dict[str, DeltaTable] = {}
         self._written: dict[str, float] = {}

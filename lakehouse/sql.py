@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,21 +94,21 @@ class SqlReader:
 
     def arrow(self, sql: str) -> pa.Table:
         """All rows of a statement of this project's own making (not a user's: it is not looked at)."""
-        _probe(self.settings)
-        with self._lock:
-            self._refresh_secret()
-            cursor = self._connection.cursor()
+        cursor = self._ready_cursor()
         with self._plain_errors([]):
             return cursor.execute(sql).to_arrow_table()
 
     def batches(self, sql: str, rows: int = 100_000) -> pa.RecordBatchReader:
         """`arrow`, in batches as they are read."""
+        cursor = self._ready_cursor()
+        with self._plain_errors([]):
+            return lasting(cursor, cursor.execute(sql).to_arrow_reader(rows))
+
+    def _ready_cursor(self) -> duckdb.DuckDBPyConnection:
         _probe(self.settings)
         with self._lock:
             self._refresh_secret()
-            cursor = self._connection.cursor()
-        with self._plain_errors([]):
-            return lasting(cursor, cursor.execute(sql).to_arrow_reader(rows))
+            return self._connection.cursor()
 
     def address(self, full_name: str, file: str = "") -> str:
         """Where a table, or a file of it, is in S3."""
@@ -118,29 +118,13 @@ class SqlReader:
     def _run(self, sql: str, missing: list[str], *, retry: bool) -> Result:
         with self._lock:
             cursor = self._connection.cursor()
-        watchdog = Watchdog(cursor, self._seconds)
         try:
-            with self._plain_errors(missing), watchdog.watching():
-                cursor.execute(sql)
+            return answer(cursor, sql, self._seconds, lambda: self._plain_errors(missing))
         except _SchemaChangedError:
             if not retry:
                 raise
             self._attach(self._forget_views(), every=True)
             return self._run(sql, missing, retry=False)
-        described = cursor.description or []
-        columns = distinct([str(column[0]) for column in described])
-        return Result(columns, tuple(str(column[1]) for column in described), self._rows(cursor, watchdog, missing))
-
-    def _rows(
-        self, cursor: duckdb.DuckDBPyConnection, watchdog: Watchdog, missing: list[str]
-    ) -> Iterator[tuple[Any, ...]]:
-        while True:
-            with self._plain_errors(missing), watchdog.watching():
-                chunk = cursor.fetchmany(CHUNK)
-            if not chunk:
-                cursor.close()
-                return
-            yield from chunk
 
     def _attach(self, names: list[str], *, every: bool) -> list[str]:
         """Make the views for `names`; returns those that are no table. `every`: skip what has no data yet."""
@@ -219,6 +203,35 @@ class SqlReader:
 
 class _SchemaChangedError(ShoplakeError):
     """A table's columns changed since its view was made."""
+
+
+def answer(
+    cursor: duckdb.DuckDBPyConnection,
+    sql: str,
+    seconds: float,
+    plain_errors: Callable[[], AbstractContextManager[None]],
+) -> Result:
+    """Run a statement for at most `seconds` on a cursor, which is closed when its rows are read. `plain_errors` makes
+    sentences of DuckDB's errors."""
+    watchdog = Watchdog(cursor, seconds)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        with closing(cursor):
+            while True:
+                with plain_errors(), watchdog.watching():
+                    chunk = cursor.fetchmany(CHUNK)
+                if not chunk:
+                    return
+                yield from chunk
+
+    try:
+        with plain_errors(), watchdog.watching():
+            cursor.execute(sql)
+    except BaseException:
+        cursor.close()
+        raise
+    described = cursor.description or []
+    return Result(distinct([str(column[0]) for column in described]), tuple(str(one[1]) for one in described), rows())
 
 
 def lasting(cursor: duckdb.DuckDBPyConnection, found: pa.RecordBatchReader) -> pa.RecordBatchReader:

@@ -1,11 +1,13 @@
-"""What a table is: a declaration that code, documents and tests read. Nothing here reads or writes."""
+"""What a table is: a declaration that code, documents and tests read. Nothing here reads or writes the lake."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 
+import pyarrow as pa
 from pyspark.sql.types import DataType, StructField, StructType
 
 if TYPE_CHECKING:
@@ -145,3 +147,10 @@ class Table:
 def column(name: str, data_type: DataType, comment: str) -> StructField:
     """A column of a declared schema; `comment` gives meaning and unit, and reaches the Delta table."""
     return StructField(name, data_type, True, {"comment": comment})
+
+
+def with_constants(rows: pa.Table, **values: date | datetime | int | str) -> pa.Table:
+    """`rows` with a column for each of `values`."""
+    for name, value in values.items():
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+    return rows

@@ -19,8 +19,8 @@ from kafka import KafkaProducer
 from kafka.errors import BrokerResponseError, KafkaError, RetriableError
 from kafka.partitioner import DefaultPartitioner, murmur2
 
+from lakehouse.broker import client_options
 from lakehouse.errors import ShoplakeError
-from lakehouse.kafka_security import client_options
 from lakehouse.probes import kafka_answers
 from lakehouse.settings import Settings
 from producer.record import Record

@@ -12,8 +12,8 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from lakehouse.broker import client_options
 from lakehouse.errors import ShoplakeError
-from lakehouse.kafka_security import client_options
 from lakehouse.settings import Settings
 from producer.contract import EVENT_TYPES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from silver.events import IS_PAID
 from silver.views import SOURCE, View
 
 VIEW = View(
@@ -22,7 +23,7 @@ VIEW = View(
         "event_date": "Day of event_time, UTC",
     },
     f"""
-    SELECT event_id, line, event_time, user_id, order_id, coalesce(payment_status, 'approved') = 'approved' AS is_paid,
+    SELECT event_id, line, event_time, user_id, order_id, {IS_PAID} AS is_paid,
         currency, one.product_id AS product_id, one.quantity AS quantity, one.price AS price,
         one.quantity * one.price AS line_amount, event_date
     FROM (

@@ -9,8 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DateType, IntegerType, LongType, StringType, StructType, TimestampType
 
-from lakehouse.literals import with_constants
-from lakehouse.table import Extract, Table, column
+from lakehouse.table import Extract, Table, column, with_constants
 from producer.contract import CONTRACT_VERSION
 
 PER_HOUR = Extract(

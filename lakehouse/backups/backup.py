@@ -24,11 +24,10 @@ from lakehouse import backup_ages as ages
 from lakehouse.backup_ages import MANIFEST
 from lakehouse.backup_store import Store, store_at
 from lakehouse.catalog import TABLES
-from lakehouse.delta_files import Snapshot, snapshot
+from lakehouse.delta_log import Snapshot, snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock
-from lakehouse.object_keys import inside
-from lakehouse.s3 import delete_objects, s3_client
+from lakehouse.s3 import delete_objects, inside, s3_client
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars

@@ -48,7 +48,7 @@ def list_records(
 
     Example: [bold]shoplake quarantine list --summary[/]
     """
-    from lakehouse.serving.values import carries
+    from lakehouse.raw_records import carries
     from lakehouse.sql import connect
     from lakehouse.sql_text import quoted_text, utc_text
 
@@ -144,7 +144,7 @@ def replay(
 
 def _record(settings: Settings, record: str) -> dict[str, Any]:
     """The row of one refused record. Raises UsageError when the id is none, ShoplakeError when there is no such row."""
-    from lakehouse.places import place_in
+    from lakehouse.raw_records import place_in
     from lakehouse.sql import query
     from lakehouse.sql_text import quoted_text
 

@@ -220,7 +220,7 @@ def run_and_wait(job: str, parameters: Mapping[str, Any], format: Format) -> Non
 
 def _wait_for_readers(job: str, ended: Mapping[str, Any]) -> None:
     from lakehouse.jobs import find
-    from lakehouse.serving.seen import wait_until_seen
+    from lakehouse.serving.publishing import wait_until_seen
 
     console = Console(stderr=True, soft_wrap=True)
     if served := [table.served_as for table in find(job).writes if table.served_as]:

@@ -47,7 +47,7 @@ def sql(
 
     Example: shoplake sql "SELECT * FROM gold.top_products_hourly ORDER BY hour_start DESC, rank LIMIT 10"
     """
-    from lakehouse.serving.sql_answers import Answers
+    from lakehouse.serving.reader import Answers
     from lakehouse.sql import MEMORY_MB
     from lakehouse.watchdog import limit_memory
 

@@ -23,10 +23,9 @@ from lakehouse import hours as clock
 from lakehouse import persons
 from lakehouse.jobs.resolution import ATTEMPTS, OUT_OF_STEP, run_name
 from lakehouse.lake import Lake, settled
-from lakehouse.literals import with_constants
 from lakehouse.ops import erasures
 from lakehouse.stream import rebuilt, recovery
-from lakehouse.table import Table
+from lakehouse.table import Table, with_constants
 from silver import deduplicate, quarantine
 from silver import events as silver_events
 from silver.deduplicate import COORDINATES

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, SerializationInfo,
 from gold import retention
 from lakehouse import backup_ages as ages
 from lakehouse import hours as clock
-from lakehouse import persons, rewording
+from lakehouse import persons
 from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
 from lakehouse.jobs import cohort_retention, quality, reconcile
@@ -83,7 +83,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     _wait(parameters.wait_seconds, say)
     say("Deleting old files")
     deleted = sum(old_versions.delete(lake, s3_client(settings), table, before) for table in TABLES)
-    reworded = rewording.replace(settings, persons.as_word(user), r"\1forgotten")
+    reworded = persons.reword(settings, persons.as_word(user), r"\1forgotten")
     left = erasing.left()
     figures = {
         **_counted(lake),

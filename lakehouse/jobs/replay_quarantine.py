@@ -29,7 +29,7 @@ from lakehouse.jobs.parameters import Say
 from lakehouse.jobs.resolution import resolve, run_name
 from lakehouse.lake import Lake, materialized
 from lakehouse.ops import replays
-from lakehouse.places import Place, places_in
+from lakehouse.raw_records import Place, places_in
 from lakehouse.settings import Settings
 from lakehouse.sql import connect as open_reader
 from lakehouse.stream import control as stream_control

@@ -12,7 +12,7 @@ from pyspark.sql import Row
 from lakehouse import hours as clock
 from lakehouse.lake import Lake, settled
 from lakehouse.ops import replays
-from lakehouse.places import Place
+from lakehouse.raw_records import Place
 from lakehouse.session import marked_run
 from silver import quarantine
 

@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deltalake.exceptions import DeltaError
 
 from gold import kpis
+from lakehouse.delta_log import DeltaLog
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from producer.record import Record

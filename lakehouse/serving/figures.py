@@ -19,7 +19,6 @@ from pyspark.sql.types import NumericType
 from gold import fraud_coverage, kpis, revenue, top_products
 from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, is_evaluable_sql
 from gold.fraud_rules import RULES
-from gold.shop import IS_PAID, IS_VIEW
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.newest import Publish
 from lakehouse.settings import Settings
@@ -27,6 +26,7 @@ from lakehouse.sql import SqlReader
 from lakehouse.sql_names import unknown_table
 from lakehouse.sql_text import quoted_name, quoted_text, utc_text
 from lakehouse.table import Table
+from silver.events import IS_PAID, IS_VIEW
 
 EVENT_COLUMNS = (
     "event_id", "event_type", "event_time", "user_id", "device_id", "ip", "country", "product_id", "order_id", "amount",

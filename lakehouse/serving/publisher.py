@@ -19,10 +19,9 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.catalog import TABLES
-from lakehouse.serving import minutes
-from lakehouse.serving.delta_log import Changes, DeltaLog
-from lakehouse.serving.extras import EXTRAS, Extras, create
-from lakehouse.serving.file import PUBLISHED, as_text, open_serving, rows_of
+from lakehouse.delta_log import Changes, DeltaLog
+from lakehouse.serving.derived import EXTRAS, Extras, create
+from lakehouse.serving.file import BATCH_MINUTES_VIEW, PUBLISHED, as_text, open_serving, rows_of
 from lakehouse.serving.held import give_back, hold_back
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
@@ -119,7 +118,7 @@ class Publisher:
             # The lake's moments are stored as plain UTC timestamps, which every tool shows alike.
             target.execute("SET TimeZone = 'UTC'")
             target.execute(CREATE_PUBLISHED)
-            target.execute(minutes.VIEW)
+            target.execute(BATCH_MINUTES_VIEW)
             changed = [
                 source.name
                 for source in due

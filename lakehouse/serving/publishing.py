@@ -1,15 +1,18 @@
-"""The process that keeps the serving file up to date, supervised as `publisher`."""
+"""The process that keeps the serving file up to date, supervised as `publisher`, and whether readers see what a run
+wrote: it follows the lake some seconds behind."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.reports import write_report
+from lakehouse.reports import age, read_report, write_report
+from lakehouse.serving.file import names_in, published
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql import connect
 from lakehouse.sql_guard import one_sentence
@@ -22,6 +25,8 @@ log = logging.getLogger(__name__)
 REST = 2
 """A publish that takes long is followed by a rest twice as long: the stream needs the cores more."""
 NAP_SECONDS = 0.1
+PATIENCE_SECONDS = 60.0
+"""How long it is waited for the publisher, and how old its report may be."""
 LOOK_SECONDS = 5.0
 """How often all tables are looked at. In between gold is, when the stream says that it has written."""
 
@@ -31,8 +36,8 @@ def main() -> None:
 
     Ending it at any moment is safe: a publish counts when its file takes the place of the last one.
     """
-    from lakehouse.serving.delta_log import DeltaLog
-    from lakehouse.serving.extras import Extras
+    from lakehouse.delta_log import DeltaLog
+    from lakehouse.serving.derived import Extras
     from lakehouse.serving.publisher import Publisher
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -81,6 +86,31 @@ def _publish(publisher: Publisher, *, only_gold: bool = False) -> str:
         log.warning("%s", error)
         return str(error)
     return ""
+
+
+def wait_until_seen(settings: Settings, tables: Collection[str], since: datetime) -> str:
+    """Wait until the publisher has looked at all tables after `since`. What readers do not see of `tables`, and until
+    when, in a sentence; empty when they see all."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        report = read_report(settings.run_dir / "publisher.json")
+        if age(report) > PATIENCE_SECONDS or time.monotonic() > end:
+            return "Readers do not see it until the publisher runs again: `shoplake status` shows its state."
+        if datetime.fromisoformat(report["looked_at"]) > since:
+            break
+        time.sleep(NAP_SECONDS)
+    if report["message"]:
+        return f"Readers do not see it yet: {report['message']}"
+    return " ".join(_held_back(settings, tables))
+
+
+def _held_back(settings: Settings, tables: Collection[str]) -> list[str]:
+    said = []
+    for row in published(settings):
+        if row["table_name"] in tables and (names := names_in(row["blocked_by"] or row["held_by"])):
+            what = "the last good rows" if row["blocked_by"] else f"all but {row['held_rows']:,} rows"
+            said.append(f"Readers see {what} of {row['table_name']} until these pass {' and '.join(names)}.")
+    return said
 
 
 if __name__ == "__main__":

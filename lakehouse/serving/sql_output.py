@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -87,7 +87,7 @@ def _exact(value: object) -> orjson.Fragment:
 
 def write_json(result: Result, out: TextIO, limit: int = 0) -> None:
     """A list of objects, one a line. The first rows are read before anything is written."""
-    rows = _first_read(_limited(result.rows, limit))
+    rows = _begun(result, limit)
     separator = "[\n"
     for row in rows:
         out.write(separator + _json({name: plain(value) for name, value in zip(result.columns, row, strict=True)}))
@@ -100,7 +100,7 @@ def write_csv(result: Result, out: TextIO, limit: int = 0) -> None:
 
     A text that a spreadsheet would run as a formula gets an apostrophe before it, which spreadsheets hide.
     """
-    rows = _first_read(_limited(result.rows, limit))
+    rows = _begun(result, limit)
     writer = csv.writer(_Lines(out))
     writer.writerow(map(_no_formula, result.columns))
     writer.writerows([_field(value) for value in row] for row in rows)
@@ -129,19 +129,10 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA_BEGINS) else text
 
 
-def _limited(rows: Iterator[tuple[Any, ...]], limit: int) -> Iterator[tuple[Any, ...]]:
-    return islice(rows, limit) if limit else rows
-
-
-def _first_read(rows: Iterator[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-    """The same rows with the first already fetched, so that a query's failure leaves the output empty."""
-    first = list(islice(rows, 1))
-
-    def all_rows() -> Iterator[tuple[Any, ...]]:
-        yield from first
-        yield from rows
-
-    return all_rows()
+def _begun(result: Result, limit: int) -> Iterator[tuple[Any, ...]]:
+    """The rows, `limit` at most (0: all). The first is fetched now, so that a query's failure leaves no output."""
+    rows = islice(result.rows, limit or None)
+    return chain(list(islice(rows, 1)), rows)
 
 
 def print_table(result: Result, console: Console, limit: int = TABLE_ROWS) -> None:

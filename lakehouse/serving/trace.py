@@ -17,10 +17,9 @@ from pydantic import BaseModel, Field
 
 from gold.fraud_measures import CIRCLE_SQL
 from lakehouse.errors import UsageError
-from lakehouse.places import Place, place_in
+from lakehouse.raw_records import Place, carries, field_of, place_in
 from lakehouse.serving.figures import EVENT_COLUMNS, WAYS, NothingThereError, newest_batch
 from lakehouse.serving.newest import Publish
-from lakehouse.serving.values import carries, field_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from lakehouse.sql_text import quoted_name, quoted_text, utc_text

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from lakehouse.delta_files import DataFile, snapshot
+from lakehouse.delta_log import DataFile, snapshot
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
 from lakehouse.table import Table

@@ -19,9 +19,8 @@ import duckdb
 import pyarrow.compute as pc
 
 from gold import fraud_live
-from gold.clock import micros
 from lakehouse.catalog import TABLES
-from lakehouse.hours import HOUR, number_of
+from lakehouse.hours import HOUR, micros, number_of
 from lakehouse.stream.seen_ids import SeenIds
 from lakehouse.table import Kept, Live, Table
 from silver import events as silver_events

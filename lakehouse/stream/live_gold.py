@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from gold import fraud_live
-from gold.clock import micros
 from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
 from lakehouse.catalog import TABLES
+from lakehouse.hours import micros
 from lakehouse.lake import Lake
 from lakehouse.reports import write_report
 from lakehouse.stream import recovery

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lakehouse.delta_files import log_versions
+from lakehouse.delta_log import log_versions
 from lakehouse.s3 import delete_objects
 from lakehouse.table import LOG_HOURS, Table
 

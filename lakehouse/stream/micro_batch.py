@@ -25,7 +25,6 @@ from lakehouse import hours as clock
 from lakehouse import s3
 from lakehouse.catalog import TABLES
 from lakehouse.lake import Lake
-from lakehouse.literals import with_constants
 from lakehouse.ops import batches
 from lakehouse.ops.batches import Plan
 from lakehouse.settings import Settings
@@ -35,7 +34,7 @@ from lakehouse.stream.fold import OF_EVENT, Fold, Taken
 from lakehouse.stream.housekeeping import Housekeeping
 from lakehouse.stream.live_gold import LIVE, LiveGold
 from lakehouse.stream.recovery import Start
-from lakehouse.table import Table
+from lakehouse.table import Table, with_constants
 from silver import deduplicate, quarantine
 from silver import events as silver_events
 from silver.deduplicate import COORDINATES

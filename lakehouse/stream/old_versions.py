@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from lakehouse.delta_files import snapshot
+from lakehouse.delta_log import snapshot
 from lakehouse.lake import Lake
 from lakehouse.s3 import delete_objects, s3_client
 from lakehouse.stream import log_cleanup

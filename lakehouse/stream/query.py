@@ -19,9 +19,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from bronze import events as bronze_events
 from lakehouse import broker
+from lakehouse.broker import spark_options
 from lakehouse.catalog import TABLES
 from lakehouse.errors import ShoplakeError
-from lakehouse.kafka_security import spark_options
 from lakehouse.lake import Lake
 from lakehouse.lock import StreamLock
 from lakehouse.ops import schema_changes

@@ -16,7 +16,7 @@ from bronze import events as bronze_events
 from gold import top_products
 from lakehouse import hours as clock
 from lakehouse.broker import Offsets
-from lakehouse.delta_files import snapshot
+from lakehouse.delta_log import snapshot
 from lakehouse.lake import Lake
 from lakehouse.ops import batches
 from lakehouse.s3 import s3_client

@@ -59,7 +59,6 @@ class Catalogue:
     """The shop's products; the same for every seed, because a shop has one catalogue."""
 
     def __init__(self) -> None:
-        """Make the products and the tables from which looks are drawn."""
         rng = generator("catalogue")
         names = list(_CATEGORIES)
         self.products = [_product(rng, number, names[rng.randrange(len(names))]) for number in range(PRODUCTS)]

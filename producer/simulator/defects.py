@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from producer.contract import MAX_IDENTIFIER_LENGTH, MAX_QUANTITY, MAX_TEXT_LENGTH, TOPIC_OF_TYPE
-from producer.simulator.clock import rfc3339
+from producer.simulator.calendar import rfc3339
 
 Event = dict[str, Any]
 DAY_S = 86_400

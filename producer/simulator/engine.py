@@ -14,16 +14,14 @@ import orjson
 
 from producer.contract import TOPIC_OF_TYPE
 from producer.record import Record
-from producer.simulator.calendar import DAY_MS, HOUR_MS, WEEKDAY, times_of_day, weekday
+from producer.simulator.calendar import DAY_MS, HOUR_MS, WEEKDAY, rfc3339, times_of_day, weekday
 from producer.simulator.catalogue import Catalogue
-from producer.simulator.clock import rfc3339
 from producer.simulator.episodes import World
-from producer.simulator.fraud import FRAUD
 from producer.simulator.geography import BY_CODE
-from producer.simulator.lookalikes import LOOKALIKES
 from producer.simulator.noise import Noise
 from producer.simulator.options import SimulationOptions
 from producer.simulator.randomness import derive, generator, opaque_ids
+from producer.simulator.scenarios import SCENARIOS
 from producer.simulator.sessions import Scripts
 from producer.simulator.shoppers import Population, Returning, Shopper, Visit, make_device, visit
 from producer.simulator.truth import Truth
@@ -39,7 +37,6 @@ MOST_REMEMBERED = 400_000
 """With more people than this, those who were here longer ago than BUSY_MS are forgotten."""
 WARM_UP_MS = 180_000
 """At the start of live traffic some sessions are already under way."""
-SCENARIOS = (*FRAUD, *LOOKALIKES)
 
 Plan = tuple[int, Visit, str, orjson.Fragment]
 """An ordinary event to come: moment (epoch ms), session, type, data."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,5 @@ def far_from(code: str) -> tuple[str, ...]:
 @cache
 def cumulative_weights() -> tuple[float, ...]:
     """Running shares of COUNTRIES, ending at 1."""
-    total, running, result = sum(c.weight for c in COUNTRIES), 0.0, []
-    for country in COUNTRIES:
-        running += country.weight / total
-        result.append(running)
-    return tuple(result)
+    total = sum(country.weight for country in COUNTRIES)
+    return tuple(accumulate(country.weight / total for country in COUNTRIES))

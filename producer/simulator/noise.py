@@ -9,7 +9,7 @@ from collections.abc import Callable
 import orjson
 
 from producer.record import Record
-from producer.simulator.clock import rfc3339
+from producer.simulator.calendar import rfc3339
 from producer.simulator.defects import DEFECTS, HARMLESS, Defect
 from producer.simulator.options import SimulationOptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import orjson
 
@@ -37,9 +37,7 @@ class Scripts:
         self._rng = rng
         self._catalogue = catalogue
         self._orders = orders
-        self._pages: dict[tuple[str, str, str], orjson.Fragment] = {}
-        self._clicks: dict[tuple[str, str], orjson.Fragment] = {}
-        self._shown: dict[tuple[str, str, str], orjson.Fragment] = {}
+        self._written: dict[tuple[str, ...], orjson.Fragment] = {}
 
     def session(self, shopper: Shopper, device: Device, hour: int) -> list[Step]:
         """A session in the given hour (counted from 1970)."""
@@ -104,32 +102,40 @@ class Scripts:
 
     def page(self, url: str, device: Device) -> orjson.Fragment:
         """Data of a page view."""
-        key = (url, device.kind, device.browser)
-        found = self._pages.get(key)
-        if found is None:
-            data = {"page_url": f"https://shop.example{url}", "device": device.kind, "browser": device.browser}
-            found = self._pages[key] = orjson.Fragment(orjson.dumps(data))
-        return found
+        kind, browser = device.kind, device.browser
+        return self._once(
+            (url, kind, browser),
+            lambda: {"page_url": f"https://shop.example{url}", "device": kind, "browser": browser},
+        )
 
     def product_page(self, product: Product, device: Device) -> orjson.Fragment:
         """Data of a page view that names its product."""
-        key = (product.product_id, device.kind, device.browser)
-        found = self._shown.get(key)
-        if found is None:
-            data = {"page_url": f"https://shop.example/p/{product.product_id}", "device": device.kind}
-            data |= {"browser": device.browser, "product_id": product.product_id, "product_name": product.name}
-            found = orjson.Fragment(orjson.dumps(data | {"category": product.category, "price": product.price}))
-            self._shown[key] = found
-        return found
+        return self._once(
+            (product.product_id, device.kind, device.browser),
+            lambda: {
+                "page_url": f"https://shop.example/p/{product.product_id}",
+                "device": device.kind,
+                "browser": device.browser,
+                "product_id": product.product_id,
+                "product_name": product.name,
+                "category": product.category,
+                "price": product.price,
+            },
+        )
 
     def click(self, element: str, product: Product) -> orjson.Fragment:
         """Data of a click on a product's page."""
-        key = (element, product.product_id)
-        found = self._clicks.get(key)
+        number = product.product_id
+        return self._once(
+            (element, number),
+            lambda: {"element": element, "page_url": f"https://shop.example/p/{number}", "product_id": number},
+        )
+
+    def _once(self, key: tuple[str, ...], data: Callable[[], dict[str, object]]) -> orjson.Fragment:
+        """Data as JSON, which is written when its key comes first."""
+        found = self._written.get(key)
         if found is None:
-            url = f"https://shop.example/p/{product.product_id}"
-            data = {"element": element, "page_url": url, "product_id": product.product_id}
-            found = self._clicks[key] = orjson.Fragment(orjson.dumps(data))
+            found = self._written[key] = orjson.Fragment(orjson.dumps(data()))
         return found
 
     def purchase(

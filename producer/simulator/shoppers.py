@@ -80,7 +80,6 @@ class Population:
     """All shoppers of one seed."""
 
     def __init__(self, seed: int) -> None:
-        """Nobody is made yet."""
         self._salt = derive(seed, "population")
         self._salt32 = self._salt & 0xFFFFFFFF
         self._tag = f"{derive(seed, 'tag') & 0xFFF:03x}"

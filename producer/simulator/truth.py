@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import IO
 
-from producer.simulator.clock import rfc3339
+from producer.simulator.calendar import rfc3339
 from producer.simulator.episodes import Episode
 
 
@@ -15,30 +14,25 @@ class Truth:
 
     def __init__(self, path: Path | None) -> None:
         """With no path nothing is written."""
-        self._file: IO[str] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8")
+        self._file = path.open("w", encoding="utf-8") if path is not None else None
         self._number = 0
         self._of_event: dict[str, _Open] = {}
 
     def expect(self, episode: Episode, event_ids: list[str]) -> None:
         """An episode begins; `event_ids` are the events it will send."""
-        if self._file is None:
-            return
-        self._number += 1
-        begun = _Open(self._number, episode, event_ids)
-        self._of_event.update(dict.fromkeys(event_ids, begun))
+        if self._file is not None:
+            self._number += 1
+            self._of_event |= dict.fromkeys(event_ids, _Open(self._number, episode, event_ids))
 
     def emitted(self, event_id: str | None) -> None:
         """An event went out."""
-        if not self._of_event or event_id is None:
+        if event_id is None or (begun := self._of_event.pop(event_id, None)) is None:
             return
-        episode = self._of_event.pop(event_id, None)
-        if episode is not None:
-            episode.sent.add(event_id)
-            if len(episode.sent) == len(episode.planned):
-                self._write(episode)
+        begun.sent.add(event_id)
+        if len(begun.sent) == len(begun.planned):
+            self._write(begun)
 
     def close(self) -> None:
         """Write the episodes that were cut short."""

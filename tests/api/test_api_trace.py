@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse.serving.delta_log import DeltaLog
+from lakehouse.delta_log import DeltaLog
 from lakehouse.serving.figures import Figures
 from lakehouse.serving.newest import open_publish
 from lakehouse.serving.publisher import Publisher

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import broker, kafka_security
+from lakehouse import broker
 from lakehouse.errors import ShoplakeError
 from lakehouse.services.jars import class_path, fetch_jars
 from lakehouse.services.kafka import kafka_properties
@@ -127,7 +127,7 @@ def test_spark_reads_with_the_same_way_in(msk_like):
     building = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     spark = building.config("spark.driver.extraClassPath", conf["spark.driver.extraClassPath"]).getOrCreate()
     try:
-        options = {"kafka.bootstrap.servers": msk_like.bootstrap, **kafka_security.spark_options(msk_like)}
+        options = {"kafka.bootstrap.servers": msk_like.bootstrap, **broker.spark_options(msk_like)}
         found = spark.read.format("kafka").options(**options).option("subscribe", TOPICS[1]).load()
         assert [bytes(row.value) for row in found.select("value").collect()] == [b"hello"]
     finally:

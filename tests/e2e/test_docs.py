@@ -17,7 +17,7 @@ import pytest
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.services.service import child_environment
 from lakehouse.services.testing import free_settings
-from lakehouse.serving.sql_answers import Answers
+from lakehouse.serving.reader import Answers
 from lakehouse.settings import Settings
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions

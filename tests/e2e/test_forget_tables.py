@@ -20,6 +20,7 @@ from pyspark.sql.types import BinaryType, IntegerType, LongType, StringType, Str
 from lakehouse import persons
 from lakehouse.backups import backup
 from lakehouse.catalog import TABLES
+from lakehouse.delta_log import DeltaLog
 from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS, cohort_retention, forget
 from lakehouse.jobs.erasing import Erasing
@@ -30,8 +31,7 @@ from lakehouse.services import s3, spark
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.testing import free_settings
-from lakehouse.serving.delta_log import DeltaLog
-from lakehouse.serving.extras import Extras
+from lakehouse.serving.derived import Extras
 from lakehouse.serving.publisher import Publisher
 from lakehouse.session import connect, mark_commits
 from lakehouse.sql import connect as open_sql

@@ -17,9 +17,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from gold import fraud, fraud_live
-from gold.clock import micros
 from gold.fraud_measures import MEASURES
 from gold.fraud_rules import CONTEXT, ENTITY_COLUMNS, RULES
+from lakehouse.hours import micros
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.gold.conftest import NOON, Events

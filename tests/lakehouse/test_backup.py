@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 from gold import kpis, user_days
 from lakehouse import backup_ages as ages
-from lakehouse import delta_files
+from lakehouse import delta_log
 from lakehouse.backup_store import store_at
 from lakehouse.backups import backup
 from lakehouse.cli import app
-from lakehouse.delta_files import snapshot
+from lakehouse.delta_log import snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake_secret import s3_keys
 from lakehouse.lock import LakeLock
@@ -136,7 +136,7 @@ def test_restoring_beside_a_running_platform_is_refused(lake: HandMade, tmp_path
 
 
 def test_a_copy_that_was_cut_off_is_no_backup(lake: HandMade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_a_lost_file(*given: Any) -> delta_files.Snapshot | None:
+    def with_a_lost_file(*given: Any) -> delta_log.Snapshot | None:
         found = snapshot(*given)
         if found is not None:
             (lake.bucket / found.data[-1]).unlink()

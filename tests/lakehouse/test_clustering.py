@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from lakehouse.catalog import TABLES
-from lakehouse.delta_files import DataFile
+from lakehouse.delta_log import DataFile
 from lakehouse.stream.clustering import due, scope_of
 from silver.events import TABLE
 

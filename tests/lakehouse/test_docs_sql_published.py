@@ -13,8 +13,7 @@ import pytest
 from lakehouse.errors import ShoplakeError
 from lakehouse.services.testing import free_settings
 from lakehouse.serving import sql_output
-from lakehouse.serving.reader import reader_for
-from lakehouse.serving.sql_answers import Answers
+from lakehouse.serving.reader import Answers, reader_for
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 

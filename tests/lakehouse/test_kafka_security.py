@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lakehouse import kafka_security
+from lakehouse import broker
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.services.testing import free_settings
 
@@ -30,13 +30,13 @@ def msk(tmp_path, **more):
 
 def test_plaintext_adds_nothing(tmp_path):
     settings = free_settings(tmp_path)
-    assert kafka_security.client_options(settings) == {} and kafka_security.spark_options(settings) == {}
+    assert broker.client_options(settings) == {} and broker.spark_options(settings) == {}
 
 
 def test_a_token_is_a_request_signed_with_the_credentials_at_hand(tmp_path, credentials):
     from kafka.net.sasl.oauth import AbstractTokenProvider
 
-    options = kafka_security.client_options(msk(tmp_path))
+    options = broker.client_options(msk(tmp_path))
     assert isinstance(options["sasl_oauth_token_provider"], AbstractTokenProvider)
     assert (options["security_protocol"], options["sasl_mechanism"]) == ("SASL_SSL", "OAUTHBEARER")
     token = options["sasl_oauth_token_provider"].token()
@@ -53,7 +53,7 @@ def test_without_credentials_it_says_so(tmp_path, credentials, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(ShoplakeError, match="no AWS credentials"):
-        kafka_security.MskToken("eu-central-1").token()
+        broker.MskToken("eu-central-1").token()
 
 
 def test_spark_signs_in_with_the_library_that_is_locked(tmp_path):
@@ -61,7 +61,7 @@ def test_spark_signs_in_with_the_library_that_is_locked(tmp_path):
 
     from lakehouse.services.jars import jar_set
 
-    options = kafka_security.spark_options(msk(tmp_path, kafka_ca_file=tmp_path / "ca.pem"))
+    options = broker.spark_options(msk(tmp_path, kafka_ca_file=tmp_path / "ca.pem"))
     assert options["kafka.security.protocol"] == "SASL_SSL" and options["kafka.sasl.mechanism"] == "OAUTHBEARER"
     assert options["kafka.ssl.truststore.location"] == str(tmp_path / "ca.pem")
     handler = options["kafka.sasl.login.callback.handler.class"].replace(".", "/") + ".class"

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gold.clock import micros
 from lakehouse import hours as clock
+from lakehouse.hours import micros
 from lakehouse.stream import live_gold, recovery
 from lakehouse.stream.fold import Taken, frontier_at
 from lakehouse.stream.live_gold import LATE_SECONDS, LONGEST_PAUSE, SCAN_SECONDS, STRAGGLER_SECONDS, LiveGold

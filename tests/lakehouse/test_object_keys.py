@@ -9,11 +9,10 @@ import pytest
 
 from lakehouse.backup_store import Store
 from lakehouse.backups.backup import MANIFEST, restore
-from lakehouse.delta_files import _path
+from lakehouse.delta_log import _path, _paths
 from lakehouse.errors import ShoplakeError
-from lakehouse.object_keys import inside
+from lakehouse.s3 import inside
 from lakehouse.services.testing import free_settings
-from lakehouse.serving.delta_log import _paths
 from silver.events import TABLE
 
 OUTSIDE = [

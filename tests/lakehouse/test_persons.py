@@ -9,7 +9,7 @@ import pytest
 from lakehouse import persons
 from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS
-from lakehouse.rewording import replace
+from lakehouse.persons import reword
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.services.testing import free_settings
 
@@ -107,15 +107,15 @@ def test_the_registry_never_has_the_id(tmp_path: Path) -> None:
 def test_a_word_goes_from_the_whole_registry(tmp_path: Path) -> None:
     settings, job = free_settings(tmp_path), JOBS["replay_quarantine"]
     word = persons.as_word(USER)
-    assert replace(settings, word, r"\1forgotten") == 0, "there is no registry yet"
+    assert reword(settings, word, r"\1forgotten") == 0, "there is no registry yet"
     registry = RunRegistry.open(settings)
     runs = [
         registry.submit(job, job.parse({"fix": f'default user_id="{user}"'}), caller="test").run
         for user in (USER, f"{USER}2")
     ]
     registry.cancel(runs[0].id, f"{USER} has left")
-    assert replace(settings, persons.as_word("queued"), r"\1forgotten") == 0
-    assert replace(settings, word, r"\1forgotten") == 2
+    assert reword(settings, persons.as_word("queued"), r"\1forgotten") == 0
+    assert reword(settings, word, r"\1forgotten") == 2
     found = [registry.get(run.id) for run in runs]
     assert [run and run.parameters["fix"] for run in found] == [
         'default user_id="forgotten"',

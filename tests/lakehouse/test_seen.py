@@ -13,7 +13,7 @@ import pytest
 
 from lakehouse.reports import write_report
 from lakehouse.services.testing import free_settings
-from lakehouse.serving.seen import wait_until_seen
+from lakehouse.serving.publishing import wait_until_seen
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from lakehouse.delta_log import DeltaLog
 from lakehouse.serving import publishing
-from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.file import published
 from lakehouse.serving.publisher import Publisher
 from tests.support.serving_lake import Lake

@@ -10,10 +10,10 @@ import duckdb
 import pytest
 
 from lakehouse.broker import Waiting
+from lakehouse.serving import derived
 from lakehouse.serving import evidence as serving_evidence
-from lakehouse.serving import lag as serving_lag
+from lakehouse.serving.derived import Extras
 from lakehouse.serving.evidence import COLUMNS, KEPT_DAYS, Evidence
-from lakehouse.serving.extras import Extras
 from lakehouse.serving.file import published
 from lakehouse.serving.publisher import Publisher
 from silver import events
@@ -149,8 +149,8 @@ def test_more_that_waits_in_kafka_is_published_though_no_table_changes(
 ) -> None:
     """The broker's side is tested with a real one; here only when a publish is due for it."""
     waiting = [Waiting("shop.clicks", 0, 5, 5, 0)]
-    monkeypatch.setattr(serving_lag, "waiting", lambda _settings: list(waiting))
-    monkeypatch.setattr(serving_lag, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(derived, "waiting", lambda _settings: list(waiting))
+    monkeypatch.setattr(derived, "LOOK_SECONDS", 0.0)
     publisher = Publisher(lake.settings, lake.reader, lake.publisher._log, extras=Extras(lake.settings, lake.reader))
 
     def told() -> list[tuple[object, ...]]:

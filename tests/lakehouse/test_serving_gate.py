@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from lakehouse.delta_log import DeltaLog
 from lakehouse.serving import publishing
-from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.file import published, rows_of
 from lakehouse.serving.held import how_held
 from lakehouse.serving.publisher import Publisher

@@ -21,12 +21,12 @@ from pyspark.sql import SparkSession
 
 from bronze import events as bronze_events
 from gold import kpis
+from lakehouse.delta_log import DeltaLog
 from lakehouse.errors import UsageError
 from lakehouse.lake import arrow_schema
 from lakehouse.ops import batches
-from lakehouse.places import Place
+from lakehouse.raw_records import Place
 from lakehouse.services.service import child_environment
-from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.figures import WAYS, Figure, Figures, NothingThereError, hour_in, numbers_of, row_in
 from lakehouse.serving.newest import open_publish
 from lakehouse.serving.publisher import Publisher

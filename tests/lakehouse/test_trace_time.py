@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse.serving.delta_log import DeltaLog
+from lakehouse.delta_log import DeltaLog
 from lakehouse.serving.figures import Figures
 from lakehouse.serving.newest import open_publish
 from lakehouse.serving.publisher import Publisher

@@ -14,8 +14,7 @@ import pytest
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.serving.newest import NewestPublish
-from lakehouse.serving.reader import ServingReader
-from lakehouse.serving.sql_answers import Answers
+from lakehouse.serving.reader import Answers, ServingReader
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from lakehouse.watchdog import Watchdog
@@ -33,7 +32,7 @@ def test_a_question_of_the_lake_that_never_ends_is_ended(tmp_path: Path) -> None
 
 
 def test_people_have_ten_minutes_and_jobs_have_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lakehouse.serving.sql_answers.SECONDS", 0.3)
+    monkeypatch.setattr("lakehouse.serving.reader.SECONDS", 0.3)
     settings = Settings(data_dir=tmp_path)
     with pytest.raises(ShoplakeError, match=TOO_LONG):
         list(Answers(settings, live=True).stream(ENDLESS).rows)

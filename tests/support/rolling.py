@@ -7,9 +7,9 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from gold.clock import moment_column
-from gold.shop import IS_VIEW
 from gold.top_products import ranked
+from lakehouse.hours import moment_column
+from silver.events import IS_VIEW
 
 
 def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from lakehouse.serving import minutes
+from lakehouse.serving.file import BATCH_MINUTES_VIEW
 from tests.support.serving_lake import Lake
 
 ROWS = """
@@ -64,7 +64,7 @@ def fill(path: Path) -> None:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE TEMP TABLE clock AS SELECT now()::TIMESTAMP - INTERVAL 5 MINUTE AS utc")
         connection.execute(ROWS)
-        connection.execute(minutes.VIEW)
+        connection.execute(BATCH_MINUTES_VIEW)
 
 
 def publish(path: Path) -> None:

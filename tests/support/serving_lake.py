@@ -7,8 +7,8 @@ from pathlib import Path
 from pyspark.sql.types import StructType
 
 from gold import kpis, top_products
+from lakehouse.delta_log import DeltaLog
 from lakehouse.ops import batches, erasures
-from lakehouse.serving.delta_log import DeltaLog
 from lakehouse.serving.file import open_serving
 from lakehouse.serving.publisher import Publisher
 from lakehouse.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse.lake_secret import credentials_of
-from lakehouse.serving.sql_answers import Answers
+from lakehouse.serving.reader import Answers
 from tests.support.shop import Shop, shoplake
 
 pytestmark = pytest.mark.e2e

@@ -1,10 +1,15 @@
-"""Where a record stands in Kafka, and how people write it."""
+"""A raw record: where it stands in Kafka, as people write it, and what its value carries, as SQL. Refused records and
+duplicates are known by nothing else."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from lakehouse.errors import UsageError
+from lakehouse.sql_text import quoted_text
+
+TEXT = "decode(value, 'replace')"
+"""The value as text, whatever its bytes are."""
 
 
 class Place(NamedTuple):
@@ -15,7 +20,6 @@ class Place(NamedTuple):
     offset: int
 
     def __str__(self) -> str:
-        """As people write it."""
         return f"{self.topic}-{self.partition}-{self.offset}"
 
 
@@ -41,3 +45,19 @@ def place_in(text: str) -> Place:
     if len(found) > 1:
         raise UsageError(f"{text!r} names {len(found)} records; give one.")
     return found[0]
+
+
+def carries(field: str, wanted: str) -> str:
+    """Whether `wanted` is the event's `field`; of a value that is no JSON, whether it stands there in quotes."""
+    given, quoted = quoted_text(wanted), quoted_text(f'"{wanted}"')
+    # Looking for the plain text sorts out nearly all; JSON may also write any character by an escape.
+    may_be = f"(contains({TEXT}, {given}) OR contains({TEXT}, '\\'))"
+    return (
+        f"({may_be} AND CASE WHEN json_valid({TEXT}) THEN json_extract_string({TEXT}, '$.{field}') = {given}"
+        f" ELSE contains({TEXT}, {quoted}) END)"
+    )
+
+
+def field_of(field: str) -> str:
+    """The text of an event's `field`; NULL where the value is no JSON."""
+    return f"CASE WHEN json_valid({TEXT}) THEN json_extract_string({TEXT}, '$.{field}') END"
