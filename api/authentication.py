@@ -41,9 +41,7 @@ async def authenticated(
     for scope in needed.scopes:
         if not caller.may(scope):
             shared.rates.count_denied(caller.name)
-            await run_in_threadpool(
-                note, request, shared, "access.denied", request.url.path, "missing-scope", caller.name
-            )
+            await run_in_threadpool(note, request, "access.denied", request.url.path, "missing-scope")
             challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
             raise Problem("missing-scope", f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
     return caller
@@ -64,23 +62,21 @@ def identify(request: Request, shared: Shared, credential: str | None) -> Caller
     if caller is None:
         # Counted only here: whoever has a valid key is never locked out by others at the same address.
         shared.rates.count_failure(address_of(request))
-        note(request, shared, "access.denied", request.url.path, "not-authenticated", None)
+        note(request, "access.denied", request.url.path, "not-authenticated")
         headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
         raise Problem("not-authenticated", "The key is unknown, expired or revoked.", headers=headers)
-    request.state.caller = caller.name
     return caller
 
 
-def note(request: Request, shared: Shared, action: str, target: str, outcome: str, caller: str | None) -> None:
-    """Add to the audit trail, with the request's id and address."""
-    request_id = request.state.request_id
+def note(request: Request, action: str, target: str, outcome: str) -> None:
+    """Add to the audit trail, with the request's id, caller and address."""
     audit.note(
-        shared.registry.database,
+        request.app.state.resources.registry.database,
         action,
         target,
         outcome,
-        caller=caller,
-        request_id=request_id,
+        caller=getattr(request.state, "caller", None),
+        request_id=request.state.request_id,
         address=address_of(request),
     )
 

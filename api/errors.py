@@ -15,7 +15,6 @@ from lakehouse.runs.database import RegistryAway
 from lakehouse.serving.newest import NothingPublishedError
 
 DATABASE_RETRY_SECONDS = 2
-_PLACES = {"query": "", "path": "", "header": "", "body": "body"}
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -27,9 +26,9 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RegistryAway)
     async def on_database(request: Request, _error: RegistryAway) -> Response:
-        wait = retry_after("dependency-away", "The registry's database does not answer.", DATABASE_RETRY_SECONDS)
-        wait.extra["missing"] = {"database": "does not answer"}
-        return wait.response(request.state.request_id)
+        told, missing = "The registry's database does not answer.", {"database": "does not answer"}
+        problem = retry_after("dependency-away", told, DATABASE_RETRY_SECONDS, missing=missing)
+        return problem.response(request.state.request_id)
 
     @app.exception_handler(NothingPublishedError)
     async def on_nothing_published(request: Request, error: NothingPublishedError) -> Response:
@@ -38,7 +37,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        problem = wrong([_without_place(one) for one in error.errors()], _query_fields(request))
+        by_name = [{**one, "loc": one["loc"][1:]} for one in error.errors()]  # `limit`, not `query.limit`
+        problem = wrong(by_name, _query_fields(request))
         return problem.response(request.state.request_id)
 
     @app.exception_handler(HTTPException)
@@ -61,9 +61,3 @@ def _query_fields(request: Request) -> dict[str, Any]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             found |= model.model_json_schema()["properties"]
     return found
-
-
-def _without_place(error: dict[str, Any]) -> dict[str, Any]:
-    """The error with a field's own name only: `limit`, not `query.limit`."""
-    place, *rest = error["loc"]
-    return {**error, "loc": rest if place in _PLACES else error["loc"]}

@@ -7,10 +7,11 @@ so nothing is lost: that is what `Last-Event-ID` and `after` are for.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
+import orjson
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
@@ -84,16 +85,9 @@ async def _poll(shared: Resources, look: Callable[[int], Batch], after: int, kee
             if time.monotonic() - heard > KEEP_ALIVE_SECONDS:
                 yield keep_alive
                 heard = time.monotonic()
-            await _pause(shared.stopping.wait())
-
-
-async def _pause(stopping: Awaitable[object]) -> None:
-    """A short while, or until the server stops."""
-    try:
-        async with asyncio.timeout(POLL_SECONDS):
-            await stopping
-    except TimeoutError:
-        return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await shared.stopping.wait()
 
 
 def is_over(registry: RunRegistry, run: Run, after: int) -> bool:
@@ -103,9 +97,4 @@ def is_over(registry: RunRegistry, run: Run, after: int) -> bool:
 
 def _sse(event: RunEvent) -> bytes:
     told = {name: getattr(event, name) for name in ("run_id", "at", "state", "cause", "data")}
-    return format_sse_event(id=str(event.seq), event=event.kind, data_str=json.dumps(told, default=_text))
-
-
-def _text(value: object) -> str:
-    isoformat = getattr(value, "isoformat", None)
-    return str(isoformat() if isoformat else value)
+    return format_sse_event(id=str(event.seq), event=event.kind, data_str=orjson.dumps(told).decode())

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.gold_tables import Asked, Listing, chosen
+from api.gold_tables import Asked, Listing
 from api.problems import Problem
 from lakehouse.serving.newest import Publish
 
@@ -29,7 +29,7 @@ class Page:
 
 def page(publish: Publish, listing: Listing, asked: Asked) -> Page:
     """The page that is asked for. Raises Problem `wrong-parameter` for a cursor that is none of this table."""
-    conditions = chosen(listing, asked)
+    conditions = [*listing.chosen(asked)]
     after = _decoded(listing, asked.cursor) if asked.cursor else None
     if after is not None:
         conditions.append(_comes_after(listing, after))

@@ -1,14 +1,14 @@
-"""What can be asked of gold over HTTP: per table its filters, and the order in which its rows are paged."""
+"""What can be asked of gold over HTTP: per table its filters, the order of its rows, and the types of an answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
 from pyspark.sql.types import ArrayType, DataType, DecimalType
 
 from api.models import Moment
@@ -18,15 +18,9 @@ from lakehouse.catalog import TABLES
 from lakehouse.table import Table
 
 MOST_ROWS = 5_000
-LONGEST_ID = 128
+MOST_VALUES = 20
+"""Of one filter that takes several."""
 LARGEST_INTEGER = 2**31 - 1
-_RULE_IDS = [rule.rule_id for rule in RULES]
-
-
-def _known_rule(rule: str) -> str:
-    if rule not in _RULE_IDS:
-        raise ValueError(f"there is no such rule; there are {', '.join(_RULE_IDS)}")
-    return rule
 
 
 def _iso_day(value: object) -> object:
@@ -35,8 +29,8 @@ def _iso_day(value: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_iso_day)]
-RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(_RULE_IDS)})]
-Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+Identifier = Annotated[str, Field(min_length=1, max_length=128)]
+RULE_IDS: Any = Literal[tuple(rule.rule_id for rule in RULES)]
 
 
 class Asked(BaseModel):
@@ -53,23 +47,37 @@ class Asked(BaseModel):
     )
 
 
+class Published(BaseModel):
+    """How the rows came to be served."""
+
+    published_at: datetime = Field(description="When these rows were published, UTC.")
+    newest_data_at: datetime | None = Field(description="How new the newest row is, UTC; null without rows.")
+    held_back_by: list[str] = Field(
+        description="Expectations that newer rows fail: until they pass, these, the last good ones, are served."
+    )
+    rows_held_back: int = Field(description="Rows that are not served, since they fail a check; the others are.")
+
+
 @dataclass(frozen=True)
 class Filter:
-    """A condition with a question mark for its value (of a list: for its values), what it may be, and what it means."""
+    """A condition on the column of its name, or on another one: of what kind its value is, and what it means."""
 
-    condition: str
     kind: Any
     says: str
+    column: str = ""
+    operator: str = "IN"
+    takes_many: bool = False
 
 
 def _range(column: str, what: str = "hours that start", kind: Any = Moment) -> dict[str, Filter]:
-    when = "on this day" if kind is Day else "at this moment"
+    when = "day" if kind is Day else "moment"
     return {
-        "since": Filter(f"{column} >= ?", kind, f"Only {what} {when} or later."),
-        "until": Filter(f"{column} < ?", kind, f"Only {what} before {when.split(' ', 1)[1]}."),
+        "since": Filter(kind, f"Only {what} {'on' if kind is Day else 'at'} this {when} or later.", column, ">="),
+        "until": Filter(kind, f"Only {what} before this {when}.", column, "<"),
     }
 
 
+_BY_HOUR = _range("hour_start")
 _TYPES: dict[str, Any] = {
     "string": str,
     "bigint": int,
@@ -90,37 +98,61 @@ def python_type(kind: DataType) -> Any:
 
 @dataclass(frozen=True)
 class Listing:
-    """How a table is listed: the newest `moment` first, rows of one moment in the order of `then`.
+    """How a table is listed: the newest `moment` first, rows of one moment in the order of their other keys.
 
-    Together these identify a row, so that a page goes on exactly after the one before. `hidden` columns repeat others.
-    `path`, `row`, `summary` and `says` are its address, the type of a row and what the OpenAPI document tells about it.
+    Together these identify a row, so that a page goes on exactly after the one before. Columns of partitions repeat
+    others and are left out. `path` is its address, and `summary` its title in the OpenAPI document.
     """
 
-    path: str
-    row: str
-    summary: str
-    says: str
     table: Table
-    moment: str
-    then: tuple[str, ...]
-    filters: Mapping[str, Filter]
-    hidden: tuple[str, ...] = ()
+    path: str
+    summary: str
+    moment: str = "hour_start"
+    filters: Mapping[str, Filter] = field(default_factory=lambda: _BY_HOUR)
+
+    @property
+    def row(self) -> str:
+        """The name of a row's type."""
+        return self.table.name.title().replace("_", "")
+
+    @property
+    def then(self) -> tuple[str, ...]:
+        """The keys beside the moment."""
+        return tuple(name for name in self.table.keys if name != self.moment)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of an answer, in their declared order."""
-        return tuple(name for name in self.table.columns if name not in self.hidden)
+        return tuple(name for name in self.table.columns if name not in self.table.partition_by)
 
     @cached_property
     def asked(self) -> type[Asked]:
         """The type of a question."""
         fields: dict[str, Any] = {
-            name: (one.kind, Field([], description=one.says))
-            if "(?)" in one.condition
+            name: (list[one.kind], Field([], max_length=MOST_VALUES, description=one.says))  # type: ignore[name-defined]
+            if one.takes_many
             else (one.kind | None, Field(None, description=one.says))
             for name, one in self.filters.items()
         }
         return create_model(f"{self.row}Question", __base__=Asked, **fields)
+
+    @cached_property
+    def page(self) -> type[BaseModel]:
+        """The type of an answer, made from the table's own declaration."""
+        fields: dict[str, Any] = {}
+        for column in self.columns:
+            declared = self.table.schema[column]
+            kind = python_type(declared.dataType)
+            is_key = column == self.moment or column in self.then
+            fields[column] = (kind if is_key else kind | None, Field(description=f"{declared.metadata['comment']}."))
+        row = create_model(self.row, __doc__=f"One row is {self.table.grain}.", **fields)
+        return create_model(
+            f"{self.row}Page",
+            __doc__=f"A page of {self.table.full_name}, the newest first.",
+            items=(list[row], ...),  # type: ignore[valid-type]  # made above
+            next_cursor=(str | None, Field(description="`cursor` of the next page; null on the last one.")),
+            published=(Published, ...),
+        )
 
     @cached_property
     def key_type(self) -> TypeAdapter[tuple[Any, ...]]:
@@ -128,136 +160,64 @@ class Listing:
         types = (python_type(self.table.schema[name].dataType) for name in (self.moment, *self.then))
         return TypeAdapter(tuple[(str, *types)])  # type: ignore[valid-type]  # the types are known only now
 
-
-def _of_hours(table: Table) -> Listing:
-    """How a table of clock hours is listed, unless something else is said of it."""
-    return Listing(
-        f"/{table.name.replace('_', '-')}",
-        table.name.title().replace("_", ""),
-        table.full_name,
-        f"One row is {table.grain}. The newest hour first.",
-        table,
-        "hour_start",
-        table.keys[1:],
-        _range("hour_start"),
-        hidden=("hour_date",),
-    )
+    def chosen(self, asked: Asked) -> Iterator[tuple[str, list[Any]]]:
+        """The conditions that the filters in `asked` make, each with the values of its question marks."""
+        for name, one in self.filters.items():
+            value = getattr(asked, name)
+            values = value if isinstance(value, list) else [] if value is None else [value]
+            if values:
+                yield f"{one.column or name} {one.operator} ({', '.join('?' * len(values))})", values
 
 
 _RANKS = {
     "max_rank": Filter(
-        "rank <= ?", Annotated[int, Field(ge=1, le=1_000)], "Only products of this rank or better; 1 is best."
+        Annotated[int, Field(ge=1, le=1_000)], "Only products of this rank or better; 1 is best.", "rank", "<="
     ),
-    "product_id": Filter("product_id = ?", Identifier, "Only this product."),
+    "product_id": Filter(Identifier, "Only this product."),
 }
-_STATUS = Filter(
-    "status = ?",
-    Literal["provisional", "final"],
-    "Only hours that may still change, or only those that are closed.",
-)
+_STATUS = Filter(Literal["provisional", "final"], "Only hours that may still change, or only those that are closed.")
 _CURRENCY = Filter(
-    "currency = ?",
-    Annotated[str, Field(pattern=r"^[A-Za-z0-9 _-]{1,32}$")],
-    "Only this currency; unknown: where events name none.",
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9 _-]{1,32}$")], "Only this currency; unknown: where events name none."
 )
-_RULE = Annotated[list[RuleId], Field(max_length=20)]
-_SEVERITY = Annotated[list[Literal["low", "medium", "high"]], Field(max_length=3)]
-_ENTITY = Literal["user", "device", "ip", "card"]
-_ZONE = Annotated[str, Field(min_length=1, max_length=64)]
-_PERIOD = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
-
-TOP_PRODUCTS = replace(
-    _of_hours(top_products.HOURLY),
-    path="/top-products",
-    row="HourlyProduct",
-    summary="Top products per hour",
-    says="The most viewed products of each clock hour, the newest hour first.",
-    filters=_range("hour_start") | _RANKS | {"status": _STATUS},
+_FLAGS = {
+    **_range("event_time", "flags whose event happened"),
+    "detected_since": Filter(Moment, "Only flags that were written at this moment or later.", "detected_at", ">="),
+    "rule": Filter(RULE_IDS, "Only flags of one of these rules.", "rule_id", takes_many=True),
+    "severity": Filter(Literal["low", "medium", "high"], "Only of these severities.", takes_many=True),
+    "min_score": Filter(Annotated[float, Field(ge=0, le=1)], "Only flags with this score or more.", "score", ">="),
+    "entity_type": Filter(Literal["user", "device", "ip", "card"], "Only flags of this kind of entity."),
+    "entity": Filter(Identifier, "Only flags of this user, device, address or card."),
+    "user_id": Filter(Identifier, "Only flags raised at an event of this user."),
+}
+_COHORTS = {
+    "granularity": Filter(Literal["day", "week", "month"], "Only cohorts of this kind."),
+    "definition": Filter(
+        Literal["n_day", "unbounded"], "n_day: active in that period; unbounded: in that period or later."
+    ),
+    "activity": Filter(Literal["any", "purchase"], "What counts as coming back."),
+    "timezone": Filter(Annotated[str, Field(min_length=1, max_length=64)], "Only cells of this zone's calendar."),
+    **_range("cohort_start", "cohorts that start", Day),
+    "max_period": Filter(
+        Annotated[int, Field(ge=0, le=LARGEST_INTEGER)], "Only periods up to this index.", "period_index", "<="
+    ),
+    "is_complete": Filter(bool, "Only cells whose period has ended, or only the others."),
+}
+_NAMED = (
+    Listing(
+        top_products.HOURLY, "/top-products", "Top products per hour", filters=_BY_HOUR | _RANKS | {"status": _STATUS}
+    ),
+    Listing(top_products.LAST_HOUR, "/top-products/last-hour", "Top products now", "as_of", _RANKS),
+    Listing(kpis.TABLE, "/kpis", "Key figures per hour"),
+    Listing(revenue.TABLE, "/revenue", "Revenue per hour and currency", filters=_BY_HOUR | {"currency": _CURRENCY}),
+    Listing(fraud.TABLE, "/fraud-flags", "Fraud flags", "event_time", _FLAGS),
+    Listing(retention.TABLE, "/retention", "Cohort retention", "cohort_start", _COHORTS),
 )
-TOP_PRODUCTS_LAST_HOUR = Listing(
-    "/top-products/last-hour",
-    "LastHourProduct",
-    "Top products now",
-    "The most viewed products of the rolling last 60 minutes.",
-    top_products.LAST_HOUR,
-    "as_of",
-    ("rank",),
-    _RANKS,
-)
-KPIS = replace(
-    _of_hours(kpis.TABLE),
-    path="/kpis",
-    row="HourFigures",
-    summary="Key figures per hour",
-    says="Views, carts, purchases, revenue, users and conversion of each clock hour, the newest first.",
-)
-REVENUE = replace(
-    _of_hours(revenue.TABLE),
-    path="/revenue",
-    row="HourRevenue",
-    summary="Revenue per hour and currency",
-    says="Purchases, orders and revenue of each clock hour in each currency, the newest first.",
-    filters=_range("hour_start") | {"currency": _CURRENCY},
-)
-FRAUD_FLAGS = Listing(
-    "/fraud-flags",
-    "FraudFlag",
-    "Fraud flags",
-    "Raised flags with their reason and evidence, the newest event first.",
-    fraud.TABLE,
-    "event_time",
-    ("flag_id",),
-    _range("event_time", "flags whose event happened")
-    | {
-        "detected_since": Filter("detected_at >= ?", Moment, "Only flags that were written at this moment or later."),
-        "rule": Filter("rule_id IN (?)", _RULE, "Only flags of one of these rules."),
-        "severity": Filter("severity IN (?)", _SEVERITY, "Only of these severities."),
-        "min_score": Filter("score >= ?", Annotated[float, Field(ge=0, le=1)], "Only flags with this score or more."),
-        "entity_type": Filter("entity_type = ?", _ENTITY, "Only flags of this kind of entity."),
-        "entity": Filter("entity = ?", Identifier, "Only flags of this user, device, address or card."),
-        "user_id": Filter("user_id = ?", Identifier, "Only flags raised at an event of this user."),
-    },
-    hidden=("event_date",),
-)
-RETENTION = Listing(
-    "/retention",
-    "RetentionCell",
-    "Cohort retention",
-    "How many users of each cohort came back in each later period, the newest cohort first.",
-    retention.TABLE,
-    "cohort_start",
-    ("granularity", "definition", "activity", "timezone", "period_index"),
-    {
-        "granularity": Filter("granularity = ?", Literal["day", "week", "month"], "Only cohorts of this kind."),
-        "definition": Filter(
-            "definition = ?",
-            Literal["n_day", "unbounded"],
-            "n_day: active in that period; unbounded: in that period or later.",
-        ),
-        "activity": Filter("activity = ?", Literal["any", "purchase"], "What counts as coming back."),
-        "timezone": Filter("timezone = ?", _ZONE, "Only cells of this zone's calendar."),
-        **_range("cohort_start", "cohorts that start", Day),
-        "max_period": Filter("period_index <= ?", _PERIOD, "Only periods up to this index."),
-        "is_complete": Filter("is_complete = ?", bool, "Only cells whose period has ended, or only the others."),
-    },
-)
-_NAMED = (TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, KPIS, REVENUE, FRAUD_FLAGS, RETENTION)
+_OTHERS = [table for table in TABLES if table.hourly and table not in [one.table for one in _NAMED]]
 LISTINGS = {
     listing.path: listing
     for listing in (
         *_NAMED,
-        *(_of_hours(table) for table in TABLES if table.hourly and table not in [one.table for one in _NAMED]),
+        *(Listing(table, f"/{table.name.replace('_', '-')}", table.full_name) for table in _OTHERS),
     )
 }
 """Every table that is served over HTTP, by its address below `/v1/gold`."""
-
-
-def chosen(listing: Listing, asked: Asked) -> list[tuple[str, list[Any]]]:
-    """The conditions that the filters in `asked` make, each with the values of its question marks."""
-    found: list[tuple[str, list[Any]]] = []
-    for name, one in listing.filters.items():
-        value = getattr(asked, name)
-        values = value if isinstance(value, list) else [] if value is None else [value]
-        if values:
-            found.append((one.condition.replace("?", ", ".join("?" * len(values))), values))
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from anyio import CapacityLimiter, to_thread
 
@@ -14,16 +15,17 @@ KEPT_ANSWERS, KEPT_BYTES = 256, 64 * 1024
 """16 MB of answers are kept at most; larger ones are made anew each time."""
 MADE_AT_ONCE = 2
 """More threads would only wait for each other, and each answer would come later."""
+Form = Literal["json", "csv"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """All that an answer depends on: the table as it is published, the address with its query, the header `Accept`."""
+    """All that an answer depends on: the table as it is published, the address with its query, the form."""
 
     table: PublishedTable
     path: str
     query: str
-    accept: str
+    form: Form
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,18 @@ class KeptAnswers:
 
     def __init__(self) -> None:
         self._answers: OrderedDict[Question, Answer] = OrderedDict()
-        self._turn: CapacityLimiter | None = None
-
-    def recall(self, question: Question) -> Answer | None:
-        """The answer when it is kept."""
-        if question in self._answers:
-            self._answers.move_to_end(question)
-        return self._answers.get(question)
+        self._turn = CapacityLimiter(MADE_AT_ONCE)
 
     async def once(self, question: Question, make: Callable[[], Answer]) -> Answer:
         """The answer, made in a thread when it is not kept."""
-        self._turn = self._turn or CapacityLimiter(MADE_AT_ONCE)
-        async with self._turn:
-            # Others may have asked the same while this one waited.
-            if (kept := self.recall(question)) is not None:
-                return kept
-            answer = await to_thread.run_sync(make)
-        if len(answer.body) <= KEPT_BYTES:
-            self._answers[question] = answer
-            if len(self._answers) > KEPT_ANSWERS:
-                self._answers.popitem(last=False)
+        if question not in self._answers:
+            async with self._turn:
+                if question not in self._answers:  # others may have asked the same while this one waited
+                    self._answers[question] = await to_thread.run_sync(make)
+        answer = self._answers[question]
+        self._answers.move_to_end(question)
+        if len(answer.body) > KEPT_BYTES:
+            del self._answers[question]
+        elif len(self._answers) > KEPT_ANSWERS:
+            self._answers.popitem(last=False)
         return answer

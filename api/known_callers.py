@@ -15,35 +15,31 @@ MOST_REMEMBERED = 1_000
 class KnownCallers:
     """Callers by their key, each as long as the registry stays as it was, and a minute at most.
 
-    So a revoked key is refused at once.
+    So a revoked key is refused at once. Both methods raise RegistryAway.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: tuple[object, dict[bytes, tuple[datetime, Caller]]] = (None, {})
+        self._known: dict[bytes, tuple[object, datetime, Caller]] = {}
 
     def recall(self, credential: str) -> Caller | None:
-        """The caller when there is no need to look anything up; never waits. Raises RegistryAway."""
-        until, caller = self._current().get(_digest(credential), (None, None))
-        return caller if until is not None and datetime.now(UTC) < until else None
+        """The caller when there is no need to look anything up; never waits."""
+        known = self._known.get(_digest(credential))
+        if known is None:
+            return None
+        mark, until, caller = known
+        return caller if mark == self._database.mark() and datetime.now(UTC) < until else None
 
     def recognise(self, credential: str) -> Caller | None:
-        """Whose key this is, from the registry; None when it is not valid. Raises RegistryAway."""
-        known = self._current()
+        """Whose key this is, from the registry; None when it is not valid."""
+        mark = self._database.mark()  # from before the look-up: whatever changes meanwhile makes it be looked up again
         caller = keys.recognise(self._database, credential)
-        # Noted under the mark from before the look-up: whatever changed meanwhile makes it be looked up again.
-        if caller is not None and len(known) < MOST_REMEMBERED:
+        if caller is not None:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
             until = datetime.now(UTC) + keys.USE_IS_NOTED_EVERY
-            known[_digest(credential)] = (min(until, caller.expires_at or until), caller)
+            self._known[_digest(credential)] = (mark, min(until, caller.expires_at or until), caller)
         return caller
-
-    def _current(self) -> dict[bytes, tuple[datetime, Caller]]:
-        """Who is known of the registry as it is now."""
-        mark = self._database.mark()
-        known_at, known = self._known
-        if mark != known_at:
-            self._known = (mark, known := {})
-        return known
 
 
 def _digest(credential: str) -> bytes:

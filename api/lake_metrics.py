@@ -28,6 +28,9 @@ SELECT table_name, severity, success, count(*) AS expectations, epoch(max(checke
 FROM newest GROUP BY ALL
 """  # noqa: S608 - the text is declared in this project
 _UNACCOUNTED = "SELECT coalesce(sum(unaccounted), 0)::BIGINT AS records FROM ops.recent_batches"
+_LEDGER = """
+SELECT is_balanced, epoch(checked_at) AS checked_at FROM ops.ledger_results ORDER BY checked_at DESC LIMIT 1
+"""
 
 
 def gauge(name: str, text: str, value: float | Mapping[Any, float] | None, labels: tuple[str, ...] = ()) -> Metric:
@@ -72,7 +75,6 @@ class LakeMetrics:
         yield gauge("stream_up", "Whether the stream runs.", {(state,): state == "running"}, ("state",))
         yield gauge("stream_batch_seconds", "Duration of the newest batch.", took and took / 1000)
         yield gauge("stream_batch_rows", "Rows of the newest batch.", batch.get("rows"))
-        yield gauge("stream_state_bytes", "Size of the stream's checkpoint and state.", self._state_bytes())
         yield gauge("stream_figures_timestamp_seconds", "When these figures were gathered.", time.time())
 
     def _from_tables(self) -> Iterator[Metric]:
@@ -90,22 +92,15 @@ class LakeMetrics:
         fresh = "Records older than this are in the tables; 0 when none waits."
         yield gauge("stream_freshness_seconds", fresh, unread_seconds(records, committed_at))
 
-    def _state_bytes(self) -> int:
-        """Size of the stream's checkpoint."""
-        total = 0
-        for path in self._settings.checkpoints.rglob("*"):
-            with contextlib.suppress(OSError):
-                total += path.stat().st_size
-        return total
-
     def of_gate(self) -> Iterator[Metric]:
-        """The gate, the newest quality results, and what is not accounted for, from the serving file."""
+        """The gate, the newest results of quality and reconcile, and what is not accounted for: the serving file's."""
         took = read_report(self._settings.run_dir / "publisher.json").get("audit_seconds")
         yield gauge("publish_audit_seconds", "What the gate took in the last publish.", took)
         with open_serving(self._settings.serving_file) as serving:
             tables = rows_of(serving, f"FROM {PUBLISHED} ORDER BY table_name")
             results = rows_of(serving, _BY_RESULT)
             (unaccounted,) = rows_of(serving, _UNACCOUNTED)
+            ledger = rows_of(serving, _LEDGER)
         for name, column, text in (
             ("gate_blocked", "blocked_by", "1 for a table that keeps its last good version."),
             ("gate_let_through", "let_through", "1 for a table published by an override."),
@@ -124,3 +119,7 @@ class LakeMetrics:
         yield gauge("quality_timestamp_seconds", "When the newest result was found.", newest)
         text = "Records of the last two days in neither silver, duplicates nor quarantine: must be 0."
         yield gauge("ledger_unaccounted_records", text, unaccounted["records"])
+        for row in ledger:
+            text = "Whether the newest run of reconcile that could tell found that the books balance."
+            yield gauge("ledger_balanced", text, row["is_balanced"])
+            yield gauge("ledger_timestamp_seconds", "When that run looked.", row["checked_at"])

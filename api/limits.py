@@ -29,31 +29,31 @@ FOLLOWED_BY_ONE_CALLER = 20
 
 
 class RateLimits:
-    """Requests per minute, per address and per caller."""
+    """Requests per minute. Whoever asks for more gets Problem `too-many-requests`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._per_address = Window(settings.api_address_requests_per_minute)
-        self._per_caller = Window(settings.api_caller_requests_per_minute)
-        self._failures = Window(max(1, int(settings.api_address_requests_per_minute * FAILED_LOGINS)))
+        most = settings.api_address_requests_per_minute
+        self._addresses = Window(most)
+        self._callers = Window(settings.api_caller_requests_per_minute)
+        self._failures = Window(max(1, int(most * FAILED_LOGINS)))
 
     def count_address(self, address: str, has_key: bool) -> None:
-        """Count a request of an address. Raises Problem `too-many-requests`. Those without a key, which any page in a
-        browser of that address can send, keep none with a key out."""
+        """Count a request of an address. Those without a key, which any page in a browser of that address can send,
+        keep none with a key out."""
         network = network_of(address)
-        _count(self._per_address, f"{network} with a key" if has_key else network, "This address")
+        self._addresses.count(f"{network} with a key" if has_key else network, "This address")
 
     def count_caller(self, caller: str) -> None:
-        """Count a request of a caller. Raises Problem `too-many-requests`."""
-        _count(self._per_caller, caller, f"The caller {caller}")
+        """Count a request of a caller."""
+        self._callers.count(caller, f"The caller {caller}")
 
     def count_denied(self, caller: str) -> None:
-        """Count a request for which a caller lacks the scope, each of which is a row of the audit trail. Raises Problem
-        `too-many-requests`."""
-        _count(self._failures, caller, f"Without the scope, the caller {caller}")
+        """Count a request for which a caller lacks the scope, each of which is a row of the audit trail."""
+        self._failures.count(caller, f"Without the scope, the caller {caller}")
 
     def count_failure(self, address: str) -> None:
-        """Count a wrong key of an address. Raises Problem `too-many-requests`."""
-        _count(self._failures, network_of(address), "With wrong keys, this address")
+        """Count a wrong key of an address."""
+        self._failures.count(network_of(address), "With wrong keys, this address")
 
 
 class Window:
@@ -84,10 +84,10 @@ class Window:
             return MINUTE - passed
         return MINUTE * (1 - (self.most - count - 1) / before) - passed
 
-
-def _count(window: Window, who: str, name: str) -> None:
-    if seconds := window.wait(who):
-        raise retry_after("too-many-requests", f"{name} may make {window.most} requests a minute.", seconds)
+    def count(self, who: str, name: str) -> None:
+        """Count once. Raises Problem `too-many-requests`, which says `name`."""
+        if seconds := self.wait(who):
+            raise retry_after("too-many-requests", f"{name} may make {self.most} requests a minute.", seconds)
 
 
 def network_of(address: str) -> str:

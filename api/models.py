@@ -34,7 +34,6 @@ def _is_iso(value: object) -> object:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_iso), AfterValidator(_in_utc)]
 """A moment with its offset, in UTC."""
-_EXAMPLE_ID = "019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"
 
 
 class JobView(BaseModel):
@@ -122,35 +121,6 @@ class RunError(BaseModel):
 class RunView(BaseModel):
     """A run. `result` is there once it succeeded, `error` once it failed or was lost."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": _EXAMPLE_ID,
-                "job": "cohort_retention",
-                "state": "succeeded",
-                "parameters": {"as_of": "2026-09-03", "timezone": "UTC"},
-                "caller": "reporting",
-                "trigger": "api",
-                "created_at": "2026-09-03T10:15:30Z",
-                "started_at": "2026-09-03T10:15:31Z",
-                "finished_at": "2026-09-03T10:15:44Z",
-                "cancel_requested_at": None,
-                "attempt": 1,
-                "max_attempts": 2,
-                "timeout_seconds": 3600,
-                "progress": {"step": 3, "steps": 3, "doing": "Computing the cohorts", "tasks_done": 4, "tasks": 4},
-                "result": {"rows_written": 412, "changed_days": 1, "duration_seconds": 12.8},
-                "error": None,
-                "links": {
-                    "run": f"/v1/runs/{_EXAMPLE_ID}",
-                    "events": f"/v1/runs/{_EXAMPLE_ID}/events",
-                    "logs": f"/v1/runs/{_EXAMPLE_ID}/logs",
-                    "cancel": f"/v1/runs/{_EXAMPLE_ID}/cancel",
-                },
-            }
-        }
-    )
-
     id: str
     job: str
     state: RunState
@@ -164,8 +134,12 @@ class RunView(BaseModel):
     attempt: int
     max_attempts: int
     timeout_seconds: int
-    progress: dict[str, Any] | None
-    result: dict[str, Any] | None
+    progress: dict[str, Any] | None = Field(
+        description="`step` of `steps`, what it is `doing`, and, once Spark works, `tasks_done` of `tasks`."
+    )
+    result: dict[str, Any] | None = Field(
+        description="What the job tells, with `duration_seconds`, `rows_written` and, in `tables`, versions of tables."
+    )
     error: RunError | None
     links: RunLinks
 

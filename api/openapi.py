@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.problems import Problem
+
 PATH = Path(__file__).with_name("openapi.json")
 TITLE, VERSION = "Shoplake API", "1"
 DESCRIPTION = """\
@@ -40,6 +42,11 @@ _PROBLEM = {
     "type": "object",
     "description": "An error (RFC 9457).",
     "required": ["type", "title", "status", "detail", "request_id"],
+    "example": Problem(
+        "wrong-parameter",
+        "The parameter tz of cohort_retention is wrong: there is nothing of that name; there are timezone, as_of.",
+        errors=[{"field": "parameters.tz", "message": "there is nothing of that name", "known": ["as_of", "timezone"]}],
+    ).body("5f0c2b9e4d11"),
     "properties": {
         "type": {"type": "string", "format": "uri-reference", "description": "A page about this kind of problem."},
         "title": {"type": "string", "description": "The kind of problem, the same each time."},

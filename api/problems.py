@@ -110,9 +110,9 @@ def encode(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, default=str).encode("ascii")
 
 
-def retry_after(kind: str, detail: str, seconds: float) -> Problem:
+def retry_after(kind: str, detail: str, seconds: float, **extra: object) -> Problem:
     """A problem that goes away by itself, in about `seconds`."""
-    return Problem(kind, detail, headers={"Retry-After": str(max(1, round(seconds)))})
+    return Problem(kind, detail, headers={"Retry-After": str(max(1, round(seconds)))}, **extra)
 
 
 def page(kind: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -16,19 +16,16 @@ from lakehouse.reports import age, read_report
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
 
-KEPT_SECONDS = 1.0
 STALE_SECONDS = 60.0
 AWAY = "does not answer"
-Probe = Callable[[], str | None]
-"""Says what is wrong, or None when nothing is."""
 
 
 class Readiness:
-    """Asks the parts, all at once, and keeps the answers for a second: many may ask, each part is asked rarely."""
+    """Asks the parts, all at once, and keeps the answers for the second: many may ask, each part is asked rarely."""
 
     def __init__(self, settings: Settings, registry: RunRegistry) -> None:
         self._settings, self._registry = settings, registry
-        self._probes: dict[str, Probe] = {
+        self._probes: dict[str, Callable[[], str | None]] = {
             "database": self._database,
             "kafka": lambda: None if probes.kafka_answers(settings) else AWAY,
             "s3": lambda: None if probes.s3_answers(settings) else AWAY,
@@ -36,8 +33,7 @@ class Readiness:
             "stream": lambda: self._reported("stream"),
             "worker": lambda: self._reported("worker"),
         }
-        self._kept: dict[str, tuple[float, str | None]] = {}
-        self._locks = {name: threading.Lock() for name in self._probes}
+        self._asked = lru_cache(len(self._probes))(lambda part, _second: self._probes[part]())
 
     def all(self) -> dict[str, str | None]:
         """What is wrong with each part, None when nothing is. Takes at most a few seconds."""
@@ -46,12 +42,7 @@ class Readiness:
 
     def check(self, part: str) -> str | None:
         """What is wrong with a part, as of a second ago at most; None when nothing is."""
-        with self._locks[part]:
-            at, wrong = self._kept.get(part, (0.0, None))
-            if time.monotonic() - at > KEPT_SECONDS or not at:
-                wrong = self._probes[part]()
-                self._kept[part] = (time.monotonic(), wrong)
-            return wrong
+        return self._asked(part, int(time.monotonic()))
 
     def _database(self) -> str | None:
         try:

@@ -4,81 +4,32 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.authentication import GoldReader, credential_of
-from api.gold_models import page_model
+from api.authentication import GoldReader
 from api.gold_pages import Page, page, with_zone
 from api.gold_tables import LISTINGS, Asked, Listing
-from api.kept_answers import Answer, Question
-from api.resources import Resources, Shared
-from api.routes.answers import IfNoneMatch, guarded, tags_in
+from api.kept_answers import Answer, Form, Question
+from api.resources import Shared
+from api.routes.answers import guarded
 from lakehouse.serving.newest import Publish, PublishedTable
 from lakehouse.serving.sql_output import exact_json, write_csv
 from lakehouse.sql import Result
 
-PREFIX, GOLD_SCOPE = "/v1/gold", "gold:read"
-Form = Literal["json", "csv"]
 _SENT_AS: dict[Form, str] = {"json": "application/json", "csv": "text/csv; charset=utf-8; header=present"}
 _TEXT = {"schema": {"type": "string"}}
 _HEADERS = {
     "ETag": {"description": "Changes with each publish of the table.", "required": True, **_TEXT},
     "Link": {"description": 'Address of the next page, `rel="next"`; missing on the last one.', **_TEXT},
 }
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="`ETag` of an earlier answer.")]
 _KEPT = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, X-API-Key"}
 """A caller may keep an answer, and asks each time whether it still stands."""
-
-
-class GoldRoute(APIRoute):
-    """Answers a caller who is known, and a question that is kept, before FastAPI takes the request apart: for a new
-    question that costs little beside the look into the file, for a kept one it would be most of the work."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with that shortcut."""
-        ask = super().get_route_handler()
-        listing = LISTINGS[self.path.removeprefix(PREFIX)]
-
-        async def handle(request: Request) -> Response:
-            return _at_once(request, listing) or await ask(request)
-
-        return handle
-
-
-def _at_once(request: Request, listing: Listing) -> Response | None:
-    """The answer when neither the registry nor the file needs to be asked; Problem `too-many-requests`."""
-    shared: Resources = request.app.state.resources
-    credential = credential_of(request)
-    caller = shared.callers.recall(credential) if credential else None
-    publish = shared.publish.opened()
-    if caller is None or publish is None or not caller.may(GOLD_SCOPE) or not publish.has(listing.table.full_name):
-        return None
-    answer = shared.answers.recall(question_of(request, publish, listing))
-    if answer is None:
-        return None
-    request.state.caller = caller.name
-    shared.rates.count_caller(caller.name)
-    return _sent(answer, request.headers.get("if-none-match"))
-
-
-def question_of(request: Request, publish: Publish, listing: Listing) -> Question:
-    """What is asked. Raises NothingPublishedError."""
-    table = publish.table(listing.table.full_name)
-    return Question(table, request.url.path, request.url.query, request.headers.get("accept", ""))
-
-
-def _sent(answer: Answer, known: str | None) -> Response:
-    """The answer; 304 when it is of a version that the caller has."""
-    etag = answer.headers["ETag"]
-    if known is not None and {etag, "*"} & tags_in(known):
-        return Response(status_code=304, headers={**_KEPT, "ETag": etag})
-    return Response(answer.body, headers=answer.headers)
 
 
 def preferred(accept: str | None) -> Form:
@@ -92,10 +43,10 @@ def _etag(table: PublishedTable, form: Form) -> str:
     return f'"{table.delta_version}-{table.published_at.timestamp() * 1_000_000:.0f}-{form}"'
 
 
-def _answer(question: Question, publish: Publish, listing: Listing, asked: Asked, form: Form) -> Answer:
+def _answer(question: Question, publish: Publish, listing: Listing, asked: Asked) -> Answer:
     """A page in its form."""
-    found = page(publish, listing, asked)
-    body = _as_csv(listing, found) if form == "csv" else _as_json(listing, found, publish)
+    found, form = page(publish, listing, asked), question.form
+    body = _as_csv(listing, found) if form == "csv" else _as_json(listing, found, question.table)
     headers = {**_KEPT, "ETag": _etag(question.table, form), "Content-Type": _SENT_AS[form]}
     if found.next_cursor:
         given = [pair for pair in parse_qsl(question.query, keep_blank_values=True) if pair[0] != "cursor"]
@@ -104,8 +55,7 @@ def _answer(question: Question, publish: Publish, listing: Listing, asked: Asked
     return Answer(body, headers)
 
 
-def _as_json(listing: Listing, found: Page, publish: Publish) -> bytes:
-    table = publish.table(listing.table.full_name)
+def _as_json(listing: Listing, found: Page, table: PublishedTable) -> bytes:
     body = {
         "items": [dict(zip(listing.columns, row, strict=True)) for row in found.rows],
         "next_cursor": found.next_cursor,
@@ -126,7 +76,7 @@ def _as_csv(listing: Listing, found: Page) -> bytes:
     return out.getvalue().encode()
 
 
-router = APIRouter(prefix=PREFIX, tags=["gold"], route_class=GoldRoute)
+router = APIRouter(prefix="/v1/gold", tags=["gold"])
 
 
 def _serve(listing: Listing) -> None:
@@ -139,9 +89,14 @@ def _serve(listing: Listing) -> None:
         form = asked.format or preferred(request.headers.get("accept"))
         if (publish := shared.publish.opened()) is None:
             publish = await run_in_threadpool(shared.publish.get)
-        question = question_of(request, publish, listing)
-        made = await shared.answers.once(question, partial(_answer, question, publish, listing, asked, form))
-        return _sent(made, if_none_match)
+        table = publish.table(listing.table.full_name)
+        question = Question(table, request.url.path, request.url.query, form)
+        made = await shared.answers.once(question, partial(_answer, question, publish, listing, asked))
+        etag = made.headers["ETag"]
+        known = {one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")}
+        if known & {etag, "*"}:
+            return Response(status_code=304, headers={**_KEPT, "ETag": etag})
+        return Response(made.body, headers=made.headers)
 
     answer.__annotations__["asked"] = Annotated[listing.asked, Query()]
     csv_text = {**_TEXT, "example": ",".join(listing.columns) + "\n"}
@@ -150,8 +105,8 @@ def _serve(listing: Listing) -> None:
         answer,
         name=re.sub(r"\W", "_", listing.path.removeprefix("/")),
         summary=listing.summary,
-        description=listing.says,
-        response_model=page_model(listing),
+        description=f"One row is {listing.table.grain}. The newest first.",
+        response_model=listing.page,
         responses={
             200: {"description": "A page, the newest first.", "headers": _HEADERS, "content": {"text/csv": csv_text}},
             304: {"description": "The table is as it was (`If-None-Match`).", "headers": {"ETag": _HEADERS["ETag"]}},

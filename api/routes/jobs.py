@@ -20,7 +20,7 @@ from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job
 from lakehouse.lake_secret import secret_for
 from lakehouse.runs.models import IdempotencyRow
-from lakehouse.runs.records import KeyReused, QueueFull, Submitted
+from lakehouse.runs.records import KeyReused, QueueFull
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 DEPENDENCY_RETRY_SECONDS = 5
@@ -120,7 +120,7 @@ def start_run(
     Without an `Idempotency-Key`, sending the request twice starts two runs.
     """
     if job.needs_admin and not caller.is_admin:
-        note(request, shared, "access.denied", job.name, "missing-scope", caller.name)
+        note(request, "access.denied", job.name, "missing-scope")
         raise Problem("missing-scope", f"{job.name} needs the scope admin.")
     parameters = validation.parameters_of(job, body.parameters)
     idempotency = (idempotency_key, _hash(shared, job, body.parameters)) if idempotency_key else None
@@ -134,28 +134,22 @@ def start_run(
         )
     except (KeyReused, QueueFull) as refusal:
         problem = _problem(refusal)
-        note(request, shared, "run.start", job.name, problem.kind, caller.name)
+        note(request, "run.start", job.name, problem.kind)
         raise problem from None
-    _answer(request, response, shared, submitted, caller.name)
-    return Accepted.of(submitted.run)
-
-
-def _answer(request: Request, response: Response, shared: Resources, submitted: Submitted, caller: str) -> None:
-    response.headers["Location"] = f"/v1/runs/{submitted.run.id}"
+    run = submitted.run
+    response.headers["Location"] = f"/v1/runs/{run.id}"
     if submitted.is_new:
-        note(request, shared, "run.start", f"{submitted.run.job} {submitted.run.id}", "done", caller)
+        note(request, "run.start", f"{run.job} {run.id}", "done")
     else:
         response.headers["Idempotent-Replayed"] = "true"
+    return Accepted.of(run)
 
 
 def _problem(refusal: KeyReused | QueueFull) -> Problem:
+    said = str(refusal).split(":")[0] + "."
     if isinstance(refusal, QueueFull):
-        return retry_after("queue-full", _sentence(refusal), refusal.retry_after_s)
-    return Problem("key-reused", _sentence(refusal))
-
-
-def _sentence(error: Exception) -> str:
-    return str(error).split(":")[0].rstrip(".") + "."
+        return retry_after("queue-full", said, refusal.retry_after_s)
+    return Problem("key-reused", said)
 
 
 def _hash(shared: Resources, job: Job, given: dict[str, Any]) -> str:
@@ -176,5 +170,4 @@ def _require_spark(shared: Resources, job: Job) -> None:
     """Refuse what could not start now, rather than let it wait for something that may never come back."""
     wrong = shared.readiness.check("spark") if job.needs_spark else None
     if wrong:
-        headers = {"Retry-After": str(DEPENDENCY_RETRY_SECONDS)}
-        raise Problem("dependency-away", f"Spark {wrong}.", headers=headers, missing={"spark": wrong})
+        raise retry_after("dependency-away", f"Spark {wrong}.", DEPENDENCY_RETRY_SECONDS, missing={"spark": wrong})

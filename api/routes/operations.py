@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api import problems
 from api.models import Alive, Ready
-from api.problems import KINDS, Problem
-from api.resources import Resources, Shared
+from api.problems import KINDS, Problem, retry_after
+from api.resources import Shared
 from api.routes import answers
-from lakehouse.serving.file import as_text
-from lakehouse.serving.newest import NothingPublishedError, PublishedTable
+from lakehouse.errors import ShoplakeError
+from lakehouse.monitoring.figures import held_back
 
 router = APIRouter(tags=["operations"])
 RETRY_SECONDS = 5
@@ -34,26 +36,13 @@ def readyz(shared: Shared) -> Ready:
     found = shared.readiness.all()
     if missing := {part: wrong for part, wrong in found.items() if wrong}:
         told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
-        raise Problem("dependency-away", told, headers={"Retry-After": str(RETRY_SECONDS)}, missing=missing)
-    held = _held_back(shared)
-    gate = "; ".join(_said(name, table) for name, table in held.items()) or "ok"
+        raise retry_after("dependency-away", told, RETRY_SECONDS, missing=missing)
+    held = {}
+    with suppress(ShoplakeError):  # nothing is published yet
+        held = held_back(shared.settings)
+    gate = "; ".join(f"{table}: {why}" for table, why in held.items()) or "ok"
     checks = dict.fromkeys(found, "ok") | {"gate": gate}
     return Ready(status="degraded" if held else "ready", checks=checks)
-
-
-def _said(name: str, table: PublishedTable) -> str:
-    if table.blocked_by:
-        return f"{name} is held back by {as_text(table.blocked_by)}"
-    rows = "1 row" if table.held_rows == 1 else f"{table.held_rows:,} rows"
-    return f"{rows} of {name} {'is' if table.held_rows == 1 else 'are'} held back by {as_text(table.held_by)}"
-
-
-def _held_back(shared: Resources) -> dict[str, PublishedTable]:
-    """What the newest publish says; nothing before any."""
-    try:
-        return shared.publish.get().held_back()
-    except NothingPublishedError:
-        return {}
 
 
 @router.get(

@@ -13,12 +13,11 @@ from api.keys import Caller
 from api.models import MOST_SEQ, RUN_ID, LogLine, LogPage, LogQuery, RunFilter, RunList, RunView
 from api.problems import Problem
 from api.resources import Resources, Shared
-from api.routes.answers import IfNoneMatch, guarded, tags_in
+from api.routes.answers import guarded
 from lakehouse.runs.models import Run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 RunId = Annotated[str, Path(description="Id of the run.", examples=["019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"])]
-_ETAG = {"ETag": {"description": "Changes with the run.", "schema": {"type": "string"}, "required": True}}
 _TEXT = {"schema": {"type": "string"}}
 _EVENT = {
     "description": "One event; `data` is JSON with run_id, at, state, cause and data.",
@@ -75,26 +74,9 @@ def list_runs(caller: Reader, chosen: Annotated[RunFilter, Query()], shared: Sha
     )
 
 
-@router.get(
-    "/{run_id}",
-    summary="Show a run",
-    response_model=RunView,
-    responses={
-        200: {"headers": _ETAG},
-        304: {"description": "The run is as it was (`If-None-Match`).", "headers": _ETAG},
-        **guarded("unknown-run"),
-    },
-)
-def show_run(
-    run: ReadableRun,
-    response: Response,
-    if_none_match: IfNoneMatch = None,
-) -> Any:
+@router.get("/{run_id}", summary="Show a run", responses=guarded("unknown-run"))
+def show_run(run: ReadableRun) -> RunView:
     """State, progress, and once it ended, result or error."""
-    etag = f'"{run.version}"'
-    if if_none_match is not None and etag in tags_in(if_none_match):
-        return Response(status_code=304, headers={"ETag": etag})
-    response.headers["ETag"] = etag
     return RunView.of(run)
 
 
@@ -104,7 +86,7 @@ def cancel_run(request: Request, caller: Canceller, run_id: RunId, shared: Share
     has ended stays as it is, so that cancelling twice does no harm."""
     run = visible(shared, caller, run_id)
     after = shared.registry.cancel(run.id, f"cancelled by {caller.name}")
-    note(request, shared, "run.cancel", run.id, "done", caller.name)
+    note(request, "run.cancel", run.id, "done")
     return RunView.of(after)
 
 

@@ -105,7 +105,5 @@ async def _answer(shared: Resources, look: Callable[[Publish | None], Found], fi
     except NothingThereError as error:
         raise Problem("unknown-record", str(error)) from None
     except ShoplakeError as error:
-        wait = retry_after("dependency-away", str(error), RETRY_SECONDS)
-        wait.extra["missing"] = {"lake": str(error)}
-        raise wait from None
+        raise retry_after("dependency-away", str(error), RETRY_SECONDS, missing={"lake": str(error)}) from None
     return Response(body, media_type="application/json")

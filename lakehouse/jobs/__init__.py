@@ -21,7 +21,6 @@ from lakehouse.jobs import (
     quality,
     reconcile,
     replay_quarantine,
-    restatement,
     stream,
 )
 from lakehouse.jobs.parameters import Say
@@ -101,18 +100,18 @@ JOBS: dict[str, Job] = {
         Job(
             "top_products",
             "Recompute the hourly top products of a range of days from silver.",
-            restatement.Parameters,
-            restatement.TOP_PRODUCTS_WRITES,
+            backfill.Parameters,
+            backfill.TOP_PRODUCTS_WRITES,
             1,
-            restatement.top_products,
+            backfill.top_products,
         ),
         Job(
             "fraud_scan",
             "Recompute the fraud flags of a range of days from silver.",
-            restatement.Parameters,
-            restatement.FRAUD_WRITES,
+            backfill.Parameters,
+            backfill.FRAUD_WRITES,
             1,
-            restatement.fraud_scan,
+            backfill.fraud_scan,
         ),
         Job(
             "backfill",

@@ -1,17 +1,22 @@
-"""backfill: rebuild silver and gold of a range of days from bronze, with the functions that the stream uses."""
+"""backfill, top_products, fraud_scan: rebuild a range of days with the functions that the stream uses.
+
+backfill makes silver and gold from bronze, the others their table of gold from silver.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from bronze import events as bronze_events
+from gold import fraud
+from gold import top_products as top
+from lakehouse import hours as clock
 from lakehouse.jobs import cohort_retention, quality, reconcile
 from lakehouse.jobs.parameters import DayRange, Say
-from lakehouse.jobs.restatement import FRAUD_WRITES, hours_of
 from lakehouse.lake import Lake, materialized, settled
 from lakehouse.ops import marks
 from lakehouse.stream import rebuilt, recovery
@@ -20,6 +25,8 @@ from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 
 Parameters = DayRange
+TOP_PRODUCTS_WRITES = (top.HOURLY,)
+FRAUD_WRITES = (fraud.TABLE,)
 WRITES = (
     silver_events.TABLE,
     quarantine.TABLE,
@@ -27,6 +34,18 @@ WRITES = (
     *FRAUD_WRITES,
     marks.TABLE,
 )
+
+
+def top_products(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
+    """Recompute `gold.top_products_hourly`."""
+    say(f"Ranking {parameters.from_date} to {parameters.to_date}")
+    return _restated(lake, parameters, tables=TOP_PRODUCTS_WRITES, with_flags=False)
+
+
+def fraud_scan(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
+    """Recompute `gold.fraud_flags`."""
+    say(f"Scanning {parameters.from_date} to {parameters.to_date}")
+    return _restated(lake, parameters, tables=(), with_flags=True)
 
 
 def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
@@ -41,20 +60,28 @@ def run(lake: Lake, parameters: DayRange, say: Say) -> dict[str, Any]:
     say("Replacing silver and quarantine")
     with rebuilt.under_way(lake.settings):
         settled(_replace_silver, lake, parameters, judged, booked)
-        rebuilt.tell(lake.settings, hours_of(parameters))
+        rebuilt.tell(lake.settings, _hours_of(parameters))
         settled(_replace_quarantine, lake, parameters, judged, booked)
     rows_read = judged.count()
     del judged  # Spark keeps the rows as long as a variable refers to them
     say("Recomputing gold")
-    GoldRefresh(lake).restate_beside_stream(hours_of(parameters))
+    told = _restated(lake, parameters)
     _forget_what_was_done(lake)
-    rows = lake.read(silver_events.TABLE).where(_on_days("event_date", parameters)).count()
-    return {
-        "from_date": str(parameters.from_date),
-        "to_date": str(parameters.to_date),
-        "rows_read": rows_read,
-        "silver_rows": rows,
-    }
+    return told | {"rows_read": rows_read, "silver_rows": told["rows_read"]}
+
+
+def _restated(lake: Lake, days: DayRange, **what: Any) -> dict[str, Any]:
+    """Recompute gold from silver; what a run tells is its range, and the events in it."""
+    GoldRefresh(lake).restate_beside_stream(_hours_of(days), **what)
+    rows = lake.read(silver_events.TABLE).where(_on_days("event_date", days)).count()
+    return {"from_date": str(days.from_date), "to_date": str(days.to_date), "rows_read": rows}
+
+
+def _hours_of(days: DayRange) -> set[int]:
+    """Every clock hour of the range."""
+    first = clock.number_of(datetime.combine(days.from_date, time(), UTC))
+    end = clock.number_of(datetime.combine(days.to_date + timedelta(days=1), time(), UTC))
+    return set(range(first, end))
 
 
 def _forget_what_was_done(lake: Lake) -> None:

@@ -79,7 +79,9 @@ class Figures:
     def gather(self) -> dict[str, Figure]:
         """Every figure by its name, as of now."""
         records = lag(self._settings)
-        book, runs = self._of_tables(BOOK), self._newest_runs()
+        book, runs = self._of_tables(BOOK), None
+        with contextlib.suppress(ShoplakeError):
+            runs = newest_runs(self._database)
         return {
             "stream_silent_seconds": self._stream_silent(),
             "lag_records": UNKNOWN if records is None else Figure(records, f"{records:,} records wait"),
@@ -118,18 +120,8 @@ class Figures:
         wrong = silent or str(report.get("message") or "")
         return Figure(float(bool(wrong)), wrong)
 
-    def _newest_runs(self) -> list[Run] | None:
-        """The newest run of each job that came to an end of its own, ids grow with time; None when the registry is
-        away."""
-        is_told = Run.state.in_((State.succeeded, State.failed, State.lost))
-        newest = sa.select(sa.func.max(Run.id)).where(is_told).group_by(Run.job)
-        with contextlib.suppress(ShoplakeError), self._database.reading() as session:
-            return list(session.scalars(sa.select(Run).where(Run.id.in_(newest)).order_by(Run.job)))
-        return None
-
     def _blocked_tables(self) -> Figure:
-        rows = published(self._settings)
-        blocked = {str(row["table_name"]): said for row in rows if (said := how_held(row))}
+        blocked = held_back(self._settings)
         return Figure(len(blocked), "; ".join(f"{table}: {why}" for table, why in blocked.items()))
 
     def _failing_checks(self) -> Figure:
@@ -144,6 +136,20 @@ class Figures:
             return UNKNOWN if row is None else Figure(0)
         detail = f"{row['topic']}: {row['records']:,} records, {row['reason_code']}, {row['reason_detail']}"
         return Figure(float(row["share"]), detail)
+
+
+def held_back(settings: Settings) -> dict[str, str]:
+    """What the gate holds back, by table: expectations, and of how many rows. Raises ShoplakeError when nothing is
+    published."""
+    return {str(row["table_name"]): said for row in published(settings) if (said := how_held(row))}
+
+
+def newest_runs(database: Database) -> list[Run]:
+    """The newest run of each job that came to an end of its own; ids grow with time. Raises RegistryAway."""
+    is_told = Run.state.in_((State.succeeded, State.failed, State.lost))
+    newest = sa.select(sa.func.max(Run.id)).where(is_told).group_by(Run.job)
+    with database.reading() as session:
+        return list(session.scalars(sa.select(Run).where(Run.id.in_(newest)).order_by(Run.job)))
 
 
 def _failed_jobs(runs: list[Run]) -> Figure:

@@ -111,7 +111,7 @@ class Claims:
         """Show that the worker lives, with its news; the run's state now. Raises LostRun."""
         values: dict[str, Any] = {"heartbeat_at": now()}
         if progress is not None:
-            values |= {"progress": progress, "version": Run.version + 1}
+            values["progress"] = progress
         change = update(Run).where(*_is_held(run), Run.state.in_(_HELD)).values(values).returning(Run.state)
         with self._database.writing() as session:
             state = session.scalar(change.execution_options(synchronize_session=False))

@@ -23,6 +23,7 @@ _STEPS = (
     "DROP TABLE IF EXISTS signing_keys",
     "DROP TABLE IF EXISTS alert_notices",
     "ALTER TABLE alerts ADD COLUMN told JSON NOT NULL DEFAULT '{}'",
+    "ALTER TABLE runs DROP COLUMN version",
 )
 """Statements that bring a file of an older release up to date, in their order; its `user_version` counts those that it
 has had. A new table needs none."""

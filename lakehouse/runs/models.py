@@ -45,7 +45,7 @@ class Base(DeclarativeBase):
 
 
 class Run(Base):
-    """A run: one wish to run a job, over all its attempts. `version` counts the changes that a reader can see.
+    """A run: one wish to run a job, over all its attempts.
 
     `started_at` is the start of the current attempt, `attempt` is 0 until a worker has taken the run.
     `error` is {"code", "message"}; `result` is what the job returned with rows, versions and duration_seconds.
@@ -74,7 +74,6 @@ class Run(Base):
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any] | None]
-    version: Mapped[int] = mapped_column(default=1)
 
     @property
     def is_terminal(self) -> bool:

@@ -32,7 +32,7 @@ def move(
     change = (
         update(Run)
         .where(Run.id == run_id, Run.state.in_(sorted(allowed)), *conditions)
-        .values(state=to, version=Run.version + 1, **values)
+        .values(state=to, **values)
         .execution_options(synchronize_session=False)
     )
     if rows_changed(session, change) != 1:

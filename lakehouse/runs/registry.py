@@ -11,11 +11,10 @@ from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
 from lakehouse.jobs import JOBS, Job
-from lakehouse.runs import schedule
 from lakehouse.runs.database import Database
 from lakehouse.runs.models import IdempotencyRow, LogLine, Run, RunEvent
 from lakehouse.runs.moves import add_event, move
-from lakehouse.runs.records import KeyReused, NoSuchRun, QueueFull, Schedule, Submitted, new_id, now
+from lakehouse.runs.records import KeyReused, NoSuchRun, QueueFull, Submitted, new_id, now
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 
@@ -149,19 +148,6 @@ class RunRegistry:
         with self.database.reading() as session:
             return {(job, state): count for job, state, count in session.execute(query)}
 
-    def schedules(self) -> Sequence[Schedule]:
-        """The schedule of every job that has one."""
-        with self.database.reading() as session:
-            return schedule.all_of(session, self.jobs)
-
-    def set_paused(self, job: str, *, paused: bool) -> Schedule:
-        """The schedule after pausing it: due times pass without a run, and are not made up for once it is resumed.
-
-        Raises UsageError when the job has none.
-        """
-        with self.database.writing() as session:
-            return schedule.set_paused(session, self.jobs, job, paused=paused)
-
 
 def _queue(session: Session, job: Job, parameters: dict[str, Any], caller: str, trigger: str) -> Run:
     row = Run(
@@ -175,7 +161,6 @@ def _queue(session: Session, job: Job, parameters: dict[str, Any], caller: str, 
         attempt=0,
         max_attempts=job.max_attempts,
         timeout_seconds=job.timeout_seconds,
-        version=1,
     )
     session.add(row)
     add_event(session, row.id, "state", State.queued, f"submitted by {caller} ({trigger})", None)

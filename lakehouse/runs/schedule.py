@@ -7,12 +7,11 @@ that is seen for the first time, or was paused, starts from now: nothing is made
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cronsim import CronSim
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from lakehouse.errors import UsageError
 from lakehouse.jobs import Job
@@ -38,24 +37,28 @@ def last_due(cron: str, until: datetime) -> datetime:
     return next(CronSim(cron, minute + timedelta(minutes=1), reverse=True))
 
 
-def all_of(session: Session, jobs: Mapping[str, Job]) -> list[Schedule]:
+def all_of(registry: RunRegistry) -> list[Schedule]:
     """The schedules of all jobs that have one."""
-    known = {row.job: row for row in session.query(ScheduleRow)}
-    return [_schedule(job, job.schedule, known.get(job.name)) for job in jobs.values() if job.schedule]
+    with registry.database.reading() as session:
+        known = {row.job: row for row in session.scalars(select(ScheduleRow))}
+    return [_schedule(job, job.schedule, known.get(job.name)) for job in registry.jobs.values() if job.schedule]
 
 
-def set_paused(session: Session, jobs: Mapping[str, Job], name: str, *, paused: bool) -> Schedule:
-    """The schedule after pausing or resuming it. Raises UsageError when the job has none."""
-    job = jobs.get(name)
+def set_paused(registry: RunRegistry, name: str, *, paused: bool) -> Schedule:
+    """The schedule after pausing it: due times pass without a run, and are not made up for once it is resumed.
+
+    Raises UsageError when the job has none.
+    """
+    job = registry.jobs.get(name)
     if job is None or not job.schedule:
-        listed = ", ".join(one.name for one in jobs.values() if one.schedule) or "none"
+        listed = ", ".join(one.name for one in registry.jobs.values() if one.schedule) or "none"
         raise UsageError(f"The job {name!r} has no schedule. Jobs with one: {listed}.")
-    row = session.get(ScheduleRow, name) or ScheduleRow(job=name, paused=False, last_due_at=now())
-    if row.paused and not paused:
-        row.last_due_at = now()
-    row.paused = paused
-    session.add(row)
-    session.flush()
+    with registry.database.writing() as session:
+        row = session.get(ScheduleRow, name) or ScheduleRow(job=name, paused=False, last_due_at=now())
+        if row.paused and not paused:
+            row.last_due_at = now()
+        row.paused = paused
+        session.add(row)
     return _schedule(job, job.schedule, row)
 
 
@@ -71,39 +74,32 @@ def trigger_due(registry: RunRegistry, moment: datetime | None = None) -> list[R
     A due time that a full queue refuses stays due and is tried again at the next call.
     """
     at = moment or now()
+    with registry.database.reading() as session:
+        known = {row.job: row for row in session.scalars(select(ScheduleRow))}
     made = []
     for job in registry.jobs.values():
-        due = _newest_due(registry, job, at) if job.schedule else None
-        if due is None:
+        row = known.get(job.name)
+        if not job.schedule or (row is not None and row.paused):
             continue
-        key = f"schedule:{job.name}:{due.isoformat()}"
-        try:
-            submitted = registry.submit(
-                job, job.parse(job.scheduled_with), caller=CALLER, trigger="schedule", idempotency=(key, job.name)
-            )
-        except QueueFull:
+        if row is None or row.last_due_at is None:
+            _note_served(registry, job, at)
             continue
+        due = last_due(job.schedule, at)
+        if due <= row.last_due_at:
+            continue
+        if job.makes_up or at - due <= MISSED:
+            key = f"schedule:{job.name}:{due.isoformat()}"
+            parameters = job.parse(job.scheduled_with)
+            try:
+                submitted = registry.submit(
+                    job, parameters, caller=CALLER, trigger="schedule", idempotency=(key, job.name)
+                )
+            except QueueFull:
+                continue
+            if submitted.is_new:
+                made.append(submitted.run)
         _note_served(registry, job, due)
-        if submitted.is_new:
-            made.append(submitted.run)
     return made
-
-
-def _newest_due(registry: RunRegistry, job: Job, at: datetime) -> datetime | None:
-    """The due time that has to make a run now. A schedule seen for the first time counts from `at` on."""
-    with registry.database.reading() as session:
-        row = session.get(ScheduleRow, job.name)
-        known, is_paused, last = row is not None, bool(row and row.paused), row.last_due_at if row else None
-    if not known or last is None:
-        _note_served(registry, job, at)
-        return None
-    due = last_due(job.schedule or "", at)
-    if due <= last or is_paused:
-        return None
-    if not job.makes_up and at - due > MISSED:
-        _note_served(registry, job, due)
-        return None
-    return due
 
 
 def _note_served(registry: RunRegistry, job: Job, due: datetime) -> None:

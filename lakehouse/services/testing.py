@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from lakehouse.runs import schedule
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.settings import Settings, load_settings
@@ -54,8 +55,8 @@ def running(settings: Settings, *, stream: bool = False) -> Iterator[Settings]:
 
 def _pause_schedules(settings: Settings) -> None:
     registry = RunRegistry.open(settings)
-    for schedule in registry.schedules():
-        registry.set_paused(schedule.job, paused=True)
+    for one in schedule.all_of(registry):
+        schedule.set_paused(registry, one.job, paused=True)
     registry.close()
 
 

@@ -18,9 +18,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.serving.file import PUBLISHED, names_in, open_serving
 from lakehouse.watchdog import Watchdog
 
-_TABLES = (
-    f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by, held_rows, held_by FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
-)
+_TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by, held_rows FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
 
 _FOR_PAGES: dict[str, str | bool | int | float | list[str]] = {"late_materialization_max_rows": 0, "threads": 1}
 """A page is some rows of a short range: looking them up a second time, to read fewer columns of the others, costs more
@@ -37,15 +35,14 @@ class NothingPublishedError(ShoplakeError):
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """What `_published` says about a table. Moments are UTC; `blocked_by` are the expectations that hold it back, and
-    `held_by` those that hold back only `held_rows` of its rows."""
+    """What `_published` says about a table. Moments are UTC; `blocked_by` are the expectations that hold it back;
+    where others hold back some of its rows, these are `held_rows`."""
 
     delta_version: int | None
     published_at: datetime
     newest_data_at: datetime | None
     blocked_by: tuple[str, ...]
     held_rows: int = 0
-    held_by: tuple[str, ...] = ()
 
 
 class Publish:
@@ -62,9 +59,8 @@ class Publish:
                 _utc(newest) if newest else None,
                 tuple(names_in(blocked)),
                 rows or 0,
-                tuple(names_in(held)),
             )
-            for name, version, published, newest, blocked, rows, held in connection.execute(_TABLES).fetchall()
+            for name, version, published, newest, blocked, rows in connection.execute(_TABLES).fetchall()
         }
 
     def has(self, name: str) -> bool:
@@ -76,10 +72,6 @@ class Publish:
         if name not in self._tables:
             raise NothingPublishedError(f"{name} is not published yet.")
         return self._tables[name]
-
-    def held_back(self) -> dict[str, PublishedTable]:
-        """The tables that the gate holds back, or rows of which."""
-        return {name: table for name, table in self._tables.items() if table.blocked_by or table.held_rows}
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement of this project's own making, with `values` bound to its question marks.

@@ -223,9 +223,7 @@ def test_every_operation_is_described_for_people():
         errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
         assert errors, where
         for status, answer in errors.items():
-            assert set(answer["content"]) == {"application/problem+json"}, (where, status)
-            for example in answer["content"]["application/problem+json"]["examples"].values():
-                assert example["value"]["status"] == int(status), (where, status)
+            assert set(answer["content"]) == {"application/problem+json"} and answer["description"], (where, status)
         for parameter in operation.get("parameters", []):
             assert parameter["in"] == "path" or parameter.get("description"), (where, parameter["name"])
     assert len(set(itertools.chain.from_iterable(op["tags"] for _, _, op in OPERATIONS))) == 6

@@ -218,11 +218,8 @@ def test_a_followed_run_is_followed_over_a_restart_of_the_api(tmp_path):
         client.run(run_id)
 
 
-@pytest.mark.parametrize("script", ["trigger_job.sh", "trigger_job.py"])
-def test_the_example_scripts(api: ServedApi, script):
-    path = PROJECT_ROOT / "api" / "examples" / script
-    start = [str(path)] if path.suffix == ".sh" else [sys.executable, str(path)]
-    parameters = ['{"timezone": "Asia/Tokyo"}'] if path.suffix == ".sh" else ["timezone=Asia/Tokyo"]
+def test_the_example_script(api: ServedApi):
+    path = PROJECT_ROOT / "api" / "examples" / "trigger_job.sh"
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "SHOPLAKE_API_URL": api.url,
@@ -231,12 +228,12 @@ def test_the_example_scripts(api: ServedApi, script):
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*start, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+            [str(path), *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
-    done = call("cohort_retention", *parameters)
+    done = call("cohort_retention", '{"timezone": "Asia/Tokyo"}')
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout).get("result", json.loads(done.stdout))["rows_written"] == 7
+    assert json.loads(done.stdout)["result"]["rows_written"] == 7
     assert "Counting" in done.stderr
     failed = call("maintenance")
     assert failed.returncode == 1 and "The table is [broken]." in failed.stdout

@@ -16,16 +16,11 @@ import duckdb
 import httpx
 import pytest
 
-from api.gold_tables import FRAUD_FLAGS, KPIS, RETENTION, TOP_PRODUCTS, TOP_PRODUCTS_LAST_HOUR, Listing
+from api import gold_tables
+from api.gold_tables import Listing
 from tests.support.served_api import ServedApi, is_problem, served
 
-LISTINGS = {
-    "/v1/gold/top-products": TOP_PRODUCTS,
-    "/v1/gold/top-products/last-hour": TOP_PRODUCTS_LAST_HOUR,
-    "/v1/gold/kpis": KPIS,
-    "/v1/gold/fraud-flags": FRAUD_FLAGS,
-    "/v1/gold/retention": RETENTION,
-}
+LISTINGS = {f"/v1/gold{path}": listing for path, listing in gold_tables.LISTINGS.items()}
 Change = Callable[..., None]
 
 

@@ -84,15 +84,13 @@ def samples(api: ServedApi) -> dict[tuple[str, tuple[tuple[str, str], ...]], flo
 
 def test_metrics_count_runs_durations_queue_and_latency(tmp_path):
     with served(tmp_path) as api:
-        api.operator.get("/metrics")
         done, _waiting = api.start("sparkless"), api.start()
         claims, run = api.take(done)
         claims.end(run, State.succeeded, "done", result={})
-        for _ in range(2):  # looked at twice, counted once
-            found = samples(api)
+        found = samples(api)
         assert found["shoplake_runs", (("job", "sparkless"), ("state", "succeeded"))] == 1
         ended = (("job", "sparkless"), ("state", "succeeded"))
-        assert found["shoplake_run_duration_seconds_count", ended] == 1
+        assert 0 <= found["shoplake_run_seconds", ended] < 60
         assert (
             found["shoplake_queue_runs", ()] + found.get(("shoplake_runs", (("job", "plain"), ("state", "running"))), 0)
             == 1

@@ -65,7 +65,7 @@ def test_who_did_nothing_is_forgotten_and_no_thread_runs():
         window.wait(f"a{number}")
     clock.seconds += 2 * MINUTE
     window.wait("b")
-    assert len(window._counts) + len(window._before) == 1 and threading.active_count() == threads
+    assert len(window._counts) + len(window._before) == 1 and threading.active_count() <= threads  # others may end
 
 
 def test_who_is_counted_as_one_address():

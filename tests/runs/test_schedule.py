@@ -14,7 +14,7 @@ from lakehouse.jobs import JOBS as REAL_JOBS
 from lakehouse.jobs.quality import full_is_due
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.runs.schedule import last_due, next_due, trigger_due
+from lakehouse.runs.schedule import all_of, last_due, next_due, set_paused, trigger_due
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 from tests.support.registry_calls import registry_at, settings_for, trigger_due_at
@@ -81,7 +81,7 @@ def test_of_missed_due_times_only_the_newest_makes_a_run(registry: RunRegistry) 
     due(registry, NOON)
     assert due(registry, NOON + hours(72.5)) == ["nightly", "hourly"]
     assert due(registry, NOON + hours(72.6)) == []
-    served = {one.job: one.last_due_at for one in registry.schedules()}
+    served = {one.job: one.last_due_at for one in all_of(registry)}
     assert served == {"nightly": datetime(2027, 3, 4, 2, 10, tzinfo=UTC), "hourly": NOON + hours(72)}
 
 
@@ -130,16 +130,16 @@ def test_several_processes_and_restarts_make_one_run_per_due_time(
 
 def test_a_paused_schedule_lets_its_times_pass(registry: RunRegistry) -> None:
     due(registry, datetime.now(UTC))  # the real clock counts here, so that "nightly" may come due as well
-    assert registry.set_paused("hourly", paused=True).paused
+    assert set_paused(registry, "hourly", paused=True).paused
     assert "hourly" not in due(registry, datetime.now(UTC) + hours(1))
-    resumed = registry.set_paused("hourly", paused=False)
+    resumed = set_paused(registry, "hourly", paused=False)
     assert not resumed.paused and resumed.next_due_at and resumed.next_due_at > datetime.now(UTC)
     assert "hourly" not in due(registry, datetime.now(UTC)), "what came due meanwhile is not made up for"
     assert "hourly" in due(registry, datetime.now(UTC) + hours(1))
     with pytest.raises(UsageError, match="no schedule"):
-        registry.set_paused("a", paused=True)
+        set_paused(registry, "a", paused=True)
     with pytest.raises(UsageError, match="nightly, hourly"):
-        registry.set_paused("unknown", paused=False)
+        set_paused(registry, "unknown", paused=False)
 
 
 def test_a_full_queue_delays_a_due_time_and_does_not_lose_it(tmp_path: Path) -> None:

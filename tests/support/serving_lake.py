@@ -19,8 +19,8 @@ from silver import quarantine
 from tests.support.folder_s3 import FolderS3, FolderTable
 
 TABLES = (
-    kpis.TABLE, top_products.LAST_HOUR, batches.TABLE, results.TABLE, results.OVERRIDES, quarantine.TABLE,
-    erasures.RECEIPTS,
+    kpis.TABLE, top_products.LAST_HOUR, batches.TABLE, results.TABLE, results.OVERRIDES, results.LEDGER,
+    quarantine.TABLE, erasures.RECEIPTS,
 )  # fmt: skip
 
 
@@ -86,6 +86,10 @@ class Lake:
 
     def add_batch(self, number: int) -> None:
         self._add(batches.TABLE, {"batch_id": str(number), "committed_at": "now()"})
+
+    def add_reconciled(self, is_balanced: bool) -> None:
+        """A run of reconcile that could tell whether the books balance."""
+        self._add(results.LEDGER, {"run_id": "'run'", "checked_at": "now()", "is_balanced": str(is_balanced)})
 
     def add_receipt(self) -> None:
         """Somebody was forgotten."""

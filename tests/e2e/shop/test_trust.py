@@ -112,7 +112,7 @@ def test_poisoned_gold_is_held_back_let_through_and_published_once_it_is_right(s
     lake.spark.sql(f"UPDATE delta.`{lake.path(kpis.TABLE)}` SET conversion_rate = 50 WHERE {hour}").collect()
     eventually(lambda: held_back(shop) == {GATED: f"1 row: {RULE}"}, 90, "the audit holds the hour back")
     assert served(shop) is None
-    assert gate(shop) == f"1 row of {GATED} is held back by {RULE}"
+    assert gate(shop) == f"{GATED}: 1 row: {RULE}"
     status = shoplake(shop, *documented("quality status"))
     assert status.returncode == 1 and f"Of {GATED} rows are held back" in status.stdout
     allowed = shoplake(shop, *documented("quality override"))
