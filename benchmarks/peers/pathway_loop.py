@@ -46,20 +46,12 @@ def events(place: Place) -> Any:
     """Each event once, with its hour."""
     kafka = {
         "bootstrap.servers": place.bootstrap,
-        "group.id": "pathway",
         "auto.offset.reset": "earliest",
         # The benchmark halts a peer while it is another's turn: the broker must not take it for dead.
         "session.timeout.ms": "1800000",
         "max.poll.interval.ms": "1800000",
     }
-    read = pw.io.kafka.read(
-        kafka,
-        place.topics,
-        format="json",
-        schema=Event,
-        json_field_paths={"product_id": "/data/product_id"},
-        autocommit_duration_ms=COMMIT_MS,
-    )
+    read = pw.Table.concat_reindex(*(_read(kafka, topic) for topic in place.topics))
     once = read.groupby(read.event_id).reduce(
         **{name: pw.reducers.earliest(read[name]) for name in ("event_type", "timestamp", "product_id")}
     )
@@ -85,6 +77,17 @@ def views(once: Any) -> Any:
     viewed = once.filter(once.is_view)
     return viewed.groupby(viewed.hour_start, viewed.product_id).reduce(
         viewed.hour_start, viewed.product_id, views=pw.reducers.count()
+    )
+
+
+def _read(kafka: dict[str, str], topic: str) -> Any:
+    return pw.io.kafka.read(
+        kafka | {"group.id": topic},
+        topic,
+        format="json",
+        schema=Event,
+        json_field_paths={"product_id": "/data/product_id"},
+        autocommit_duration_ms=COMMIT_MS,
     )
 
 

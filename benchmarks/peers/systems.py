@@ -164,6 +164,7 @@ def _spark(settings: Settings) -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         # A peer is halted while it is another's turn, for longer than Spark waits for a sign of life.
         "spark.network.timeout": "7200s",
     }
@@ -172,6 +173,7 @@ def _spark(settings: Settings) -> dict[str, str]:
 CORES = psutil.cpu_count() or 1
 _TUNED = {
     "spark.sql.shuffle.partitions": str(CORES),
+    "spark.databricks.delta.snapshotPartitions": str(CORES),
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
     ),
