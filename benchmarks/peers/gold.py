@@ -39,10 +39,12 @@ _ORACLE = f"""
     FROM events GROUP BY ALL;
     CREATE VIEW views AS SELECT {_HOUR}, product_id, count(*) AS views FROM events WHERE {_IS_VIEW} GROUP BY ALL"""
 _ADDED = """
-    INSERT INTO events
-    SELECT DISTINCT ON (event_id) value->>'event_id' AS event_id, value->>'event_type',
-        (value->>'timestamp')::TIMESTAMPTZ, value->>'$.data.product_id'
-    FROM sent ANTI JOIN events ON event_id = value->>'event_id'"""
+    INSERT INTO events BY NAME
+    SELECT DISTINCT ON (event_id) * FROM (
+        SELECT event->>'event_id' AS event_id, event->>'event_type' AS event_type,
+            (event->>'timestamp')::TIMESTAMPTZ AS event_time, event->>'$.data.product_id' AS product_id
+        FROM (SELECT value::JSON AS event FROM sent))
+    ANTI JOIN events USING (event_id)"""
 
 
 class Oracle:
@@ -56,7 +58,7 @@ class Oracle:
         """Count these, too; none of them is to be refused."""
         values = pa.array([record.value for record in records], pa.binary()).cast(pa.string())
         self._sql.register("sent", pa.table({"value": values}))
-        self._sql.execute(_ADDED.replace("value", "value::JSON"))
+        self._sql.execute(_ADDED)
 
     def rows(self) -> tuple[Rows, Rows]:
         """The key figures of each hour, and the most viewed products of each."""

@@ -24,7 +24,7 @@ KINDS = {
 }
 
 
-class Event(pw.Schema):
+class Event(pw.Schema):  # type: ignore[misc]  # Pathway is not where mypy looks
     """What gold needs of an event."""
 
     event_id: str
