@@ -34,8 +34,8 @@ lint: .venv/.installed ## Check style, types, and which room imports which
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
 
-bench: java .venv/.installed jars ## Measure throughput, freshness, memory, checks, dashboards, gold over HTTP, publishing
-	@for one in benchmarks benchmarks.live benchmarks.checks benchmarks.dashboards benchmarks.gold_api benchmarks.publishing; do $(BIN)/python -m $$one || exit; done
+bench: java .venv/.installed jars ## Measure throughput, freshness, memory, checks, dashboards, gold over HTTP, publishing, peers
+	@for one in benchmarks benchmarks.live benchmarks.checks benchmarks.dashboards benchmarks.gold_api benchmarks.publishing benchmarks.peers; do $(BIN)/python -m $$one || exit; done
 
 superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
 
@@ -85,6 +85,8 @@ lock: java .venv/.installed ## Renew the locked versions and sums of Python pack
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@cd docs/site && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@cd benchmarks/peers && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@cd superset && ../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 	@$(BIN)/python -m lakehouse.services.jars_lock

@@ -52,7 +52,7 @@ def main(
         stream_control.want(settings, "running")
         wait_until_read(settings, look)
         ended = _gold_has_all(reader)
-        speed = (_read(reader) - before) / (ended - _began(reader, last))
+        speed = (_read(reader) - before) / (ended - traffic.began(settings, last))
         say("The job API: accepting and starting runs")
         runs = job_api.figures(settings)
         look()
@@ -82,12 +82,6 @@ def _gold_has_all(reader: SqlReader) -> float:
             raise ShoplakeError(f"Gold does not count all events {GOLD_SECONDS:.0f} s after they were read.")
         time.sleep(0.2)
     return time.time()
-
-
-def _began(reader: SqlReader, last: int) -> float:
-    """When the first micro-batch after that one began."""
-    rows = reader.query("select batch_id, epoch(started_at) as began from ops.batches")
-    return min(float(row["began"]) for row in rows if row["batch_id"] > last)
 
 
 def _read(reader: SqlReader) -> int:

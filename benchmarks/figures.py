@@ -36,7 +36,7 @@ def show(figures: Iterable[Figure]) -> None:
         Console().print(f"{one.name:<52} {one.value:>12,.2f} {one.unit:<14} {one.target}", highlight=False)
 
 
-def report(name: str, command: str, figures: list[Figure]) -> None:
+def report(name: str, command: str, figures: list[Figure], **more: object) -> None:
     """Print the figures, and keep them with the moment, the machine and the command that measures them again."""
     show(figures)
     kept = {
@@ -44,5 +44,6 @@ def report(name: str, command: str, figures: list[Figure]) -> None:
         "command": command,
         "machine": {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)},
         "figures": [asdict(figure) for figure in figures],
+        **more,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")

@@ -71,6 +71,13 @@ def last_batch(settings: Settings) -> int:
         return int(reader.query("select coalesce(max(batch_id), -1) as last from ops.batches")[0]["last"])
 
 
+def began(settings: Settings, after: int) -> float:
+    """When the first micro-batch after that one began."""
+    with connect(settings) as reader:
+        rows = reader.query("select batch_id, epoch(started_at) as began from ops.batches")
+    return min(float(row["began"]) for row in rows if row["batch_id"] > after)
+
+
 def batch_seconds(settings: Settings, after: int) -> list[float]:
     """How long each micro-batch after that one took."""
     with connect(settings) as reader:
@@ -92,7 +99,18 @@ def processor(settings: Settings) -> dict[str, float]:
 
 def memory_gb(settings: Settings) -> float:
     """Resident memory of all parts and their children."""
-    return sum(size for found in _parts(settings).values() for size in _each(found, _memory)) / 2**30
+    return sum(memory(settings).values())
+
+
+def memory(settings: Settings) -> dict[str, float]:
+    """Resident memory of each part with its children, in GB."""
+    return {name: sum(_each(found, _memory)) / 2**30 for name, found in _parts(settings).items()}
+
+
+def spent(process: psutil.Process) -> tuple[float, float]:
+    """Seconds of a processor and GB that a process of the benchmark and its children have taken."""
+    family = [process, *process.children(recursive=True)]
+    return sum(_each(family, _processor)), sum(_each(family, _memory)) / 2**30
 
 
 def _parts(settings: Settings) -> dict[str, list[psutil.Process]]:
