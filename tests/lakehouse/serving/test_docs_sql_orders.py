@@ -14,7 +14,7 @@ import pytest
 from lakehouse.sql_names import VIEWS
 from tests.support.declared_tables import create_tables
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
 PURCHASES = """
 INSERT INTO silver.events BY NAME
 SELECT event_id, 'purchase' AS event_type, order_id, status AS payment_status, currency, amount, event_time,

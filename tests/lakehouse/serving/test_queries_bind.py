@@ -12,7 +12,7 @@ from lakehouse.serving.publisher import CREATE_PUBLISHED
 from lakehouse.sql_names import VIEWS
 from tests.support.declared_tables import create_tables
 
-DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"
+DOCS = Path(__file__).parents[3] / "docs" / "how-to" / "sql.md"
 QUERIES = [
     value for name, value in vars(view).items() if name.isupper() and isinstance(value, str) and "SELECT" in value
 ]
