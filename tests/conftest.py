@@ -1,4 +1,4 @@
-"""One local Spark session for all tests that need no platform."""
+"""What tests of several folders share, without a platform: a Spark session, and an empty lake."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import time
 from collections.abc import Iterator
 
+import duckdb
 import pytest
 from pyspark.sql import SparkSession
+
+from tests.support.declared_tables import create_tables
 
 os.environ["TZ"] = "UTC"
 time.tzset()
@@ -33,3 +36,12 @@ def spark() -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="module")
+def empty_lake() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Every declared table in DuckDB, without rows: what runs over the lake can be tested in milliseconds."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        create_tables(connection)
+        yield connection
