@@ -3,6 +3,7 @@
 .PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots pictures dashboards-import dashboards-export docs check-docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
+NIGHTLY ?= none
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -10,11 +11,11 @@ help: ## List the targets
 demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, show what comes out
 	@$(BIN)/shoplake demo
 
-test: java .venv/.installed jars ## Run all tests
+test: java .venv/.installed jars ## Run the tests; of the nightly ones none, or the share NIGHTLY=0 to 7
 	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards -m "not nightly"
+	@$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards --nightly $(NIGHTLY)
 	@echo "The whole platform ..."
-	@$(BIN)/python -m pytest tests/e2e -m "not nightly"
+	@$(BIN)/python -m pytest tests/e2e --nightly $(NIGHTLY)
 
 up: java .venv/.installed ## Start the platform in the background
 	@$(BIN)/shoplake up --detach
@@ -39,11 +40,11 @@ bench: java .venv/.installed jars ## Measure throughput, freshness, memory, chec
 
 superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
 
-test-nightly: java .venv/.installed .venv-superset/.installed jars ## Run the long tests too: the quarantine desk, the ledger, the docs of quality
+test-nightly: java .venv/.installed .venv-superset/.installed jars ## Run all nightly tests, those too that no share has
 	@$(BIN)/python -m pytest -m nightly
 
 test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
-	@$(BIN)/python -m pytest tests/dashboards -m "not nightly"
+	@$(BIN)/python -m pytest tests/dashboards --nightly $(NIGHTLY)
 
 screenshots: java .venv/.installed .venv-superset/.installed jars ## Take the pictures of docs/images anew
 	@$(BIN)/python -m tests.dashboards.screenshots

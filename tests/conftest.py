@@ -10,12 +10,32 @@ import duckdb
 import pytest
 from pyspark.sql import SparkSession
 
+from tests.support import nightly
 from tests.support.declared_tables import create_tables
 
 os.environ["TZ"] = "UTC"
 time.tzset()
 # Servers of tests live for minutes and see little data. Benchmarks and installations compile in full.
 os.environ.setdefault("SHOPLAKE_JAVA_JIT", "quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    numbers = map(str, range(len(nightly.SHARES)))
+    which = "which of the nightly tests run: the number of a share, or all (the default), or none"
+    parser.addoption("--nightly", choices=("all", "none", *numbers), default="all", help=which)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = []
+    for item in items:
+        if item.get_closest_marker("nightly"):
+            shares = nightly.shares_of(item.nodeid)
+            if len(shares) != 1:
+                raise pytest.UsageError(f"{item.nodeid} has to be in one share of tests/support/nightly.py: {shares}")
+            if config.option.nightly not in ("all", *shares):
+                left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")
