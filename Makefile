@@ -1,6 +1,6 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots pictures dashboards-import dashboards-export docs check-docs audit
+.PHONY: help demo test test-parts test-platform up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots pictures dashboards-import dashboards-export docs check-docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 NIGHTLY ?= none
@@ -12,10 +12,15 @@ demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, 
 	@$(BIN)/shoplake demo
 
 test: java .venv/.installed jars ## Run the tests; of the nightly ones none, or the share NIGHTLY=0 to 7
-	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards --nightly $(NIGHTLY)
-	@echo "The whole platform ..."
-	@$(BIN)/python -m pytest tests/e2e --nightly $(NIGHTLY)
+	@echo "Functions and rules, and beside them the whole platform ..."
+	@$(MAKE) -j 2 test-parts test-platform
+
+test-parts: # what the platform leaves of the machine
+	@nice -n 5 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards --nightly $(NIGHTLY)
+
+test-platform: # told in one piece at its end
+	@mkdir -p build; $(BIN)/python -m pytest tests/e2e --nightly $(NIGHTLY) > build/test-platform.log 2>&1; code=$$?; \
+		echo "The whole platform:"; cat build/test-platform.log; exit $$code
 
 up: java .venv/.installed ## Start the platform in the background
 	@$(BIN)/shoplake up --detach
