@@ -20,8 +20,8 @@ QUERIES += re.findall(r"^```sql\n(.*?)^```", DOCS.read_text(encoding="utf-8"), r
 @pytest.fixture(scope="module")
 def declared(empty_lake: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     empty_lake.execute(CREATE_PUBLISHED)
-    for view in VIEWS.values():
-        empty_lake.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
+    for each in VIEWS.values():
+        empty_lake.execute(f"CREATE VIEW {each.full_name} AS {each.sql}")
     return empty_lake
 
 
