@@ -1,8 +1,9 @@
 # Every target sets up what it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots pictures dashboards-import dashboards-export docs check-docs audit
+.PHONY: help demo test test-parts test-platform up down status doctor lint bench lock clean java jars superset test-nightly test-superset screenshots pictures dashboards-import dashboards-export docs check-docs audit
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
+NIGHTLY ?= none
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -10,11 +11,16 @@ help: ## List the targets
 demo: java .venv/.installed ## Start everything, fill it with a shop's traffic, show what comes out
 	@$(BIN)/shoplake demo
 
-test: java .venv/.installed jars ## Run all tests
-	@echo "Functions and rules ..."
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards -m "not nightly"
-	@echo "The whole platform ..."
-	@$(BIN)/python -m pytest tests/e2e -m "not nightly"
+test: java .venv/.installed jars ## Run the tests; of the nightly ones none, or the share NIGHTLY=0 to 7
+	@echo "Functions and rules, and beside them the whole platform ..."
+	@$(MAKE) -j 2 test-parts test-platform
+
+test-parts: # what the platform leaves of the machine
+	@nice -n 5 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards --nightly $(NIGHTLY)
+
+test-platform: # told in one piece at its end
+	@mkdir -p build; $(BIN)/python -m pytest tests/e2e --nightly $(NIGHTLY) > build/test-platform.log 2>&1; code=$$?; \
+		echo "The whole platform:"; cat build/test-platform.log; exit $$code
 
 up: java .venv/.installed ## Start the platform in the background
 	@$(BIN)/shoplake up --detach
@@ -39,11 +45,11 @@ bench: java .venv/.installed jars ## Measure throughput, freshness, memory, chec
 
 superset: .venv-superset/.installed ## Install Superset in its own environment; `shoplake up --superset` starts it
 
-test-nightly: java .venv/.installed .venv-superset/.installed jars ## Run the long tests too: the quarantine desk, the ledger, the docs of quality
+test-nightly: java .venv/.installed .venv-superset/.installed jars ## Run all nightly tests, those too that no share has
 	@$(BIN)/python -m pytest -m nightly
 
 test-superset: java .venv/.installed .venv-superset/.installed jars ## Test the dashboards in a real Superset
-	@$(BIN)/python -m pytest tests/dashboards -m "not nightly"
+	@$(BIN)/python -m pytest tests/dashboards --nightly $(NIGHTLY)
 
 screenshots: java .venv/.installed .venv-superset/.installed jars ## Take the pictures of docs/images anew
 	@$(BIN)/python -m tests.dashboards.screenshots

@@ -1,4 +1,4 @@
-"""One local Spark session for all tests that need no platform."""
+"""What tests of several folders share, without a platform: a Spark session, and an empty lake."""
 
 from __future__ import annotations
 
@@ -6,13 +6,36 @@ import os
 import time
 from collections.abc import Iterator
 
+import duckdb
 import pytest
 from pyspark.sql import SparkSession
+
+from tests.support import nightly
+from tests.support.declared_tables import create_tables
 
 os.environ["TZ"] = "UTC"
 time.tzset()
 # Servers of tests live for minutes and see little data. Benchmarks and installations compile in full.
 os.environ.setdefault("SHOPLAKE_JAVA_JIT", "quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    numbers = map(str, range(len(nightly.SHARES)))
+    which = "which of the nightly tests run: the number of a share, or all (the default), or none"
+    parser.addoption("--nightly", choices=("all", "none", *numbers), default="all", help=which)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = []
+    for item in items:
+        if item.get_closest_marker("nightly"):
+            shares = nightly.shares_of(item.nodeid)
+            if len(shares) != 1:
+                raise pytest.UsageError(f"{item.nodeid} has to be in one share of tests/support/nightly.py: {shares}")
+            if config.option.nightly not in ("all", *shares):
+                left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +56,12 @@ def spark() -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="module")
+def empty_lake() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Every declared table in DuckDB, without rows: what runs over the lake can be tested in milliseconds."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        create_tables(connection)
+        yield connection

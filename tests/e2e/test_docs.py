@@ -85,7 +85,7 @@ def test_with_everything_running(block: Block, shop: Shop, environment: dict[str
             with closing(Receiver()) as receiver:
                 pages.run(command.replace("http://127.0.0.1:9009/", receiver.url), environment, folder)
                 assert receiver.accepted
-        elif command == "shoplake sql":  # the prompt needs a terminal, which tests/lakehouse/test_sql_session.py has
+        elif command == "shoplake sql":  # a terminal is what tests/lakehouse/cli/test_sql_session.py has
             pages.run(f"{command} < questions.sql", environment, folder)
         elif command.endswith("--live"):
             run_for_a_while(command, environment, folder)

@@ -15,7 +15,7 @@ from quality import gate, ledger
 from quality.declaration import Suite
 from quality.judge import Judge, Verdict
 from quality.suites import SUITES
-from tests.quality.conftest import Reader
+from tests.support.declared_tables import Reader
 
 SOUND = """
 INSERT INTO silver.events BY NAME

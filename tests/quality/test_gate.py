@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from quality.gate import Ruling, blocked_by, failing, rule
-from tests.quality.conftest import Reader
+from tests.support.declared_tables import Reader
 
 ONE, TWO = "gold.a.one", "gold.a.two"
 

@@ -12,7 +12,7 @@ import pytest
 from lakehouse.broker import Span
 from quality import ledger
 from quality.ledger import reconcile
-from tests.quality.conftest import Reader
+from tests.support.declared_tables import Reader
 
 SOUND = """
 INSERT INTO bronze.events BY NAME

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 from pyspark.sql.types import ArrayType, DataType, StructType
 
 from lakehouse.catalog import TABLES
-from lakehouse.sql_guard import LAYERS
+from lakehouse.sql_guard import LAYERS, check_reading
 
 SIMPLE = {"string": "VARCHAR", "int": "INTEGER", "timestamp": "TIMESTAMPTZ", "binary": "BLOB"}
+
+
+class Reader:
+    """The declared tables, asked as the lake is: only reading statements, rows as dictionaries."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        check_reading(sql)
+        found = self.connection.execute(sql)
+        names = [column[0] for column in found.description or []]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:

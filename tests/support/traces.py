@@ -29,7 +29,14 @@ def in_bucket(settings: Settings, words: Collection[str]) -> list[str]:
 def in_files(folder: Path, words: Collection[str]) -> list[str]:
     """Files of a folder, or a file, that have it; databases of DuckDB are also read."""
     files = [file for file in (folder, *folder.rglob("*")) if file.is_file()]
-    return [str(file) for file in files if _is_in(file.read_bytes(), words) or _is_told(file, words)]
+    return [str(file) for file in files if _is_in(_bytes(file), words) or _is_told(file, words)]
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:  # deleted since it was listed
+        return b""
 
 
 def _is_in(value: Any, words: Collection[str]) -> bool:
@@ -39,7 +46,10 @@ def _is_in(value: Any, words: Collection[str]) -> bool:
 
 
 def _has(client: Any, bucket: str, key: str, words: Collection[str]) -> bool:
-    body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    try:
+        body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except client.exceptions.NoSuchKey:  # deleted since it was listed
+        return False
     if _is_in(body, words):
         return True
     if not key.endswith(".parquet"):

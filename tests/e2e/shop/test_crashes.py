@@ -109,9 +109,9 @@ def test_whatever_is_killed_under_load_nothing_is_lost_or_doubled(shop: Shop) ->
     """One after another while traffic goes on, the next when the last is back: the stream in the middle of a large
     batch, with its checkpoint deleted, Spark with a run of a job in it. Alone and more often: nightly."""
     registry = RunRegistry.open(shop.settings)
-    sending = live_load(shop, seed=100, seconds=75)
+    sending = live_load(shop, seed=100, seconds=60)
     for name in ("stream", "kafka", "batch worker", "s3", "spark"):
-        time.sleep(5)
+        time.sleep(2)
         run = busy(registry, "America/Lima") if name == "spark" else None
         if name == "stream":
             many = threading.Thread(target=send_many, args=(shop, 12_000))

@@ -71,7 +71,7 @@ class Terminal:
     def __init__(self, width: int, height: int) -> None:
         self._master, child = pty.openpty()
         fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[3])}
         command = [sys.executable, "-m", "tests.support.demo_rows"]
 
         def own_terminal() -> None:

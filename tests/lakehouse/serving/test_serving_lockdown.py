@@ -71,7 +71,7 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     (tmp_path / "secret.key").write_text("x")
     monkeypatch.setenv("SUPERSET_HOME", str(tmp_path))
     monkeypatch.setenv("SHOPLAKE_SERVING_FILE", "/lake/serving.duckdb")
-    return runpy.run_path(str(Path(__file__).parents[2] / "superset" / "superset_config.py"))
+    return runpy.run_path(str(Path(__file__).parents[3] / "superset" / "superset_config.py"))
 
 
 @pytest.mark.parametrize(

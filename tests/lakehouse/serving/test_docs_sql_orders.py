@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import duckdb
 import pytest
 
 from lakehouse.sql_names import VIEWS
-from tests.support.declared_tables import create_tables
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
 PURCHASES = """
 INSERT INTO silver.events BY NAME
 SELECT event_id, 'purchase' AS event_type, order_id, status AS payment_status, currency, amount, event_time,
@@ -43,15 +41,12 @@ FROM (VALUES
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        create_tables(connection)
-        for view in VIEWS.values():
-            connection.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
-        connection.execute(PURCHASES)
-        connection.execute(LOOKS)
-        yield connection
+def shop(empty_lake: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    for view in VIEWS.values():
+        empty_lake.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
+    empty_lake.execute(PURCHASES)
+    empty_lake.execute(LOOKS)
+    return empty_lake
 
 
 def answer(shop: duckdb.DuckDBPyConnection, question: str) -> list[tuple[Any, ...]]:

@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     own.data_dir.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.job_worker"],
-        env={**os.environ, **child_environment(own), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, **child_environment(own), "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     try:
         eventually(lambda: read_report(own.run_dir / "worker.json").get("pid") == process.pid, 300, "it works")
@@ -95,7 +95,7 @@ def test_runs_of_a_killed_service_are_done_by_the_next(
     try:
         with subprocess.Popen(
             [sys.executable, "-m", "tests.support.job_worker"],
-            env={**os.environ, **child_environment(settings), "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, **child_environment(settings), "PYTHONPATH": str(Path(__file__).parents[3])},
         ) as second:
             again = comes(registry, run.id, State.running, attempt=2)
             assert again.worker != run.worker

@@ -21,7 +21,7 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.services.testing import free_settings
 from lakehouse.serving.file import PUBLISHED
 from lakehouse.settings import Settings
-from tests.quality.conftest import Reader
+from tests.support.declared_tables import Reader
 
 BATCH = """
 INSERT INTO ops.batches BY NAME SELECT 'shop.clicks' AS topic, 0 AS "partition", {bronze} AS bronze_rows,

@@ -17,7 +17,7 @@ from lakehouse.serving.reader import Answers, reader_for
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
 SECTION = PAGE.split("## Ten questions")[1].split("\n## ")[0]
 QUESTIONS = re.findall(r"^\d+\. (.*?)\n```sql\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
 

@@ -1,7 +1,6 @@
 """The queries of the demo and of docs/how-to/sql.md fit the declared tables: DuckDB can bind every one."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -10,9 +9,8 @@ import pytest
 from lakehouse.cli.demo import view
 from lakehouse.serving.publisher import CREATE_PUBLISHED
 from lakehouse.sql_names import VIEWS
-from tests.support.declared_tables import create_tables
 
-DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"
+DOCS = Path(__file__).parents[3] / "docs" / "how-to" / "sql.md"
 QUERIES = [
     value for name, value in vars(view).items() if name.isupper() and isinstance(value, str) and "SELECT" in value
 ]
@@ -20,13 +18,11 @@ QUERIES += re.findall(r"^```sql\n(.*?)^```", DOCS.read_text(encoding="utf-8"), r
 
 
 @pytest.fixture(scope="module")
-def declared() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        create_tables(connection)
-        connection.execute(CREATE_PUBLISHED)
-        for view in VIEWS.values():
-            connection.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
-        yield connection
+def declared(empty_lake: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    empty_lake.execute(CREATE_PUBLISHED)
+    for each in VIEWS.values():
+        empty_lake.execute(f"CREATE VIEW {each.full_name} AS {each.sql}")
+    return empty_lake
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -1,4 +1,4 @@
-"""How long a trace takes on 60 days of history; `python -m pytest -s -m nightly tests/lakehouse/test_trace_time.py`."""
+"""How long a trace takes on 60 days of history; `pytest -s -m nightly tests/lakehouse/serving/test_trace_time.py`."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from tests.support.registry_calls import (
     work_off,
 )
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[3] / "tests" / "data"
 OLD_KEY = "slk_b0b0514245dfc0e2_Xs0Jy9xJU7Uavm6vZ1yl5CNPU7BcpP4os4jiJG4gl6E"  # pragma: allowlist secret
 
 

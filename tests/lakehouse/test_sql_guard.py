@@ -1,0 +1,135 @@
+"""What may be asked: statements that read, and the tables that they name."""
+
+import re
+
+import pytest
+
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.services.service import PROJECT_ROOT
+from lakehouse.sql_guard import check_reading, listed_layer, named_tables, tokens
+
+REFUSED = [
+    "",
+    "   -- nothing but a comment",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; DROP TABLE silver.events",
+    "INSERT INTO silver.events VALUES (1)",
+    "UPDATE silver.events SET price = 0",
+    "DELETE FROM silver.events",
+    "MERGE INTO silver.events USING x ON true WHEN MATCHED THEN DELETE",
+    "TRUNCATE silver.events",
+    "CREATE TABLE t (a INT)",
+    "CREATE OR REPLACE VIEW silver.events AS SELECT 1",
+    "CREATE SECRET (TYPE s3)",
+    "DROP VIEW silver.events",
+    "ALTER VIEW silver.events RENAME TO x",
+    "COPY silver.events TO 's3://shoplake/x.csv'",
+    "COPY (SELECT 1) TO '/tmp/x.csv'",
+    "EXPORT DATABASE 'x'",
+    "ATTACH 'x.db'",
+    "DETACH x",
+    "USE silver",
+    "INSTALL spatial",
+    "LOAD spatial",
+    "SET TimeZone = 'Europe/Berlin'",
+    "RESET TimeZone",
+    "PRAGMA version",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    "CHECKPOINT",
+    "VACUUM",
+    "BEGIN",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "EXPLAIN INSERT INTO silver.events VALUES (1)",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO 's3://shoplake/x.csv'",
+    "EXPLAIN (FORMAT json) DELETE FROM silver.events",
+    "/* SELECT */ DROP VIEW silver.events",
+    "PIVOT silver.events ON event_type",
+]
+READING = [
+    "SELECT 1",
+    "select ';' as a;",
+    "-- a comment\nSELECT 1 /* ; */",
+    "(SELECT 1)",
+    "WITH a AS (SELECT 1) SELECT * FROM a",
+    "FROM range(3)",
+    "VALUES (1), (2)",
+    "TABLE silver.events",
+    "DESCRIBE silver.events",
+    "SHOW TABLES",
+    "SUMMARIZE silver.events",
+    "EXPLAIN SELECT 1",
+    "EXPLAIN ANALYZE SELECT 1",
+    "EXPLAIN (FORMAT json) SELECT 1",
+    "EXPLAIN (SELECT 1)",
+    "PIVOT gold.kpis_hourly ON clicks IN (1, 2) USING sum(views)",
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_refuses_what_does_more_than_read(statement: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_reading(statement)
+    assert caught.value.exit_code == 2
+    assert "read-only" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("statement", READING)
+def test_lets_reading_pass(statement: str) -> None:
+    assert check_reading(statement)
+
+
+def test_a_syntax_error_is_one_sentence() -> None:
+    with pytest.raises(ShoplakeError, match=r'^The query fails: syntax error at or near "x"\.$') as caught:
+        check_reading("SELECT 1 FRM x y z")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        ("SELECT * FROM silver.events", ["silver.events"]),
+        ('SELECT * FROM "Silver" . "events" JOIN GOLD.KPIS_hourly USING (x)', ["silver.events", "gold.kpis_hourly"]),
+        ("SELECT 'silver.events', $$gold.x$$ -- bronze.events\n/* ops.batches */", []),
+        ("SELECT 'it''s', E'\\' gold.x' FROM ops.batches", ["ops.batches"]),
+        ("DESCRIBE gold.fraud_flags", ["gold.fraud_flags"]),
+        ("SELECT a.b FROM other.events", []),
+        ("SELECT 'größe' AS ü FROM silver.searches", ["silver.searches"]),
+    ],
+)
+def test_finds_the_tables_a_statement_names(statement: str, names: list[str]) -> None:
+    assert named_tables(tokens(statement)) == names
+
+
+@pytest.mark.parametrize(
+    ("statement", "layer"),
+    [
+        ("SHOW TABLES", ""),
+        ("show all tables;", ""),
+        ("DESCRIBE", ""),
+        ("SHOW TABLES FROM gold", "gold"),
+        ("SHOW silver.events", None),
+        ("DESCRIBE silver.events", None),
+    ],
+)
+def test_knows_a_listing(statement: str, layer: str | None) -> None:
+    assert listed_layer(tokens(statement)) == layer
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("SELEC 1", "SELECT"), ("form ops.batches", "FROM"), ("whit", "WITH")])
+def test_a_typing_error_is_not_taken_for_a_write(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=rf"^\S+ begins no statement; did you mean {meant}\?$"):
+        check_reading(typed)
+
+
+def test_what_a_shop_asks_is_allowed() -> None:
+    page = (PROJECT_ROOT / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
+    asked = re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(asked) > 10 and all(check_reading(one) for one in asked)
+
+
+def test_a_deep_statement_is_a_sentence() -> None:
+    with pytest.raises(UsageError, match="nested too deeply"):
+        check_reading("SELECT " + "+".join(["1"] * 900))
