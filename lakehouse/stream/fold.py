@@ -8,7 +8,7 @@ batch in the book is made anew from silver. One transaction spans a micro-batch,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -36,6 +36,7 @@ SWEEP_SECONDS = 60
 CHECKPOINT_MB = 256
 """So much is written to the log before the file takes it in, which a batch waits for."""
 ROWS_OF_ONE_THREAD = 20_000
+LEAST_MEMORY_MB = 128
 MICROS_OF_HOUR = HOUR // timedelta(microseconds=1)
 SEEN_MICROS = MICROS_OF_HOUR // 6
 """Of so long a time the ids of a file are read at once."""
@@ -97,7 +98,7 @@ class Fold:
         )
         self._version = sha256(declared.encode()).hexdigest()[:16]
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._memory = path, f"{memory_mb}MB"
+        self._path, self._memory_mb = path, memory_mb
         try:
             self._connection = self._open()
         except duckdb.Error:
@@ -109,7 +110,7 @@ class Fold:
         """The window's first clock hour."""
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(str(self._path), config={"memory_limit": self._memory})
+        connection = duckdb.connect(str(self._path), config={"memory_limit": f"{self._memory_mb}MiB"})
         connection.execute(
             f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{CHECKPOINT_MB}MB';"
             " SET preserve_insertion_order = false"
@@ -194,6 +195,13 @@ class Fold:
         first, last = c.execute("SELECT coalesce(min(arrived), 0), coalesce(max(arrived), -1) FROM ids").fetchall()[0]
         for since in range(first, last + 1, SEEN_MICROS):
             self._see_ids(f"ids WHERE arrived >= {since} AND arrived < {since + SEEN_MICROS}", since)
+        self._share_memory()
+
+    def _share_memory(self) -> None:
+        """Hashes of ids count as the state's memory: DuckDB gets what they leave."""
+        left = max(self._memory_mb - self._seen.megabytes, LEAST_MEMORY_MB)
+        with suppress(duckdb.OutOfMemoryException):  # too much is in use just now: the next minute comes
+            self._connection.execute(f"SET memory_limit = '{left}MiB'")
 
     def _see_ids(self, ids: str, since: int) -> None:
         """Remember the hashes of some rows of ids, which arrived at `since` or in the time that is read at once."""
@@ -316,6 +324,7 @@ class Fold:
             self._connection.execute("BEGIN")
             self._sweep(now)
             self._connection.execute("COMMIT")
+            self._share_memory()
 
     def _sweep(self, now: datetime) -> None:
         c, first, second = self._connection, self.first_hour, int(now.timestamp()) - 3600

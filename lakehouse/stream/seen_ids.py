@@ -49,6 +49,11 @@ class SeenIds:
         hits = (run.since for run in self._runs if _share(run.hashes, wanted))
         return min(hits, default=None)
 
+    @property
+    def megabytes(self) -> int:
+        """Memory that the hashes take."""
+        return sum(run.hashes.nbytes for run in self._runs) // 2**20
+
     def forget(self, before: int) -> None:
         """Drop what cannot be met again after this moment."""
         self._runs = [run for run in self._runs if run.until >= before]

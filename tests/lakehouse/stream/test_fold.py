@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import Phase, given, settings
@@ -344,3 +345,18 @@ def test_places_are_told_as_they_came() -> None:
 @pytest.mark.parametrize("minutes", [0, 29, 59])
 def test_the_window_has_two_full_hours_before_the_running_one(minutes: int) -> None:
     assert frontier_at(NOON + timedelta(minutes=minutes)) == NOON - 2 * HOUR
+
+
+def test_the_ids_in_memory_and_duckdb_share_what_the_state_may_take() -> None:
+    fold = empty_fold(NOW)
+    whole = memory_limit(fold)
+    fold._seen.add(np.arange(2**23, dtype=np.uint64), clock.micros(NOW), clock.micros(NOW + HOUR))
+    take(fold, record("a", 1), at=NOW + timedelta(minutes=1))
+    assert whole - memory_limit(fold) == pytest.approx(64, abs=2)
+
+
+def memory_limit(fold: Fold) -> float:
+    """MiB that DuckDB may take."""
+    said = fold._connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+    number, unit = said.split()
+    return float(number) * {"MiB": 1, "GiB": 1024}[unit]
