@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from gold.countries import CIRCLES, CODES
 from gold.fraud_rules import Considers, Rule
-from silver.events import IS_PAID
+from silver.conditions import IS_PAID
 
 EARTH_RADIUS_KM = 6371.0
 READS = (

@@ -10,7 +10,7 @@ from gold import revenue
 from gold.hourly import hourly_table
 from lakehouse.hours import hour_start
 from lakehouse.table import Kept, Live, column
-from silver.events import IS_PAID, IS_VIEW
+from silver.conditions import IS_PAID, IS_VIEW
 
 COUNTED = {
     "page_views": "event_type = 'page_view'",

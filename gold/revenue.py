@@ -9,7 +9,7 @@ from pyspark.sql.types import DecimalType, LongType, StringType
 from gold.hourly import hourly_table
 from lakehouse.hours import hour_start
 from lakehouse.table import Kept, Live, column
-from silver.events import IS_PAID
+from silver.conditions import IS_PAID
 
 UNKNOWN = "unknown"
 """The currency of a purchase that names none."""

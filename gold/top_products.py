@@ -9,7 +9,7 @@ from pyspark.sql.types import IntegerType, LongType, StringType, StructType, Tim
 from gold.hourly import hourly_table
 from lakehouse.hours import hour_start
 from lakehouse.table import KEEP_HOURS, Kept, Live, Table, column
-from silver.events import IS_VIEW
+from silver.conditions import IS_VIEW
 
 RANKED_PRODUCT = [
     column("rank", IntegerType(), "1 is the most viewed; equal views in order of product_id"),

@@ -87,8 +87,8 @@ class Settings(BaseSettings):
     spark_executors: int = Field(2, ge=1, description="Executors that YARN is asked for.")
     java_jit: Literal["full", "quick"] = Field(
         "full",
-        description="What Java compiles at run time: full, for a lake that goes on; quick starts a third faster, and "
-        "then takes in half as much: tests, and the demo.",
+        description="What Spark's Java compiles at run time: full, for a lake that goes on; quick starts a third "
+        "faster, and then takes in half as much: tests, and the demo.",
     )
 
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")

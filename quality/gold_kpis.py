@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gold.revenue import CURRENCY_SQL, UNKNOWN
 from quality.declaration import no_row, of_rows
-from silver.events import IS_PAID
+from silver.conditions import IS_PAID
 
 TABLE, REVENUE = "gold.kpis_hourly", "gold.revenue_hourly"
 HOUR = "hour_start::TIMESTAMP"

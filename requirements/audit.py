@@ -24,7 +24,10 @@ OUTPUT = ROOT / "artifacts"
 GUESSES = ("HexHighEntropyString", "Base64HighEntropyString", "KeywordDetector")
 ENVIRONMENTS = {"shoplake": sys.executable, "superset": str(ROOT / ".venv-superset" / "bin" / "python")}
 """What runs, by name; the environments of the documents and of this audit stay on the developer's machine."""
-LOCKS = ("requirements/dev.txt", "superset/requirements.txt", "docs/site/requirements.txt", "requirements/audit.txt")
+LOCKS = (
+    "requirements/dev.txt", "superset/requirements.txt", "docs/site/requirements.txt", "requirements/audit.txt",
+    "benchmarks/peers/requirements.txt",
+)  # fmt: skip
 IS_STRICT = os.environ.get("STRICT") == "yes"
 """Whether a question that stays open is a failure: `make audit STRICT=yes`, where the service can be reached."""
 NOT_ACCEPTED = ("AGPL", "Affero", "GPLv3", "SSPL", "Commons Clause")

@@ -70,10 +70,6 @@ TABLE = Table(
     rows="rebuilt",
     served=False,
 )
-IS_VIEW = "event_type IN ('product_view', 'page_view') AND product_id IS NOT NULL"
-"""A product was looked at: a `product_view`, or a `page_view` that names its product. Spark and DuckDB both read it."""
-IS_PAID = "event_type = 'purchase' AND coalesce(payment_status, 'approved') = 'approved'"
-"""A purchase whose payment went through; a missing status counts as approved. Spark and DuckDB both read it."""
 _DUCKDB = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}
 DUCKDB_TYPES = {
     field.name: _DUCKDB.get(kind := field.dataType.simpleString(), kind.upper()) for field in TABLE.schema.fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from silver.events import IS_PAID
+from silver.conditions import IS_PAID
 from silver.views import SOURCE, View
 
 VIEW = View(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.errors import UsageError
-from lakehouse.terminal import shown, visible
+from lakehouse.terminal import shown
 
 _WIDE = 1000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -54,7 +54,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     for name, value in facts:
         if value is not None:
             lines = (value or ["nothing"]) if isinstance(value, list) else [value]
-            grid.add_row(f"[dim]{name}[/]", "\n".join(shown(visible(in_words(line))) for line in lines))
+            grid.add_row(f"[dim]{name}[/]", "\n".join(shown(in_words(line)) for line in lines))
     console.print(grid)
 
 

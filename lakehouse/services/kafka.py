@@ -66,7 +66,7 @@ def service(settings: Settings) -> Service:
         is_healthy=lambda _pid: kafka_answers(settings),
         prepare=lambda: _prepare(settings),
         on_up=lambda: _apply_topics(settings),
-        memory_limit_mb=settings.kafka_memory_mb + 384,
+        memory_limit_mb=settings.kafka_memory_mb + 320,
         memory_mb=settings.kafka_memory_mb // 2 + 96,
     )
 

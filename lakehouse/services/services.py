@@ -51,7 +51,7 @@ def _worker(settings: Settings) -> Service:
         stale_seconds=30,
         secrets=(*CLIENT_SECRETS, "SHOPLAKE_ALERT_WEBHOOK_URL"),
         depends_on=("kafka", "s3"),
-        memory_limit_mb=320 + (64 + settings.sql_memory_mb) * settings.max_parallel_runs,
+        memory_limit_mb=320 + (128 + settings.sql_memory_mb) * settings.max_parallel_runs,
         memory_mb=160 + 300 * settings.max_parallel_runs,
         start_seconds=120,
         stop_seconds=20,

@@ -26,7 +26,7 @@ LOOPS_FIRST = (
     "-XX:Tier4MinInvocationThreshold=6000",
     "-XX:Tier4CompileThreshold=150000",
 )
-BESIDE_HEAP_MB = 1536
+BESIDE_HEAP_MB = 1472
 """What the JVM takes beside its heap, and the stream's process, which Spark starts, for two micro-batches of a
 backlog: 1,280 MB were seen."""
 LOG4J = log4j(

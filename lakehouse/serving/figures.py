@@ -26,7 +26,7 @@ from lakehouse.sql import SqlReader
 from lakehouse.sql_names import unknown_table
 from lakehouse.sql_text import quoted_name, quoted_text, utc_text
 from lakehouse.table import Table
-from silver.events import IS_PAID, IS_VIEW
+from silver.conditions import IS_PAID, IS_VIEW
 
 EVENT_COLUMNS = (
     "event_id", "event_type", "event_time", "user_id", "device_id", "ip", "country", "product_id", "order_id", "amount",

@@ -79,7 +79,9 @@ def test_every_file_that_pages_name_exists() -> None:
         text = page.read_text()
         paths = re.findall(rf"[` ]((?:{folders})/[\w/-]+\.[\w.]*\w)", text)
         paths += re.findall(r"pytest [^`\n]*?(tests/[\w/.-]*\w)", text)
-        paths += [f"{module.replace('.', '/')}.py" for module in re.findall(r"python -m (benchmarks\.\w+)", text)]
+        for module in re.findall(r"python -m (benchmarks\.\w+)", text):
+            folder = ROOT / module.replace(".", "/")
+            paths.append(f"{module.replace('.', '/')}{'/__main__' if folder.is_dir() else ''}.py")
         assert [path for path in paths if not (ROOT / path).exists()] == [], page.name
         named += len(paths)
     assert named >= 80

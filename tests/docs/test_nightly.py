@@ -10,7 +10,7 @@ from tests.support.pages import ROOT
 
 @pytest.mark.parametrize("name", [*(name for share in SHARES for name in share), *BY_HAND])
 def test_the_name_begins_that_of_a_nightly_test(name: str) -> None:
-    """That each nightly test is in one share, pytest makes sure whenever it collects them (tests/conftest.py)."""
+    """A nightly test that is not in one share fails (tests/conftest.py)."""
     file, _, test = name.partition("::")
     text = (ROOT / file).read_text()
     assert "mark.nightly" in text and f"def {test.partition('[')[0]}" in text

@@ -1,4 +1,4 @@
-"""Which of the tests marked `nightly` run on which day: an eighth each, so that eight days run all of them.
+"""Which of the tests marked `nightly` run on which day: an eighth each, so that eight days run all but those BY_HAND.
 
 Names are beginnings of test ids. A share has one test with a platform of its own, and some on the shared one.
 """

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from gold.top_products import ranked
 from lakehouse.hours import moment_column
-from silver.events import IS_VIEW
+from silver.conditions import IS_VIEW
 
 
 def last_hour(events: DataFrame, as_of: datetime, top_n: int) -> DataFrame:

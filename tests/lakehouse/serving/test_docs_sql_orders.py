@@ -69,7 +69,7 @@ def test_what_was_declined_or_tried_again_is_not_bought_twice(shop: duckdb.DuckD
     shop.execute("""INSERT INTO gold.revenue_hourly BY NAME
         SELECT TIMESTAMPTZ '2026-09-01 10:00:00+00' AS hour_start, unnest(['EUR', 'JPY']) AS currency, 3 AS purchases,
             1 AS orders""")
-    (row,) = answer(shop, "4. How far do they come")
+    (row,) = answer(shop, "4. How many get from a product view")
     assert row[1:] == (200, 20, 2, 0.01)
 
 
