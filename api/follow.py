@@ -7,11 +7,11 @@ so nothing is lost: that is what `Last-Event-ID` and `after` are for.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
-import orjson
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
@@ -96,5 +96,6 @@ def is_over(registry: RunRegistry, run: Run, after: int) -> bool:
 
 
 def _sse(event: RunEvent) -> bytes:
-    told = {name: getattr(event, name) for name in ("run_id", "at", "state", "cause", "data")}
-    return format_sse_event(id=str(event.seq), event=event.kind, data_str=orjson.dumps(told).decode())
+    told = {name: getattr(event, name) for name in ("run_id", "state", "cause", "data")}
+    text = json.dumps({**told, "at": event.at.isoformat()})
+    return format_sse_event(id=str(event.seq), event=event.kind, data_str=text)

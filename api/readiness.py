@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
 from lakehouse import probes
 from lakehouse.errors import ShoplakeError
+from lakehouse.monitoring.figures import held_back
 from lakehouse.reports import age, read_report
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
 
+KEPT_SECONDS = 1.0
 STALE_SECONDS = 60.0
 AWAY = "does not answer"
+T = TypeVar("T")
+Probe = Callable[[], str | None]
+"""Says what is wrong, or None when nothing is."""
 
 
 class Readiness:
-    """Asks the parts, all at once, and keeps the answers for the second: many may ask, each part is asked rarely."""
+    """Asks the parts, all at once, and keeps the answers for a second: many may ask, each part is asked rarely."""
 
     def __init__(self, settings: Settings, registry: RunRegistry) -> None:
         self._settings, self._registry = settings, registry
-        self._probes: dict[str, Callable[[], str | None]] = {
+        self._probes: dict[str, Probe] = {
             "database": self._database,
             "kafka": lambda: None if probes.kafka_answers(settings) else AWAY,
             "s3": lambda: None if probes.s3_answers(settings) else AWAY,
@@ -33,7 +39,8 @@ class Readiness:
             "stream": lambda: self._reported("stream"),
             "worker": lambda: self._reported("worker"),
         }
-        self._asked = lru_cache(len(self._probes))(lambda part, _second: self._probes[part]())
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._locks = {name: threading.Lock() for name in (*self._probes, "gate")}
 
     def all(self) -> dict[str, str | None]:
         """What is wrong with each part, None when nothing is. Takes at most a few seconds."""
@@ -42,7 +49,25 @@ class Readiness:
 
     def check(self, part: str) -> str | None:
         """What is wrong with a part, as of a second ago at most; None when nothing is."""
-        return self._asked(part, int(time.monotonic()))
+        return self._asked(part, self._probes[part])
+
+    def held_back(self) -> dict[str, str]:
+        """What the gate holds back, and why, by table; nothing before a publish."""
+        return self._asked("gate", self._gate)
+
+    def _asked(self, part: str, ask: Callable[[], T]) -> T:
+        with self._locks[part]:
+            at, answer = self._kept.get(part, (0.0, None))
+            if time.monotonic() - at > KEPT_SECONDS or not at:
+                answer = ask()
+                self._kept[part] = (time.monotonic(), answer)
+            return cast("T", answer)
+
+    def _gate(self) -> dict[str, str]:
+        try:
+            return held_back(self._settings)
+        except ShoplakeError:
+            return {}
 
     def _database(self) -> str | None:
         try:

@@ -42,7 +42,7 @@ TABLE = Table(
             column("computed_at", TimestampType(), "When the row was computed, UTC"),
         ]
     ),
-    keys=("granularity", "cohort_start", "period_index", "definition", "activity", "timezone"),
+    keys=("granularity", "cohort_start", "definition", "activity", "timezone", "period_index"),
     writer="delta-rs",
     rows="replaced",
     newest="computed_at",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,8 +11,6 @@ from api.models import Alive, Ready
 from api.problems import KINDS, Problem, retry_after
 from api.resources import Shared
 from api.routes import answers
-from lakehouse.errors import ShoplakeError
-from lakehouse.monitoring.figures import held_back
 
 router = APIRouter(tags=["operations"])
 RETRY_SECONDS = 5
@@ -37,9 +33,7 @@ def readyz(shared: Shared) -> Ready:
     if missing := {part: wrong for part, wrong in found.items() if wrong}:
         told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
         raise retry_after("dependency-away", told, RETRY_SECONDS, missing=missing)
-    held = {}
-    with suppress(ShoplakeError):  # nothing is published yet
-        held = held_back(shared.settings)
+    held = shared.readiness.held_back()
     gate = "; ".join(f"{table}: {why}" for table, why in held.items()) or "ok"
     checks = dict.fromkeys(found, "ok") | {"gate": gate}
     return Ready(status="degraded" if held else "ready", checks=checks)

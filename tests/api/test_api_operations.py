@@ -12,12 +12,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.problems import KINDS
+from api.readiness import Readiness
 from api.server import keep_operator_key, refuse_unsafe
 from lakehouse.errors import UsageError
 from lakehouse.probes import says_ok
@@ -341,3 +344,20 @@ def test_it_ends_gracefully_and_its_followers_go_on_with_the_next(tmp_path):
     finally:
         os.kill(again.pid, signal.SIGKILL)
         again.communicate()
+
+
+def test_many_who_ask_how_a_slow_part_is_ask_it_once(tmp_path: Path) -> None:
+    settings, asked = free_settings(tmp_path), []
+    registry = RunRegistry.open(settings)
+    readiness = Readiness(settings, registry)
+
+    def probe() -> str:
+        asked.append(1)
+        time.sleep(0.5)
+        return "does not answer"
+
+    readiness._probes["kafka"] = probe
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: readiness.check("kafka"), range(20)))
+    registry.close()
+    assert (set(answers), len(asked)) == ({"does not answer"}, 1)
