@@ -24,7 +24,7 @@ LINK_LOCAL = ("169.254.169.254", 80)
 DRIVER_POLL_SECONDS = 10.0
 MASTER_PORT = 7077
 RECORDS_PER_CORE = 100_000
-"""Most records of a micro-batch per core, about its work of a minute: bounds time and memory of a backlog's batches."""
+"""Most records of a micro-batch per core, its work of ten seconds: bounds time and memory of a backlog's batches."""
 MOST_PARTITIONS = 512
 CLUSTER_SECRET_FILE = Path("/run/shoplake/cluster.secret")
 FACTS = frozenset(

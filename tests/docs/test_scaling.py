@@ -78,11 +78,14 @@ def test_the_bill_rests_on_what_was_measured() -> None:
     for disks, rate in zip(units("MSK", "GiB of disk"), RATES, strict=True):
         week = rate * 3600 * 168 * sent * 3 / 2**30
         assert week * 1.4 <= disks <= max(week * 1.6 + 150, 150), "a week, and half as much again, in steps of 50"
+
+
+def test_each_rate_has_the_smallest_machine_that_carries_its_peak() -> None:
     seconds = 2 / figure("bulk", "bulk, Kafka → bronze → gold")
+    trigger = template("main")["Parameters"]["TriggerSeconds"]["Default"]
     for hours, rate in zip(units("EC2", "hour of 4 cores"), RATES, strict=True):
-        needed, machines = rate * 2 * seconds / 0.6, hours / HOURS
-        has = machines * 4 if needed <= 16 else (machines / 4 - 1) * 15
-        assert needed <= has
+        needed = max(rate * 2 * seconds / 0.6, rate * 2 * trigger / RECORDS_PER_CORE)
+        assert hours / HOURS * 4 == min(cores for cores in CORES.values() if cores >= needed)
 
 
 def test_the_bill_has_what_the_templates_make() -> None:
@@ -94,10 +97,13 @@ def test_the_bill_has_what_the_templates_make() -> None:
     assert units("NAT gateway", "hour of its public address") == units("NAT gateway", "hour") == [HOURS] * 3
     alarms = [one for one in template("monitoring")["Resources"].values() if "AlarmName" in one.get("Properties", {})]
     of_executors = [one for one in alarms if one.get("Condition") == "HasExecutors"]
-    assert units("CloudWatch", "alarm") == [len(alarms) - len(of_executors)] * 2 + [len(alarms)]
+    assert units("CloudWatch", "alarm") == [len(alarms) - len(of_executors)] * 3
+    made = [one for name in ("main", "data") for one in template(name)["Resources"].values()]
+    secrets = [one for one in made if "Secret" in one["Type"] and one.get("Condition") != "HasMachines"]
+    assert units("secrets", "secret") == [len(secrets)] * 3
     disk = data["Mappings"]["Sizes"]["production"]
     assert units("EBS", "MiB/s above its own 125") == [int(disk["DiskMiBs"]) - 125] * 3
-    assert units("EBS", "GB of gp3") == [int(disk["DiskGiB"]) + 40 + count * 200 for count in (0, 0, 2)]
+    assert units("EBS", "GB of gp3") == [int(disk["DiskGiB"]) + 40] * 3
     templates = ROOT / "deploy" / "aws" / "templates"
     assert "VolumeSize: 40," in (templates / "compute.yaml").read_text()
     assert "VolumeSize: 200," in (templates / "executors.yaml").read_text()
@@ -123,8 +129,12 @@ def test_the_next_steps_cost_what_the_bill_says() -> None:
     price = {unit: number(cells[0]) for (_, unit), cells in LINES.items()}
     brokers = 3 * (price["hour of kafka.m7g.large"] - price["hour of kafka.t3.small"]) * HOURS
     cores = price["hour of 4 cores"] * HOURS
+    requests = sum(price[unit] * units("S3", unit)[0] for unit in ("1,000 PUT and LIST", "1,000 GET and HEAD"))
+    less = re.search(r"10,000 events/s: (\d+) USD a month less", PAGE)
+    assert less is not None and number(less[1]) == round(2 * cores - requests)
     assert [number(step) for step in steps] == [
         round(brokers),
+        round(requests),
         round(cores),
         round(4 * cores + 200 * price["GB of gp3"]),
     ]
