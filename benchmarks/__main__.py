@@ -61,7 +61,7 @@ def main(
         *runs,
         Figure("peak memory, all parts", max(memory), "GB", "8"),
     ]
-    report("bulk", "make bench", figures)
+    report("bulk", f"python -m benchmarks --bulk-events {bulk_events}", figures)
 
 
 def _warm_up(settings: Settings) -> None:

@@ -64,7 +64,7 @@ def main(
             Figure("small batch", statistics.median(batches), "s"),
             Figure("small batch, processor", small, "core-s"),
         ]
-    report("footprint", "python -m benchmarks.footprint", figures)
+    report("footprint", f"python -m benchmarks.footprint --seconds {seconds}", figures)
 
 
 def _send_live(settings: Settings, rate: float, seconds: int) -> None:
