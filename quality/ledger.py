@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.broker import Offsets, Span
-from lakehouse.hours import sql_on_days
+from lakehouse.hours import number_of, sql_on_days
 from lakehouse.sql_text import utc_text
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _OF_BOOK = ("silver", "duplicates", "quarantined")
 BOOKED = ("bronze", *_OF_BOOK)
 """What the book counts."""
 KINDS = (*BOOKED, "erased")
+LONGEST_WAIT = timedelta(days=1)
 GOLD_ATTEMPTS = 8
 GOLD_PAUSE_SECONDS = 5.0
 """Gold of older hours follows some seconds after silver."""
@@ -63,6 +64,8 @@ class Ledger:
     partitions: int = 0
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     gold_hours: int = 0
+    waiting: int = 0
+    """Totals of gold that differ and wait for their recompute."""
     days: list[date] = field(default_factory=list)
     """Days of gold that the new batches touched."""
 
@@ -159,12 +162,14 @@ def reconcile(
     since: datetime | None,
     reach: timedelta = _REACH,
     held: Held = lambda _: {},
+    waiting: Callable[[], Collection[int]] = tuple,
 ) -> Ledger:
     """Compare the layers from the first batch after `since` (None: from the beginning) to the newest in the book.
 
     `bounds` asks the broker for the first offsets that it has and the next that it will give, `held` for the first
     record that it holds in some spans (`lakehouse.broker.first_held`): offsets without a record in the lake are no loss
-    where Kafka holds none either.
+    where Kafka holds none either. `waiting` names the clock hours (since the epoch) that the stream has yet to
+    recompute: there gold may differ, and the next run begins where this one did, for a day at most.
     A batch that was cut off may have written its records `reach` before it was done again, at most: as long as Kafka
     keeps them.
     """
@@ -182,7 +187,9 @@ def reconcile(
     ledger.faults.sort(key=lambda fault: fault.at)  # each look found its own; the first of all is to be named
     if ranges:
         ledger.days = [row["day"] for row in reader.query(_DAYS.format(since=mark))]
-        ledger.faults += _gold_faults(reader, ledger)
+        ledger.faults += _gold_faults(reader, ledger, waiting)
+        if ledger.waiting and since and datetime.now(UTC) - since < LONGEST_WAIT:
+            ledger.through = None
     return ledger
 
 
@@ -265,10 +272,11 @@ def _other_fates(row: dict[str, Any], found: dict[str, int]) -> list[str]:
     return [f"{_place(row)}: {'; '.join(other)} (rebuilt since with other rules, or a wrong book)"] if other else []
 
 
-def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
+def _gold_faults(reader: SqlReader, ledger: Ledger, waiting: Callable[[], Collection[int]]) -> list[Fault]:
     """Hours that have ended and whose total differs from silver's, also after a while; where a fault is known already,
     nobody is kept waiting."""
     unequal: list[dict[str, Any]] = []
+    late: list[dict[str, Any]] = []
     attempts = 1 if ledger.faults else GOLD_ATTEMPTS
     for attempt in range(attempts if ledger.days else 0):
         if attempt:
@@ -277,11 +285,17 @@ def _gold_faults(reader: SqlReader, ledger: Ledger) -> list[Fault]:
             "on_days": sql_on_days("hour_date", ledger.days),
             "on_event_days": sql_on_days("event_date", ledger.days),
         }
+        expected = set(waiting())
         hours = reader.query(_GOLD.format(**on_days))
-        unequal = [row for row in hours if row["events"] != row["counted"]]
+        different = [row for row in hours if row["events"] != row["counted"]]
+        late = [row for row in different if number_of(row["hour"]) in expected]
+        unequal = [row for row in different if number_of(row["hour"]) not in expected]
         ledger.gold_hours = len({row["hour"] for row in hours})
         if not unequal:
-            return []
+            break
+    if late:
+        ledger.waiting = len(late)
+        ledger.notes.append(f"totals of gold that wait for a recompute, since late events came: {len(late)}")
     return [
         Fault(hour_place(row), f"gold.kpis_hourly counts {row['counted']}, silver {row['events']}") for row in unequal
     ]

@@ -14,7 +14,9 @@ from lakehouse.jobs.parameters import Say
 from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
+from lakehouse.reports import read_report
 from lakehouse.serving import ledger as serving_ledger
+from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from producer.topics import TOPICS
 from quality import ledger, results
@@ -40,7 +42,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Comparing Kafka, bronze, silver, quarantine and gold")
         bounds, held = partial(broker.bounds, lake.settings, TOPICS), partial(broker.first_held, lake.settings)
-        found = ledger.reconcile(reader, bounds, since, reach, held)
+        found = ledger.reconcile(reader, bounds, since, reach, held, partial(_waiting_hours, lake.settings))
         say("Comparing gold and the serving file")
         now = datetime.now(UTC)
         # Gold may have changed since the mark without a new batch: a job, a hand.
@@ -74,3 +76,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         "served_hours": shown.hours,
         "notes": notes,
     }
+
+
+def _waiting_hours(settings: Settings) -> list[int]:
+    return list(read_report(settings.gold_report).get("waiting_hours", ()))

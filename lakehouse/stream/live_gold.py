@@ -115,7 +115,7 @@ class LiveGold:
         for work in writing:
             work.result()
         self._touched, self._closed, self._written = set(), closed, time.monotonic()
-        write_report(self._lake.settings.gold_report)
+        self._report()
 
     def _put(self, table: Table, rows: pa.Table, hours: set[int], now: datetime, closed: int) -> None:
         if table.hourly:
@@ -169,7 +169,11 @@ class LiveGold:
         with self._fold.snapshot() as reader:
             found = fraud_live.flags(reader, "fraud_events", emit_from, micros(until), now)
         if replace_flags(self._lake.small, found, [(clock_of(emit_from), until)]):
-            write_report(self._lake.settings.gold_report)
+            self._report()
+
+    def _report(self) -> None:
+        """Say that gold changed, and which clock hours still wait for their recompute."""
+        write_report(self._lake.settings.gold_report, waiting_hours=sorted(self._late | self._restating))
 
     def _restate(self, hours: set[int], now: datetime) -> list[str] | None:
         """What of the closed hours among them was not as the stream had said; None when there was none."""

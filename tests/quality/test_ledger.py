@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import duckdb
 import pytest
 
 from lakehouse.broker import Span
+from lakehouse.hours import number_of
 from quality import ledger
 from quality.ledger import reconcile
 from tests.support.declared_tables import Reader
@@ -181,6 +182,17 @@ def test_where_a_fault_is_known_nobody_waits_for_gold(lake: Reader, monkeypatch:
     for planted in ORDERED:
         lake.connection.execute(planted)
     assert reconcile(lake, lambda: (BEGIN, ENDS), None).faults and not waits
+
+
+def test_gold_that_waits_for_its_recompute_is_noted(lake: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "time", SimpleNamespace(sleep=lambda _: None))
+    hour = datetime(2026, 9, 3, 11, tzinfo=UTC)
+    lake.connection.execute(f"UPDATE gold.kpis_hourly SET clicks = clicks + 1 WHERE hour_start = '{hour}'")
+    named = [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
+    assert named == ["shop.clicks 2026-09-03 11:00: gold.kpis_hourly counts 55, silver 54"]
+    found = reconcile(lake, lambda: (BEGIN, ENDS), None, waiting=lambda: {number_of(hour)})
+    assert (found.faults, found.waiting) == ([], 1)
+    assert found.notes == ["totals of gold that wait for a recompute, since late events came: 1"]
 
 
 def test_several_faults_are_in_the_order_of_the_data(lake: Reader) -> None:
