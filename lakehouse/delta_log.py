@@ -61,8 +61,8 @@ class Snapshot:
 
 def snapshot(client: Any, bucket: str, table: Table) -> Snapshot | None:
     """The newest version; None when the table does not exist. Raises ShoplakeError for a log it cannot follow."""
-    prefix = f"{table.layer}/{table.name}/"
-    commits, checkpoints = _listed(client, bucket, f"{prefix}_delta_log/")
+    prefix, log = f"{table.layer}/{table.name}/", _log_of(table)
+    commits, checkpoints = log_versions(_names(client, bucket, log))
     if not commits:
         return None
     version = max(commits)
@@ -72,14 +72,14 @@ def snapshot(client: Any, bucket: str, table: Table) -> Snapshot | None:
     if missing := [number for number in later if number not in commits]:
         raise ShoplakeError(f"The log of {table.full_name} has no version {missing[0]}: it cannot be followed.")
     live: dict[str, DataFile] = {}
-    for key in parts:
-        for add in _checkpointed(_read(client, bucket, key)):
+    for name in parts:
+        for add in _checkpointed(_read(client, bucket, log + name)):
             live[_path(table, add)] = _file(table, add)
     for number in later:
-        _apply(table, _read(client, bucket, commits[number]), live)
+        _apply(table, _read(client, bucket, log + commits[number]), live)
     # The checkpoint's own commit tells readers of the log alone which version there is.
     kept = [commits[number] for number in sorted(commits) if number >= (begin or 0)]
-    return Snapshot(version, prefix, (*parts, *kept), live)
+    return Snapshot(version, prefix, tuple(log + name for name in (*parts, *kept)), live)
 
 
 def log_versions(names: Iterable[str]) -> tuple[dict[int, str], dict[int, list[str]]]:
@@ -129,12 +129,9 @@ class DeltaLog:
 
     def version(self, table: Table) -> int | None:
         """The newest version; None when the table does not exist."""
-        prefix = f"{table.layer}/{table.name}/_delta_log/"
-        last = self._versions.get(table.full_name)
-        after = {"StartAfter": _commit(prefix, last)} if last is not None else {}
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **after)
-        names = [str(found["Key"])[len(prefix) :] for page in pages for found in page.get("Contents", [])]
-        if commits := log_versions(names)[0]:
+        log, last = _log_of(table), self._versions.get(table.full_name)
+        after = {"StartAfter": _commit(log, last)} if last is not None else {}
+        if commits := log_versions(_names(self._client, self._bucket, log, **after))[0]:
             self._versions[table.full_name] = max(commits)
         return self._versions.get(table.full_name)
 
@@ -174,32 +171,34 @@ class DeltaLog:
 
         if (known := self._commits.get((table.full_name, version))) is not None:
             return known
-        prefix = f"{table.layer}/{table.name}/_delta_log/"
         try:
-            body = self._client.get_object(Bucket=self._bucket, Key=_commit(prefix, version))["Body"].read()
+            body = _read(self._client, self._bucket, _commit(_log_of(table), version))
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
                 return None
             raise
-        actions = [json.loads(line) for line in body.splitlines() if line.strip()]
+        actions = _actions_in(body)
         self._commits[table.full_name, version] = actions
         return actions
 
 
-def _listed(client: Any, bucket: str, log: str) -> tuple[dict[int, str], dict[int, list[str]]]:
-    """Keys of commits, and of whole checkpoints, by version."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=log)
-    names = [str(found["Key"])[len(log) :] for page in pages for found in page.get("Contents", [])]
-    commits, checkpoints = log_versions(names)
-    return (
-        {version: log + name for version, name in commits.items()},
-        {version: [log + name for name in parts] for version, parts in checkpoints.items()},
-    )
+def _log_of(table: Table) -> str:
+    return f"{table.layer}/{table.name}/_delta_log/"
+
+
+def _names(client: Any, bucket: str, log: str, **after: str) -> list[str]:
+    """What is in a log, without its folder."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=log, **after)
+    return [str(found["Key"])[len(log) :] for page in pages for found in page.get("Contents", [])]
 
 
 def _read(client: Any, bucket: str, key: str) -> bytes:
     body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     return body
+
+
+def _actions_in(body: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in body.splitlines() if line.strip()]
 
 
 def _checkpointed(body: bytes) -> Iterator[dict[str, Any]]:
@@ -210,8 +209,7 @@ def _checkpointed(body: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _apply(table: Table, body: bytes, live: dict[str, DataFile]) -> None:
-    for line in body.splitlines():
-        action = json.loads(line) if line.strip() else {}
+    for action in _actions_in(body):
         if remove := action.get("remove"):
             live.pop(_path(table, remove), None)
         if add := action.get("add"):
