@@ -25,12 +25,11 @@ from lakehouse.cli.demo.view import Trust
 from lakehouse.cli.runs import follow
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import lock_holder
+from lakehouse.monitoring.figures import held_back
 from lakehouse.services import superset
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.services.doctor import require_startable
 from lakehouse.services.state import Snapshot, read_state
-from lakehouse.serving.file import published
-from lakehouse.serving.held import how_held
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream.progress import booked
@@ -119,8 +118,7 @@ def _look_at_trust(settings: Settings, reader: SqlReader, began: datetime, steps
         # Gold follows what comes home, and the ledger waits for it.
         ledger = _ended(settings, "reconcile", {"full": "true"})
         step.done = "gate, desk and ledger asked"
-    held_back = {row["table_name"]: said for row in published(settings) if (said := how_held(row))}
-    return Trust(replay, ledger, gate, held_back)
+    return Trust(replay, ledger, gate, held_back(settings))
 
 
 def _ended(settings: Settings, job: str, parameters: dict[str, Any]) -> dict[str, Any]:
