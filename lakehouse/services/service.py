@@ -22,6 +22,8 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 """Names of variables that may hold a secret."""
+FIRST_TIER = "-XX:TieredStopAtLevel=1"
+"""Of a JVM: compile quickly, and no further."""
 NO_JAVA = "Java was not found: install Java 17 or 21 (or set JAVA_HOME to it)."
 
 
@@ -78,7 +80,7 @@ def jvm_options(heap_mb: int) -> tuple[str, ...]:
     """Options of Kafka and the S3 server: a heap that stays in its bounds, UTC, and an end when memory is out. Both do
     so little that compiling it to the last degree takes longer than the work itself."""
     return (
-        "-XX:TieredStopAtLevel=1",
+        FIRST_TIER,
         f"-Xms{min(heap_mb, 128)}m",
         f"-Xmx{heap_mb}m",
         "-Duser.timezone=UTC",

@@ -13,12 +13,11 @@ from lakehouse.probes import spark_answers
 from lakehouse.s3 import hadoop_options, java_options, write_java_store
 from lakehouse.services import class_archive, yarn
 from lakehouse.services.jars import class_path, jar_set
-from lakehouse.services.service import Service, java_home, log4j, write_private, write_text
+from lakehouse.services.service import FIRST_TIER, Service, java_home, log4j, write_private, write_text
 from lakehouse.settings import Settings
 
 # Settings of the environment by which Spark's launcher adds folders to the class path.
 _FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
-FIRST_DEGREE = ("-XX:TieredStopAtLevel=1",)
 # The planner is large and each of its methods is used a little: compiling it to the last degree takes a third of two
 # cores for minutes. Loops over rows have a threshold of their own, which is as it was.
 LOOPS_FIRST = (
@@ -58,7 +57,7 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             "-Duser.timezone=UTC -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:MaxDirectMemorySize=512m "
             # Room for what the JIT compiled of the generated code, or it is compiled again and again.
             "-XX:ReservedCodeCacheSize=400m "
-            f"{' '.join(FIRST_DEGREE if settings.java_jit == 'quick' else LOOPS_FIRST)} "
+            f"{FIRST_TIER if settings.java_jit == 'quick' else ' '.join(LOOPS_FIRST)} "
             f'"-Dderby.system.home={home / "derby"}" '
             f"-Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
         ),
