@@ -17,6 +17,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from benchmarks.peers.place import Place
+from silver.conditions import IS_VIEW
 
 APP, MOST_RECORDS, WAIT_SECONDS, DEDUPE_SECONDS = "native-loop", 100_000, 0.2, 3 * 3600
 BRONZE = pa.schema(
@@ -48,7 +49,6 @@ SILVER = f"""
     WHERE event_id IS NOT NULL AND event_type IS NOT NULL AND event_time IS NOT NULL
     ORDER BY event_id, "offset\""""
 HOUR = "date_trunc('hour', event_time) AS hour_start, event_time::DATE AS hour_date"
-IS_VIEW = "event_type IN ('product_view', 'page_view') AND product_id IS NOT NULL"
 GOLD = {
     "kpis_hourly": f"""
         SELECT {HOUR}, count_if(event_type = 'page_view') AS page_views, count_if({IS_VIEW}) AS product_views,
@@ -65,7 +65,7 @@ class Loop:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._storage = place.storage()
+        self._storage = place.storage
         self._sql = duckdb.connect()
         self._sql.execute("SET TimeZone = 'UTC'; CREATE TABLE ids (event_id VARCHAR, processed_s DOUBLE)")
         self._pool = ThreadPoolExecutor(3)

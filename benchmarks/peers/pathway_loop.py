@@ -94,7 +94,7 @@ def _read(kafka: dict[str, str], topic: str) -> Any:
 def _keep(place: Place, rows: Any, name: str) -> None:
     """Have a table of Delta hold these rows, anew whenever the engine has finished a moment."""
     known: dict[Any, dict[str, Any]] = {}
-    storage = place.storage()
+    storage = place.storage
 
     def change(key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
         if is_addition:

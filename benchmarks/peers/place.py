@@ -16,11 +16,9 @@ class Place:
     bootstrap: str
     topics: list[str]
     bucket: str
-    endpoint: str
-    region: str
-    key: str
-    secret: str
     folder: str
+    storage: dict[str, str]
+    """Options of delta-rs."""
     options: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -35,14 +33,3 @@ class Place:
     def table(self, name: str) -> str:
         """The address of a table, `gold/kpis_hourly` for example."""
         return f"s3://{self.bucket}/{name}"
-
-    def storage(self) -> dict[str, str]:
-        """The options of delta-rs."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": self.region,
-            "AWS_ACCESS_KEY_ID": self.key,
-            "AWS_SECRET_ACCESS_KEY": self.secret,
-            "aws_conditional_put": "etag",
-        }

@@ -13,6 +13,8 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from benchmarks.peers.place import Place
+from gold.kpis import COUNTED
+from silver.conditions import IS_VIEW
 
 LATENESS = "3 hours"
 BRONZE = "topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, key BINARY, value BINARY"
@@ -22,15 +24,6 @@ EVENT = """
     data STRUCT<product_id: STRING, product_name: STRING, category: STRING, price: DECIMAL(28, 9), quantity: INT,
         order_id: STRING, total_amount: DECIMAL(28, 9), currency: STRING, payment_method: STRING,
         payment_status: STRING, card_fingerprint: STRING, query: STRING, results_count: BIGINT>"""
-IS_VIEW = "event_type IN ('product_view', 'page_view') AND product_id IS NOT NULL"
-KPIS = {
-    "page_views": "event_type = 'page_view'",
-    "product_views": IS_VIEW,
-    "clicks": "event_type = 'click'",
-    "carts": "event_type = 'add_to_cart'",
-    "purchases": "event_type = 'purchase'",
-    "searches": "event_type = 'search'",
-}
 
 
 def main() -> None:
@@ -73,7 +66,7 @@ def silver(records: DataFrame) -> DataFrame:
 
 def kpis(events: DataFrame, hours: Column) -> DataFrame:
     """Events of each kind in each hour."""
-    return events.groupBy(hours).agg(*(F.count_if(F.expr(sql)).alias(name) for name, sql in KPIS.items()))
+    return events.groupBy(hours).agg(*(F.count_if(F.expr(sql)).alias(name) for name, sql in COUNTED.items()))
 
 
 def views(events: DataFrame, hours: Column) -> DataFrame:

@@ -19,8 +19,7 @@ from benchmarks import traffic
 from benchmarks.peers.gold import Gold
 from benchmarks.peers.place import Place
 from lakehouse.errors import ShoplakeError
-from lakehouse.lake_secret import s3_keys
-from lakehouse.s3 import address, hadoop_options
+from lakehouse.s3 import delta_options, hadoop_options
 from lakehouse.services.jars import class_path
 from lakehouse.services.s3 import ensure_bucket
 from lakehouse.services.service import java_home
@@ -90,8 +89,8 @@ class Peer:
         self.name, self.guarantees, self.gold = name, kind.guarantees, Gold(own, "product_views_hourly")
         self._settings, self._began, self._log = settings, time.time(), settings.logs / f"peer-{name}.log"
         place = Place(
-            settings.bootstrap, list(TOPICS), own.bucket, address(settings), settings.s3_region, *s3_keys(settings),
-            str(folder), {} if kind.spark is None else _spark(settings) | kind.spark,
+            settings.bootstrap, list(TOPICS), own.bucket, str(folder), delta_options(own),
+            {} if kind.spark is None else _spark(settings) | kind.spark,
         )  # fmt: skip
         python = str(VENV / "bin" / "python") if kind.spark is None else sys.executable
         env = {**place.environment(), "JAVA_HOME": str(java_home()), "PATHWAY_THREADS": str(CORES)}
