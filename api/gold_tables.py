@@ -129,7 +129,7 @@ class Listing:
     def asked(self) -> type[Asked]:
         """The type of a question."""
         fields: dict[str, Any] = {
-            name: (list[one.kind], Field([], max_length=MOST_VALUES, description=one.says))  # type: ignore[name-defined]
+            name: (list[one.kind], Field([], max_length=MOST_VALUES, description=one.says))  # type: ignore[name-defined]  # a value
             if one.takes_many
             else (one.kind | None, Field(None, description=one.says))
             for name, one in self.filters.items()

@@ -29,6 +29,6 @@ def test_the_bar_never_runs_backwards_and_is_not_full_while_the_run_goes_on(monk
         update(self, task, **what)
 
     monkeypatch.setattr(Progress, "update", note)
-    assert runs.follow(Client(), "1", quiet=True)["state"] == "succeeded"  # type: ignore[arg-type]
+    assert runs.follow(Client(), "1", quiet=True)["state"] == "succeeded"  # type: ignore[arg-type]  # it has what follow asks
     assert seen == sorted(seen) and seen[0] == 0.25 and seen[1] == 0.95
     assert max(seen) < 1
