@@ -43,15 +43,18 @@ class Watchdog:
         if math.isinf(self._left):  # readers of the lake's own processes, for which a thread a call would be too much
             yield
             return
-        ended = threading.Event()
+        done, ended = threading.Event(), threading.Event()
 
         def end() -> None:
+            if done.wait(max(self._left, 0)):
+                return
             ended.set()
-            self._connection.interrupt()
+            # DuckDB forgets an interrupt that comes just before a statement begins; so it is repeated.
+            while not done.is_set():
+                self._connection.interrupt()
+                done.wait(0.05)
 
-        timer = threading.Timer(max(self._left, 0.001), end)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=end, daemon=True).start()
         began = time.monotonic()
         try:
             yield
@@ -60,5 +63,5 @@ class Watchdog:
                 raise ShoplakeError(f"The query was ended: it took more than {self._seconds:g} seconds.") from None
             raise
         finally:
-            timer.cancel()
+            done.set()
             self._left -= time.monotonic() - began

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -57,6 +58,16 @@ def test_a_question_over_http_that_never_ends_is_ended(tmp_path: Path, monkeypat
     with pytest.raises(ShoplakeError, match=TOO_LONG):
         publish.rows(ENDLESS)
     assert publish.rows("SELECT 42") == [(42,)]
+
+
+def test_a_statement_that_begins_after_its_time_is_ended() -> None:
+    with (
+        duckdb.connect() as connection,
+        pytest.raises(ShoplakeError, match=TOO_LONG),
+        Watchdog(connection, 0.3).watching(),
+    ):
+        time.sleep(0.6)
+        connection.execute(ENDLESS).fetchall()
 
 
 def test_who_has_all_the_time_is_watched_by_no_thread() -> None:
