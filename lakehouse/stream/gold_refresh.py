@@ -29,6 +29,7 @@ from silver import events as silver_events
 HOURLY = tuple(table for table in TABLES if table.hourly)
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
 Range = tuple[datetime, datetime]
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
 COLUMNS = sorted({name for table in TABLES for name in table.reads})
 """Columns of silver.events that gold is computed from."""
 
@@ -46,16 +47,18 @@ class GoldRefresh:
         now: datetime,
         tables: tuple[Table, ...] = HOURLY,
         with_flags: bool = True,
+        flags_until: datetime = FOR_EVER,
     ) -> list[str]:
-        """Recompute hours, and the flags that their events can touch, from `silver.events`.
+        """Recompute hours, and the flags that their events can touch, from `silver.events`; those of `flags_until` on
+        are left to the one who keeps them.
 
         Returns what was not so before, a sentence per table and hour.
         """
         wanted = set(hours)
         if not wanted:
             return []
-        emits = [(first, last + CONTEXT) for first, last in clock.ranges_of(wanted)]
-        reads = [(first - CONTEXT, last) for first, last in emits]
+        touched = [(first, last + CONTEXT) for first, last in clock.ranges_of(wanted)]
+        reads = [(first - CONTEXT, last) for first, last in touched]
         silver = self._lake.read(silver_events.TABLE)
         events = materialized(silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS))
         different: list[str] = []
@@ -65,7 +68,8 @@ class GoldRefresh:
                 fresh = table.hourly(events.where(clock.is_in(wanted)), self._lake.settings).toArrow()
                 before = replace_hours(self._lake.small, table, fresh, wanted, now, closed)
                 different += different_hours(table, before, fresh)
-        if with_flags:
+        emits = [(first, min(last, flags_until)) for first, last in touched if with_flags and first < flags_until]
+        if emits:
             first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
             flags = fraud.flags(events, first, last, now).where(clock.within(emits))
             replace_flags(self._lake.small, flags.toArrow(), emits)

@@ -1,6 +1,6 @@
-"""When gold is written while the stream runs: hours of the window with every batch, from the fold; flags and older
-hours beside the batches, one piece of such work at a time. An older hour, and an hour that has just closed, is
-recomputed by Spark from silver: that is its final row.
+"""When gold is written while the stream runs: hours of the window with every batch, from the fold; beside the batches
+the window's flags, and older hours. An older hour, and an hour that has just closed, is recomputed by Spark from
+silver: that is its final row.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class LiveGold:
         self._closed = self._closed_hour(now)
         self._unscanned: int | None = micros(self._tellable_from())
         """Where the flags of what came since the last scan begin; None: nothing came."""
-        self._beside: Future[list[str] | None] | None = None
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+        self._recompute: Future[list[str] | None] | None = None
+        self._scanning: Future[None] | None = None
+        self._beside = ThreadPoolExecutor(max_workers=2, thread_name_prefix="beside")
         self._pool = ThreadPoolExecutor(max_workers=len(LIVE), thread_name_prefix="gold")
 
     @property
@@ -71,10 +72,11 @@ class LiveGold:
 
     def close(self) -> None:
         """Wait for what is done beside the batches; another one goes on from the tables."""
-        self._worker.shutdown()
+        self._beside.shutdown()
         self._pool.shutdown()
-        if self._beside is not None:
-            self._beside.result()
+        for work in (self._recompute, self._scanning):
+            if work is not None:
+                work.result()
 
     def after_batch(self, taken: Taken, now: datetime) -> None:
         """Write what the batch changed in the window, and remember what else has to be done."""
@@ -124,23 +126,24 @@ class LiveGold:
             self._lake.small.overwrite(table, rows)
 
     def work_beside(self, now: datetime, *, in_backlog: bool = False) -> None:
-        """Begin a scan for flags, or the restatement of older hours, when it is due and none is under way. One that
-        failed ends the stream, and the restarted stream does it again. In a backlog older hours wait longer: each batch
-        brings more of them, and needs the cores."""
-        if self._beside is not None:
-            if not self._beside.done():
-                return
-            self._ended(self._beside.result(), now)
+        """Begin a scan for flags, and the restatement of older hours, when it is due and the one before has ended. One
+        that failed ends the stream, and the restarted stream does it again. In a backlog older hours wait longer: each
+        batch brings more of them, and needs the cores."""
         self._leave_to_silver()
         moment = time.monotonic()
+        if self._recompute is not None and self._recompute.done():
+            self._ended(self._recompute.result(), now)
         waits = LONGEST_PAUSE if in_backlog else LATE_SECONDS
-        if self._late and moment >= self._late_due and moment - self._late_since >= waits:
+        is_due = moment >= self._late_due and moment - self._late_since >= waits
+        if self._recompute is None and self._late and is_due:
             self._restating, self._restating_since = self._late, self._late_since
             self._late, self._grew = set(), set()
-            self._beside = self._worker.submit(self._restate, self._restating, now)
-        elif self._unscanned is not None and moment - self._scanned >= SCAN_SECONDS:
-            emit_from = self._next_scan(now)
-            self._beside = self._worker.submit(self._scan, emit_from, now)
+            self._recompute = self._beside.submit(self._restate, self._restating, now, self._tellable_from())
+        if self._scanning is not None and self._scanning.done():
+            self._scanning.result()
+            self._scanning = None
+        if self._scanning is None and self._unscanned is not None and moment - self._scanned >= SCAN_SECONDS:
+            self._scanning = self._beside.submit(self._scan, self._next_scan(now), now)
 
     def _ended(self, different: list[str] | None, now: datetime) -> None:
         """Hours that got events while they were restated from an older silver are written again; else what silver told
@@ -152,7 +155,7 @@ class LiveGold:
             said = json.dumps(different)
             verdict = ("stream", now, *EQUALS_HISTORY, not different, said, MEANS, "incremental")
             self._lake.append_rows(results.TABLE, [verdict])
-        self._beside, self._restating = None, set()
+        self._recompute, self._restating = None, set()
 
     def _next_scan(self, now: datetime) -> int:
         """Where the next scan begins: at the oldest new event, stragglers only now and then."""
@@ -175,10 +178,11 @@ class LiveGold:
         """Say that gold changed, and which clock hours still wait for their recompute."""
         write_report(self._lake.settings.gold_report, waiting_hours=sorted(self._late | self._restating))
 
-    def _restate(self, hours: set[int], now: datetime) -> list[str] | None:
-        """What of the closed hours among them was not as the stream had said; None when there was none."""
+    def _restate(self, hours: set[int], now: datetime, tellable_from: datetime) -> list[str] | None:
+        """What of the closed hours among them was not as the stream had said; None when there was none. The flags that
+        the fold can tell are the scan's, which goes on meanwhile."""
         began = time.monotonic()
-        different = self._gold.restate(hours, now)
+        different = self._gold.restate(hours, now, flags_until=tellable_from)
         took = time.monotonic() - began
         self._late_due = time.monotonic() + min(LATE_PAUSE * took, LONGEST_PAUSE)
         # An older hour is other than it was since late events came; a closed one must be what the stream has said.

@@ -4,7 +4,7 @@ once when none do; flags every few seconds."""
 from __future__ import annotations
 
 import json
-import time
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,10 +46,14 @@ class Written:
         self.scans: list[datetime] = []
         self.different: list[str] = []
         self.verdicts: list[Any] = []
+        self.may_end = threading.Event()
+        self.may_end.set()
         self._time = moving
 
-    def restate(self, hours: set[int], _now: datetime) -> list[str]:
+    def restate(self, hours: set[int], _now: datetime, flags_until: datetime) -> list[str]:
         self.restated.append(set(hours))
+        self.flags_until = flags_until
+        self.may_end.wait(10)
         self._time.now += self._time.work_seconds
         return self.different
 
@@ -128,8 +132,9 @@ def batch(gold: LiveGold, *hours: int, oldest: datetime | None = None) -> None:
 
 
 def settle(gold: LiveGold) -> None:
-    while gold._beside is not None and not gold._beside.done():
-        time.sleep(0.001)
+    for work in (gold._recompute, gold._scanning):
+        if work is not None:
+            work.result()
 
 
 def test_every_batch_writes_the_hours_that_it_touched_and_the_rolling_hour(gold: LiveGold, written: Written) -> None:
@@ -243,6 +248,21 @@ def test_flags_are_looked_for_from_the_oldest_new_event_on(gold: LiveGold, writt
     moving.now += SCAN_SECONDS
     batch(gold, RUNNING, oldest=NOW - timedelta(seconds=1))
     assert written.scans[1:] == [NOW - timedelta(seconds=2)]
+
+
+def test_a_long_restatement_does_not_hold_up_flags(gold: LiveGold, written: Written, moving: Time) -> None:
+    written.may_end.clear()
+    gold.after_batch(taken(OLD_HOUR), NOW)
+    moving.now += LATE_SECONDS
+    gold.work_beside(NOW)
+    gold.after_batch(taken(RUNNING, oldest=NOW), NOW)
+    gold.work_beside(NOW)
+    assert gold._scanning is not None
+    gold._scanning.result(10)
+    assert written.scans == [NOW] and gold._recompute is not None and not gold._recompute.done()
+    written.may_end.set()
+    settle(gold)
+    assert written.flags_until == clock.start_of(FIRST_HOUR) + timedelta(minutes=90)
 
 
 def test_stragglers_wait_for_a_wide_scan(gold: LiveGold, written: Written, moving: Time) -> None:
