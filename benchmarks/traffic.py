@@ -28,12 +28,13 @@ DAY_MS = 86_400_000
 @contextmanager
 def started(*, stream: bool = True, **given: object) -> Iterator[tuple[Settings, Callable[[str], None]]]:
     """The settings of a platform that runs in a temporary folder, and what shows to a person what is under way."""
+    console = Console()
     with (
         tempfile.TemporaryDirectory(prefix="shoplake-bench-") as folder,
-        Console().status("Starting the platform") as now,
+        console.status("Starting the platform") as now,
         platform(Path(folder), stream=stream, **given) as settings,
     ):
-        yield settings, now.update
+        yield settings, now.update if console.is_terminal else console.print
 
 
 def history(events: int, *, days: float, seed: int, **shares: float) -> SimulationOptions:

@@ -56,7 +56,9 @@ def main(
             _send(settings, traffic.history(events, days=1 / 24, seed=100 + number, **CLEAN), oracle)
             for system in systems:
                 say(f"Turn {number} of {pairs}, {system.name}" if number else f"Warming up, {system.name}")
-                for name, value in _turn(system, oracle, events).items():
+                measured = _turn(system, oracle, events)
+                say(f"{system.name}: {measured[SPEED]:,.0f} {UNITS[SPEED]}")
+                for name, value in measured.items():
                     if number:
                         turns[system.name][name].append(value)
         fresh = [one for system in systems if live for one in _freshness(settings, system, oracle, live, seconds)]

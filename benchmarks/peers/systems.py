@@ -101,6 +101,7 @@ class Peer:
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # a signal to the group reaches what the process starts, and misses none
             )
         self.pause()
 
@@ -131,9 +132,8 @@ class Peer:
         return seconds + sum(processor[one] for one in SHARED), size + sum(memory[one] for one in SHARED)
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(psutil.NoSuchProcess):
-            for process in (*self._process.children(recursive=True), self._process):
-                process.send_signal(number)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
 
 System = Shoplake | Peer
