@@ -60,6 +60,7 @@ def main(
             say(f"{rate:,.0f} events/s")
             fill_window(settings, rate)
             send(settings, _options(rate, warm_up))
+            wait_until_read(settings)
             found = _measured(settings, rate, seconds)
             show(found)
             figures += found

@@ -112,6 +112,7 @@ def _freshness(settings: Settings, system: System, oracle: Oracle, rate: int, se
     system.resume()
     _caught_up(system, oracle)
     _send(settings, traffic.live(rate, SETTLE_SECONDS, seed=7, **CLEAN), oracle)
+    _caught_up(system, oracle)  # or what it counts late would be taken for what comes now
     probe = Probe(settings, system.gold)
     probe.start()
     records = _send(settings, traffic.live(rate, seconds, seed=8, **CLEAN), oracle, ledger)
