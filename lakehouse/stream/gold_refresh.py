@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold import fraud
@@ -46,34 +47,40 @@ class GoldRefresh:
         hours: Iterable[int],
         now: datetime,
         tables: tuple[Table, ...] = HOURLY,
-        with_flags: bool = True,
+        flags_of: Iterable[int] | None = None,
         flags_until: datetime = FOR_EVER,
     ) -> list[str]:
-        """Recompute hours, and the flags that their events can touch, from `silver.events`; those of `flags_until` on
-        are left to the one who keeps them.
+        """Recompute hours from `silver.events`, and the flags that events of `flags_of` can touch: by default of all
+        these hours. Flags of `flags_until` on are left to the one who keeps them.
 
         Returns what was not so before, a sentence per table and hour.
         """
         wanted = set(hours)
         if not wanted:
             return []
-        touched = [(first, last + CONTEXT) for first, last in clock.ranges_of(wanted)]
-        reads = [(first - CONTEXT, last) for first, last in touched]
-        silver = self._lake.read(silver_events.TABLE)
-        events = materialized(silver.where(clock.on_dates(reads) & clock.within(reads)).select(*COLUMNS))
+        events = self._events(clock.ranges_of(wanted)).where(clock.is_in(wanted))
         different: list[str] = []
         closed = closed_hour(now, self._lake.settings)
         for table in tables:
             if table.hourly:
-                fresh = table.hourly(events.where(clock.is_in(wanted)), self._lake.settings).toArrow()
+                fresh = table.hourly(events, self._lake.settings).toArrow()
                 before = replace_hours(self._lake.small, table, fresh, wanted, now, closed)
                 different += different_hours(table, before, fresh)
-        emits = [(first, min(last, flags_until)) for first, last in touched if with_flags and first < flags_until]
+        self._restate_flags(wanted if flags_of is None else set(flags_of), now, flags_until)
+        return different
+
+    def _restate_flags(self, hours: set[int], now: datetime, until: datetime) -> None:
+        touched = [(first, last + CONTEXT) for first, last in clock.ranges_of(hours)]
+        emits = [(first, min(last, until)) for first, last in touched if first < until]
         if emits:
+            events = materialized(self._events([(first - CONTEXT, last) for first, last in emits]))
             first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
             flags = fraud.flags(events, first, last, now).where(clock.within(emits))
             replace_flags(self._lake.small, flags.toArrow(), emits)
-        return different
+
+    def _events(self, ranges: list[Range]) -> DataFrame:
+        silver = self._lake.read(silver_events.TABLE)
+        return silver.where(clock.on_dates(ranges) & clock.within(ranges)).select(*COLUMNS)
 
     def restate_beside_stream(
         self,
@@ -91,7 +98,7 @@ class GoldRefresh:
     def _restate_what_grows(self, left: set[int], tables: tuple[Table, ...], with_flags: bool) -> None:
         before = self._events_per_hour(left)
         for attempt in range(ATTEMPTS):
-            self.restate(left, datetime.now(UTC), tables=tables, with_flags=with_flags)
+            self.restate(left, datetime.now(UTC), tables=tables, flags_of=None if with_flags else ())
             after = self._events_per_hour(left)
             left = {hour for hour in left if before.get(hour) != after.get(hour)}
             if not left:

@@ -50,6 +50,7 @@ class LiveGold:
         self._lake, self._fold, self._gold = lake, fold, GoldRefresh(lake)
         self._touched = {fold.first_hour + number for number in range(3)}
         self._late = recovery.late_hours(lake, self._tellable_from())
+        self._flags_late = set(self._late)
         self._late_since = self._restating_since = time.monotonic()
         self._late_due = 0.0
         self._restating: set[int] = set()
@@ -82,7 +83,7 @@ class LiveGold:
         """Write what the batch changed in the window, and remember what else has to be done."""
         self._touched |= taken.touched
         self._grew |= taken.touched | taken.late
-        self._add_late(taken.late)
+        self._add_late(taken.late, with_flags=True)
         if taken.oldest is not None:
             self._unscanned = min(taken.oldest, self._unscanned or taken.oldest)
         self._leave_to_silver()
@@ -93,7 +94,7 @@ class LiveGold:
         first = self._tellable_from()
         if self._unscanned is not None and self._unscanned < micros(first):
             oldest = self._unscanned // MICROS_OF_HOUR  # of an hour, flags of CONTEXT after it are restated, too
-            self._add_late(set(range(oldest, max(oldest + 1, clock.number_of(first)))))
+            self._add_late(set(range(oldest, max(oldest + 1, clock.number_of(first)))), with_flags=True)
             self._unscanned = micros(first)
 
     def idle(self, now: datetime) -> None:
@@ -137,8 +138,9 @@ class LiveGold:
         is_due = moment >= self._late_due and moment - self._late_since >= waits
         if self._recompute is None and self._late and is_due:
             self._restating, self._restating_since = self._late, self._late_since
+            flags_of, self._flags_late = self._flags_late, set()
             self._late, self._grew = set(), set()
-            self._recompute = self._beside.submit(self._restate, self._restating, now, self._tellable_from())
+            self._recompute = self._beside.submit(self._restate, self._restating, flags_of, now, self._tellable_from())
         if self._scanning is not None and self._scanning.done():
             self._scanning.result()
             self._scanning = None
@@ -150,7 +152,7 @@ class LiveGold:
         of closed hours is compared with what the stream has said, and a difference raises an alert."""
         grew = self._restating & self._grew
         self._touched |= {hour for hour in grew if hour >= self._fold.first_hour}
-        self._add_late({hour for hour in grew if hour < self._fold.first_hour})
+        self._add_late({hour for hour in grew if hour < self._fold.first_hour}, with_flags=True)
         if different is not None and not grew:
             said = json.dumps(different)
             verdict = ("stream", now, *EQUALS_HISTORY, not different, said, MEANS, "incremental")
@@ -178,11 +180,11 @@ class LiveGold:
         """Say that gold changed, and which clock hours still wait for their recompute."""
         write_report(self._lake.settings.gold_report, waiting_hours=sorted(self._late | self._restating))
 
-    def _restate(self, hours: set[int], now: datetime, tellable_from: datetime) -> list[str] | None:
+    def _restate(self, hours: set[int], flags_of: set[int], now: datetime, tellable_from: datetime) -> list[str] | None:
         """What of the closed hours among them was not as the stream had said; None when there was none. The flags that
         the fold can tell are the scan's, which goes on meanwhile."""
         began = time.monotonic()
-        different = self._gold.restate(hours, now, flags_until=tellable_from)
+        different = self._gold.restate(hours, now, flags_of=flags_of, flags_until=tellable_from)
         took = time.monotonic() - began
         self._late_due = time.monotonic() + min(LATE_PAUSE * took, LONGEST_PAUSE)
         # An older hour is other than it was since late events came; a closed one must be what the stream has said.
@@ -198,11 +200,13 @@ class LiveGold:
     def _closed_hour(self, now: datetime) -> int:
         return closed_hour(now, self._lake.settings)
 
-    def _add_late(self, hours: set[int]) -> None:
-        """Remember hours to restate from silver; the first one starts the clock."""
+    def _add_late(self, hours: set[int], *, with_flags: bool = False) -> None:
+        """Remember hours to restate from silver; the first one starts the clock. The flags of an hour that has merely
+        closed are known from the scans, and to make them again would cost more than the hour."""
         if hours and not self._late:
             self._late_since = time.monotonic()
         self._late |= hours
+        self._flags_late |= hours if with_flags else set()
 
 
 def clock_of(moment: int) -> datetime:

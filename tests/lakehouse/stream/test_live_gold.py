@@ -50,8 +50,9 @@ class Written:
         self.may_end.set()
         self._time = moving
 
-    def restate(self, hours: set[int], _now: datetime, flags_until: datetime) -> list[str]:
+    def restate(self, hours: set[int], _now: datetime, flags_of: set[int], flags_until: datetime) -> list[str]:
         self.restated.append(set(hours))
+        self.flags_of = set(flags_of)
         self.flags_until = flags_until
         self.may_end.wait(10)
         self._time.now += self._time.work_seconds
@@ -152,6 +153,7 @@ def test_late_hours_wait_for_each_other(gold: LiveGold, written: Written, moving
     moving.now += LATE_SECONDS
     batch(gold, OLD_HOUR + 2)
     assert written.restated == [{OLD_HOUR, OLD_HOUR + 1, OLD_HOUR + 2}]
+    assert written.flags_of == written.restated[0]
 
 
 def test_late_hours_wait_for_the_end_of_a_backlog(gold: LiveGold, written: Written, moving: Time) -> None:
@@ -233,7 +235,7 @@ def test_an_hour_that_closes_is_recomputed_and_a_difference_is_told(
     moving.now += LATE_SECONDS
     gold.idle(closes)
     settle(gold)
-    assert written.restated == [{RUNNING}]
+    assert written.restated == [{RUNNING}] and not written.flags_of
     gold.idle(closes)
     ((_run, _at, table, expectation, severity, success, observed, *_),) = written.verdicts
     assert (table, expectation, severity, success) == (*live_gold.EQUALS_HISTORY, False)
