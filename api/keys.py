@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.runs.database import Database, rows_changed
+from lakehouse.runs.database import Database
 from lakehouse.runs.models import ApiKeyRow
 
 SCOPES = {
@@ -32,15 +32,13 @@ USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `name` owns runs; several keys of one name are one caller, so that keys can be exchanged.
-
-    The key holds until `expires_at`; None is for good.
-    """
+    """Who asks. `name` owns runs; several keys of one name are one caller, so that keys can be exchanged."""
 
     name: str
     scopes: frozenset[str]
     key_id: str
-    expires_at: datetime | None = None
+    is_use_noted: bool
+    """False if it is time to note that the key is used (`note_use`)."""
 
     def may(self, scope: str) -> bool:
         """Whether this scope, or `admin`, was given."""
@@ -98,7 +96,7 @@ def revoke(database: Database, which: str) -> int:
     is_meant = sa.or_(ApiKeyRow.id == which, ApiKeyRow.name == which)
     change = sa.update(ApiKeyRow).where(is_meant, ApiKeyRow.revoked_at.is_(None)).values(revoked_at=datetime.now(UTC))
     with database.writing() as session:
-        count = rows_changed(session, change)
+        count = len(session.scalars(change.returning(ApiKeyRow.id)).all())
     if not count:
         raise ShoplakeError(f"There is no valid key {which!r}; `shoplake keys list` shows all.")
     return count
@@ -112,18 +110,16 @@ def recognise(database: Database, key: str) -> Caller | None:
     key_id, secret = found.groups()
     with database.reading() as session:
         row = session.get(ApiKeyRow, key_id)
-        # An unknown id is compared too, so that the time tells nothing about which ids exist.
-        is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
-        if row is None or not is_right or not _is_valid(row):
-            return None
-        caller = Caller(row.name, frozenset(row.scopes), row.id, row.expires_at)
-        is_noted = row.last_used_at is not None and datetime.now(UTC) - row.last_used_at < USE_IS_NOTED_EVERY
-    if not is_noted:
-        _note_use(database, key_id)
-    return caller
+    # An unknown id is compared too, so that the time tells nothing about which ids exist.
+    is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
+    if row is None or not is_right or not _is_valid(row):
+        return None
+    is_use_noted = row.last_used_at is not None and datetime.now(UTC) - row.last_used_at < USE_IS_NOTED_EVERY
+    return Caller(row.name, frozenset(row.scopes), row.id, is_use_noted)
 
 
-def _note_use(database: Database, key_id: str) -> None:
+def note_use(database: Database, key_id: str) -> None:
+    """Keep when the key was used last."""
     with database.writing() as session:
         session.execute(sa.update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(last_used_at=datetime.now(UTC)))
 

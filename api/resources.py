@@ -11,7 +11,6 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.kept_answers import KeptAnswers
-from api.known_callers import KnownCallers
 from api.limits import Followers, RateLimits
 from api.metrics import Metrics
 from api.readiness import Readiness
@@ -23,14 +22,13 @@ from lakehouse.sql import SqlReader, connect
 
 
 class Resources:
-    """The registry, who is known of it, the limits, published gold, and what the operations' addresses tell.
+    """The registry, the limits, published gold, and what the operations' addresses tell.
 
     `stopping` is set when the server ends. So many questions may look into the lake at once as `looks` allows.
     """
 
     def __init__(self, settings: Settings, registry: RunRegistry, log: structlog.typing.FilteringBoundLogger) -> None:
         self.settings, self.registry, self.log = settings, registry, log
-        self.callers = KnownCallers(registry.database)
         self.rates, self.followers = RateLimits(settings), Followers(settings)
         self.readiness, self.metrics = Readiness(settings, registry), Metrics(settings, registry)
         self.publish, self.answers = NewestPublish(settings.serving_file), KeptAnswers()
