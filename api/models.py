@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from lakehouse.jobs import Job
 from lakehouse.runs.models import Run
-from lakehouse.runs.records import Schedule
+from lakehouse.runs.schedule import Schedule
 from lakehouse.wording import MOMENT
 
 RunState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]

@@ -6,7 +6,6 @@ import hmac
 import json
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from api import validation
@@ -19,8 +18,7 @@ from api.routes.answers import guarded
 from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job
 from lakehouse.lake_secret import secret_for
-from lakehouse.runs.models import IdempotencyRow
-from lakehouse.runs.records import KeyReused, QueueFull
+from lakehouse.runs.registry import RETRY_AFTER_SECONDS, KeyReused, QueueFull
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 DEPENDENCY_RETRY_SECONDS = 5
@@ -124,16 +122,19 @@ def start_run(
         raise Problem("missing-scope", f"{job.name} needs the scope admin.")
     parameters = validation.parameters_of(job, body.parameters)
     idempotency = (idempotency_key, _hash(shared, job, body.parameters)) if idempotency_key else None
-    if not (idempotency and _is_known(shared, caller.name, idempotency[0])):
-        _require_spark(shared, job)
     # What a program calls itself is believed of the operator alone: whoever has that key is at the command line.
     is_cli = caller.name == OPERATOR and request.headers.get("user-agent") == USER_AGENT
     try:
+        # What a known key stands for is answered, whatever is away.
+        if not (idempotency and shared.registry.known(caller.name, *idempotency)):
+            _require_spark(shared, job)
         submitted = shared.registry.submit(
             job, parameters, caller=caller.name, trigger="cli" if is_cli else "api", idempotency=idempotency
         )
     except (KeyReused, QueueFull) as refusal:
-        problem = _problem(refusal)
+        said = str(refusal).split(":")[0] + "."
+        is_full = isinstance(refusal, QueueFull)
+        problem = retry_after("queue-full", said, RETRY_AFTER_SECONDS) if is_full else Problem("key-reused", said)
         note(request, "run.start", job.name, problem.kind)
         raise problem from None
     run = submitted.run
@@ -145,25 +146,11 @@ def start_run(
     return Accepted.of(run)
 
 
-def _problem(refusal: KeyReused | QueueFull) -> Problem:
-    said = str(refusal).split(":")[0] + "."
-    if isinstance(refusal, QueueFull):
-        return retry_after("queue-full", said, refusal.retry_after_s)
-    return Problem("key-reused", said)
-
-
 def _hash(shared: Resources, job: Job, given: dict[str, Any]) -> str:
     """Of what was asked for, before defaults: those of tomorrow may differ, and a repetition is still the same. Keyed:
     what a parameter says cannot be guessed from it."""
     key = secret_for(shared.registry.settings, "what was asked for").encode()
     return hmac.digest(key, json.dumps([job.name, given], sort_keys=True).encode(), "sha256").hex()
-
-
-def _is_known(shared: Resources, caller: str, key: str) -> bool:
-    """Whether the key stands for a run already: then the answer is known, whatever is away."""
-    query = sa.select(IdempotencyRow.run_id).where(IdempotencyRow.caller == caller, IdempotencyRow.key == key)
-    with shared.registry.database.reading() as session:
-        return session.scalar(query) is not None
 
 
 def _require_spark(shared: Resources, job: Job) -> None:

@@ -13,7 +13,7 @@ from api.resources import Resources, Shared
 from api.routes.answers import guarded
 from lakehouse.errors import UsageError
 from lakehouse.runs import schedule
-from lakehouse.runs.records import Schedule
+from lakehouse.runs.schedule import Schedule
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 ScheduledJob = Annotated[str, Path(description="Name of the job.", examples=["cohort_retention"])]

@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
+import tenacity
 from pyspark.sql import SparkSession
 
 from lakehouse.catalog import TABLES
 from lakehouse.jobs import Job
 from lakehouse.lake import Lake
 from lakehouse.ops import schema_changes
-from lakehouse.runs.claims import Claims, LostRun
+from lakehouse.runs.claims import Claims, Line, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.models import Run
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 8.0
-Answer = TypeVar("Answer")
 log = structlog.get_logger()
+insist = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(RegistryAway),
+    wait=tenacity.wait_fixed(BEAT_SECONDS),
+    before_sleep=lambda call: log.warning("registry away", reason=str(call.outcome and call.outcome.exception())),
+)
+"""Calls what writes to the registry until the database answers, however long it is away."""
 
 
 class Stop(StrEnum):
@@ -136,40 +142,33 @@ class Attempt:
 
     def _conclude(self, result: dict[str, Any] | None, failure: Failure | None) -> None:
         """Write down how the attempt ended, unless the run is another's by now."""
-        seconds = round(time.monotonic() - self._began, 3)
+        seconds, lines = round(time.monotonic() - self._began, 3), self._news.take()[1]
         with contextlib.suppress(LostRun):
             if result is not None:
                 # Work that was done counts as done, whatever was asked for meanwhile.
-                self._end(State.succeeded, "the job is done", result={**result, "duration_seconds": seconds})
+                self._end(State.succeeded, "the job is done", lines, result={**result, "duration_seconds": seconds})
             elif self._stop == Stop.lost:
                 log.warning("run lost", run=self._run.id)
-            elif not self._goes_back(failure):
-                self._fail_or_cancel(failure)
+            elif not self._goes_back(failure, lines):
+                self._fail_or_cancel(failure, lines)
 
-    def _goes_back(self, failure: Failure | None) -> bool:
+    def _goes_back(self, failure: Failure | None, lines: list[Line]) -> bool:
         """Whether the run waits for another attempt now."""
+        again = partial(self._claims.again, self._run)
         if self._stop == Stop.shutdown:
-            return self._again("the worker ends", counts=False)
+            return insist(again, "the worker ends", lines, counts=False)
         may_pass = self._stop is None and failure is not None and failure.is_worth_retrying
-        return may_pass and failure is not None and self._again(failure.message)
+        return may_pass and failure is not None and insist(again, failure.message, lines)
 
-    def _fail_or_cancel(self, failure: Failure | None) -> None:
+    def _fail_or_cancel(self, failure: Failure | None, lines: list[Line]) -> None:
         if self._stop == Stop.timeout:
             failure = Failure("timeout", f"The run took longer than its {self._run.timeout_seconds} s.")
         is_failed = failure is not None and self._stop != Stop.cancel
-        if not (is_failed and failure and self._end(State.failed, failure.message, error=failure.error)):
-            self._end(State.cancelled, "its work was stopped")
+        if not (is_failed and failure and self._end(State.failed, failure.message, lines, error=failure.error)):
+            self._end(State.cancelled, "its work was stopped", lines)
 
-    def _end(self, to: State, cause: str, **values: dict[str, Any]) -> bool:
-        lines = self._news.take()[1]
-        return insist(lambda: self._claims.end(self._run, to, cause, lines=lines, **values))
-
-    def _again(self, cause: str, *, counts: bool = True) -> bool:
-        lines = self._news.take()[1]
-        done = insist(lambda: self._claims.again(self._run, cause, lines, counts=counts))
-        if not done:
-            self._news.put_back(lines)
-        return done
+    def _end(self, to: State, cause: str, lines: list[Line], **values: dict[str, Any]) -> bool:
+        return insist(self._claims.end, self._run, to, cause, lines=lines, **values)
 
     def _close(self) -> None:
         if self._spark is None:
@@ -251,13 +250,3 @@ def _thread(target: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=contextvars.copy_context().run, args=(target,), daemon=True)
     thread.start()
     return thread
-
-
-def insist(write: Callable[[], Answer]) -> Answer:
-    """The answer of a write to the registry, however long the database is away."""
-    while True:
-        try:
-            return write()
-        except RegistryAway as error:
-            log.warning("registry away", reason=str(error))
-            time.sleep(BEAT_SECONDS)

@@ -6,11 +6,11 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, Update, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -24,14 +24,10 @@ _STEPS = (
     "DROP TABLE IF EXISTS alert_notices",
     "ALTER TABLE alerts ADD COLUMN told JSON NOT NULL DEFAULT '{}'",
     "ALTER TABLE runs DROP COLUMN version",
+    "DROP TABLE IF EXISTS table_locks",
 )
 """Statements that bring a file of an older release up to date, in their order; its `user_version` counts those that it
 has had. A new table needs none."""
-
-
-def rows_changed(session: Session, change: Update) -> int:
-    """Carry out an update; how many rows it changed."""
-    return cast(CursorResult[Any], session.execute(change)).rowcount
 
 
 class RegistryAway(ShoplakeError):
@@ -42,11 +38,9 @@ class Database:
     """Transactions of one process with the registry's database; safe for many threads."""
 
     def __init__(self, file: Path) -> None:
-        """Connects on first use; makes the file when it is not there."""
+        """Connects on first use."""
         self._file, self._turn = file, _Turn(file)
-        self._looking = threading.Lock()
-        self._look: sqlite3.Connection | None = None
-        self.engine = _sqlite(file, self._turn)
+        self.engine = _sqlite(file)
         self._writing = self.engine.execution_options(is_writing=True)
 
     @contextmanager
@@ -65,10 +59,14 @@ class Database:
             yield session
 
     def migrate(self) -> None:
-        """Bring the tables up to date. Several processes may do so at once: one does, the others wait."""
-        with self.reading() as session:
-            if _version(session) == len(_STEPS):
-                return
+        """Make the file and bring its tables up to date. Of several processes one does, and the others wait."""
+        with self._turn:
+            self._file.touch(mode=0o600)  # it holds what callers asked for; SQLite gives its other files the same mode
+            # A first connection switches a new file to WAL, which SQLite refuses to all processes but one at a time.
+            with self.reading() as session:
+                is_done = _version(session) == len(_STEPS)
+        if is_done:
+            return
         with self.writing() as session:
             connection = session.connection()
             steps = _STEPS[_version(session) :] if inspect(connection).has_table(Run.__tablename__) else ()
@@ -76,26 +74,8 @@ class Database:
             for statement in (*steps, f"PRAGMA user_version = {len(_STEPS)}"):
                 connection.exec_driver_sql(statement)
 
-    def mark(self) -> object:
-        """Differs from an earlier one when anything was committed since, by whatever process; costs microseconds.
-
-        Raises RegistryAway.
-        """
-        with self._looking:
-            try:
-                if self._look is None:
-                    address = f"{self._file.absolute().as_uri()}?mode=rw"
-                    self._look = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
-                return self._look.execute("PRAGMA data_version").fetchone()
-            except sqlite3.Error as error:
-                raise _away(error) from error
-
     def close(self) -> None:
         """Close the connections."""
-        with self._looking:
-            if self._look is not None:
-                self._look.close()
-            self._look = None
         self.engine.dispose()
 
 
@@ -132,37 +112,15 @@ class _Turn:
         self._threads.release()
 
 
-def _create(path: Path, turn: _Turn) -> None:
-    """An empty database in WAL mode, there for others all at once.
-
-    Of several processes that each switch a new file to WAL, SQLite refuses all but one at once, whatever its timeout.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with turn:
-        if path.exists() and path.stat().st_size > 0:
-            return
-        new = path.with_name(f"{path.name}-new")
-        new.unlink(missing_ok=True)
-        new.touch(mode=0o600)  # it holds what callers asked for; SQLite gives its other files the same mode
-        with closing(sqlite3.connect(new)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("VACUUM")  # writes the first page, and with it the mode
-        new.rename(path)
-
-
-def _sqlite(path: Path, turn: _Turn) -> Engine:
-    if not (path.exists() and path.stat().st_size > 0):
-        _create(path, turn)
+def _sqlite(path: Path) -> Engine:
     url = URL.create("sqlite", database=str(path))
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin below, not where the driver thinks
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", f"busy_timeout={_BUSY_SECONDS * 1000}", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        connection.execute("PRAGMA journal_mode=WAL").close()
+        connection.execute("PRAGMA foreign_keys=ON").close()
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -181,9 +139,5 @@ def _answered() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if not isinstance(cause, sqlite3.OperationalError | PoolTimeout):
             raise
-        raise _away(cause) from error
-
-
-def _away(cause: BaseException) -> RegistryAway:
-    reason = " ".join(str(cause).split())[:200]
-    return RegistryAway(f"The run registry's database does not answer ({reason}).")
+        reason = " ".join(str(cause).split())[:200]
+        raise RegistryAway(f"The run registry's database does not answer ({reason}).") from error

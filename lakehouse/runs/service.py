@@ -132,7 +132,7 @@ class WorkerService:
         if job is None:
             error = Failure("unknown_job", f"There is no job {run.job!r} any more.").error
             try:
-                insist(lambda: self._claims.end(run, State.failed, error["message"], error=error))
+                insist(self._claims.end, run, State.failed, error["message"], error=error)
             except LostRun:
                 log.warning("run lost", run=run.id)
             return
