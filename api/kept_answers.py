@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -40,19 +39,17 @@ class KeptAnswers:
     """The answers that were asked for last. Used from the event loop only."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[Question, Answer] = OrderedDict()
+        self._answers: dict[Question, Answer] = {}
         self._turn = CapacityLimiter(MADE_AT_ONCE)
 
     async def once(self, question: Question, make: Callable[[], Answer]) -> Answer:
         """The answer, made in a thread when it is not kept."""
-        if question not in self._answers:
-            async with self._turn:
-                if question not in self._answers:  # others may have asked the same while this one waited
-                    self._answers[question] = await to_thread.run_sync(make)
-        answer = self._answers[question]
-        self._answers.move_to_end(question)
-        if len(answer.body) > KEPT_BYTES:
-            del self._answers[question]
-        elif len(self._answers) > KEPT_ANSWERS:
-            self._answers.popitem(last=False)
+        answer = self._answers.pop(question, None)
+        if answer is None:
+            async with self._turn:  # others may ask the same while this one waits
+                answer = self._answers.pop(question, None) or await to_thread.run_sync(make)
+        if len(answer.body) <= KEPT_BYTES:
+            self._answers[question] = answer  # behind all that were asked for before
+        if len(self._answers) > KEPT_ANSWERS:
+            del self._answers[next(iter(self._answers))]
         return answer

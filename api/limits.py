@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import threading
 import time
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import Problem, retry_after
 from lakehouse.services.ports import is_loopback
@@ -125,66 +124,44 @@ class Followers:
 
 
 class RequestLimits:
-    """ASGI middleware: counts the address, then reads the whole body, which must be small and come soon."""
+    """ASGI middleware: counts the address, and refuses a head or a body that is too large, and a false name."""
 
     def __init__(self, app: ASGIApp, settings: Settings, rates: RateLimits) -> None:
         self._app, self._rates = app, rates
         self._most_bytes = settings.api_max_body_kb * 1024
-        self._seconds = settings.api_slow_seconds
         # Elsewhere, or behind a proxy, it has names that only its owner knows; there it needs a key for what is secret.
         self._is_local = is_loopback(settings.api_host) and not settings.api_trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        try:
-            headers = Headers(scope=scope)
-            if scope["path"] != LIVENESS:
-                has_key = "authorization" in headers or "x-api-key" in headers
-                self._rates.count_address((scope.get("client") or ("unknown",))[0], has_key)
-            _check_head(scope)
-            if self._is_local:
-                _check_host(headers.get("host", "localhost"))
-            body = await self._body(headers, receive)
-        except Problem as problem:
-            # What is left of the body is not worth reading: end the connection with the answer.
-            problem.headers["Connection"] = "close"
-            await problem.response(scope["state"]["request_id"])(scope, receive, send)
-            return
-        await self._app(scope, _replay(body, receive), send)
+        if scope["type"] == "http":
+            try:
+                self._check(scope)
+            except Problem as problem:
+                # A body that follows is not worth reading: end the connection with the answer.
+                problem.headers["Connection"] = "close"
+                await problem.response(scope["state"]["request_id"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        if "content-length" not in headers and "transfer-encoding" not in headers:
-            return b""
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if scope["path"] != LIVENESS:
+            has_key = "authorization" in headers or "x-api-key" in headers
+            self._rates.count_address((scope.get("client") or ("unknown",))[0], has_key)
+        # The parser bounds only a head that comes in several pieces.
+        names_and_values = (len(name) + len(value) for name, value in scope["headers"])
+        if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:
+            raise Problem("headers-too-large", f"Address and headers may have {MAX_HEADER_BYTES // 1024} KiB.")
+        if self._is_local:
+            _check_host(headers.get("host", "localhost"))
         if int(headers.get("content-length", "0")) > self._most_bytes:
-            raise self._too_large()
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._read(receive)
-        except TimeoutError:
-            raise Problem("too-slow", f"The body took more than {self._seconds:g} seconds.") from None
-
-    async def _read(self, receive: Receive) -> bytes:
-        body = bytearray()
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self._most_bytes:
-                raise self._too_large()
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                return bytes(body)
-
-    def _too_large(self) -> Problem:
-        return Problem("too-large", f"A body may have {self._most_bytes // 1024} KiB.")
+            raise body_too_large(self._most_bytes)
 
 
-def _check_head(scope: Scope) -> None:
-    """Raise Problem `headers-too-large`: the parser bounds only a head that comes in several pieces."""
-    names_and_values = (len(name) + len(value) for name, value in scope["headers"])
-    if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:
-        raise Problem("headers-too-large", f"Address and headers may have {MAX_HEADER_BYTES // 1024} KiB.")
+def body_too_large(most_bytes: int) -> Problem:
+    """The problem of a body with more than that; what is left of it is not read."""
+    return Problem("too-large", f"A body may have {most_bytes // 1024} KiB.", headers={"Connection": "close"})
 
 
 def _check_host(host: str) -> None:
@@ -193,17 +170,3 @@ def _check_host(host: str) -> None:
     name = urlsplit(f"//{host}").hostname or ""
     if not is_loopback(name):
         raise Problem("bad-request", "This server is reached as localhost or 127.0.0.1 alone.")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body first, and then what comes after it: that the caller went away."""
-    is_given = False
-
-    async def replayed() -> Message:
-        nonlocal is_given
-        if is_given:
-            return await receive()
-        is_given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed

@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
 
-from api.problems import Problem
+from api.models import Problem
 
 PATH = Path(__file__).with_name("openapi.json")
 TITLE, VERSION = "Shoplake API", "1"
@@ -38,43 +39,6 @@ TAGS: list[dict[str, Any]] = [
     {"name": "schedules", "description": "What runs by itself."},
     {"name": "operations", "description": "For those who run the lake. No key is needed."},
 ]
-_PROBLEM = {
-    "type": "object",
-    "description": "An error (RFC 9457).",
-    "required": ["type", "title", "status", "detail", "request_id"],
-    "example": Problem(
-        "wrong-parameter",
-        "The parameter tz of cohort_retention is wrong: there is nothing of that name; there are timezone, as_of.",
-        errors=[{"field": "parameters.tz", "message": "there is nothing of that name", "known": ["as_of", "timezone"]}],
-    ).body("5f0c2b9e4d11"),
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference", "description": "A page about this kind of problem."},
-        "title": {"type": "string", "description": "The kind of problem, the same each time."},
-        "status": {"type": "integer", "description": "The HTTP status."},
-        "detail": {"type": "string", "description": "What was wrong with this request, and what to do."},
-        "request_id": {"type": "string", "description": "Also in the header `X-Request-ID` and in the log."},
-        "errors": {
-            "type": "array",
-            "description": "The wrong fields, each with what is expected.",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {
-                    "field": {"type": "string"},
-                    "message": {"type": "string"},
-                    "expected": {"type": "object", "description": "JSON schema of the field."},
-                    "known": {"type": "array", "items": {"type": "string"}, "description": "Names that there are."},
-                },
-            },
-        },
-        "known": {"type": "array", "items": {"type": "string"}, "description": "Names that there are."},
-        "missing": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "description": "What does not answer.",
-        },
-    },
-}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -88,7 +52,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             servers=[{"url": "/", "description": "This lake"}],
         )
-        made["components"]["schemas"]["Problem"] = _PROBLEM
+        _, problem = models_json_schema([(Problem, "validation")], ref_template="#/components/schemas/{model}")
+        made["components"]["schemas"] |= problem["$defs"]
         _drop_framework_errors(made)
         app.openapi_schema = made
     return app.openapi_schema

@@ -46,7 +46,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id, scope["scheme"])
+                add_headers(MutableHeaders(scope=message), request_id, scope["scheme"])
             await send(message)
 
         try:
@@ -83,7 +83,8 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _add_headers(headers: MutableHeaders, request_id: str, scheme: str) -> None:
+def add_headers(headers: MutableHeaders, request_id: str, scheme: str) -> None:
+    """Add what every answer has."""
     headers["X-Request-ID"] = request_id
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from api.limits import body_too_large
 from api.problems import Problem
 from lakehouse.jobs import Job, WrongParameters
 from lakehouse.wording import in_words
@@ -46,12 +47,16 @@ def _entry(error: Mapping[str, Any], fields: Mapping[str, Any], place: str = "")
     return entry
 
 
-async def json_body(request: Request, model: type[Model]) -> Model:
+async def json_body(request: Request, model: type[Model], most_bytes: int) -> Model:
     """The body as `model`; an empty body is an empty object.
 
-    Raises Problem `wrong-media-type`, `bad-json` or `wrong-parameter`.
+    Raises Problem `too-large`, `wrong-media-type`, `bad-json` or `wrong-parameter`.
     """
-    body = await request.body()
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most_bytes:
+            raise body_too_large(most_bytes)
     if not body:
         return model()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -18,6 +18,7 @@ from api.routes.answers import guarded
 from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job
 from lakehouse.lake_secret import secret_for
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RETRY_AFTER_SECONDS, KeyReused, QueueFull
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -59,27 +60,28 @@ def known_job(
 KnownJob = Annotated[Job, Depends(known_job)]
 
 
-async def run_request(request: Request) -> RunRequest:
+async def run_request(request: Request, shared: Shared) -> RunRequest:
     """The body, read only after the caller and the job are known."""
-    return await validation.json_body(request, RunRequest)
+    return await validation.json_body(request, RunRequest, shared.settings.api_max_body_kb * 1024)
 
 
 @router.get("", summary="List the jobs", responses=guarded())
 def list_jobs(_caller: Reader, shared: Shared) -> JobList:
     """Every job with its parameters, the tables it writes, and its schedule."""
-    return JobList(items=[JobView.of(job) for job in shared.registry.jobs.values()])
+    return JobList.model_validate({"items": list(shared.registry.jobs.values())})
 
 
-@router.get("/{job}", summary="Show a job", responses=guarded("unknown-job"))
-def show_job(_caller: Reader, job: KnownJob) -> JobView:
+@router.get("/{job}", summary="Show a job", response_model=JobView, responses=guarded("unknown-job"))
+def show_job(_caller: Reader, job: KnownJob) -> Job:
     """A job with the JSON schema of its parameters."""
-    return JobView.of(job)
+    return job
 
 
 @router.post(
     "/{job}/runs",
     status_code=202,
     summary="Start a run",
+    response_model=Accepted,
     response_description="Accepted: the run waits its turn. `Location` is where to look.",
     responses={
         202: {
@@ -112,7 +114,7 @@ def start_run(
             examples=["retention-2026-09-03"],
         ),
     ] = None,
-) -> Accepted:
+) -> Run:
     """The run is kept durably before this answers. It waits while another run writes the same tables.
 
     Without an `Idempotency-Key`, sending the request twice starts two runs.
@@ -143,7 +145,7 @@ def start_run(
         note(request, "run.start", f"{run.job} {run.id}", "done")
     else:
         response.headers["Idempotent-Replayed"] = "true"
-    return Accepted.of(run)
+    return run
 
 
 def _hash(shared: Resources, job: Job, given: dict[str, Any]) -> str:
