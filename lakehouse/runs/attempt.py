@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +19,7 @@ from lakehouse.catalog import TABLES
 from lakehouse.jobs import Job
 from lakehouse.lake import Lake
 from lakehouse.ops import schema_changes
-from lakehouse.runs.claims import Claims, Line, LostRun
+from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.models import Run
@@ -142,33 +142,31 @@ class Attempt:
 
     def _conclude(self, result: dict[str, Any] | None, failure: Failure | None) -> None:
         """Write down how the attempt ended, unless the run is another's by now."""
-        seconds, lines = round(time.monotonic() - self._began, 3), self._news.take()[1]
+        lines = self._news.take()[1]
         with contextlib.suppress(LostRun):
-            if result is not None:
-                # Work that was done counts as done, whatever was asked for meanwhile.
-                self._end(State.succeeded, "the job is done", lines, result={**result, "duration_seconds": seconds})
-            elif self._stop == Stop.lost:
-                log.warning("run lost", run=self._run.id)
-            elif not self._goes_back(failure, lines):
-                self._fail_or_cancel(failure, lines)
+            for end in self._ends(result, failure):
+                if insist(end, lines=lines):
+                    return
 
-    def _goes_back(self, failure: Failure | None, lines: list[Line]) -> bool:
-        """Whether the run waits for another attempt now."""
-        again = partial(self._claims.again, self._run)
-        if self._stop == Stop.shutdown:
-            return insist(again, "the worker ends", lines, counts=False)
-        may_pass = self._stop is None and failure is not None and failure.is_worth_retrying
-        return may_pass and failure is not None and insist(again, failure.message, lines)
-
-    def _fail_or_cancel(self, failure: Failure | None, lines: list[Line]) -> None:
+    def _ends(self, result: dict[str, Any] | None, failure: Failure | None) -> Iterator[Callable[..., bool]]:
+        """The ends that the attempt may come to: the first one counts that the run's state allows."""
+        end, again = partial(self._claims.end, self._run), partial(self._claims.again, self._run)
+        if result is not None:
+            # Work that was done counts as done, whatever was asked for meanwhile.
+            seconds = round(time.monotonic() - self._began, 3)
+            yield partial(end, State.succeeded, "the job is done", result={**result, "duration_seconds": seconds})
+        elif self._stop == Stop.lost:
+            log.warning("run lost", run=self._run.id)
+            return
+        elif self._stop == Stop.shutdown:
+            yield partial(again, "the worker ends", counts=False)
+        elif self._stop is None and failure is not None and failure.is_worth_retrying:
+            yield partial(again, failure.message)
         if self._stop == Stop.timeout:
             failure = Failure("timeout", f"The run took longer than its {self._run.timeout_seconds} s.")
-        is_failed = failure is not None and self._stop != Stop.cancel
-        if not (is_failed and failure and self._end(State.failed, failure.message, lines, error=failure.error)):
-            self._end(State.cancelled, "its work was stopped", lines)
-
-    def _end(self, to: State, cause: str, lines: list[Line], **values: dict[str, Any]) -> bool:
-        return insist(self._claims.end, self._run, to, cause, lines=lines, **values)
+        if failure is not None and self._stop != Stop.cancel:
+            yield partial(end, State.failed, failure.message, error=failure.error)
+        yield partial(end, State.cancelled, "its work was stopped")
 
     def _close(self) -> None:
         if self._spark is None:

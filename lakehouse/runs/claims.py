@@ -13,7 +13,6 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from lakehouse.runs.models import AuditRow, IdempotencyRow, LogLine, Run, now
-from lakehouse.runs.moves import add_event, move
 from lakehouse.runs.registry import KEYS_KEPT, RunRegistry
 from lakehouse.runs.states import State
 
@@ -66,7 +65,7 @@ class Claims:
                 run.worker, run.session_id, run.not_before, run.progress = worker, session_id, None, None
                 run.started_at = run.heartbeat_at = now()
                 data = {"attempt": run.attempt, "worker": worker}
-                move(session, run, State.running, f"attempt {run.attempt} begins", data)
+                run.move(State.running, f"attempt {run.attempt} begins", data)
             return run
 
     def _next(self, session: Session, with_spark: Callable[[], bool]) -> Run | None:
@@ -101,8 +100,8 @@ class Claims:
             own.heartbeat_at = now()
             if progress is not None:
                 own.progress = progress
-                add_event(session, own, "progress", None, progress)
-            _add_lines(session, run.id, lines)
+                own.tell("progress", None, progress)
+            _add_lines(own, lines)
             return own.state
 
     def end(
@@ -120,10 +119,10 @@ class Claims:
             own = _own(session, run)
             if own is None:
                 raise LostRun(run.id)
-            if not move(session, own, to, cause, error or result):
+            if not own.move(to, cause, error or result):
                 return False
             own.result, own.error = result, error
-            _add_lines(session, run.id, lines)
+            _add_lines(own, lines)
             return True
 
     def again(self, run: Run, cause: str, lines: Iterable[Line] = (), *, counts: bool = True) -> bool:
@@ -137,10 +136,10 @@ class Claims:
             return False
         with self._database.writing() as session:
             own = _own(session, run)
-            if own is None or not _requeue(session, own, cause, pause):
+            if own is None or not _requeue(own, cause, pause):
                 return False
             own.max_attempts = attempts
-            _add_lines(session, run.id, lines)
+            _add_lines(own, lines)
             return True
 
     def silent(self, seconds: float) -> list[Run]:
@@ -159,12 +158,12 @@ class Claims:
             if own is None or own.heartbeat_at != run.heartbeat_at or own.state not in _HELD:
                 return None
             if own.state == State.cancelling:
-                move(session, own, State.cancelled, cause)
+                own.move(State.cancelled, cause)
             elif own.attempt < own.max_attempts:
-                _requeue(session, own, cause, pause_seconds(own.attempt))
+                _requeue(own, cause, pause_seconds(own.attempt))
             else:
                 own.error = {"code": "lost", "message": f"{cause}, at the last of {own.max_attempts} attempts"}
-                move(session, own, State.lost, cause, own.error)
+                own.move(State.lost, cause, own.error)
             return own.state
 
     def tidy(self) -> None:
@@ -181,16 +180,15 @@ def _own(session: Session, run: Run) -> Run | None:
     return row if row is not None and (row.attempt, row.worker) == (run.attempt, run.worker) else None
 
 
-def _requeue(session: Session, run: Run, cause: str, pause: float) -> bool:
+def _requeue(run: Run, cause: str, pause: float) -> bool:
     not_before = now() + timedelta(seconds=pause)
-    if not move(session, run, State.queued, cause, {"not_before": not_before.isoformat()}):
+    if not run.move(State.queued, cause, {"not_before": not_before.isoformat()}):
         return False
     run.not_before, run.worker, run.session_id, run.heartbeat_at = not_before, None, None, None
     return True
 
 
-def _add_lines(session: Session, run_id: str, lines: Iterable[Line]) -> None:
-    session.add_all(
-        LogLine(run_id=run_id, at=line.at, level=line.level, message=line.message, fields=line.fields or None)
-        for line in lines
+def _add_lines(run: Run, lines: Iterable[Line]) -> None:
+    run.lines.add_all(
+        LogLine(at=line.at, level=line.level, message=line.message, fields=line.fields or None) for line in lines
     )

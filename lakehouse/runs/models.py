@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, WriteOnlyMapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
-from lakehouse.runs.states import TERMINAL, State
+from lakehouse.runs.states import MOVES, TERMINAL, State
 
 Document = JSON(none_as_null=True)
 
@@ -73,7 +73,7 @@ class Run(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     job: Mapped[str] = mapped_column(String(64))
     parameters: Mapped[dict[str, Any]]
-    state: Mapped[State] = mapped_column(default=State.queued)
+    state: Mapped[State]
     caller: Mapped[str] = mapped_column(String(255), index=True)
     trigger: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -91,10 +91,30 @@ class Run(Base):
     error: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any] | None]
 
+    events: WriteOnlyMapped[RunEvent] = relationship()
+    lines: WriteOnlyMapped[LogLine] = relationship()
+
     @property
     def is_terminal(self) -> bool:
         """Whether the run has ended."""
         return self.state in TERMINAL
+
+    def move(self, to: State, cause: str, data: dict[str, Any] | None = None) -> bool:
+        """Whether the run came into the state `to`: only from a state from which that is legal.
+
+        Only for a transaction that writes: no other one writes meanwhile, and what it has read stays so.
+        """
+        if to not in MOVES[self.state]:
+            return False
+        self.state = to
+        if to in TERMINAL:
+            self.finished_at = now()
+        self.tell("state", cause, data)
+        return True
+
+    def tell(self, kind: str, cause: str | None, data: dict[str, Any] | None) -> None:
+        """Note a change as an event."""
+        self.events.add(RunEvent(kind=kind, state=self.state, cause=cause, data=data))
 
 
 class RunEvent(Base):

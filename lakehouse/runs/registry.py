@@ -14,7 +14,6 @@ from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.jobs import JOBS, Job
 from lakehouse.runs.database import Database
 from lakehouse.runs.models import IdempotencyRow, LogLine, Run, RunEvent, now
-from lakehouse.runs.moves import add_event, move
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 
@@ -109,11 +108,13 @@ class RunRegistry:
             parameters=parameters.model_dump(mode="json", context=self.settings),
             caller=caller,
             trigger=trigger,
+            state=State.queued,
             max_attempts=job.max_attempts,
             timeout_seconds=job.timeout_seconds,
         )
         session.add(run)
-        add_event(session, run, "state", f"submitted by {caller} ({trigger})", None)
+        run.tell("state", f"submitted by {caller} ({trigger})", None)
+        session.flush()
         session.refresh(run)
         return run
 
@@ -159,7 +160,7 @@ class RunRegistry:
             if run is None:
                 raise NoSuchRun(f"There is no run {run_id}.")
             to = State.cancelled if run.state == State.queued else State.cancelling
-            if move(session, run, to, cause):
+            if run.move(to, cause):
                 run.cancel_requested_at = now()
             return run
 

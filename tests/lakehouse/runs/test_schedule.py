@@ -13,6 +13,7 @@ from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS as REAL_JOBS
 from lakehouse.jobs.quality import full_is_due
 from lakehouse.runs.claims import Claims
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.schedule import _serve, all_of, last_due, next_due, set_paused, trigger_due
 from lakehouse.runs.states import State
@@ -119,7 +120,7 @@ def test_a_crash_leaves_neither_a_run_nor_a_note_that_it_is_served(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("lakehouse.runs.registry.add_event", die)
+        patch.setattr(Run, "tell", die)
         due(registry, NOON + hours(1))
     assert registry.list() == [] and due(registry, NOON + hours(1)) == ["hourly"] and len(registry.list()) == 1
 
