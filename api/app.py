@@ -48,9 +48,8 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
         app.include_router(module.router)
     docs_page.add_docs(app)
     add_handlers(app)
-    # The one added last is the outermost.
-    app.add_middleware(RequestLimits, settings=settings, rates=shared.rates)
-    app.add_middleware(RequestContext, latency=shared.metrics.latency, log=shared.log)
+    limits = RequestLimits(settings, shared.rates)
+    app.add_middleware(RequestContext, limits=limits, latency=shared.metrics.latency, log=shared.log)
     return app
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from fastapi.security.http import HTTPAuthorizationCredentials
-from fastapi.security.utils import get_authorization_scheme_param
 from starlette.concurrency import run_in_threadpool
 
 from api import audit, keys
@@ -25,14 +24,14 @@ async def authenticated(
     request: Request,
     needed: SecurityScopes,
     shared: Shared,
-    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    _key: Annotated[str | None, Security(_header)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    key: Annotated[str | None, Security(_header)],
 ) -> Caller:
-    """The caller, who has every scope that the route needs; the last two parameters are there for the document.
+    """The caller, whose key is in either header, and who has every scope that the route needs.
 
     Raises Problem `not-authenticated`, `missing-scope`, or `too-many-requests`.
     """
-    caller = await _identified(request, shared)
+    caller = await _identified(request, shared, bearer.credentials if bearer else key)
     request.state.caller = caller.name
     shared.rates.count_caller(caller.name)
     for scope in needed.scopes:
@@ -44,15 +43,8 @@ async def authenticated(
     return caller
 
 
-def credential_of(request: Request) -> str | None:
-    """The key that a request carries, in either header."""
-    scheme, given = get_authorization_scheme_param(request.headers.get("authorization"))
-    return given if scheme.lower() == "bearer" and given else request.headers.get("x-api-key")
-
-
-async def _identified(request: Request, shared: Shared) -> Caller:
+async def _identified(request: Request, shared: Shared, credential: str | None) -> Caller:
     """Whose key this is. Raises Problem `not-authenticated`, or `too-many-requests` after many wrong ones."""
-    credential = credential_of(request)
     if not credential:
         headers = {"WWW-Authenticate": CHALLENGE}
         raise Problem("not-authenticated", "The request carries no key.", headers=headers)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from api.problems import Problem, retry_after
 from lakehouse.services.ports import is_loopback
@@ -95,11 +95,9 @@ def network_of(address: str) -> str:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return address
-    if found.ipv4_mapped is not None:  # how IPv4 looks on a socket for both: all of it is one /64 network
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+    # How IPv4 looks on a socket for both: all of it would be one /64 network.
+    found = getattr(found, "ipv4_mapped", None) or found
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 class Followers:
@@ -124,27 +122,16 @@ class Followers:
 
 
 class RequestLimits:
-    """ASGI middleware: counts the address, and refuses a head or a body that is too large, and a false name."""
+    """What is asked of a request before anything else is done for it."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, rates: RateLimits) -> None:
-        self._app, self._rates = app, rates
+    def __init__(self, settings: Settings, rates: RateLimits) -> None:
+        self._rates = rates
         self._most_bytes = settings.api_max_body_kb * 1024
         # Elsewhere, or behind a proxy, it has names that only its owner knows; there it needs a key for what is secret.
         self._is_local = is_loopback(settings.api_host) and not settings.api_trusted_proxies
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] == "http":
-            try:
-                self._check(scope)
-            except Problem as problem:
-                # A body that follows is not worth reading: end the connection with the answer.
-                problem.headers["Connection"] = "close"
-                await problem.response(scope["state"]["request_id"])(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _check(self, scope: Scope) -> None:
+    def check(self, scope: Scope) -> None:
+        """Count the address. Raises Problem for too many requests, too large a head or body, and a false name."""
         headers = Headers(scope=scope)
         if scope["path"] != LIVENESS:
             has_key = "authorization" in headers or "x-api-key" in headers
