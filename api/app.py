@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import structlog
 from fastapi import FastAPI
 
@@ -20,17 +16,9 @@ from lakehouse.secret_words import json_lines
 from lakehouse.settings import Settings
 
 
-def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastAPI:
-    """The API of one lake. Without a `registry` the lake's own is opened, and closed with the application."""
-    shared = Resources(settings, registry or RunRegistry.open(settings), access_log())
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        shared.stopping = asyncio.Event()
-        yield
-        if registry is None:
-            shared.registry.close()
-
+def create_app(settings: Settings, registry: RunRegistry) -> FastAPI:
+    """The API of one lake and its registry."""
+    shared = Resources(settings, registry, access_log())
     app = FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
@@ -40,7 +28,6 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        lifespan=lifespan,
     )
     app.state.resources = shared
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI documents this way
