@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,42 +27,25 @@ FOLLOWED_BY_ONE_CALLER = 20
 
 
 class RateLimits:
-    """Requests per minute. Whoever asks for more gets Problem `too-many-requests`."""
+    """Requests per minute: of addresses, of callers, and of those who are refused, each a row of the audit trail."""
 
     def __init__(self, settings: Settings) -> None:
         most = settings.api_address_requests_per_minute
-        self._addresses = Window(most)
-        self._callers = Window(settings.api_caller_requests_per_minute)
-        self._failures = Window(max(1, int(most * FAILED_LOGINS)))
-
-    def count_address(self, address: str, has_key: bool) -> None:
-        """Count a request of an address. Those without a key, which any page in a browser of that address can send,
-        keep none with a key out."""
-        network = network_of(address)
-        self._addresses.count(f"{network} with a key" if has_key else network, "This address")
-
-    def count_caller(self, caller: str) -> None:
-        """Count a request of a caller."""
-        self._callers.count(caller, f"The caller {caller}")
-
-    def count_denied(self, caller: str) -> None:
-        """Count a request for which a caller lacks the scope, each of which is a row of the audit trail."""
-        self._failures.count(caller, f"Without the scope, the caller {caller}")
-
-    def count_failure(self, address: str) -> None:
-        """Count a wrong key of an address."""
-        self._failures.count(network_of(address), "With wrong keys, this address")
+        refused = max(1, int(most * FAILED_LOGINS))
+        self.addresses = Window(most, "This address")
+        self.callers = Window(settings.api_caller_requests_per_minute, "This caller")
+        self.wrong_keys = Window(refused, "With wrong keys, this address")
+        self.missing_scopes = Window(refused, "Without the scope, this caller")
 
 
 class Window:
     """Counts what each did in the last minute, about: in this clock minute, and the share of the one before that the
-    last sixty seconds still hold. Who did nothing for a minute is forgotten; no thread and no timer is needed for it.
+    last sixty seconds still hold. Who did nothing for a minute is forgotten. Used from the event loop only.
     """
 
-    def __init__(self, most: int, now: Callable[[], float] = time.time) -> None:
-        """`most` in a minute, as `now` tells the seconds."""
-        self.most = most
-        self._now, self._lock = now, threading.Lock()
+    def __init__(self, most: int, name: str, now: Callable[[], float] = time.time) -> None:
+        """`most` in a minute, as `now` tells the seconds; `name` is said of who wants more."""
+        self._most, self._name, self._now = most, name, now
         self._minute = 0
         self._counts: dict[str, int] = {}
         self._before: dict[str, int] = {}
@@ -71,22 +53,21 @@ class Window:
     def wait(self, who: str) -> float:
         """Count once and return 0; or, when that would be too many, the seconds until it is not."""
         minute, passed = divmod(self._now(), MINUTE)
-        with self._lock:
-            if minute != self._minute:
-                self._before = self._counts if minute == self._minute + 1 else {}
-                self._minute, self._counts = int(minute), {}
-            count, before = self._counts.get(who, 0), self._before.get(who, 0)
-            if count + before * (1 - passed / MINUTE) + 1 <= self.most:
-                self._counts[who] = count + 1
-                return 0.0
-        if count >= self.most:
+        if minute != self._minute:
+            self._before = self._counts if minute == self._minute + 1 else {}
+            self._minute, self._counts = int(minute), {}
+        count, before = self._counts.get(who, 0), self._before.get(who, 0)
+        if count + before * (1 - passed / MINUTE) + 1 <= self._most:
+            self._counts[who] = count + 1
+            return 0.0
+        if count >= self._most:
             return MINUTE - passed
-        return MINUTE * (1 - (self.most - count - 1) / before) - passed
+        return MINUTE * (1 - (self._most - count - 1) / before) - passed
 
-    def count(self, who: str, name: str) -> None:
-        """Count once. Raises Problem `too-many-requests`, which says `name`."""
+    def count(self, who: str) -> None:
+        """Count once. Raises Problem `too-many-requests`."""
         if seconds := self.wait(who):
-            raise retry_after("too-many-requests", f"{name} may make {self.most} requests a minute.", seconds)
+            raise retry_after("too-many-requests", f"{self._name} may make {self._most} requests a minute.", seconds)
 
 
 def network_of(address: str) -> str:
@@ -134,8 +115,10 @@ class RequestLimits:
         """Count the address. Raises Problem for too many requests, too large a head or body, and a false name."""
         headers = Headers(scope=scope)
         if scope["path"] != LIVENESS:
+            network = network_of((scope.get("client") or ("unknown",))[0])
+            # Those without a key, which any page in a browser of that address can send, keep none with a key out.
             has_key = "authorization" in headers or "x-api-key" in headers
-            self._rates.count_address((scope.get("client") or ("unknown",))[0], has_key)
+            self._rates.addresses.count(f"{network} with a key" if has_key else network)
         # The parser bounds only a head that comes in several pieces.
         names_and_values = (len(name) + len(value) for name, value in scope["headers"])
         if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:
