@@ -57,8 +57,8 @@ async def _identified(request: Request, shared: Shared, credential: str | None) 
         await run_in_threadpool(note, request, "access.denied", request.url.path, "not-authenticated")
         headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
         raise Problem("not-authenticated", "The key is unknown, expired or revoked.", headers=headers)
-    if not caller.is_use_noted:
-        await run_in_threadpool(keys.note_use, shared.registry.database, caller.key_id)
+    if not keys.is_use_noted(caller):
+        await run_in_threadpool(keys.note_use, shared.registry.database, caller)
     return caller
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -22,8 +20,6 @@ LIVENESS = "/livez"
 """Never refused: the supervisor would end a server that does not say that it lives."""
 FAILED_LOGINS = 1 / 50
 """Of the requests that an address may make, how many may carry a wrong key, or that of a caller without the scope."""
-FOLLOWED_BY_ONE_CALLER = 20
-"""Most streams (events, followed logs) of one caller at once."""
 
 
 class RateLimits:
@@ -79,27 +75,6 @@ def network_of(address: str) -> str:
     # How IPv4 looks on a socket for both: all of it would be one /64 network.
     found = getattr(found, "ipv4_mapped", None) or found
     return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
-
-
-class Followers:
-    """Bounds how many streams are open, in all and per caller."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._most = settings.api_max_followers
-        self._open: Counter[str] = Counter()
-
-    @contextmanager
-    def hold(self, caller: str) -> Iterator[None]:
-        """Take a place while the stream is open. Raises Problem `too-many-requests`."""
-        if self._open.total() >= self._most or self._open[caller] >= FOLLOWED_BY_ONE_CALLER:
-            raise retry_after("too-many-requests", "Too many runs are being followed at once.", 5)
-        self._open[caller] += 1
-        try:
-            yield
-        finally:
-            self._open[caller] -= 1
-            if not self._open[caller]:
-                del self._open[caller]
 
 
 class RequestLimits:

@@ -157,18 +157,6 @@ class RunFilter(BaseModel):
     cursor: str | None = Field(None, pattern=RUN_ID, description="`next_cursor` of the page before.")
 
 
-class EventData(BaseModel):
-    """What an event of a run tells."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    run_id: str
-    at: datetime
-    state: RunState
-    cause: str | None
-    data: dict[str, Any] | None
-
-
 class LogLine(BaseModel):
     """A line of a run's log."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import cached_property
 from typing import Annotated, cast
 
@@ -11,7 +12,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.kept_answers import KeptAnswers
-from api.limits import Followers, RateLimits
+from api.limits import RateLimits
 from api.metrics import Metrics
 from api.readiness import Readiness
 from lakehouse.runs.registry import RunRegistry
@@ -24,12 +25,13 @@ from lakehouse.sql import SqlReader, connect
 class Resources:
     """The registry, the limits, published gold, and what the operations' addresses tell.
 
-    `stopping` is set when the server ends. So many questions may look into the lake at once as `looks` allows.
+    `followers` counts the open streams of each caller; `stopping` is set when the server ends. So many questions may
+    look into the lake at once as `looks` allows.
     """
 
     def __init__(self, settings: Settings, registry: RunRegistry, log: structlog.typing.FilteringBoundLogger) -> None:
         self.settings, self.registry, self.log = settings, registry, log
-        self.rates, self.followers = RateLimits(settings), Followers(settings)
+        self.rates, self.followers = RateLimits(settings), Counter[str]()
         self.readiness, self.metrics = Readiness(settings, registry), Metrics(settings, registry)
         self.publish, self.answers = NewestPublish(settings.serving_file), KeptAnswers()
         self.stopping, self.looks = asyncio.Event(), CapacityLimiter(2)

@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.authentication import Canceller, Reader, note
 from api.keys import Caller
-from api.models import MOST_SEQ, RUN_ID, EventData, LogPage, LogQuery, RunFilter, RunList, RunView
-from api.problems import Problem
+from api.models import MOST_SEQ, RUN_ID, LogPage, LogQuery, RunFilter, RunList, RunView
+from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
 from api.routes.answers import guarded
 from lakehouse.runs.database import RegistryAway
@@ -25,10 +25,12 @@ from lakehouse.runs.states import TERMINAL
 
 POLL_SECONDS = 0.25
 LONGEST_SECONDS = 900.0
+FOLLOWED_BY_ONE_CALLER = 20
+"""Most streams of events of one caller at once."""
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 RunId = Annotated[str, Path(description="Id of the run.", examples=["019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11"])]
 _EVENTS_EXAMPLE = (
-    'id: 7\nevent: state\ndata: {"run_id": "019a…", "at": "2026-09-03T10:15:31Z", "state": "running",'
+    'id: 7\nevent: state\ndata: {"run_id": "019a…", "at": "2026-09-03T10:15:31+00:00", "state": "running",'
     ' "cause": "taken by worker 1", "data": null}\n\n'
 )
 
@@ -102,26 +104,31 @@ def last_seen(
     run: ReadableRun,
     shared: Shared,
     last_event_id: Annotated[
-        int | None,
+        int,
         Header(
             alias="Last-Event-ID",
             ge=0,
             le=MOST_SEQ,
             description="Go on after this event; browsers send it themselves.",
         ),
-    ] = None,
+    ] = 0,
 ) -> int:
     """The event to go on after. Raises HTTPException 204 when none can follow it: a browser then stays away."""
-    after = last_event_id or 0
-    if run.is_terminal and after and not shared.registry.events(run.id, after, limit=1):
+    if run.is_terminal and last_event_id and not shared.registry.events(run.id, last_event_id, limit=1):
         raise HTTPException(204)
-    return after
+    return last_event_id
 
 
 async def place_of_follower(caller: Reader, shared: Shared) -> AsyncIterator[None]:
     """Held until the answer is sent. Raises Problem `too-many-requests` when none is free."""
-    with shared.followers.hold(caller.name):
+    followers = shared.followers
+    if followers.total() >= shared.settings.api_max_followers or followers[caller.name] >= FOLLOWED_BY_ONE_CALLER:
+        raise retry_after("too-many-requests", "Too many runs are being followed at once.", 5)
+    followers[caller.name] += 1
+    try:
         yield
+    finally:
+        followers[caller.name] -= 1
 
 
 @router.get(
@@ -152,7 +159,8 @@ async def follow_events(
             return
         for event in found:
             after, has_ended = event.seq, event.kind == "state" and event.state in TERMINAL
-            yield ServerSentEvent(id=str(after), event=event.kind, data=EventData.model_validate(event))
+            told = {name: getattr(event, name) for name in ("run_id", "at", "state", "cause", "data")}
+            yield ServerSentEvent(id=str(after), event=event.kind, data=told)
         if not found:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

@@ -172,6 +172,15 @@ class ApiKeyRow(Base):
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
+    def may(self, scope: str) -> bool:
+        """Whether this scope, or `admin`, was given."""
+        return scope in self.scopes or self.is_admin
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the runs of others are visible too."""
+        return "admin" in self.scopes
+
 
 class AuditRow(Base):
     """Who did what, and how it ended."""
