@@ -117,7 +117,7 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
                 answer.headers["Connection"] = "close"
                 status, reason = answer.status_code, STATUS_PHRASES[answer.status_code]
                 head = h11.Response(status_code=status, headers=answer.raw_headers, reason=reason)
-                for event in (head, h11.Data(data=answer.body), h11.EndOfMessage()):
+                for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
                     self.transport.write(self.conn.send(event) or b"")
             if self.cycle is not None:
                 self.cycle.disconnected = True  # the application may say no more

@@ -89,7 +89,7 @@ class _OfRun(BaseModel):
     id: str
     job: str
 
-    @computed_field
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's way
     @property
     def links(self) -> RunLinks:
         """Addresses of what belongs to the run."""

@@ -102,7 +102,7 @@ class Attempt:
         parameters = self._job.parse(self._run.parameters)
         if not self._job.needs_spark:
             return self._job.run(Lake(cast(SparkSession, None), self._settings), parameters, self._say)
-        self._news_doing("Connecting to Spark")
+        self._say("Connecting to Spark")
         self._spark = connect(self._settings, self._run.session_id)
         mark_commits(self._spark, self._run.id)
         self._spark.registerProgressHandler(cast("ProgressHandler", self._news.spark_progress))
@@ -132,9 +132,6 @@ class Attempt:
     def _say(self, doing: str) -> None:
         if self._stop is not None:
             raise Stopped
-        self._news_doing(doing)
-
-    def _news_doing(self, doing: str) -> None:
         if self._news.step(doing):
             log.info(doing)
 
