@@ -18,7 +18,7 @@ from lakehouse.settings import Settings
 
 def create_app(settings: Settings, registry: RunRegistry) -> FastAPI:
     """The API of one lake and its registry."""
-    shared = Resources(settings, registry, access_log())
+    shared = Resources(settings, registry)
     app = FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
@@ -36,7 +36,7 @@ def create_app(settings: Settings, registry: RunRegistry) -> FastAPI:
     docs_page.add_docs(app)
     add_handlers(app)
     limits = RequestLimits(settings, shared.rates)
-    app.add_middleware(RequestContext, limits=limits, latency=shared.metrics.latency, log=shared.log)
+    app.add_middleware(RequestContext, limits=limits, latency=shared.metrics.latency, log=access_log())
     return app
 
 

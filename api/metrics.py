@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import duckdb
@@ -46,10 +46,6 @@ class Metrics(Collector):
     def render(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self._registry)
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: the names are known without gathering figures."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """All figures of now; what nobody can tell is left out."""

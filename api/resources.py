@@ -7,7 +7,6 @@ from collections import Counter
 from functools import cached_property
 from typing import Annotated, cast
 
-import structlog
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
@@ -29,8 +28,8 @@ class Resources:
     look into the lake at once as `looks` allows.
     """
 
-    def __init__(self, settings: Settings, registry: RunRegistry, log: structlog.typing.FilteringBoundLogger) -> None:
-        self.settings, self.registry, self.log = settings, registry, log
+    def __init__(self, settings: Settings, registry: RunRegistry) -> None:
+        self.settings, self.registry = settings, registry
         self.rates, self.followers = RateLimits(settings), Counter[str]()
         self.readiness, self.metrics = Readiness(settings, registry), Metrics(settings, registry)
         self.publish, self.answers = NewestPublish(settings.serving_file), KeptAnswers()
