@@ -216,6 +216,19 @@ class WrongField(BaseModel):
 class Problem(BaseModel):
     """An error (RFC 9457)."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/problems/wrong-parameter",
+                "title": "A parameter is wrong",
+                "status": 422,
+                "detail": "limit is wrong: it must be 200 or less. Mend the fields listed in `errors`.",
+                "request_id": "5f0c2b9e4d11",
+                "errors": [{"field": "limit", "message": "it must be 200 or less", "expected": {"maximum": 200}}],
+            }
+        }
+    )
+
     type: str = Field(description="Address of a page about this kind of problem.")
     title: str = Field(description="The kind of problem, the same each time.")
     status: int = Field(description="The HTTP status.")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.limits import body_too_large
+from api.models import RunRequest
 from api.problems import Problem
+from api.resources import Shared
 from lakehouse.jobs import Job, WrongParameters
 from lakehouse.wording import in_words
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def parameters_of(job: Job, given: Mapping[str, Any]) -> BaseModel:
@@ -47,18 +47,18 @@ def _entry(error: Mapping[str, Any], fields: Mapping[str, Any], place: str = "")
     return entry
 
 
-async def json_body(request: Request, model: type[Model], most_bytes: int) -> Model:
-    """The body as `model`; an empty body is an empty object.
+async def run_request(request: Request, shared: Shared) -> RunRequest:
+    """The body, read only after the caller and the job are known; an empty body is an empty object.
 
     Raises Problem `too-large`, `wrong-media-type`, `bad-json` or `wrong-parameter`.
     """
-    body = bytearray()
+    body, most_bytes = bytearray(), shared.settings.api_max_body_kb * 1024
     async for piece in request.stream():
         body += piece
         if len(body) > most_bytes:
             raise body_too_large(most_bytes)
     if not body:
-        return model()
+        return RunRequest()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise Problem("wrong-media-type", "The body must be application/json.", headers={"Accept": "application/json"})
@@ -68,9 +68,9 @@ async def json_body(request: Request, model: type[Model], most_bytes: int) -> Mo
         reason = str(error)[:200] if isinstance(error, json.JSONDecodeError) else "it cannot be read"
         raise Problem("bad-json", f"The body is wrong: {reason}.") from None
     try:
-        return model.model_validate(given)
+        return RunRequest.model_validate(given)
     except ValidationError as error:
-        raise wrong(error.errors(include_url=False), model.model_json_schema()["properties"]) from None
+        raise wrong(error.errors(include_url=False), RunRequest.model_json_schema()["properties"]) from None
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -60,11 +60,6 @@ def known_job(
 KnownJob = Annotated[Job, Depends(known_job)]
 
 
-async def run_request(request: Request, shared: Shared) -> RunRequest:
-    """The body, read only after the caller and the job are known."""
-    return await validation.json_body(request, RunRequest, shared.settings.api_max_body_kb * 1024)
-
-
 @router.get("", summary="List the jobs", responses=guarded())
 def list_jobs(_caller: Reader, shared: Shared) -> JobList:
     """Every job with its parameters, the tables it writes, and its schedule."""
@@ -102,7 +97,7 @@ def start_run(
     response: Response,
     caller: Runner,
     job: KnownJob,
-    body: Annotated[RunRequest, Depends(run_request)],
+    body: Annotated[RunRequest, Depends(validation.run_request)],
     shared: Shared,
     idempotency_key: Annotated[
         str | None,
