@@ -8,9 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
+from sqlalchemy import URL, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -39,14 +38,16 @@ class Database:
 
     def __init__(self, file: Path) -> None:
         """Connects on first use."""
-        self._file, self._turn = file, _Turn(file)
-        self.engine = _sqlite(file)
-        self._writing = self.engine.execution_options(is_writing=True)
+        self._file, self._threads = file, threading.Lock()
+        url = URL.create("sqlite", database=str(file))
+        self.engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
+        event.listen(self.engine, "connect", _set_up)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that sees one moment. Raises RegistryAway when the database does not answer."""
         with _answered(), Session(self.engine) as session:
+            session.connection().exec_driver_sql("BEGIN")
             yield session
 
     @contextmanager
@@ -55,12 +56,27 @@ class Database:
 
         Raises RegistryAway when the database does not answer.
         """
-        with _answered(), self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with _answered(), self._turn(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            # One that reads first and writes later would fail when another wrote meanwhile: writers say so at once.
+            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Writers, of all threads and processes, wait here for their turn.
+
+        SQLite by itself would let them sleep and try again: slower by far, and a worker that wants to show that it
+        lives could be kept out for seconds by callers that come one after the other. So it would by the many threads of
+        another process, if each of them waited for the file.
+        """
+        with self._threads, self._file.with_name(f"{self._file.name}-turn").open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # let go when the file is closed
+            yield
 
     def migrate(self) -> None:
         """Make the file and bring its tables up to date. Of several processes one does, and the others wait."""
-        with self._turn:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._turn():
             self._file.touch(mode=0o600)  # it holds what callers asked for; SQLite gives its other files the same mode
             # A first connection switches a new file to WAL, which SQLite refuses to all processes but one at a time.
             with self.reading() as session:
@@ -83,52 +99,10 @@ def _version(session: Session) -> int:
     return int(session.connection().exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
-class _Turn:
-    """Writers to a SQLite file, of all threads and processes, wait here for their turn.
-
-    SQLite by itself would let them sleep and try again: slower by far, and a worker that wants to show that it lives
-    could be kept out for seconds by callers that come one after the other.
-    """
-
-    def __init__(self, database: Path) -> None:
-        self._path = database.with_name(f"{database.name}-turn")
-        self._threads = threading.Lock()
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> None:
-        self._threads.acquire()
-        try:
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("ab")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        except BaseException:
-            self._threads.release()
-            raise
-
-    def __exit__(self, *_error: object) -> None:
-        if self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._threads.release()
-
-
-def _sqlite(path: Path) -> Engine:
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
-
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin below, not where the driver thinks
-        connection.execute("PRAGMA journal_mode=WAL").close()
-        connection.execute("PRAGMA foreign_keys=ON").close()
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails when another wrote meanwhile: writers say so at once.
-        is_writing = connection.get_execution_options().get("is_writing")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
-
-    return engine
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where they are opened, not where the driver thinks
+    connection.execute("PRAGMA journal_mode=WAL").close()
+    connection.execute("PRAGMA foreign_keys=ON").close()
 
 
 @contextmanager
