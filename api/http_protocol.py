@@ -92,7 +92,7 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
         @property
         def is_waiting_for_head(self) -> bool:
             """Whether it is between requests, or has sent a part of its next one's head."""
-            return bool(self.conn.their_state is h11.IDLE)
+            return self.conn.their_state is h11.IDLE
 
         def _expect_more(self) -> None:
             if self._deadline is None:
