@@ -23,7 +23,7 @@ from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.models import Run
-from lakehouse.runs.news import News, logged_into
+from lakehouse.runs.news import News
 from lakehouse.runs.states import State
 from lakehouse.secret_words import hide, secret_words
 from lakehouse.session import commit_mark, connect, end_session, mark_commits
@@ -73,7 +73,7 @@ class Attempt:
 
     def work(self) -> None:
         """Do the work and write down how it ended."""
-        with structlog.contextvars.bound_contextvars(run=self._run.id), logged_into(self._news):
+        with structlog.contextvars.bound_contextvars(run=self._run.id, news=self._news):
             log.info("attempt begins", job=self._job.name, attempt=self._run.attempt)
             watching = _thread(self._watch)
             try:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
@@ -15,8 +13,6 @@ from lakehouse.secret_words import json_lines
 
 _MOST_LINES = 10_000
 _LONGEST_FIELD = 8_000
-_NEWS: ContextVar[News | None] = ContextVar("news", default=None)
-"""Of the run that this thread works on."""
 
 
 class News:
@@ -86,22 +82,12 @@ class News:
 
 
 def log_as_json() -> None:
-    """structlog for this process: JSON on standard output, and into the log of the run that a thread works on."""
+    """structlog for this process: JSON on standard output, and into the `news` that a thread has bound (see Attempt)."""
     structlog.configure(processors=json_lines(_into_the_run), cache_logger_on_first_use=False)
 
 
-@contextmanager
-def logged_into(news: News) -> Iterator[None]:
-    """What this thread logs meanwhile goes into these news."""
-    token = _NEWS.set(news)
-    try:
-        yield
-    finally:
-        _NEWS.reset(token)
-
-
 def _into_the_run(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    if (news := _NEWS.get()) is not None:
+    if (news := event.pop("news", None)) is not None:
         apart = ("event", "level", "timestamp", "run")
         fields = {name: str(value)[:_LONGEST_FIELD] for name, value in event.items() if name not in apart}
         news.log(Line(str(event["event"]), str(event["level"]), fields))
