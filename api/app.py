@@ -24,6 +24,7 @@ def create_app(settings: Settings, registry: RunRegistry) -> FastAPI:
         version=openapi.VERSION,
         description=openapi.DESCRIPTION,
         openapi_tags=openapi.TAGS,
+        servers=[{"url": "/", "description": "This lake"}],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

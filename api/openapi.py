@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api.models import Problem
@@ -43,20 +42,13 @@ TAGS: list[dict[str, Any]] = [
 
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of `app`, made once."""
-    if app.openapi_schema is None:
-        made = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            tags=TAGS,
-            routes=app.routes,
-            servers=[{"url": "/", "description": "This lake"}],
-        )
-        _, problem = models_json_schema([(Problem, "validation")], ref_template="#/components/schemas/{model}")
-        made["components"]["schemas"] |= problem["$defs"]
-        _drop_framework_errors(made)
-        app.openapi_schema = made
-    return app.openapi_schema
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    made = FastAPI.openapi(app)  # which the application keeps
+    _, problem = models_json_schema([(Problem, "validation")], ref_template="#/components/schemas/{model}")
+    made["components"]["schemas"] |= problem["$defs"]
+    _drop_framework_errors(made)
+    return made
 
 
 def _drop_framework_errors(made: dict[str, Any]) -> None:

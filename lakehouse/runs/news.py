@@ -82,7 +82,7 @@ class News:
 
 
 def log_as_json() -> None:
-    """structlog for this process: JSON on standard output, and into the `news` that a thread has bound (see Attempt)."""
+    """structlog for this process: JSON on standard output, and into the `news` that an attempt has bound."""
     structlog.configure(processors=json_lines(_into_the_run), cache_logger_on_first_use=False)
 
 
