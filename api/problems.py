@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
-PREFIX = "/problems/"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Problem(Exception):
         """The answer."""
         kind = KINDS[self.kind]
         members = {
-            "type": PREFIX + self.kind,
+            "type": f"/problems/{self.kind}",
             "title": kind.title,
             "status": kind.status,
             "detail": f"{self.detail} {kind.remedy}",
@@ -100,9 +99,3 @@ class Problem(Exception):
 def retry_after(kind: str, detail: str, seconds: float, **extra: object) -> Problem:
     """A problem that goes away by itself, in about `seconds`."""
     return Problem(kind, detail, headers={"Retry-After": str(max(1, round(seconds)))}, **extra)
-
-
-def page(kind: str) -> str:
-    """What the address in `type` shows: plain text for a person."""
-    found = KINDS[kind]
-    return f"{kind}: {found.title} (HTTP {found.status})\n\n{found.remedy}\n"

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Path, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api import problems
 from api.models import Alive, Ready
 from api.problems import KINDS, Problem, retry_after
 from api.resources import Shared
@@ -63,4 +62,5 @@ async def explain_problem(kind: str = Path(examples=["wrong-parameter"])) -> Pla
     """The page that a problem's `type` points to."""
     if kind not in KINDS:
         raise Problem("not-found", "There is no such problem.", known=list(KINDS))
-    return PlainTextResponse(problems.page(kind))
+    found = KINDS[kind]
+    return PlainTextResponse(f"{kind}: {found.title} (HTTP {found.status})\n\n{found.remedy}\n")
