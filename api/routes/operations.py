@@ -29,12 +29,11 @@ def readyz(shared: Shared) -> Ready:
     is what mends it.
     """
     found = shared.readiness.all()
+    held = found.pop("gate")
     if missing := {part: wrong for part, wrong in found.items() if wrong}:
         told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
         raise retry_after("dependency-away", told, RETRY_SECONDS, missing=missing)
-    held = shared.readiness.held_back()
-    gate = "; ".join(f"{table}: {why}" for table, why in held.items()) or "ok"
-    checks = dict.fromkeys(found, "ok") | {"gate": gate}
+    checks = dict.fromkeys(found, "ok") | {"gate": held or "ok"}
     return Ready(status="degraded" if held else "ready", checks=checks)
 
 
