@@ -1,7 +1,9 @@
-"""Makes every error that a route, the framework or a library raises a problem."""
+"""Makes every error that a route, the framework or a library raises a problem; those of pydantic name the field, what
+was wrong, and what is expected."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -11,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.problems import Problem, retry_after
-from api.validation import wrong
 from lakehouse.runs.database import RegistryAway
 from lakehouse.serving.newest import NothingPublishedError
+from lakehouse.wording import in_words
 
 DATABASE_RETRY_SECONDS = 2
 _KINDS = (Problem, RegistryAway, NothingPublishedError, RequestValidationError, ClientDisconnect, HTTPException)
@@ -52,6 +54,27 @@ def _problem(request: Request, error: Exception) -> Problem:
         case HTTPException():
             return Problem("bad-request", str(error.detail)[:200])
     raise error
+
+
+def wrong(errors: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], detail: str = "", place: str = "") -> Problem:
+    """The problem of these pydantic errors. `fields` are JSON schemas by name, to say what is expected; they are at
+    `place` in the request."""
+    listed = [_entry(error, fields, place) for error in errors]
+    first = listed[0]
+    return Problem("wrong-parameter", detail or f"{first['field']} is wrong: {first['message']}.", errors=listed)
+
+
+def _entry(error: Mapping[str, Any], fields: Mapping[str, Any], place: str) -> dict[str, Any]:
+    path = [str(part) for part in error["loc"]]
+    name = path[0] if path else ""
+    entry: dict[str, Any] = {"field": ".".join(filter(None, [place, *path]))[:200] or "body"}
+    entry["message"] = in_words(error)
+    if error["type"] == "extra_forbidden":
+        return {**entry, "known": sorted(fields)}
+    schema = fields.get(name)
+    if schema is not None:
+        entry["expected"] = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    return entry
 
 
 def _query_fields(request: Request) -> dict[str, Any]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hmac
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from pydantic import ValidationError
 
-from api import validation
 from api.authentication import Reader, Runner, note
+from api.errors import wrong
 from api.keys import OPERATOR
+from api.limits import body_too_large
 from api.models import Accepted, JobList, JobView, RunRequest
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
 from api.routes.answers import guarded
 from lakehouse.api_client import USER_AGENT
-from lakehouse.jobs import Job
+from lakehouse.jobs import Job, WrongParameters
 from lakehouse.lake_secret import secret_for
 from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RETRY_AFTER_SECONDS, KeyReused, QueueFull
@@ -60,6 +62,36 @@ def known_job(
 KnownJob = Annotated[Job, Depends(known_job)]
 
 
+async def run_request(request: Request, shared: Shared) -> RunRequest:
+    """The body, read only after the caller and the job are known; an empty body is an empty object.
+
+    Raises Problem `too-large`, `wrong-media-type`, `bad-json` or `wrong-parameter`.
+    """
+    body, most_bytes = bytearray(), shared.settings.api_max_body_kb * 1024
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most_bytes:
+            raise body_too_large(most_bytes)
+    if not body:
+        return RunRequest()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Problem("wrong-media-type", "The body must be application/json.", headers={"Accept": "application/json"})
+    try:
+        given = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        reason = str(error)[:200] if isinstance(error, json.JSONDecodeError) else "it cannot be read"
+        raise Problem("bad-json", f"The body is wrong: {reason}.") from None
+    try:
+        return RunRequest.model_validate(given)
+    except ValidationError as error:
+        raise wrong(error.errors(include_url=False), RunRequest.model_json_schema()["properties"]) from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
 @router.get("", summary="List the jobs", responses=guarded())
 def list_jobs(_caller: Reader, shared: Shared) -> JobList:
     """Every job with its parameters, the tables it writes, and its schedule."""
@@ -97,7 +129,7 @@ def start_run(
     response: Response,
     caller: Runner,
     job: KnownJob,
-    body: Annotated[RunRequest, Depends(validation.run_request)],
+    body: Annotated[RunRequest, Depends(run_request)],
     shared: Shared,
     idempotency_key: Annotated[
         str | None,
@@ -117,7 +149,11 @@ def start_run(
     if job.needs_admin and not caller.is_admin:
         note(request, "access.denied", job.name, "missing-scope")
         raise Problem("missing-scope", f"{job.name} needs the scope admin.")
-    parameters = validation.parameters_of(job, body.parameters)
+    try:
+        parameters = job.parse(body.parameters)
+    except WrongParameters as error:
+        fields = job.parameters.model_json_schema().get("properties", {})
+        raise wrong(error.errors, fields, str(error), "parameters") from None
     idempotency = (idempotency_key, _hash(shared, job, body.parameters)) if idempotency_key else None
     # What a program calls itself is believed of the operator alone: whoever has that key is at the command line.
     is_cli = caller.name == OPERATOR and request.headers.get("user-agent") == USER_AGENT
