@@ -15,8 +15,8 @@ from api.authentication import GoldReader
 from api.gold_pages import Page, page, with_zone
 from api.gold_tables import LISTINGS, Asked, Listing
 from api.kept_answers import Answer
+from api.openapi import guarded
 from api.resources import Shared
-from api.routes.answers import guarded
 from lakehouse.serving.newest import Publish, PublishedTable
 from lakehouse.serving.sql_output import exact_json, write_csv
 from lakehouse.sql import Result

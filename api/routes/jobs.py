@@ -14,9 +14,9 @@ from api.errors import wrong
 from api.keys import OPERATOR
 from api.limits import body_too_large
 from api.models import Accepted, JobList, JobView, RunRequest
+from api.openapi import guarded
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
-from api.routes.answers import guarded
 from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job, WrongParameters
 from lakehouse.lake_secret import secret_for

@@ -16,9 +16,9 @@ from starlette.concurrency import run_in_threadpool
 from api.authentication import Canceller, Reader, note
 from api.keys import Caller
 from api.models import MOST_SEQ, RUN_ID, LogPage, LogQuery, RunFilter, RunList, RunView
+from api.openapi import guarded
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
-from api.routes.answers import guarded
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.models import Run
 from lakehouse.runs.states import TERMINAL

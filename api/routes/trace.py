@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.authentication import TraceReader
 from api.models import Moment
+from api.openapi import guarded
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
-from api.routes.answers import guarded
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.figures import Figure, Figures, NothingThereError, row_in
 from lakehouse.serving.newest import NothingPublishedError, Publish
