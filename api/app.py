@@ -7,7 +7,6 @@ from fastapi import FastAPI
 
 from api import docs_page, openapi
 from api.errors import add_handlers
-from api.limits import RequestLimits
 from api.request_context import RequestContext
 from api.resources import Resources
 from api.routes import gold, jobs, operations, runs, schedules, trace
@@ -36,8 +35,7 @@ def create_app(settings: Settings, registry: RunRegistry) -> FastAPI:
         app.include_router(module.router)
     docs_page.add_docs(app)
     add_handlers(app)
-    limits = RequestLimits(settings, shared.rates)
-    app.add_middleware(RequestContext, limits=limits, latency=shared.metrics.latency, log=access_log())
+    app.add_middleware(RequestContext, limits=shared.limits, latency=shared.metrics.latency, log=access_log())
     return app
 
 

@@ -34,10 +34,10 @@ async def authenticated(
     """
     caller = await _identified(request, shared, bearer.credentials if bearer else key)
     request.state.caller = caller.name
-    shared.rates.callers.count(caller.name)
+    shared.limits.callers.count(caller.name)
     for scope in needed.scopes:
         if not caller.may(scope):
-            shared.rates.missing_scopes.count(caller.name)
+            shared.limits.missing_scopes.count(caller.name)
             await run_in_threadpool(note, request, "access.denied", request.url.path, "missing-scope")
             challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
             raise Problem("missing-scope", f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
@@ -53,7 +53,7 @@ async def _identified(request: Request, shared: Shared, credential: str | None) 
     caller = keys.recognise(shared.registry.database, credential)
     if caller is None:
         # Counted only here: whoever has a valid key is never locked out by others at the same address.
-        shared.rates.wrong_keys.count(network_of(address_of(request)))
+        shared.limits.wrong_keys.count(network_of(address_of(request)))
         await run_in_threadpool(note, request, "access.denied", request.url.path, "not-authenticated")
         headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
         raise Problem("not-authenticated", "The key is unknown, expired or revoked.", headers=headers)

@@ -22,18 +22,6 @@ FAILED_LOGINS = 1 / 50
 """Of the requests that an address may make, how many may carry a wrong key, or that of a caller without the scope."""
 
 
-class RateLimits:
-    """Requests per minute: of addresses, of callers, and of those who are refused, each a row of the audit trail."""
-
-    def __init__(self, settings: Settings) -> None:
-        most = settings.api_address_requests_per_minute
-        refused = max(1, int(most * FAILED_LOGINS))
-        self.addresses = Window(most, "This address")
-        self.callers = Window(settings.api_caller_requests_per_minute, "This caller")
-        self.wrong_keys = Window(refused, "With wrong keys, this address")
-        self.missing_scopes = Window(refused, "Without the scope, this caller")
-
-
 class Window:
     """Counts what each did in the last minute, about: in this clock minute, and the share of the one before that the
     last sixty seconds still hold. Who did nothing for a minute is forgotten. Used from the event loop only.
@@ -77,11 +65,17 @@ def network_of(address: str) -> str:
     return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
-class RequestLimits:
-    """What is asked of a request before anything else is done for it."""
+class Limits:
+    """Requests per minute: of addresses, of callers, and of those who are refused, each a row of the audit trail; and
+    what a request must be before anything else is done for it."""
 
-    def __init__(self, settings: Settings, rates: RateLimits) -> None:
-        self._rates = rates
+    def __init__(self, settings: Settings) -> None:
+        most = settings.api_address_requests_per_minute
+        refused = max(1, int(most * FAILED_LOGINS))
+        self.addresses = Window(most, "This address")
+        self.callers = Window(settings.api_caller_requests_per_minute, "This caller")
+        self.wrong_keys = Window(refused, "With wrong keys, this address")
+        self.missing_scopes = Window(refused, "Without the scope, this caller")
         self._most_bytes = settings.api_max_body_kb * 1024
         # Elsewhere, or behind a proxy, it has names that only its owner knows; there it needs a key for what is secret.
         self._is_local = is_loopback(settings.api_host) and not settings.api_trusted_proxies
@@ -93,7 +87,7 @@ class RequestLimits:
             network = network_of((scope.get("client") or ("unknown",))[0])
             # Those without a key, which any page in a browser of that address can send, keep none with a key out.
             has_key = "authorization" in headers or "x-api-key" in headers
-            self._rates.addresses.count(f"{network} with a key" if has_key else network)
+            self.addresses.count(f"{network} with a key" if has_key else network)
         # The parser bounds only a head that comes in several pieces.
         names_and_values = (len(name) + len(value) for name, value in scope["headers"])
         if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:

@@ -11,7 +11,7 @@ from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.limits import RequestLimits
+from api.limits import Limits
 from api.problems import Problem
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -30,7 +30,7 @@ class RequestContext:
     """ASGI middleware. Puts `request_id` into the request's state; `caller` is put there by authentication."""
 
     def __init__(
-        self, app: ASGIApp, limits: RequestLimits, latency: Histogram, log: structlog.typing.FilteringBoundLogger
+        self, app: ASGIApp, limits: Limits, latency: Histogram, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         """`latency` has the labels method, route and status."""
         self._app, self._limits, self._latency, self._log = app, limits, latency, log

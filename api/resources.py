@@ -11,7 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.kept_answers import KeptAnswers
-from api.limits import RateLimits
+from api.limits import Limits
 from api.metrics import Metrics
 from api.readiness import Readiness
 from lakehouse.runs.registry import RunRegistry
@@ -30,7 +30,7 @@ class Resources:
 
     def __init__(self, settings: Settings, registry: RunRegistry) -> None:
         self.settings, self.registry = settings, registry
-        self.rates, self.followers = RateLimits(settings), Counter[str]()
+        self.limits, self.followers = Limits(settings), Counter[str]()
         self.readiness, self.metrics = Readiness(settings, registry), Metrics(settings, registry)
         self.publish, self.answers = NewestPublish(settings.serving_file), KeptAnswers()
         self.stopping, self.looks = asyncio.Event(), CapacityLimiter(2)
