@@ -26,25 +26,15 @@ from lakehouse.runs.registry import RETRY_AFTER_SECONDS, KeyReused, QueueFull
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 DEPENDENCY_RETRY_SECONDS = 5
 _KEY = r"^[\x21-\x7e]{1,200}$"
-_BODY = {
-    "required": False,
-    "content": {
-        "application/json": {
-            "schema": RunRequest.model_json_schema(),
-            "examples": {
-                "defaults": {"summary": "With every default", "value": {}},
-                "cohort_retention": {
-                    "summary": "cohort_retention: calendar days of Berlin",
-                    "value": {"parameters": {"timezone": "Europe/Berlin"}},
-                },
-                "backfill": {
-                    "summary": "backfill, top_products, fraud_scan: a range of days",
-                    "value": {"parameters": {"from_date": "2026-09-01", "to_date": "2026-09-03"}},
-                },
-                "stream": {"summary": "stream: stop it", "value": {"parameters": {"action": "stop"}}},
-            },
-        }
-    },
+_EXAMPLES: dict[str, dict[str, str]] = {
+    "With every default": {},
+    "cohort_retention: calendar days of Berlin": {"timezone": "Europe/Berlin"},
+    "backfill, top_products, fraud_scan: a range of days": {"from_date": "2026-09-01", "to_date": "2026-09-03"},
+    "stream: stop it": {"action": "stop"},
+}
+_JSON = {
+    "schema": RunRequest.model_json_schema(),
+    "examples": {says: {"value": {"parameters": given}} for says, given in _EXAMPLES.items()},
 }
 
 
@@ -122,7 +112,7 @@ def show_job(_caller: Reader, job: KnownJob) -> Job:
         },
         **guarded("bad-json", "unknown-job", "wrong-media-type", "wrong-parameter", "key-reused", "queue-full"),
     },
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": {"required": False, "content": {"application/json": _JSON}}},
 )
 def start_run(
     request: Request,
