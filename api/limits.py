@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -106,6 +107,8 @@ def body_too_large(most_bytes: int) -> Problem:
 def _check_host(host: str) -> None:
     """Raise Problem `bad-request` for another name than this machine's own: a page in a browser may let its name lead
     here (DNS rebinding), and would read what needs no key."""
-    name = urlsplit(f"//{host}").hostname or ""
+    name = ""
+    with suppress(ValueError):  # what is no name of a host at all
+        name = urlsplit(f"//{host}").hostname or ""
     if not is_loopback(name):
         raise Problem("bad-request", "This server is reached as localhost or 127.0.0.1 alone.")

@@ -269,7 +269,13 @@ def test_an_address_that_keeps_all_its_places_busy_gets_no_more_and_the_server_s
 
 def test_a_page_in_a_browser_under_its_own_name_is_refused(api: ServedApi):
     """DNS rebinding: the name of the page leads to this machine."""
-    for host in ("rebound.example", "rebound.example:8000", "127.0.0.1.rebound.example", "localhost.rebound.example"):
+    for host in (
+        "rebound.example",
+        "rebound.example:8000",
+        "127.0.0.1.rebound.example",
+        "localhost.rebound.example",
+        "[",
+    ):
         for path in ("/metrics", "/readyz", "/docs"):
             answer = api.operator.get(path, headers={"Host": host})
             assert answer.status_code == 400 and answer.json()["type"] == "/problems/bad-request"
