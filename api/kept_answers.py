@@ -23,10 +23,11 @@ class KeptAnswers:
 
     async def once(self, question: Hashable, make: Callable[[], Answer]) -> Answer:
         """The answer, made in a thread when it is not kept."""
-        answer = self._answers.pop(question, None)
-        if answer is None:
-            async with self._turn:  # others may ask the same while this one waits
-                answer = self._answers.pop(question, None) or await to_thread.run_sync(make)
+        if question not in self._answers:
+            async with self._turn:
+                if question not in self._answers:  # others may have asked the same while this one waited
+                    self._answers[question] = await to_thread.run_sync(make)
+        answer = self._answers.pop(question)
         if len(answer[0]) <= KEPT_BYTES:
             self._answers[question] = answer  # behind all that were asked for before
         if len(self._answers) > KEPT_ANSWERS:

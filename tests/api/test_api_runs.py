@@ -6,6 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -35,7 +36,7 @@ def test_a_run_is_accepted_with_its_address(api: ServedApi):
     body = answer.json()
     assert body["state"] == "queued" and answer.headers["location"] == body["links"]["run"] == f"/v1/runs/{body['id']}"
     shown = api.operator.get(answer.headers["location"]).json()
-    assert shown["parameters"] == {"as_of": str(datetime.now(UTC).date()), "timezone": "Asia/Tokyo"}
+    assert shown["parameters"] == {"as_of": str(datetime.now(ZoneInfo("Asia/Tokyo")).date()), "timezone": "Asia/Tokyo"}
     assert (shown["caller"], shown["trigger"], shown["state"]) == ("operator", "api", "queued")
     assert "session_id" not in shown and "worker" not in shown
 
