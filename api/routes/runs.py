@@ -104,19 +104,19 @@ def last_seen(
     run: ReadableRun,
     shared: Shared,
     last_event_id: Annotated[
-        int,
+        int | None,
         Header(
             alias="Last-Event-ID",
             ge=0,
             le=MOST_SEQ,
             description="Go on after this event; browsers send it themselves.",
         ),
-    ] = 0,
+    ] = None,
 ) -> int:
     """The event to go on after. Raises HTTPException 204 when none can follow it: a browser then stays away."""
     if run.is_terminal and last_event_id and not shared.registry.events(run.id, last_event_id, limit=1):
         raise HTTPException(204)
-    return last_event_id
+    return last_event_id or 0
 
 
 async def place_of_follower(caller: Reader, shared: Shared) -> AsyncIterator[None]:
