@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import structlog
 from fastapi import FastAPI
 
 from api import docs_page, openapi
 from api.errors import add_handlers
-from api.limits import RequestLimits
 from api.request_context import RequestContext
 from api.resources import Resources
 from api.routes import gold, jobs, operations, runs, schedules, trace
@@ -20,27 +15,19 @@ from lakehouse.secret_words import json_lines
 from lakehouse.settings import Settings
 
 
-def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastAPI:
-    """The API of one lake. Without a `registry` the lake's own is opened, and closed with the application."""
-    shared = Resources(settings, registry or RunRegistry.open(settings), access_log())
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        shared.stopping = asyncio.Event()
-        yield
-        if registry is None:
-            shared.registry.close()
-
+def create_app(settings: Settings, registry: RunRegistry) -> FastAPI:
+    """The API of one lake and its registry."""
+    shared = Resources(settings, registry)
     app = FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
         description=openapi.DESCRIPTION,
         openapi_tags=openapi.TAGS,
+        servers=[{"url": "/", "description": "This lake"}],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        lifespan=lifespan,
     )
     app.state.resources = shared
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI documents this way
@@ -48,9 +35,7 @@ def create_app(settings: Settings, registry: RunRegistry | None = None) -> FastA
         app.include_router(module.router)
     docs_page.add_docs(app)
     add_handlers(app)
-    # The one added last is the outermost.
-    app.add_middleware(RequestLimits, settings=settings, rates=shared.rates)
-    app.add_middleware(RequestContext, latency=shared.metrics.latency, log=shared.log)
+    app.add_middleware(RequestContext, limits=shared.limits, latency=shared.metrics.latency, log=access_log())
     return app
 
 

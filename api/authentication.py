@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from fastapi.security.http import HTTPAuthorizationCredentials
-from fastapi.security.utils import get_authorization_scheme_param
 from starlette.concurrency import run_in_threadpool
 
-from api import audit
+from api import audit, keys
 from api.keys import Caller
+from api.limits import network_of
 from api.problems import Problem
 from api.resources import Shared
 
@@ -25,46 +25,40 @@ async def authenticated(
     request: Request,
     needed: SecurityScopes,
     shared: Shared,
-    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    _key: Annotated[str | None, Security(_header)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    key: Annotated[str | None, Security(_header)],
 ) -> Caller:
-    """The caller, who has every scope that the route needs; the last two parameters are there for the document.
+    """The caller, whose key is in either header, and who has every scope that the route needs.
 
     Raises Problem `not-authenticated`, `missing-scope`, or `too-many-requests`.
     """
-    credential = credential_of(request)
-    caller = shared.callers.recall(credential) if credential else None
-    if caller is None:
-        caller = await run_in_threadpool(identify, request, shared, credential)
+    caller = await _identified(request, shared, bearer.credentials if bearer else key)
     request.state.caller = caller.name
-    shared.rates.count_caller(caller.name)
+    shared.limits.callers.count(caller.name)
     for scope in needed.scopes:
         if not caller.may(scope):
-            shared.rates.count_denied(caller.name)
+            shared.limits.missing_scopes.count(caller.name)
             await run_in_threadpool(note, request, "access.denied", request.url.path, "missing-scope")
             challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
             raise Problem("missing-scope", f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
     return caller
 
 
-def credential_of(request: Request) -> str | None:
-    """The key that a request carries, in either header."""
-    scheme, given = get_authorization_scheme_param(request.headers.get("authorization"))
-    return given if scheme.lower() == "bearer" and given else request.headers.get("x-api-key")
-
-
-def identify(request: Request, shared: Shared, credential: str | None) -> Caller:
+async def _identified(request: Request, shared: Shared, credential: str | None) -> Caller:
     """Whose key this is. Raises Problem `not-authenticated`, or `too-many-requests` after many wrong ones."""
     if not credential:
         headers = {"WWW-Authenticate": CHALLENGE}
         raise Problem("not-authenticated", "The request carries no key.", headers=headers)
-    caller = shared.callers.recognise(credential)
+    # Looked up by the event loop itself: one row by its key takes less time than a thread to do it in.
+    caller = keys.recognise(shared.registry.database, credential)
     if caller is None:
         # Counted only here: whoever has a valid key is never locked out by others at the same address.
-        shared.rates.count_failure(address_of(request))
-        note(request, "access.denied", request.url.path, "not-authenticated")
+        shared.limits.wrong_keys.count(network_of(address_of(request)))
+        await run_in_threadpool(note, request, "access.denied", request.url.path, "not-authenticated")
         headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
         raise Problem("not-authenticated", "The key is unknown, expired or revoked.", headers=headers)
+    if not keys.is_use_noted(caller):
+        await run_in_threadpool(keys.note_use, shared.registry.database, caller)
     return caller
 
 

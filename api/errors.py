@@ -1,55 +1,80 @@
-"""Makes every error that a route, the framework or a library raises a problem."""
+"""Makes every error that a route, the framework or a library raises a problem; those of pydantic name the field, what
+was wrong, and what is expected."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from api.problems import Problem, retry_after
-from api.validation import wrong
 from lakehouse.runs.database import RegistryAway
 from lakehouse.serving.newest import NothingPublishedError
+from lakehouse.wording import in_words
 
 DATABASE_RETRY_SECONDS = 2
+_KINDS = (Problem, RegistryAway, NothingPublishedError, RequestValidationError, ClientDisconnect, HTTPException)
 
 
 def add_handlers(app: FastAPI) -> None:
     """Answer errors of `app` with problems."""
+    for kind in _KINDS:
+        app.add_exception_handler(kind, _answer)
 
-    @app.exception_handler(Problem)
-    async def on_problem(request: Request, problem: Problem) -> Response:
-        return problem.response(request.state.request_id)
 
-    @app.exception_handler(RegistryAway)
-    async def on_database(request: Request, _error: RegistryAway) -> Response:
-        told, missing = "The registry's database does not answer.", {"database": "does not answer"}
-        problem = retry_after("dependency-away", told, DATABASE_RETRY_SECONDS, missing=missing)
-        return problem.response(request.state.request_id)
+async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 204:
+        return Response(status_code=204)
+    return _problem(request, error).response(request.state.request_id)
 
-    @app.exception_handler(NothingPublishedError)
-    async def on_nothing_published(request: Request, error: NothingPublishedError) -> Response:
-        seconds = request.app.state.resources.settings.publish_seconds
-        return retry_after("not-published", str(error), seconds).response(request.state.request_id)
 
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        by_name = [{**one, "loc": one["loc"][1:]} for one in error.errors()]  # `limit`, not `query.limit`
-        problem = wrong(by_name, _query_fields(request))
-        return problem.response(request.state.request_id)
+def _problem(request: Request, error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case RegistryAway():
+            told, missing = "The registry's database does not answer.", {"database": "does not answer"}
+            return retry_after("dependency-away", told, DATABASE_RETRY_SECONDS, missing=missing)
+        case NothingPublishedError():
+            return retry_after("not-published", str(error), request.app.state.resources.settings.publish_seconds)
+        case RequestValidationError():
+            by_name = [{**one, "loc": one["loc"][1:]} for one in error.errors()]  # `limit`, not `query.limit`
+            return wrong(by_name, _query_fields(request))
+        case ClientDisconnect():  # nobody hears it but the log
+            return Problem("too-slow", "The body did not come.")
+        case HTTPException(status_code=405):
+            return Problem("method-not-allowed", f"{request.method[:16]} does not work here.", headers=error.headers)
+        case HTTPException(status_code=404):
+            return Problem("not-found", "There is nothing here.")
+        case HTTPException():
+            return Problem("bad-request", str(error.detail)[:200])
+    raise error
 
-    @app.exception_handler(HTTPException)
-    async def on_http(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            problem = Problem("method-not-allowed", f"{request.method[:16]} does not work here.", headers=error.headers)
-        elif error.status_code == 404:
-            problem = Problem("not-found", "There is nothing here.")
-        else:
-            problem = Problem("bad-request", str(error.detail)[:200])
-        return problem.response(request.state.request_id)
+
+def wrong(errors: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], detail: str = "", place: str = "") -> Problem:
+    """The problem of these pydantic errors. `fields` are JSON schemas by name, to say what is expected; they are at
+    `place` in the request."""
+    listed = [_entry(error, fields, place) for error in errors]
+    first = listed[0]
+    return Problem("wrong-parameter", detail or f"{first['field']} is wrong: {first['message']}.", errors=listed)
+
+
+def _entry(error: Mapping[str, Any], fields: Mapping[str, Any], place: str) -> dict[str, Any]:
+    path = [str(part) for part in error["loc"]]
+    name = path[0] if path else ""
+    entry: dict[str, Any] = {"field": ".".join(filter(None, [place, *path]))[:200] or "body"}
+    entry["message"] = in_words(error)
+    if error["type"] == "extra_forbidden":
+        return {**entry, "known": sorted(fields)}
+    schema = fields.get(name)
+    if schema is not None:
+        entry["expected"] = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    return entry
 
 
 def _query_fields(request: Request) -> dict[str, Any]:

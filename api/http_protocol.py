@@ -1,5 +1,5 @@
-"""HTTP/1.1 with bounds that uvicorn lacks: a deadline for a request's headers, connections in all and per address, and
-errors as problem+json.
+"""HTTP/1.1 with bounds that uvicorn lacks: a deadline for a request's headers and one for its body, connections in all
+and per address, and errors as problem+json.
 
 Who is silent makes room: where there are too many connections, the oldest one that asks nothing goes. Where all are at
 work, a newcomer is answered `overloaded`, but for one that asks whether the server lives: the supervisor would end a
@@ -14,10 +14,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from api.limits import LIVENESS, MAX_HEADER_BYTES, network_of
-from api.problems import KINDS, MEDIA_TYPE, Problem, encode, retry_after
+from api.problems import Problem, retry_after
+from api.request_context import add_headers
 from lakehouse.services.ports import trusted_proxies
 from lakehouse.settings import Settings
 
@@ -25,12 +26,13 @@ OVERLOAD_RETRY_SECONDS = 2
 SHARE_OF_ONE_ADDRESS = 0.25
 """Of all connections, how many may come from one address that is no proxy's."""
 _ASKS_IF_ALIVE = f"GET {LIVENESS} ".encode()
-_UNREAD = (h11.IDLE,)
+_COMING = (h11.IDLE, h11.SEND_BODY)
+"""What h11 says of a request of which more is to come."""
 
 
 def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
     """The protocol class for uvicorn's `http` option."""
-    header_seconds, most = settings.api_slow_seconds, settings.api_max_connections
+    slow_seconds, most = settings.api_slow_seconds, settings.api_max_connections
     most_of_one = max(1, int(most * SHARE_OF_ONE_ADDRESS))
     proxies = [ip_network(one) for one in trusted_proxies(settings)]
     open_by_age: dict[BoundedProtocol, str] = {}
@@ -52,24 +54,25 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             elif len(open_by_age) >= most:
                 self.is_extra = _is_beyond(list(open_by_age))
             open_by_age[self] = sender
-            self._expect_head()
+            self._expect_more()
 
         def data_received(self, data: bytes) -> None:
             if self.is_extra and not data.startswith(_ASKS_IF_ALIVE):
                 detail = f"{most} connections are open, or {most_of_one} of this address."
                 self._end_with(retry_after("overloaded", detail, OVERLOAD_RETRY_SECONDS))
                 return
+            before = self.conn.their_state
             super().data_received(data)
-            if self.is_waiting_for_head:
-                self._expect_head()
-            else:
+            if self.conn.their_state is not before:
                 self._stop_waiting()
+            if self.conn.their_state in _COMING:
+                self._expect_more()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
             # Between requests uvicorn's own keep-alive time-out holds; a head that has begun needs this one.
             if self.is_waiting_for_head and self.conn.trailing_data[0]:
-                self._expect_head()
+                self._expect_more()
 
         def connection_lost(self, exc: Exception | None) -> None:
             open_by_age.pop(self, None)
@@ -89,11 +92,11 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
         @property
         def is_waiting_for_head(self) -> bool:
             """Whether it is between requests, or has sent a part of its next one's head."""
-            return self.conn.their_state in _UNREAD
+            return self.conn.their_state is h11.IDLE
 
-        def _expect_head(self) -> None:
+        def _expect_more(self) -> None:
             if self._deadline is None:
-                self._deadline = self.loop.call_later(header_seconds, self._on_deadline)
+                self._deadline = self.loop.call_later(slow_seconds, self._on_deadline)
 
         def _stop_waiting(self) -> None:
             if self._deadline is not None:
@@ -102,26 +105,22 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
 
         def _on_deadline(self) -> None:
             self._deadline = None
-            if not self.transport.is_closing() and self.is_waiting_for_head:
-                self._end_with(Problem("too-slow", f"The headers took more than {header_seconds:g} seconds."))
+            if not self.transport.is_closing() and self.conn.their_state in _COMING:
+                self._end_with(Problem("too-slow", f"Headers and body may take {slow_seconds:g} seconds each."))
 
         def _end_with(self, problem: Problem) -> None:
-            """Answer without the application, which never saw a request, and close."""
+            """Answer without the application, unless it has begun to, and close."""
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 request_id = uuid.uuid4().hex
-                body = encode(problem.body(request_id))
-                headers = [
-                    ("Content-Type", MEDIA_TYPE),
-                    ("Content-Length", str(len(body))),
-                    ("Connection", "close"),
-                    ("X-Request-ID", request_id),
-                    ("X-Content-Type-Options", "nosniff"),
-                    *problem.headers.items(),
-                ]
-                reason = KINDS[problem.kind].title.encode()
-                head = h11.Response(status_code=problem.status, headers=headers, reason=reason)
-                for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+                answer = problem.response(request_id)
+                add_headers(answer.headers, request_id, self.scheme or "http")
+                answer.headers["Connection"] = "close"
+                status, reason = answer.status_code, STATUS_PHRASES[answer.status_code]
+                head = h11.Response(status_code=status, headers=answer.raw_headers, reason=reason)
+                for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
                     self.transport.write(self.conn.send(event) or b"")
+            if self.cycle is not None:
+                self.cycle.disconnected = True  # the application may say no more
             self.transport.close()
 
     def _is_beyond(others: list[BoundedProtocol]) -> bool:

@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Hashable
 
 from anyio import CapacityLimiter, to_thread
-
-from lakehouse.serving.newest import PublishedTable
 
 KEPT_ANSWERS, KEPT_BYTES = 256, 64 * 1024
 """16 MB of answers are kept at most; larger ones are made anew each time."""
 MADE_AT_ONCE = 2
 """More threads would only wait for each other, and each answer would come later."""
-Form = Literal["json", "csv"]
-
-
-@dataclass(frozen=True)
-class Question:
-    """All that an answer depends on: the table as it is published, the address with its query, the form."""
-
-    table: PublishedTable
-    path: str
-    query: str
-    form: Form
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A page in its form, with its headers."""
-
-    body: bytes
-    headers: dict[str, str]
+Answer = tuple[bytes, dict[str, str]]
+"""A page in its form, and its headers."""
 
 
 class KeptAnswers:
-    """The answers that were asked for last. Used from the event loop only."""
+    """The answers that were asked for last, by all that each depends on. Used from the event loop only."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[Question, Answer] = OrderedDict()
+        self._answers: dict[Hashable, Answer] = {}
         self._turn = CapacityLimiter(MADE_AT_ONCE)
 
-    async def once(self, question: Question, make: Callable[[], Answer]) -> Answer:
+    async def once(self, question: Hashable, make: Callable[[], Answer]) -> Answer:
         """The answer, made in a thread when it is not kept."""
         if question not in self._answers:
             async with self._turn:
                 if question not in self._answers:  # others may have asked the same while this one waited
                     self._answers[question] = await to_thread.run_sync(make)
-        answer = self._answers[question]
-        self._answers.move_to_end(question)
-        if len(answer.body) > KEPT_BYTES:
-            del self._answers[question]
-        elif len(self._answers) > KEPT_ANSWERS:
-            self._answers.popitem(last=False)
+        answer = self._answers.pop(question)
+        if len(answer[0]) <= KEPT_BYTES:
+            self._answers[question] = answer  # behind all that were asked for before
+        if len(self._answers) > KEPT_ANSWERS:
+            del self._answers[next(iter(self._answers))]
         return answer

@@ -6,14 +6,13 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.runs.database import Database, rows_changed
-from lakehouse.runs.models import ApiKeyRow
+from lakehouse.runs.database import Database
+from lakehouse.runs.models import ApiKeyRow, now
 
 SCOPES = {
     "jobs:read": "See jobs, and the runs that this caller started.",
@@ -30,26 +29,9 @@ _KEY = re.compile(PREFIX + r"_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who asks. `name` owns runs; several keys of one name are one caller, so that keys can be exchanged.
-
-    The key holds until `expires_at`; None is for good.
-    """
-
-    name: str
-    scopes: frozenset[str]
-    key_id: str
-    expires_at: datetime | None = None
-
-    def may(self, scope: str) -> bool:
-        """Whether this scope, or `admin`, was given."""
-        return scope in self.scopes or self.is_admin
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether the runs of others are visible too."""
-        return "admin" in self.scopes
+Caller = ApiKeyRow
+"""Who asks, by the key that was shown. `name` owns runs; several keys of one name are one caller, so that keys can be
+exchanged."""
 
 
 def create(database: Database, name: str, scopes: list[str], lifetime: timedelta | None = None) -> str:
@@ -72,7 +54,6 @@ def create_operator(database: Database) -> str:
 
 def _insert(database: Database, name: str, scopes: list[str], lifetime: timedelta | None) -> str:
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
-    now = datetime.now(UTC)
     with database.writing() as session:
         session.add(
             ApiKeyRow(
@@ -80,8 +61,8 @@ def _insert(database: Database, name: str, scopes: list[str], lifetime: timedelt
                 name=name,
                 secret_hash=_hash(secret),
                 scopes=sorted(set(scopes)),
-                created_at=now,
-                expires_at=now + lifetime if lifetime else None,
+                created_at=now(),
+                expires_at=now() + lifetime if lifetime else None,
             )
         )
     return f"{PREFIX}_{key_id}_{secret}"
@@ -96,9 +77,9 @@ def listed(database: Database) -> list[ApiKeyRow]:
 def revoke(database: Database, which: str) -> int:
     """Revoke a key by its id, or all keys of a name; how many. Raises ShoplakeError when there is none."""
     is_meant = sa.or_(ApiKeyRow.id == which, ApiKeyRow.name == which)
-    change = sa.update(ApiKeyRow).where(is_meant, ApiKeyRow.revoked_at.is_(None)).values(revoked_at=datetime.now(UTC))
+    change = sa.update(ApiKeyRow).where(is_meant, ApiKeyRow.revoked_at.is_(None)).values(revoked_at=now())
     with database.writing() as session:
-        count = rows_changed(session, change)
+        count = len(session.scalars(change.returning(ApiKeyRow.id)).all())
     if not count:
         raise ShoplakeError(f"There is no valid key {which!r}; `shoplake keys list` shows all.")
     return count
@@ -112,24 +93,26 @@ def recognise(database: Database, key: str) -> Caller | None:
     key_id, secret = found.groups()
     with database.reading() as session:
         row = session.get(ApiKeyRow, key_id)
-        # An unknown id is compared too, so that the time tells nothing about which ids exist.
-        is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
-        if row is None or not is_right or not _is_valid(row):
-            return None
-        caller = Caller(row.name, frozenset(row.scopes), row.id, row.expires_at)
-        is_noted = row.last_used_at is not None and datetime.now(UTC) - row.last_used_at < USE_IS_NOTED_EVERY
-    if not is_noted:
-        _note_use(database, key_id)
-    return caller
+    # An unknown id is compared too, so that the time tells nothing about which ids exist.
+    is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
+    if row is None or not is_right or not _is_valid(row):
+        return None
+    return row
 
 
-def _note_use(database: Database, key_id: str) -> None:
+def is_use_noted(key: ApiKeyRow) -> bool:
+    """Whether it is known, to USE_IS_NOTED_EVERY, that the key is in use."""
+    return key.last_used_at is not None and now() - key.last_used_at < USE_IS_NOTED_EVERY
+
+
+def note_use(database: Database, key: ApiKeyRow) -> None:
+    """Keep that the key is used now."""
     with database.writing() as session:
-        session.execute(sa.update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(last_used_at=datetime.now(UTC)))
+        session.execute(sa.update(ApiKeyRow).where(ApiKeyRow.id == key.id).values(last_used_at=now()))
 
 
 def _is_valid(row: ApiKeyRow) -> bool:
-    return row.revoked_at is None and (row.expires_at is None or row.expires_at > datetime.now(UTC))
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now())
 
 
 def _hash(secret: str) -> str:

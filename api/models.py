@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
-from lakehouse.jobs import Job
-from lakehouse.runs.models import Run
-from lakehouse.runs.records import Schedule
+from lakehouse.runs.schedule import Schedule
 from lakehouse.wording import MOMENT
 
 RunState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
@@ -39,26 +37,23 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_is_iso), AfterValidator(_in_u
 class JobView(BaseModel):
     """A job that can be run."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     name: str
     summary: str
-    parameters: dict[str, Any] = Field(description="JSON schema of the parameters, with defaults.")
-    writes: list[str] = Field(description="Tables that a run writes; runs that share one never overlap.")
+    parameters: Annotated[
+        dict[str, Any],
+        BeforeValidator(lambda model: model.model_json_schema()),
+        Field(description="JSON schema of the parameters, with defaults."),
+    ]
+    writes: Annotated[
+        list[str],
+        BeforeValidator(lambda tables: [table.full_name for table in tables]),
+        Field(description="Tables that a run writes; runs that share one never overlap."),
+    ]
     timeout_seconds: int
     max_attempts: int
     schedule: str | None = Field(description="When it is run by itself: cron text, UTC.")
-
-    @classmethod
-    def of(cls, job: Job) -> JobView:
-        """The view of a registered job."""
-        return cls(
-            name=job.name,
-            summary=job.summary,
-            parameters=job.parameters.model_json_schema(),
-            writes=[table.full_name for table in job.writes],
-            timeout_seconds=job.timeout_seconds,
-            max_attempts=job.max_attempts,
-            schedule=job.schedule,
-        )
 
 
 class JobList(BaseModel):
@@ -85,28 +80,29 @@ class RunLinks(BaseModel):
     logs: str
     cancel: str
 
-    @classmethod
-    def of(cls, run_id: str) -> RunLinks:
-        """The addresses of this run."""
-        path = f"/v1/runs/{run_id}"
-        return cls(run=path, events=f"{path}/events", logs=f"{path}/logs", cancel=f"{path}/cancel")
 
+class _OfRun(BaseModel):
+    """What every view of a run has; views are made from its row."""
 
-class Accepted(BaseModel):
-    """A run as it was accepted: the same answer whenever the request comes again with its Idempotency-Key."""
+    model_config = ConfigDict(from_attributes=True)
 
     id: str
     job: str
-    state: Literal["queued"]
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's way
+    @property
+    def links(self) -> RunLinks:
+        """Addresses of what belongs to the run."""
+        path = f"/v1/runs/{self.id}"
+        return RunLinks(run=path, events=f"{path}/events", logs=f"{path}/logs", cancel=f"{path}/cancel")
+
+
+class Accepted(_OfRun):
+    """A run as it was accepted: the same answer whenever the request comes again with its Idempotency-Key."""
+
+    state: Annotated[Literal["queued"], BeforeValidator(lambda _now: "queued")]
     parameters: dict[str, Any]
     created_at: datetime
-    links: RunLinks
-
-    @classmethod
-    def of(cls, run: Run) -> Accepted:
-        """The answer for this run."""
-        told = {name: getattr(run, name) for name in ("id", "job", "parameters", "created_at")}
-        return cls.model_validate(told | {"state": "queued", "links": RunLinks.of(run.id)})
 
 
 class RunError(BaseModel):
@@ -118,11 +114,9 @@ class RunError(BaseModel):
     message: str = Field(description="One sentence, for people.")
 
 
-class RunView(BaseModel):
+class RunView(_OfRun):
     """A run. `result` is there once it succeeded, `error` once it failed or was lost."""
 
-    id: str
-    job: str
     state: RunState
     parameters: dict[str, Any]
     caller: str
@@ -141,13 +135,6 @@ class RunView(BaseModel):
         description="What the job tells, with `duration_seconds`, `rows_written` and, in `tables`, versions of tables."
     )
     error: RunError | None
-    links: RunLinks
-
-    @classmethod
-    def of(cls, run: Run) -> RunView:
-        """The view of a run; its worker and Spark session stay inside."""
-        names = set(cls.model_fields) - {"links"}
-        return cls.model_validate({name: getattr(run, name) for name in names} | {"links": RunLinks.of(run.id)})
 
 
 class RunList(BaseModel):
@@ -190,13 +177,12 @@ class LogPage(BaseModel):
 
 
 class LogQuery(BaseModel):
-    """Which lines, and whether to wait for more."""
+    """Which lines."""
 
     model_config = ConfigDict(extra="forbid")
 
     after: int = Field(0, ge=0, le=MOST_SEQ, description="Only lines after this `seq`.")
-    limit: int = Field(1_000, ge=1, le=5_000, description="Most lines of a page; not used with `follow`.")
-    follow: bool = Field(False, description="Answer with JSON lines until the run ends.")
+    limit: int = Field(1_000, ge=1, le=5_000, description="Most lines of a page.")
 
 
 class ScheduleList(BaseModel):
@@ -216,3 +202,38 @@ class Ready(BaseModel):
 
     status: Literal["ready", "degraded"]
     checks: dict[str, str] = Field(description="What each part said; `gate`: what fails, and holds which table back.")
+
+
+class WrongField(BaseModel):
+    """A field of a request, and what is wrong with it."""
+
+    field: str
+    message: str
+    expected: dict[str, Any] = Field({}, description="JSON schema of the field.")
+    known: list[str] = Field([], description="Names that there are.")
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/problems/wrong-parameter",
+                "title": "A parameter is wrong",
+                "status": 422,
+                "detail": "limit is wrong: it must be 200 or less. Mend the fields listed in `errors`.",
+                "request_id": "5f0c2b9e4d11",
+                "errors": [{"field": "limit", "message": "it must be 200 or less", "expected": {"maximum": 200}}],
+            }
+        }
+    )
+
+    type: str = Field(description="Address of a page about this kind of problem.")
+    title: str = Field(description="The kind of problem, the same each time.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was wrong with this request, and what to do.")
+    request_id: str = Field(description="Also in the header `X-Request-ID` and in the log.")
+    errors: list[WrongField] = Field([], description="The wrong fields, each with what is expected.")
+    known: list[str] = Field([], description="Names that there are.")
+    missing: dict[str, str] = Field({}, description="What does not answer.")

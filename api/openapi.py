@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
 
-from api.problems import Problem
+from api.models import Problem
+from api.problems import KINDS, MEDIA_TYPE
 
 PATH = Path(__file__).with_name("openapi.json")
 TITLE, VERSION = "Shoplake API", "1"
@@ -38,60 +39,44 @@ TAGS: list[dict[str, Any]] = [
     {"name": "schedules", "description": "What runs by itself."},
     {"name": "operations", "description": "For those who run the lake. No key is needed."},
 ]
-_PROBLEM = {
-    "type": "object",
-    "description": "An error (RFC 9457).",
-    "required": ["type", "title", "status", "detail", "request_id"],
-    "example": Problem(
-        "wrong-parameter",
-        "The parameter tz of cohort_retention is wrong: there is nothing of that name; there are timezone, as_of.",
-        errors=[{"field": "parameters.tz", "message": "there is nothing of that name", "known": ["as_of", "timezone"]}],
-    ).body("5f0c2b9e4d11"),
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference", "description": "A page about this kind of problem."},
-        "title": {"type": "string", "description": "The kind of problem, the same each time."},
-        "status": {"type": "integer", "description": "The HTTP status."},
-        "detail": {"type": "string", "description": "What was wrong with this request, and what to do."},
-        "request_id": {"type": "string", "description": "Also in the header `X-Request-ID` and in the log."},
-        "errors": {
-            "type": "array",
-            "description": "The wrong fields, each with what is expected.",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {
-                    "field": {"type": "string"},
-                    "message": {"type": "string"},
-                    "expected": {"type": "object", "description": "JSON schema of the field."},
-                    "known": {"type": "array", "items": {"type": "string"}, "description": "Names that there are."},
-                },
-            },
-        },
-        "known": {"type": "array", "items": {"type": "string"}, "description": "Names that there are."},
-        "missing": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "description": "What does not answer.",
-        },
-    },
+
+
+_RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}, "required": True}}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "What to send.", "schema": {"type": "string"}, "required": True}},
+    429: _RETRY,
+    503: _RETRY,
 }
+
+
+def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these kinds; those that any route may are added."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in (*kinds, "too-slow", "too-large", "too-many-requests"):
+        status, title = KINDS[kind].status, f"{KINDS[kind].title}."
+        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        described = found.setdefault(status, {"description": title, "content": content})
+        if title not in described["description"]:
+            described["description"] += f" {title}"
+        if status in _HEADERS:
+            described["headers"] = _HEADERS[status]
+    return found
+
+
+def guarded(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The same for a route that needs a key and the registry's database."""
+    return problems("not-authenticated", "missing-scope", "dependency-away", *kinds)
 
 
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of `app`, made once."""
-    if app.openapi_schema is None:
-        made = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            tags=TAGS,
-            routes=app.routes,
-            servers=[{"url": "/", "description": "This lake"}],
-        )
-        made["components"]["schemas"]["Problem"] = _PROBLEM
-        _drop_framework_errors(made)
-        app.openapi_schema = made
-    return app.openapi_schema
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    made = FastAPI.openapi(app)  # which the application keeps
+    _, problem = models_json_schema([(Problem, "validation")], ref_template="#/components/schemas/{model}")
+    made["components"]["schemas"] |= problem["$defs"]
+    _drop_framework_errors(made)
+    return made
 
 
 def _drop_framework_errors(made: dict[str, Any]) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
-PREFIX = "/problems/"
 
 
 @dataclass(frozen=True)
@@ -83,39 +81,21 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.extra = extra
 
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return KINDS[self.kind].status
-
-    def body(self, request_id: str) -> dict[str, Any]:
-        """The members of the answer."""
+    def response(self, request_id: str) -> Response:
+        """The answer."""
         kind = KINDS[self.kind]
-        return {
-            "type": PREFIX + self.kind,
+        members = {
+            "type": f"/problems/{self.kind}",
             "title": kind.title,
             "status": kind.status,
             "detail": f"{self.detail} {kind.remedy}",
             "request_id": request_id,
             **self.extra,
         }
-
-    def response(self, request_id: str) -> Response:
-        """The answer."""
-        return Response(encode(self.body(request_id)), self.status, self.headers, MEDIA_TYPE)
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """JSON in ASCII: what a caller sent may hold half a surrogate pair, which UTF-8 cannot carry."""
-    return json.dumps(body, default=str).encode("ascii")
+        # In ASCII: what a caller sent may hold half a surrogate pair, which UTF-8 cannot carry.
+        return Response(json.dumps(members, default=str), kind.status, self.headers, MEDIA_TYPE)
 
 
 def retry_after(kind: str, detail: str, seconds: float, **extra: object) -> Problem:
     """A problem that goes away by itself, in about `seconds`."""
     return Problem(kind, detail, headers={"Retry-After": str(max(1, round(seconds)))}, **extra)
-
-
-def page(kind: str) -> str:
-    """What the address in `type` shows: plain text for a person."""
-    found = KINDS[kind]
-    return f"{kind}: {found.title} (HTTP {found.status})\n\n{found.remedy}\n"

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -21,7 +20,6 @@ from lakehouse.settings import Settings
 KEPT_SECONDS = 1.0
 STALE_SECONDS = 60.0
 AWAY = "does not answer"
-T = TypeVar("T")
 Probe = Callable[[], str | None]
 """Says what is wrong, or None when nothing is."""
 
@@ -38,9 +36,10 @@ class Readiness:
             "spark": lambda: None if probes.spark_answers(settings) else AWAY,
             "stream": lambda: self._reported("stream"),
             "worker": lambda: self._reported("worker"),
+            "gate": self._gate,
         }
-        self._kept: dict[str, tuple[float, Any]] = {}
-        self._locks = {name: threading.Lock() for name in (*self._probes, "gate")}
+        self._kept: dict[str, tuple[float, str | None]] = {}
+        self._locks = {name: threading.Lock() for name in self._probes}
 
     def all(self) -> dict[str, str | None]:
         """What is wrong with each part, None when nothing is. Takes at most a few seconds."""
@@ -49,25 +48,19 @@ class Readiness:
 
     def check(self, part: str) -> str | None:
         """What is wrong with a part, as of a second ago at most; None when nothing is."""
-        return self._asked(part, self._probes[part])
-
-    def held_back(self) -> dict[str, str]:
-        """What the gate holds back, and why, by table; nothing before a publish."""
-        return self._asked("gate", self._gate)
-
-    def _asked(self, part: str, ask: Callable[[], T]) -> T:
         with self._locks[part]:
-            at, answer = self._kept.get(part, (0.0, None))
-            if time.monotonic() - at > KEPT_SECONDS or not at:
-                answer = ask()
-                self._kept[part] = (time.monotonic(), answer)
-            return cast("T", answer)
+            at, wrong = self._kept.get(part, (-math.inf, None))
+            if time.monotonic() - at > KEPT_SECONDS:
+                wrong = self._probes[part]()
+                self._kept[part] = (time.monotonic(), wrong)
+            return wrong
 
-    def _gate(self) -> dict[str, str]:
+    def _gate(self) -> str | None:
+        """What it holds back, and why, by table; nothing before a publish."""
         try:
-            return held_back(self._settings)
+            return "; ".join(f"{table}: {why}" for table, why in held_back(self._settings).items()) or None
         except ShoplakeError:
-            return {}
+            return None
 
     def _database(self) -> str | None:
         try:

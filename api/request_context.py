@@ -1,4 +1,4 @@
-"""The outermost layer: request id, access log, security headers, latency, and no error without an answer."""
+"""The outermost layer: request id, limits, access log, security headers, latency, and no error without an answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.limits import Limits
 from api.problems import Problem
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -28,9 +29,11 @@ _ONE_YEAR = "max-age=31536000"
 class RequestContext:
     """ASGI middleware. Puts `request_id` into the request's state; `caller` is put there by authentication."""
 
-    def __init__(self, app: ASGIApp, latency: Histogram, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, latency: Histogram, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
         """`latency` has the labels method, route and status."""
-        self._app, self._latency, self._log = app, latency, log
+        self._app, self._limits, self._latency, self._log = app, limits, latency, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -46,11 +49,11 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id, scope["scheme"])
+                add_headers(MutableHeaders(scope=message), request_id, scope["scheme"])
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app_for(scope, request_id)(scope, receive, send_with_headers)
         except Exception:  # the last resort: whatever was not foreseen is logged and answered
             self._log.exception("unforeseen error", request_id=request_id, path=scope["path"])
             if status:
@@ -59,6 +62,16 @@ class RequestContext:
             await problem.response(request_id)(scope, receive, send_with_headers)
         finally:
             self._note(scope, status, time.perf_counter() - began)
+
+    def _app_for(self, scope: Scope, request_id: str) -> ASGIApp:
+        """The application; or, for a request that is refused at once, the answer, which ends the connection: what else
+        may come is not worth reading."""
+        try:
+            self._limits.check(scope)
+        except Problem as problem:
+            problem.headers["Connection"] = "close"
+            return problem.response(request_id)
+        return self._app
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
@@ -83,7 +96,8 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _add_headers(headers: MutableHeaders, request_id: str, scheme: str) -> None:
+def add_headers(headers: MutableHeaders, request_id: str, scheme: str) -> None:
+    """Add what every answer has."""
     headers["X-Request-ID"] = request_id
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import cached_property
 from typing import Annotated, cast
 
-import structlog
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.kept_answers import KeptAnswers
-from api.known_callers import KnownCallers
-from api.limits import Followers, RateLimits
+from api.limits import Limits
 from api.metrics import Metrics
 from api.readiness import Readiness
 from lakehouse.runs.registry import RunRegistry
@@ -23,15 +22,15 @@ from lakehouse.sql import SqlReader, connect
 
 
 class Resources:
-    """The registry, who is known of it, the limits, published gold, and what the operations' addresses tell.
+    """The registry, the limits, published gold, and what the operations' addresses tell.
 
-    `stopping` is set when the server ends. So many questions may look into the lake at once as `looks` allows.
+    `followers` counts the open streams of each caller; `stopping` is set when the server ends. So many questions may
+    look into the lake at once as `looks` allows.
     """
 
-    def __init__(self, settings: Settings, registry: RunRegistry, log: structlog.typing.FilteringBoundLogger) -> None:
-        self.settings, self.registry, self.log = settings, registry, log
-        self.callers = KnownCallers(registry.database)
-        self.rates, self.followers = RateLimits(settings), Followers(settings)
+    def __init__(self, settings: Settings, registry: RunRegistry) -> None:
+        self.settings, self.registry = settings, registry
+        self.limits, self.followers = Limits(settings), Counter[str]()
         self.readiness, self.metrics = Readiness(settings, registry), Metrics(settings, registry)
         self.publish, self.answers = NewestPublish(settings.serving_file), KeptAnswers()
         self.stopping, self.looks = asyncio.Event(), CapacityLimiter(2)

@@ -81,10 +81,6 @@ def server(settings: Settings, registry: RunRegistry) -> Server:
         ssl_keyfile=settings.api_tls_key,
         lifespan="on",
     )
-    if settings.api_tls_cert is not None:
-        config.load()
-        if config.ssl is not None:
-            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     return Server(config)
 
 

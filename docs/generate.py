@@ -22,6 +22,7 @@ from gold.products import VIEW as PRODUCTS
 from lakehouse.catalog import TABLES
 from lakehouse.cli import app
 from lakehouse.monitoring.rules import RULES, Rule
+from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings, load_settings
 from lakehouse.table import Extract, Table
 from producer import contract
@@ -124,7 +125,8 @@ def commands_page() -> str:
 def api_document() -> dict[str, Any]:
     """The OpenAPI document of the API as it comes."""
     with tempfile.TemporaryDirectory() as folder:
-        return openapi.document(create_app(load_settings(data_dir=Path(folder), database_url=None)))
+        settings = load_settings(data_dir=Path(folder), database_url=None)
+        return openapi.document(create_app(settings, RunRegistry(settings)))
 
 
 def api_page(made: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ _patiently = tenacity.Retrying(
 )
 
 
-class ApiClient:
+class ApiClient(httpx.Client):
     """A caller of one API. Use as a context manager, or close it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -44,7 +44,7 @@ class ApiClient:
         self.is_own = self.url == settings.own_api_url
         """Whether it is the API of the lake whose settings these are."""
         is_here = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
-        self._client = httpx.Client(
+        super().__init__(
             base_url=self.url,
             headers={"Authorization": f"Bearer {_key(settings, self.url)}", "User-Agent": USER_AGENT},
             timeout=TIMEOUT,
@@ -52,12 +52,6 @@ class ApiClient:
             trust_env=not is_here,
             verify=_trusted(settings, is_here),
         )
-
-    def __enter__(self) -> ApiClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
 
     def start(self, job: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """A new run as it was accepted. A full queue, a limit or a restart is waited for, and starts one run only."""
@@ -107,7 +101,7 @@ class ApiClient:
 
     def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:
-            return self._client.request(method, path, **how)
+            return self.request(method, path, **how)
         except httpx.ConnectError:
             raise ShoplakeError(f"The API at {self.url} does not answer: `make up` starts it.") from None
         except httpx.HTTPError as error:

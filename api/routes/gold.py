@@ -5,22 +5,23 @@ from __future__ import annotations
 import io
 import re
 from functools import partial
-from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import URL
 
 from api.authentication import GoldReader
 from api.gold_pages import Page, page, with_zone
 from api.gold_tables import LISTINGS, Asked, Listing
-from api.kept_answers import Answer, Form, Question
+from api.kept_answers import Answer
+from api.openapi import guarded
 from api.resources import Shared
-from api.routes.answers import guarded
 from lakehouse.serving.newest import Publish, PublishedTable
 from lakehouse.serving.sql_output import exact_json, write_csv
 from lakehouse.sql import Result
 
+Form = Literal["json", "csv"]
 _SENT_AS: dict[Form, str] = {"json": "application/json", "csv": "text/csv; charset=utf-8; header=present"}
 _TEXT = {"schema": {"type": "string"}}
 _HEADERS = {
@@ -43,16 +44,15 @@ def _etag(table: PublishedTable, form: Form) -> str:
     return f'"{table.delta_version}-{table.published_at.timestamp() * 1_000_000:.0f}-{form}"'
 
 
-def _answer(question: Question, publish: Publish, listing: Listing, asked: Asked) -> Answer:
+def _answer(url: URL, form: Form, publish: Publish, listing: Listing, asked: Asked) -> Answer:
     """A page in its form."""
-    found, form = page(publish, listing, asked), question.form
-    body = _as_csv(listing, found) if form == "csv" else _as_json(listing, found, question.table)
-    headers = {**_KEPT, "ETag": _etag(question.table, form), "Content-Type": _SENT_AS[form]}
+    found, table = page(publish, listing, asked), publish.table(listing.table.full_name)
+    body = _as_csv(listing, found) if form == "csv" else _as_json(listing, found, table)
+    headers = {**_KEPT, "ETag": _etag(table, form), "Content-Type": _SENT_AS[form]}
     if found.next_cursor:
-        given = [pair for pair in parse_qsl(question.query, keep_blank_values=True) if pair[0] != "cursor"]
-        address = f"{question.path}?{urlencode([*given, ('cursor', found.next_cursor)])}"
-        headers["Link"] = f'<{address}>; rel="next"'
-    return Answer(body, headers)
+        following = url.include_query_params(cursor=found.next_cursor)
+        headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    return body, headers
 
 
 def _as_json(listing: Listing, found: Page, table: PublishedTable) -> bytes:
@@ -90,13 +90,14 @@ def _serve(listing: Listing) -> None:
         if (publish := shared.publish.opened()) is None:
             publish = await run_in_threadpool(shared.publish.get)
         table = publish.table(listing.table.full_name)
-        question = Question(table, request.url.path, request.url.query, form)
-        made = await shared.answers.once(question, partial(_answer, question, publish, listing, asked))
-        etag = made.headers["ETag"]
+        question = (table, request.url.path, request.url.query, form)
+        make = partial(_answer, request.url, form, publish, listing, asked)
+        body, headers = await shared.answers.once(question, make)
+        etag = headers["ETag"]
         known = {one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")}
         if known & {etag, "*"}:
             return Response(status_code=304, headers={**_KEPT, "ETag": etag})
-        return Response(made.body, headers=made.headers)
+        return Response(body, headers=headers)
 
     answer.__annotations__["asked"] = Annotated[listing.asked, Query()]
     csv_text = {**_TEXT, "example": ",".join(listing.columns) + "\n"}

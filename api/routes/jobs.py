@@ -4,46 +4,37 @@ from __future__ import annotations
 
 import hmac
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from pydantic import ValidationError
 
-from api import validation
 from api.authentication import Reader, Runner, note
+from api.errors import wrong
 from api.keys import OPERATOR
+from api.limits import body_too_large
 from api.models import Accepted, JobList, JobView, RunRequest
+from api.openapi import guarded
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
-from api.routes.answers import guarded
 from lakehouse.api_client import USER_AGENT
-from lakehouse.jobs import Job
+from lakehouse.jobs import Job, WrongParameters
 from lakehouse.lake_secret import secret_for
-from lakehouse.runs.models import IdempotencyRow
-from lakehouse.runs.records import KeyReused, QueueFull
+from lakehouse.runs.models import Run
+from lakehouse.runs.registry import RETRY_AFTER_SECONDS, KeyReused, QueueFull
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 DEPENDENCY_RETRY_SECONDS = 5
 _KEY = r"^[\x21-\x7e]{1,200}$"
-_BODY = {
-    "required": False,
-    "content": {
-        "application/json": {
-            "schema": RunRequest.model_json_schema(),
-            "examples": {
-                "defaults": {"summary": "With every default", "value": {}},
-                "cohort_retention": {
-                    "summary": "cohort_retention: calendar days of Berlin",
-                    "value": {"parameters": {"timezone": "Europe/Berlin"}},
-                },
-                "backfill": {
-                    "summary": "backfill, top_products, fraud_scan: a range of days",
-                    "value": {"parameters": {"from_date": "2026-09-01", "to_date": "2026-09-03"}},
-                },
-                "stream": {"summary": "stream: stop it", "value": {"parameters": {"action": "stop"}}},
-            },
-        }
-    },
+_EXAMPLES: dict[str, dict[str, str]] = {
+    "With every default": {},
+    "cohort_retention: calendar days of Berlin": {"timezone": "Europe/Berlin"},
+    "backfill, top_products, fraud_scan: a range of days": {"from_date": "2026-09-01", "to_date": "2026-09-03"},
+    "stream: stop it": {"action": "stop"},
+}
+_JSON = {
+    "schema": RunRequest.model_json_schema(),
+    "examples": {says: {"value": {"parameters": given}} for says, given in _EXAMPLES.items()},
 }
 
 
@@ -61,27 +52,53 @@ def known_job(
 KnownJob = Annotated[Job, Depends(known_job)]
 
 
-async def run_request(request: Request) -> RunRequest:
-    """The body, read only after the caller and the job are known."""
-    return await validation.json_body(request, RunRequest)
+async def run_request(request: Request, shared: Shared) -> RunRequest:
+    """The body, read only after the caller and the job are known; an empty body is an empty object.
+
+    Raises Problem `too-large`, `wrong-media-type`, `bad-json` or `wrong-parameter`.
+    """
+    body, most_bytes = bytearray(), shared.settings.api_max_body_kb * 1024
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most_bytes:
+            raise body_too_large(most_bytes)
+    if not body:
+        return RunRequest()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Problem("wrong-media-type", "The body must be application/json.", headers={"Accept": "application/json"})
+    try:
+        given = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        reason = str(error)[:200] if isinstance(error, json.JSONDecodeError) else "it cannot be read"
+        raise Problem("bad-json", f"The body is wrong: {reason}.") from None
+    try:
+        return RunRequest.model_validate(given)
+    except ValidationError as error:
+        raise wrong(error.errors(include_url=False), RunRequest.model_json_schema()["properties"]) from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 @router.get("", summary="List the jobs", responses=guarded())
 def list_jobs(_caller: Reader, shared: Shared) -> JobList:
     """Every job with its parameters, the tables it writes, and its schedule."""
-    return JobList(items=[JobView.of(job) for job in shared.registry.jobs.values()])
+    return JobList.model_validate({"items": list(shared.registry.jobs.values())})
 
 
-@router.get("/{job}", summary="Show a job", responses=guarded("unknown-job"))
-def show_job(_caller: Reader, job: KnownJob) -> JobView:
+@router.get("/{job}", summary="Show a job", response_model=JobView, responses=guarded("unknown-job"))
+def show_job(_caller: Reader, job: KnownJob) -> Job:
     """A job with the JSON schema of its parameters."""
-    return JobView.of(job)
+    return job
 
 
 @router.post(
     "/{job}/runs",
     status_code=202,
     summary="Start a run",
+    response_model=Accepted,
     response_description="Accepted: the run waits its turn. `Location` is where to look.",
     responses={
         202: {
@@ -95,7 +112,7 @@ def show_job(_caller: Reader, job: KnownJob) -> JobView:
         },
         **guarded("bad-json", "unknown-job", "wrong-media-type", "wrong-parameter", "key-reused", "queue-full"),
     },
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": {"required": False, "content": {"application/json": _JSON}}},
 )
 def start_run(
     request: Request,
@@ -114,7 +131,7 @@ def start_run(
             examples=["retention-2026-09-03"],
         ),
     ] = None,
-) -> Accepted:
+) -> Run:
     """The run is kept durably before this answers. It waits while another run writes the same tables.
 
     Without an `Idempotency-Key`, sending the request twice starts two runs.
@@ -122,18 +139,25 @@ def start_run(
     if job.needs_admin and not caller.is_admin:
         note(request, "access.denied", job.name, "missing-scope")
         raise Problem("missing-scope", f"{job.name} needs the scope admin.")
-    parameters = validation.parameters_of(job, body.parameters)
+    try:
+        parameters = job.parse(body.parameters)
+    except WrongParameters as error:
+        fields = job.parameters.model_json_schema().get("properties", {})
+        raise wrong(error.errors, fields, str(error), "parameters") from None
     idempotency = (idempotency_key, _hash(shared, job, body.parameters)) if idempotency_key else None
-    if not (idempotency and _is_known(shared, caller.name, idempotency[0])):
-        _require_spark(shared, job)
     # What a program calls itself is believed of the operator alone: whoever has that key is at the command line.
     is_cli = caller.name == OPERATOR and request.headers.get("user-agent") == USER_AGENT
     try:
+        # What a known key stands for is answered, whatever is away.
+        if not (idempotency and shared.registry.known(caller.name, *idempotency)):
+            _require_spark(shared, job)
         submitted = shared.registry.submit(
             job, parameters, caller=caller.name, trigger="cli" if is_cli else "api", idempotency=idempotency
         )
     except (KeyReused, QueueFull) as refusal:
-        problem = _problem(refusal)
+        said = str(refusal).split(":")[0] + "."
+        is_full = isinstance(refusal, QueueFull)
+        problem = retry_after("queue-full", said, RETRY_AFTER_SECONDS) if is_full else Problem("key-reused", said)
         note(request, "run.start", job.name, problem.kind)
         raise problem from None
     run = submitted.run
@@ -142,14 +166,7 @@ def start_run(
         note(request, "run.start", f"{run.job} {run.id}", "done")
     else:
         response.headers["Idempotent-Replayed"] = "true"
-    return Accepted.of(run)
-
-
-def _problem(refusal: KeyReused | QueueFull) -> Problem:
-    said = str(refusal).split(":")[0] + "."
-    if isinstance(refusal, QueueFull):
-        return retry_after("queue-full", said, refusal.retry_after_s)
-    return Problem("key-reused", said)
+    return run
 
 
 def _hash(shared: Resources, job: Job, given: dict[str, Any]) -> str:
@@ -157,13 +174,6 @@ def _hash(shared: Resources, job: Job, given: dict[str, Any]) -> str:
     what a parameter says cannot be guessed from it."""
     key = secret_for(shared.registry.settings, "what was asked for").encode()
     return hmac.digest(key, json.dumps([job.name, given], sort_keys=True).encode(), "sha256").hex()
-
-
-def _is_known(shared: Resources, caller: str, key: str) -> bool:
-    """Whether the key stands for a run already: then the answer is known, whatever is away."""
-    query = sa.select(IdempotencyRow.run_id).where(IdempotencyRow.caller == caller, IdempotencyRow.key == key)
-    with shared.registry.database.reading() as session:
-        return session.scalar(query) is not None
 
 
 def _require_spark(shared: Resources, job: Job) -> None:

@@ -6,23 +6,22 @@ from fastapi import APIRouter, Path, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api import problems
 from api.models import Alive, Ready
+from api.openapi import problems
 from api.problems import KINDS, Problem, retry_after
 from api.resources import Shared
-from api.routes import answers
 
 router = APIRouter(tags=["operations"])
 RETRY_SECONDS = 5
 
 
-@router.get("/livez", summary="Is it alive?", responses=answers.problems())
+@router.get("/livez", summary="Is it alive?", responses=problems())
 async def livez() -> Alive:
     """The process answers. Nothing else is looked at: restarting it would mend nothing else."""
     return Alive(status="alive")
 
 
-@router.get("/readyz", summary="Is everything there?", responses=answers.problems("dependency-away"))
+@router.get("/readyz", summary="Is everything there?", responses=problems("dependency-away"))
 def readyz(shared: Shared) -> Ready:
     """Asks the database, Kafka, S3, Spark, the stream and the worker; `missing` names those that do not answer.
 
@@ -30,12 +29,11 @@ def readyz(shared: Shared) -> Ready:
     is what mends it.
     """
     found = shared.readiness.all()
+    held = found.pop("gate")
     if missing := {part: wrong for part, wrong in found.items() if wrong}:
         told = " ".join(f"{part} {wrong}." for part, wrong in missing.items())
         raise retry_after("dependency-away", told, RETRY_SECONDS, missing=missing)
-    held = shared.readiness.held_back()
-    gate = "; ".join(f"{table}: {why}" for table, why in held.items()) or "ok"
-    checks = dict.fromkeys(found, "ok") | {"gate": gate}
+    checks = dict.fromkeys(found, "ok") | {"gate": held or "ok"}
     return Ready(status="degraded" if held else "ready", checks=checks)
 
 
@@ -45,7 +43,7 @@ def readyz(shared: Shared) -> Ready:
     response_class=PlainTextResponse,
     responses={
         200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **answers.problems(),
+        **problems(),
     },
 )
 def metrics(shared: Shared) -> Response:
@@ -57,10 +55,11 @@ def metrics(shared: Shared) -> Response:
     "/problems/{kind}",
     summary="What a problem means",
     response_class=PlainTextResponse,
-    responses=answers.problems("not-found"),
+    responses=problems("not-found"),
 )
 async def explain_problem(kind: str = Path(examples=["wrong-parameter"])) -> PlainTextResponse:
     """The page that a problem's `type` points to."""
     if kind not in KINDS:
         raise Problem("not-found", "There is no such problem.", known=list(KINDS))
-    return PlainTextResponse(problems.page(kind))
+    found = KINDS[kind]
+    return PlainTextResponse(f"{kind}: {found.title} (HTTP {found.status})\n\n{found.remedy}\n")

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Request
 
 from api.authentication import Admin, Reader, note
 from api.models import ScheduleList
+from api.openapi import guarded
 from api.problems import Problem
 from api.resources import Resources, Shared
-from api.routes.answers import guarded
 from lakehouse.errors import UsageError
 from lakehouse.runs import schedule
-from lakehouse.runs.records import Schedule
+from lakehouse.runs.schedule import Schedule
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 ScheduledJob = Annotated[str, Path(description="Name of the job.", examples=["cohort_retention"])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Response
@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.authentication import TraceReader
 from api.models import Moment
+from api.openapi import guarded
 from api.problems import Problem, retry_after
 from api.resources import Resources, Shared
-from api.routes.answers import guarded
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.figures import Figure, Figures, NothingThereError, row_in
 from lakehouse.serving.newest import NothingPublishedError, Publish
@@ -22,7 +22,6 @@ from lakehouse.serving.trace import Asked, Trace, Tracer
 
 router = APIRouter(prefix="/v1/trace", tags=["trace"])
 RETRY_SECONDS = 5
-Found = TypeVar("Found", bound=BaseModel)
 Given = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00]*$")]
 
 
@@ -88,7 +87,7 @@ async def trace_figure(shared: Shared, _caller: TraceReader, asked: Annotated[As
     return await _answer(shared, look, "table, column, of")
 
 
-async def _answer(shared: Resources, look: Callable[[Publish | None], Found], fields: str) -> Response:
+async def _answer(shared: Resources, look: Callable[[Publish | None], BaseModel], fields: str) -> Response:
     """What `look` finds, few looks at a time; Problem `wrong-parameter`, `unknown-record` or `dependency-away`."""
 
     def found() -> bytes:

@@ -59,27 +59,20 @@ def list_keys(format: HowToPrint = Format.table) -> None:
 
     Example: [bold]shoplake keys list[/]
     """
+    from pydantic_core import to_jsonable_python
+
     from api import keys
 
-    rows = [
-        {
-            "id": row.id,
-            "name": row.name,
-            "scopes": row.scopes,
-            **{
-                part: moment.isoformat(timespec="seconds") if (moment := getattr(row, part)) else None
-                for part in ("created_at", "expires_at", "last_used_at", "revoked_at")
-            },
-        }
-        for row in keys.listed(_database())
-    ]
+    moments = ("created_at", "expires_at", "last_used_at", "revoked_at")
+    names = ("id", "name", "scopes", *moments)
+    rows = to_jsonable_python([{name: getattr(row, name) for name in names} for row in keys.listed(_database())])
     if format is Format.json:
         print_json(rows)
         return
     grid = Table("id", "name", "scopes", "created", "expires", "last used", "revoked")
     for one in rows:
-        moments = (minute(one[part]) for part in ("created_at", "expires_at", "last_used_at", "revoked_at"))
-        grid.add_row(str(one["id"]), shown(one["name"]), "\n".join(one["scopes"] or []), *moments)
+        times = (minute(one[name]) for name in moments)
+        grid.add_row(one["id"], shown(one["name"]), "\n".join(one["scopes"]), *times)
     Console().print(grid)
 
 

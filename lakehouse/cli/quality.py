@@ -180,7 +180,7 @@ def test() -> None:
     from lakehouse.monitoring.book import message
     from lakehouse.monitoring.rules import RULES
     from lakehouse.monitoring.sinks import NotSent, sinks
-    from lakehouse.runs.records import now
+    from lakehouse.runs.models import now
 
     settings = load_settings()
     rule, failed = RULES[0], []

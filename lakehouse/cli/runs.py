@@ -50,7 +50,6 @@ def run(
 
     Example: [bold]shoplake run cohort_retention --param timezone=Europe/Berlin --wait[/]
     """
-    from lakehouse.api_client import ApiClient
     from lakehouse.jobs import find
 
     given = _pairs(param or []) | ({} if as_of is None else {"as_of": as_of})
@@ -58,7 +57,7 @@ def run(
         run_and_wait(job, given, format)
         return
     find(job).parse(given)
-    with ApiClient(load_settings()) as client:
+    with _client() as client:
         accepted = client.start(job, given)
     if format is Format.json:
         print_json(accepted)
@@ -133,9 +132,7 @@ def list_runs(
 
     Example: [bold]shoplake runs list --job cohort_retention --state failed[/]
     """
-    from lakehouse.api_client import ApiClient
-
-    with ApiClient(load_settings()) as client:
+    with _client() as client:
         found = client.runs(job=job, state=state, limit=limit)
     if format is Format.json:
         print_json(found)
@@ -149,9 +146,7 @@ def show(run_id: RunId, format: HowToPrint = Format.table) -> None:
 
     Example: [bold]shoplake runs show 019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11[/]
     """
-    from lakehouse.api_client import ApiClient
-
-    with ApiClient(load_settings()) as client:
+    with _client() as client:
         found = client.run(run_id)
     if format is Format.json:
         print_json(found)
@@ -165,9 +160,7 @@ def cancel(run_id: RunId) -> None:
 
     Example: [bold]shoplake runs cancel 019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11[/]
     """
-    from lakehouse.api_client import ApiClient
-
-    with ApiClient(load_settings()) as client:
+    with _client() as client:
         after = client.cancel(run_id)
     typer.echo(f"The run is {after['state']}.")
 
@@ -182,9 +175,7 @@ def logs(
 
     Example: [bold]shoplake runs logs 019a5d2c-7a60-7cc3-9d5a-3f0c2b9e4d11 --follow[/]
     """
-    from lakehouse.api_client import ApiClient
-
-    with ApiClient(load_settings()) as client:
+    with _client() as client:
         for line in client.log_lines(run_id, follow=follow):
             if format is Format.json:
                 print_json(line)
@@ -196,12 +187,11 @@ def logs(
 def run_and_wait(job: str, parameters: Mapping[str, Any], format: Format) -> None:
     """Run a job with the parameters that are not None, and print its result. Raises Exit(1) when it does not succeed.
     Ends when readers see what it wrote, or says until when they do not."""
-    from lakehouse.api_client import ApiClient
     from lakehouse.jobs import find
 
     given = {name: value for name, value in parameters.items() if value is not None}
     find(job).parse(given)
-    with ApiClient(load_settings()) as client:
+    with _client() as client:
         run_id = client.start(job, given)["id"]
         try:
             ended = follow(client, run_id, quiet=format is Format.json)
@@ -216,6 +206,12 @@ def run_and_wait(job: str, parameters: Mapping[str, Any], format: Format) -> Non
         raise typer.Exit(1)
     if client.is_own:
         _wait_for_readers(job, ended)
+
+
+def _client() -> ApiClient:
+    from lakehouse.api_client import ApiClient  # commands that ask nothing need no HTTP client
+
+    return ApiClient(load_settings())
 
 
 def _wait_for_readers(job: str, ended: Mapping[str, Any]) -> None:

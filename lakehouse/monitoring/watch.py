@@ -14,7 +14,7 @@ from lakehouse.monitoring.book import Book
 from lakehouse.monitoring.figures import Figures
 from lakehouse.monitoring.sinks import Message, NotSent, Sink, sinks
 from lakehouse.runs.database import Database, RegistryAway
-from lakehouse.runs.records import now
+from lakehouse.runs.models import now
 from lakehouse.settings import Settings
 
 TELL_SECONDS = 1.0

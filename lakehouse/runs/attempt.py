@@ -6,12 +6,13 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
+import tenacity
 from pyspark.sql import SparkSession
 
 from lakehouse.catalog import TABLES
@@ -22,7 +23,7 @@ from lakehouse.runs.claims import Claims, LostRun
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.models import Run
-from lakehouse.runs.news import News, logged_into
+from lakehouse.runs.news import News
 from lakehouse.runs.states import State
 from lakehouse.secret_words import hide, secret_words
 from lakehouse.session import commit_mark, connect, end_session, mark_commits
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 8.0
-Answer = TypeVar("Answer")
 log = structlog.get_logger()
+insist = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(RegistryAway),
+    wait=tenacity.wait_fixed(BEAT_SECONDS),
+    before_sleep=lambda call: log.warning("registry away", reason=str(call.outcome and call.outcome.exception())),
+)
+"""Calls what writes to the registry until the database answers, however long it is away."""
 
 
 class Stop(StrEnum):
@@ -67,7 +73,7 @@ class Attempt:
 
     def work(self) -> None:
         """Do the work and write down how it ended."""
-        with structlog.contextvars.bound_contextvars(run=self._run.id), logged_into(self._news):
+        with structlog.contextvars.bound_contextvars(run=self._run.id, news=self._news):
             log.info("attempt begins", job=self._job.name, attempt=self._run.attempt)
             watching = _thread(self._watch)
             try:
@@ -96,7 +102,7 @@ class Attempt:
         parameters = self._job.parse(self._run.parameters)
         if not self._job.needs_spark:
             return self._job.run(Lake(cast(SparkSession, None), self._settings), parameters, self._say)
-        self._news_doing("Connecting to Spark")
+        self._say("Connecting to Spark")
         self._spark = connect(self._settings, self._run.session_id)
         mark_commits(self._spark, self._run.id)
         self._spark.registerProgressHandler(cast("ProgressHandler", self._news.spark_progress))
@@ -126,9 +132,6 @@ class Attempt:
     def _say(self, doing: str) -> None:
         if self._stop is not None:
             raise Stopped
-        self._news_doing(doing)
-
-    def _news_doing(self, doing: str) -> None:
         if self._news.step(doing):
             log.info(doing)
 
@@ -136,40 +139,31 @@ class Attempt:
 
     def _conclude(self, result: dict[str, Any] | None, failure: Failure | None) -> None:
         """Write down how the attempt ended, unless the run is another's by now."""
-        seconds = round(time.monotonic() - self._began, 3)
+        lines = self._news.take()[1]
         with contextlib.suppress(LostRun):
-            if result is not None:
-                # Work that was done counts as done, whatever was asked for meanwhile.
-                self._end(State.succeeded, "the job is done", result={**result, "duration_seconds": seconds})
-            elif self._stop == Stop.lost:
-                log.warning("run lost", run=self._run.id)
-            elif not self._goes_back(failure):
-                self._fail_or_cancel(failure)
+            for end in self._ends(result, failure):
+                if insist(end, lines=lines):
+                    return
 
-    def _goes_back(self, failure: Failure | None) -> bool:
-        """Whether the run waits for another attempt now."""
-        if self._stop == Stop.shutdown:
-            return self._again("the worker ends", counts=False)
-        may_pass = self._stop is None and failure is not None and failure.is_worth_retrying
-        return may_pass and failure is not None and self._again(failure.message)
-
-    def _fail_or_cancel(self, failure: Failure | None) -> None:
+    def _ends(self, result: dict[str, Any] | None, failure: Failure | None) -> Iterator[Callable[..., bool]]:
+        """The ends that the attempt may come to: the first one counts that the run's state allows."""
+        end, again = partial(self._claims.end, self._run), partial(self._claims.again, self._run)
+        if result is not None:
+            # Work that was done counts as done, whatever was asked for meanwhile.
+            seconds = round(time.monotonic() - self._began, 3)
+            yield partial(end, State.succeeded, "the job is done", result={**result, "duration_seconds": seconds})
+        elif self._stop == Stop.lost:
+            log.warning("run lost", run=self._run.id)
+            return
+        elif self._stop == Stop.shutdown:
+            yield partial(again, "the worker ends", counts=False)
+        elif self._stop is None and failure is not None and failure.is_worth_retrying:
+            yield partial(again, failure.message)
         if self._stop == Stop.timeout:
             failure = Failure("timeout", f"The run took longer than its {self._run.timeout_seconds} s.")
-        is_failed = failure is not None and self._stop != Stop.cancel
-        if not (is_failed and failure and self._end(State.failed, failure.message, error=failure.error)):
-            self._end(State.cancelled, "its work was stopped")
-
-    def _end(self, to: State, cause: str, **values: dict[str, Any]) -> bool:
-        lines = self._news.take()[1]
-        return insist(lambda: self._claims.end(self._run, to, cause, lines=lines, **values))
-
-    def _again(self, cause: str, *, counts: bool = True) -> bool:
-        lines = self._news.take()[1]
-        done = insist(lambda: self._claims.again(self._run, cause, lines, counts=counts))
-        if not done:
-            self._news.put_back(lines)
-        return done
+        if failure is not None and self._stop != Stop.cancel:
+            yield partial(end, State.failed, failure.message, error=failure.error)
+        yield partial(end, State.cancelled, "its work was stopped")
 
     def _close(self) -> None:
         if self._spark is None:
@@ -251,13 +245,3 @@ def _thread(target: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=contextvars.copy_context().run, args=(target,), daemon=True)
     thread.start()
     return thread
-
-
-def insist(write: Callable[[], Answer]) -> Answer:
-    """The answer of a write to the registry, however long the database is away."""
-    while True:
-        try:
-            return write()
-        except RegistryAway as error:
-            log.warning("registry away", reason=str(error))
-            time.sleep(BEAT_SECONDS)

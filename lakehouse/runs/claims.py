@@ -9,12 +9,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, update
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from lakehouse.runs.models import AuditRow, IdempotencyRow, LogLine, Run, TableLockRow
-from lakehouse.runs.moves import add_event, move
-from lakehouse.runs.records import now
+from lakehouse.runs.models import AuditRow, IdempotencyRow, LogLine, Run, now
 from lakehouse.runs.registry import KEYS_KEPT, RunRegistry
 from lakehouse.runs.states import State
 
@@ -52,56 +50,42 @@ class Claims:
     def take(self, worker: str, session_id: str, spark_answers: Callable[[], bool] = lambda: True) -> Run | None:
         """The oldest queued run that may start now, as this worker's; None when there is none. Asked often.
 
-        It may start when its back-off is over, nobody holds a table that it writes, no older waiting run wants one
-        of them, and fewer than the allowed number of runs are under way. Without Spark only jobs that need none.
+        It may start when its back-off is over, no run under way writes a table that it writes, no older waiting run
+        wants one of them, and fewer than the allowed number of runs are under way. Without Spark only jobs that need
+        none.
         """
         with_spark = cache(spark_answers)
         with self._database.reading() as session:
             if self._next(session, with_spark) is None:
                 return None
         with self._database.writing() as session:
-            row = self._next(session, with_spark)
-            return self._take(session, row, worker, session_id) if row else None
+            run = self._next(session, with_spark)
+            if run is not None:
+                run.attempt += 1
+                run.worker, run.session_id, run.not_before, run.progress = worker, session_id, None, None
+                run.started_at = run.heartbeat_at = now()
+                data = {"attempt": run.attempt, "worker": worker}
+                run.move(State.running, f"attempt {run.attempt} begins", data)
+            return run
 
     def _next(self, session: Session, with_spark: Callable[[], bool]) -> Run | None:
-        held = select(func.count()).select_from(Run).where(Run.state.in_(_HELD))
-        waiting = session.scalars(_waiting()).all()
-        if not waiting or (session.scalar(held) or 0) >= self._registry.settings.max_parallel_runs:
+        may_start = or_(Run.not_before.is_(None), Run.not_before <= now())
+        queued = select(Run).where(Run.state == State.queued, may_start).order_by(Run.created_at, Run.id)
+        waiting = session.scalars(queued).all()
+        under_way = session.scalars(select(Run.job).where(Run.state.in_(_HELD))).all() if waiting else ()
+        if len(under_way) >= self._registry.settings.max_parallel_runs:
             return None
-        taken = set(session.scalars(select(TableLockRow.table_name)))
-        for row in waiting:
-            wanted = set(self._locks(row.job))
-            if not taken & wanted and (not self._needs_spark(row.job) or with_spark()):
-                return row
+        taken = {table for job in under_way for table in self._locks(job)}
+        for run in waiting:
+            wanted = self._locks(run.job)
+            if taken.isdisjoint(wanted) and (not self._needs_spark(run.job) or with_spark()):
+                return run
             taken |= wanted  # younger runs do not overtake it
         return None
 
-    def _take(self, session: Session, row: Run, worker: str, session_id: str) -> Run | None:
-        attempt, moment = row.attempt + 1, now()
-        is_taken = move(
-            session,
-            row.id,
-            State.running,
-            f"attempt {attempt} begins",
-            data={"attempt": attempt, "worker": worker},
-            attempt=attempt,
-            worker=worker,
-            session_id=session_id,
-            started_at=moment,
-            heartbeat_at=moment,
-            not_before=None,
-            progress=None,
-        )
-        if not is_taken:  # cancelled a moment ago
-            return None
-        locks = [{"table_name": name, "run_id": row.id} for name in self._locks(row.job)]
-        session.execute(insert(TableLockRow), locks)
-        session.refresh(row)
-        return row
-
-    def _locks(self, job: str) -> tuple[str, ...]:
+    def _locks(self, job: str) -> set[str]:
         known = self._registry.jobs.get(job)
-        return known.locks if known else (f"job:{job}",)
+        return set(known.locks) if known else {f"job:{job}"}
 
     def _needs_spark(self, job: str) -> bool:
         known = self._registry.jobs.get(job)
@@ -109,18 +93,16 @@ class Claims:
 
     def beat(self, run: Run, progress: dict[str, Any] | None = None, lines: Iterable[Line] = ()) -> State:
         """Show that the worker lives, with its news; the run's state now. Raises LostRun."""
-        values: dict[str, Any] = {"heartbeat_at": now()}
-        if progress is not None:
-            values["progress"] = progress
-        change = update(Run).where(*_is_held(run), Run.state.in_(_HELD)).values(values).returning(Run.state)
         with self._database.writing() as session:
-            state = session.scalar(change.execution_options(synchronize_session=False))
-            if state is None:
+            own = _own(session, run)
+            if own is None or own.state not in _HELD:
                 raise LostRun(run.id)
+            own.heartbeat_at = now()
             if progress is not None:
-                add_event(session, run.id, "progress", State(state), None, progress)
-            _add_lines(session, run.id, lines)
-            return State(state)
+                own.progress = progress
+                own.tell("progress", None, progress)
+            _add_lines(own, lines)
+            return own.state
 
     def end(
         self,
@@ -134,15 +116,17 @@ class Claims:
     ) -> bool:
         """Whether the run came to its end `to`: not when that is not legal from where it is now. Raises LostRun."""
         with self._database.writing() as session:
-            done = move(session, run.id, to, cause, *_is_held(run), data=error or result, result=result, error=error)
-            if done:
-                _add_lines(session, run.id, lines)
-            elif not session.scalar(select(func.count()).select_from(Run).where(*_is_held(run))):
+            own = _own(session, run)
+            if own is None:
                 raise LostRun(run.id)
-            return done
+            if not own.move(to, cause, error or result):
+                return False
+            own.result, own.error = result, error
+            _add_lines(own, lines)
+            return True
 
     def again(self, run: Run, cause: str, lines: Iterable[Line] = (), *, counts: bool = True) -> bool:
-        """Whether the run waits for another attempt; not when it is being cancelled, or this was the last one.
+        """Whether the run waits for another attempt; not when it is being cancelled, is lost, or this was the last one.
 
         With `counts=False` this attempt was not the run's fault and there is no pause.
         """
@@ -151,10 +135,12 @@ class Claims:
         if run.attempt >= attempts:
             return False
         with self._database.writing() as session:
-            done = _requeue(session, run, cause, pause, *_is_held(run), max_attempts=attempts)
-            if done:
-                _add_lines(session, run.id, lines)
-            return done
+            own = _own(session, run)
+            if own is None or not _requeue(own, cause, pause):
+                return False
+            own.max_attempts = attempts
+            _add_lines(own, lines)
+            return True
 
     def silent(self, seconds: float) -> list[Run]:
         """Runs under way whose worker has not shown for so long that it lives."""
@@ -167,57 +153,42 @@ class Claims:
 
         None when its worker has shown since that it lives, or somebody else was first. Its Spark work must be dead.
         """
-        unseen = (*_is_held(run), Run.heartbeat_at == run.heartbeat_at)
-        error = {"code": "lost", "message": f"{cause}, at the last of {run.max_attempts} attempts"}
         with self._database.writing() as session:
-            if move(session, run.id, State.cancelled, cause, *unseen, origins={State.cancelling}):
-                return State.cancelled
-            if run.attempt < run.max_attempts:
-                pause = pause_seconds(run.attempt)
-                return State.queued if _requeue(session, run, cause, pause, *unseen) else None
-            return State.lost if move(session, run.id, State.lost, cause, *unseen, data=error, error=error) else None
+            own = _own(session, run)
+            if own is None or own.heartbeat_at != run.heartbeat_at or own.state not in _HELD:
+                return None
+            if own.state == State.cancelling:
+                own.move(State.cancelled, cause)
+            elif own.attempt < own.max_attempts:
+                _requeue(own, cause, pause_seconds(own.attempt))
+            else:
+                own.error = {"code": "lost", "message": f"{cause}, at the last of {own.max_attempts} attempts"}
+                own.move(State.lost, cause, own.error)
+            return own.state
 
     def tidy(self) -> None:
-        """Forget old idempotency keys, runs and audit rows, and locks whose run is not under way."""
-        held = select(Run.id).where(Run.state.in_(_HELD))
+        """Forget old idempotency keys, runs and audit rows."""
         with self._database.writing() as session:
-            session.execute(delete(TableLockRow).where(TableLockRow.run_id.not_in(held)))
             session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < now() - KEYS_KEPT))
             session.execute(delete(AuditRow).where(AuditRow.at < now() - AUDIT_KEPT))
             session.execute(delete(Run).where(Run.finished_at < now() - RUNS_KEPT))
 
 
-def _waiting() -> Select[Run]:
-    may_start = or_(Run.not_before.is_(None), Run.not_before <= now())
-    return select(Run).where(Run.state == State.queued, may_start).order_by(Run.created_at, Run.id)
+def _own(session: Session, run: Run) -> Run | None:
+    """The row of a run now; None when it is no longer that attempt by that worker."""
+    row = session.get(Run, run.id)
+    return row if row is not None and (row.attempt, row.worker) == (run.attempt, run.worker) else None
 
 
-def _is_held(run: Run) -> tuple[ColumnElement[bool], ...]:
-    return Run.id == run.id, Run.attempt == run.attempt, Run.worker == run.worker
-
-
-def _requeue(
-    session: Session, run: Run, cause: str, pause: float, *conditions: ColumnElement[bool], **values: Any
-) -> bool:
+def _requeue(run: Run, cause: str, pause: float) -> bool:
     not_before = now() + timedelta(seconds=pause)
-    return move(
-        session,
-        run.id,
-        State.queued,
-        cause,
-        *conditions,
-        data={"not_before": not_before.isoformat()},
-        not_before=not_before,
-        worker=None,
-        session_id=None,
-        heartbeat_at=None,
-        **values,
-    )
+    if not run.move(State.queued, cause, {"not_before": not_before.isoformat()}):
+        return False
+    run.not_before, run.worker, run.session_id, run.heartbeat_at = not_before, None, None, None
+    return True
 
 
-def _add_lines(session: Session, run_id: str, lines: Iterable[Line]) -> None:
-    session.add_all(
-        LogLine(run_id=run_id, at=line.at, level=line.level, message=line.message, fields=line.fields or None)
-        for line in lines
+def _add_lines(run: Run, lines: Iterable[Line]) -> None:
+    run.lines.add_all(
+        LogLine(at=line.at, level=line.level, message=line.message, fields=line.fields or None) for line in lines
     )
-    session.flush()

@@ -6,11 +6,10 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, Update, create_engine, event, inspect
+from sqlalchemy import URL, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -24,14 +23,10 @@ _STEPS = (
     "DROP TABLE IF EXISTS alert_notices",
     "ALTER TABLE alerts ADD COLUMN told JSON NOT NULL DEFAULT '{}'",
     "ALTER TABLE runs DROP COLUMN version",
+    "DROP TABLE IF EXISTS table_locks",
 )
 """Statements that bring a file of an older release up to date, in their order; its `user_version` counts those that it
 has had. A new table needs none."""
-
-
-def rows_changed(session: Session, change: Update) -> int:
-    """Carry out an update; how many rows it changed."""
-    return cast(CursorResult[Any], session.execute(change)).rowcount
 
 
 class RegistryAway(ShoplakeError):
@@ -42,17 +37,17 @@ class Database:
     """Transactions of one process with the registry's database; safe for many threads."""
 
     def __init__(self, file: Path) -> None:
-        """Connects on first use; makes the file when it is not there."""
-        self._file, self._turn = file, _Turn(file)
-        self._looking = threading.Lock()
-        self._look: sqlite3.Connection | None = None
-        self.engine = _sqlite(file, self._turn)
-        self._writing = self.engine.execution_options(is_writing=True)
+        """Connects on first use."""
+        self._file, self._threads = file, threading.Lock()
+        url = URL.create("sqlite", database=str(file))
+        self.engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
+        event.listen(self.engine, "connect", _set_up)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that sees one moment. Raises RegistryAway when the database does not answer."""
         with _answered(), Session(self.engine) as session:
+            session.connection().exec_driver_sql("BEGIN")
             yield session
 
     @contextmanager
@@ -61,14 +56,33 @@ class Database:
 
         Raises RegistryAway when the database does not answer.
         """
-        with _answered(), self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with _answered(), self._turn(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            # One that reads first and writes later would fail when another wrote meanwhile: writers say so at once.
+            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             yield session
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Writers, of all threads and processes, wait here for their turn.
+
+        SQLite by itself would let them sleep and try again: slower by far, and a worker that wants to show that it
+        lives could be kept out for seconds by callers that come one after the other. So it would by the many threads of
+        another process, if each of them waited for the file.
+        """
+        with self._threads, self._file.with_name(f"{self._file.name}-turn").open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # let go when the file is closed
+            yield
+
     def migrate(self) -> None:
-        """Bring the tables up to date. Several processes may do so at once: one does, the others wait."""
-        with self.reading() as session:
-            if _version(session) == len(_STEPS):
-                return
+        """Make the file and bring its tables up to date. Of several processes one does, and the others wait."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._turn():
+            self._file.touch(mode=0o600)  # it holds what callers asked for; SQLite gives its other files the same mode
+            # A first connection switches a new file to WAL, which SQLite refuses to all processes but one at a time.
+            with self.reading() as session:
+                is_done = _version(session) == len(_STEPS)
+        if is_done:
+            return
         with self.writing() as session:
             connection = session.connection()
             steps = _STEPS[_version(session) :] if inspect(connection).has_table(Run.__tablename__) else ()
@@ -76,26 +90,8 @@ class Database:
             for statement in (*steps, f"PRAGMA user_version = {len(_STEPS)}"):
                 connection.exec_driver_sql(statement)
 
-    def mark(self) -> object:
-        """Differs from an earlier one when anything was committed since, by whatever process; costs microseconds.
-
-        Raises RegistryAway.
-        """
-        with self._looking:
-            try:
-                if self._look is None:
-                    address = f"{self._file.absolute().as_uri()}?mode=rw"
-                    self._look = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
-                return self._look.execute("PRAGMA data_version").fetchone()
-            except sqlite3.Error as error:
-                raise _away(error) from error
-
     def close(self) -> None:
         """Close the connections."""
-        with self._looking:
-            if self._look is not None:
-                self._look.close()
-            self._look = None
         self.engine.dispose()
 
 
@@ -103,74 +99,10 @@ def _version(session: Session) -> int:
     return int(session.connection().exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
-class _Turn:
-    """Writers to a SQLite file, of all threads and processes, wait here for their turn.
-
-    SQLite by itself would let them sleep and try again: slower by far, and a worker that wants to show that it lives
-    could be kept out for seconds by callers that come one after the other.
-    """
-
-    def __init__(self, database: Path) -> None:
-        self._path = database.with_name(f"{database.name}-turn")
-        self._threads = threading.Lock()
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> None:
-        self._threads.acquire()
-        try:
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("ab")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        except BaseException:
-            self._threads.release()
-            raise
-
-    def __exit__(self, *_error: object) -> None:
-        if self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._threads.release()
-
-
-def _create(path: Path, turn: _Turn) -> None:
-    """An empty database in WAL mode, there for others all at once.
-
-    Of several processes that each switch a new file to WAL, SQLite refuses all but one at once, whatever its timeout.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with turn:
-        if path.exists() and path.stat().st_size > 0:
-            return
-        new = path.with_name(f"{path.name}-new")
-        new.unlink(missing_ok=True)
-        new.touch(mode=0o600)  # it holds what callers asked for; SQLite gives its other files the same mode
-        with closing(sqlite3.connect(new)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("VACUUM")  # writes the first page, and with it the mode
-        new.rename(path)
-
-
-def _sqlite(path: Path, turn: _Turn) -> Engine:
-    if not (path.exists() and path.stat().st_size > 0):
-        _create(path, turn)
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=8, max_overflow=56)
-
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin below, not where the driver thinks
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", f"busy_timeout={_BUSY_SECONDS * 1000}", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails when another wrote meanwhile: writers say so at once.
-        is_writing = connection.get_execution_options().get("is_writing")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
-
-    return engine
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where they are opened, not where the driver thinks
+    connection.execute("PRAGMA journal_mode=WAL").close()
+    connection.execute("PRAGMA foreign_keys=ON").close()
 
 
 @contextmanager
@@ -181,9 +113,5 @@ def _answered() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if not isinstance(cause, sqlite3.OperationalError | PoolTimeout):
             raise
-        raise _away(cause) from error
-
-
-def _away(cause: BaseException) -> RegistryAway:
-    reason = " ".join(str(cause).split())[:200]
-    return RegistryAway(f"The run registry's database does not answer ({reason}).")
+        reason = " ".join(str(cause).split())[:200]
+        raise RegistryAway(f"The run registry's database does not answer ({reason}).") from error

@@ -5,16 +5,32 @@ A row outlives its session: what the registry hands out is the row as it was at 
 
 from __future__ import annotations
 
+import secrets
+import time
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, WriteOnlyMapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
-from lakehouse.runs.states import TERMINAL, State
+from lakehouse.runs.states import MOVES, TERMINAL, State
 
 Document = JSON(none_as_null=True)
+
+
+def now() -> datetime:
+    """This moment, UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """A new run id (UUID version 7): ids sort by the millisecond in which they were made."""
+    value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return str(UUID(int=value))
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -54,13 +70,13 @@ class Run(Base):
     __tablename__ = "runs"
     __table_args__ = (Index("runs_by_state", "state", "created_at"), Index("runs_by_job", "job", "id"))
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     job: Mapped[str] = mapped_column(String(64))
     parameters: Mapped[dict[str, Any]]
     state: Mapped[State]
     caller: Mapped[str] = mapped_column(String(255), index=True)
     trigger: Mapped[str] = mapped_column(String(16))
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     attempt: Mapped[int] = mapped_column(default=0)
@@ -75,10 +91,30 @@ class Run(Base):
     error: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any] | None]
 
+    events: WriteOnlyMapped[RunEvent] = relationship()
+    lines: WriteOnlyMapped[LogLine] = relationship()
+
     @property
     def is_terminal(self) -> bool:
         """Whether the run has ended."""
         return self.state in TERMINAL
+
+    def move(self, to: State, cause: str, data: dict[str, Any] | None = None) -> bool:
+        """Whether the run came into the state `to`: only from a state from which that is legal.
+
+        Only for a transaction that writes: no other one writes meanwhile, and what it has read stays so.
+        """
+        if to not in MOVES[self.state]:
+            return False
+        self.state = to
+        if to in TERMINAL:
+            self.finished_at = now()
+        self.tell("state", cause, data)
+        return True
+
+    def tell(self, kind: str, cause: str | None, data: dict[str, Any] | None) -> None:
+        """Note a change as an event."""
+        self.events.add(RunEvent(kind=kind, state=self.state, cause=cause, data=data))
 
 
 class RunEvent(Base):
@@ -89,7 +125,7 @@ class RunEvent(Base):
 
     seq: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
-    at: Mapped[datetime]
+    at: Mapped[datetime] = mapped_column(default=now)
     kind: Mapped[str] = mapped_column(String(16))
     state: Mapped[State]
     cause: Mapped[str | None] = mapped_column(Text)
@@ -119,16 +155,7 @@ class IdempotencyRow(Base):
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     body_hash: Mapped[str] = mapped_column(String(128))
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
-    created_at: Mapped[datetime] = mapped_column(index=True)
-
-
-class TableLockRow(Base):
-    """Which run writes a table now: the primary key lets no second one in."""
-
-    __tablename__ = "table_locks"
-
-    table_name: Mapped[str] = mapped_column(String(255), primary_key=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
 
 class ApiKeyRow(Base):
@@ -145,6 +172,15 @@ class ApiKeyRow(Base):
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
+    def may(self, scope: str) -> bool:
+        """Whether this scope, or `admin`, was given."""
+        return scope in self.scopes or self.is_admin
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the runs of others are visible too."""
+        return "admin" in self.scopes
+
 
 class AuditRow(Base):
     """Who did what, and how it ended."""
@@ -153,7 +189,7 @@ class AuditRow(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     seq: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[datetime] = mapped_column(index=True)
+    at: Mapped[datetime] = mapped_column(default=now, index=True)
     request_id: Mapped[str | None] = mapped_column(String(64))
     caller: Mapped[str | None] = mapped_column(String(255))
     action: Mapped[str] = mapped_column(String(255))

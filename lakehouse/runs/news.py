@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
@@ -15,8 +13,6 @@ from lakehouse.secret_words import json_lines
 
 _MOST_LINES = 10_000
 _LONGEST_FIELD = 8_000
-_NEWS: ContextVar[News | None] = ContextVar("news", default=None)
-"""Of the run that this thread works on."""
 
 
 class News:
@@ -27,7 +23,7 @@ class News:
         self._lock = threading.Lock()
         self._lines: list[Line] = []
         self._progress: dict[str, Any] = {"step": 0, "steps": steps, "doing": "Starting"}
-        self._is_new = True
+        self._told: dict[str, Any] | None = None
         self._stages: dict[int, Any] = {}
         self._bytes_read = 0
 
@@ -37,9 +33,9 @@ class News:
             if doing == self._progress["doing"]:
                 return False
             step = self._progress["step"] + 1
-            self._keep_bytes()
+            self._bytes_read = self._bytes_so_far()
+            self._stages = {}
             self._progress = {"step": step, "steps": max(step, self._progress["steps"]), "doing": doing}
-            self._is_new = True
             return True
 
     def spark_progress(
@@ -49,26 +45,22 @@ class News:
         with self._lock:
             self._stages |= {stage.stage_id: stage for stage in stages or ()}
             known = self._stages.values()
-            told = {
+            self._progress |= {
                 "tasks_done": sum(stage.num_completed_tasks for stage in known),
                 "tasks": sum(stage.num_tasks for stage in known),
                 "tasks_running": inflight_tasks,
                 "stages_done": sum(bool(stage.done) for stage in known),
                 "stages": len(self._stages),
-                "bytes_read": self._bytes_read + sum(stage.num_bytes_read for stage in known),
+                "bytes_read": self._bytes_so_far(),
             }
-            if any(self._progress.get(name) != value for name, value in told.items()):
-                self._progress |= told
-                self._is_new = True
 
     def bytes_read_so_far(self) -> int:
         """Bytes that Spark has read for the run, in all its steps."""
         with self._lock:
-            return self._bytes_read + sum(int(stage.num_bytes_read) for stage in self._stages.values())
+            return self._bytes_so_far()
 
-    def _keep_bytes(self) -> None:
-        self._bytes_read += sum(stage.num_bytes_read for stage in self._stages.values())
-        self._stages = {}
+    def _bytes_so_far(self) -> int:
+        return self._bytes_read + sum(int(stage.num_bytes_read) for stage in self._stages.values())
 
     def log(self, line: Line) -> None:
         """Add a line; a job that says more than anybody reads loses the oldest."""
@@ -78,34 +70,24 @@ class News:
     def take(self) -> tuple[dict[str, Any] | None, list[Line]]:
         """What is new since the last time: progress (None when it has not changed) and lines."""
         with self._lock:
-            progress = dict(self._progress) if self._is_new else None
-            lines, self._lines, self._is_new = self._lines, [], False
+            progress = None if self._progress == self._told else self._progress.copy()
+            self._told, lines, self._lines = self._progress.copy(), self._lines, []
             return progress, lines
 
     def put_back(self, lines: Iterable[Line]) -> None:
         """These lines could not be told yet."""
         with self._lock:
             self._lines = [*lines, *self._lines]
-            self._is_new = True
+            self._told = None
 
 
 def log_as_json() -> None:
-    """structlog for this process: JSON on standard output, and into the log of the run that a thread works on."""
+    """structlog for this process: JSON on standard output, and into the `news` that an attempt has bound."""
     structlog.configure(processors=json_lines(_into_the_run), cache_logger_on_first_use=False)
 
 
-@contextmanager
-def logged_into(news: News) -> Iterator[None]:
-    """What this thread logs meanwhile goes into these news."""
-    token = _NEWS.set(news)
-    try:
-        yield
-    finally:
-        _NEWS.reset(token)
-
-
 def _into_the_run(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    if (news := _NEWS.get()) is not None:
+    if (news := event.pop("news", None)) is not None:
         apart = ("event", "level", "timestamp", "run")
         fields = {name: str(value)[:_LONGEST_FIELD] for name, value in event.items() if name not in apart}
         news.log(Line(str(event["event"]), str(event["level"]), fields))

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
+from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.jobs import JOBS, Job
 from lakehouse.runs.database import Database
-from lakehouse.runs.models import IdempotencyRow, LogLine, Run, RunEvent
-from lakehouse.runs.moves import add_event, move
-from lakehouse.runs.records import KeyReused, NoSuchRun, QueueFull, Submitted, new_id, now
+from lakehouse.runs.models import IdempotencyRow, LogLine, Run, RunEvent, now
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 
 KEYS_KEPT = timedelta(hours=48)
 """An idempotency key stands for its run this long; callers are promised 24 hours."""
 RETRY_AFTER_SECONDS = 5
+
+
+class KeyReused(UsageError):
+    """The caller has used this idempotency key for something else."""
+
+
+class QueueFull(ShoplakeError):
+    """As many runs wait as may wait; trying again is worth it after RETRY_AFTER_SECONDS."""
+
+    def __init__(self, waiting: int) -> None:
+        """`waiting` runs are queued."""
+        super().__init__(f"{waiting} runs are waiting, which is the limit: try again in {RETRY_AFTER_SECONDS} s.")
+
+
+class NoSuchRun(UsageError):
+    """There is no run of this id."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The run that a submission stands for, and whether this submission made it."""
+
+    run: Run
+    is_new: bool
 
 
 class RunRegistry:
@@ -58,31 +81,42 @@ class RunRegistry:
         leaves nothing behind.
         """
         with self.database.writing() as session:
-            if idempotency and (known := self._known(session, caller, *idempotency)):
+            if idempotency and (known := _known(session, caller, *idempotency)):
                 return Submitted(known, is_new=False)
-            self._require_room(session, caller)
-            row = _queue(session, job, parameters.model_dump(mode="json", context=self.settings), caller, trigger)
+            run = self.queue(session, job, parameters, caller, trigger)
             if idempotency:
                 key, body_hash = idempotency
                 session.merge(
-                    IdempotencyRow(caller=caller, key=key, body_hash=body_hash, run_id=row.id, created_at=now())
+                    IdempotencyRow(caller=caller, key=key, body_hash=body_hash, run_id=run.id, created_at=now())
                 )
-            return Submitted(row, is_new=True)
+            return Submitted(run, is_new=True)
 
-    def _known(self, session: Session, caller: str, key: str, body_hash: str) -> Run | None:
-        found = session.get(IdempotencyRow, (caller, key))
-        if found is None or found.created_at < now() - KEYS_KEPT:
-            return None
-        if found.body_hash != body_hash:
-            raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
-        return session.get_one(Run, found.run_id)
+    def known(self, caller: str, key: str, body_hash: str) -> Run | None:
+        """The run that the key stands for already, None when for none. Raises KeyReused."""
+        with self.database.reading() as session:
+            return _known(session, caller, key, body_hash)
 
-    def _require_room(self, session: Session, caller: str) -> None:
+    def queue(self, session: Session, job: Job, parameters: BaseModel, caller: str, trigger: str) -> Run:
+        """A new run, within a transaction that writes. Raises QueueFull."""
         most = self.settings.max_queued_runs
         queued = select(func.count()).select_from(Run).where(Run.state == State.queued)
         for limit, whose in ((most, true()), (max(1, most // 2), Run.caller == caller)):
             if (waiting := session.scalar(queued.where(whose)) or 0) >= limit:
-                raise QueueFull(waiting, RETRY_AFTER_SECONDS)
+                raise QueueFull(waiting)
+        run = Run(
+            job=job.name,
+            parameters=parameters.model_dump(mode="json", context=self.settings),
+            caller=caller,
+            trigger=trigger,
+            state=State.queued,
+            max_attempts=job.max_attempts,
+            timeout_seconds=job.timeout_seconds,
+        )
+        session.add(run)
+        run.tell("state", f"submitted by {caller} ({trigger})", None)
+        session.flush()
+        session.refresh(run)
+        return run
 
     def get(self, run_id: str) -> Run | None:
         """The run of that id; None when there is none."""
@@ -121,14 +155,14 @@ class RunRegistry:
     def cancel(self, run_id: str, cause: str) -> Run:
         """The run after asking for its end: a queued one is cancelled, a running one is cancelling until its worker
         has stopped it, an ended one is unchanged. Raises NoSuchRun."""
-        asked: dict[str, Any] = {"cancel_requested_at": now()}
         with self.database.writing() as session:
-            if not move(session, run_id, State.cancelled, cause, origins={State.queued}, **asked):
-                move(session, run_id, State.cancelling, cause, **asked)
-            row = session.get(Run, run_id)
-            if row is None:
+            run = session.get(Run, run_id)
+            if run is None:
                 raise NoSuchRun(f"There is no run {run_id}.")
-            return row
+            to = State.cancelled if run.state == State.queued else State.cancelling
+            if run.move(to, cause):
+                run.cancel_requested_at = now()
+            return run
 
     def events(self, run_id: str, after: int = 0, limit: int = 500) -> Sequence[RunEvent]:
         """Events of a run with a `seq` greater than `after`, in order."""
@@ -149,20 +183,10 @@ class RunRegistry:
             return {(job, state): count for job, state, count in session.execute(query)}
 
 
-def _queue(session: Session, job: Job, parameters: dict[str, Any], caller: str, trigger: str) -> Run:
-    row = Run(
-        id=new_id(),
-        job=job.name,
-        parameters=parameters,
-        state=State.queued,
-        caller=caller,
-        trigger=trigger,
-        created_at=now(),
-        attempt=0,
-        max_attempts=job.max_attempts,
-        timeout_seconds=job.timeout_seconds,
-    )
-    session.add(row)
-    add_event(session, row.id, "state", State.queued, f"submitted by {caller} ({trigger})", None)
-    session.refresh(row)
-    return row
+def _known(session: Session, caller: str, key: str, body_hash: str) -> Run | None:
+    found = session.get(IdempotencyRow, (caller, key))
+    if found is None or found.created_at < now() - KEYS_KEPT:
+        return None
+    if found.body_hash != body_hash:
+        raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
+    return session.get_one(Run, found.run_id)

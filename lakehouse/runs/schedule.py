@@ -7,23 +7,31 @@ that is seen for the first time, or was paused, starts from now: nothing is made
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from cronsim import CronSim
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from lakehouse.errors import UsageError
 from lakehouse.jobs import Job
-from lakehouse.runs.models import Run, ScheduleRow
-from lakehouse.runs.records import QueueFull, Schedule, now
-
-if TYPE_CHECKING:
-    from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.models import Run, ScheduleRow, now
+from lakehouse.runs.registry import QueueFull, RunRegistry
 
 CALLER = "schedule"
 MISSED = timedelta(minutes=2)
 """A due time that nobody looked at for so long has passed while nothing ran."""
+
+
+class Schedule(BaseModel):
+    """When a job is run by itself."""
+
+    job: str
+    schedule: str = Field(description="Cron text, UTC.")
+    paused: bool
+    last_due_at: datetime | None = Field(description="The due time that was last acted on.")
+    next_due_at: datetime | None = Field(description="The next due time; null while paused.")
 
 
 def next_due(cron: str, after: datetime) -> datetime:
@@ -76,35 +84,33 @@ def trigger_due(registry: RunRegistry, moment: datetime | None = None) -> list[R
     at = moment or now()
     with registry.database.reading() as session:
         known = {row.job: row for row in session.scalars(select(ScheduleRow))}
-    made = []
+    made: list[Run] = []
     for job in registry.jobs.values():
-        row = known.get(job.name)
-        if not job.schedule or (row is not None and row.paused):
-            continue
-        if row is None or row.last_due_at is None:
-            _note_served(registry, job, at)
-            continue
-        due = last_due(job.schedule, at)
-        if due <= row.last_due_at:
-            continue
-        if job.makes_up or at - due <= MISSED:
-            key = f"schedule:{job.name}:{due.isoformat()}"
-            parameters = job.parse(job.scheduled_with)
-            try:
-                submitted = registry.submit(
-                    job, parameters, caller=CALLER, trigger="schedule", idempotency=(key, job.name)
-                )
-            except QueueFull:
-                continue
-            if submitted.is_new:
-                made.append(submitted.run)
-        _note_served(registry, job, due)
+        if _due(job, known.get(job.name), at) is not None:
+            with suppress(QueueFull):
+                made += _serve(registry, job, at)
     return made
 
 
-def _note_served(registry: RunRegistry, job: Job, due: datetime) -> None:
-    """Due times up to `due` are served; never moves back."""
+def _due(job: Job, row: ScheduleRow | None, at: datetime) -> datetime | None:
+    """The due time that waits to be served; of a schedule that is seen for the first time the moment `at`."""
+    if not job.schedule or (row is not None and row.paused):
+        return None
+    if row is None or row.last_due_at is None:
+        return at
+    due = last_due(job.schedule, at)
+    return due if due > row.last_due_at else None
+
+
+def _serve(registry: RunRegistry, job: Job, at: datetime) -> list[Run]:
+    """The run of a due time, if it makes one: it and the note that the time is served are one transaction."""
     with registry.database.writing() as session:
-        row = session.get(ScheduleRow, job.name) or ScheduleRow(job=job.name, paused=False)
-        row.last_due_at = max(due, row.last_due_at) if row.last_due_at else due
-        session.add(row)
+        row = session.get(ScheduleRow, job.name)
+        due = _due(job, row, at)
+        if due is None:  # another process was first
+            return []
+        is_first = row is None or row.last_due_at is None
+        session.merge(ScheduleRow(job=job.name, paused=False, last_due_at=due))
+        if is_first or not (job.makes_up or at - due <= MISSED):
+            return []
+        return [registry.queue(session, job, job.parse(job.scheduled_with), CALLER, "schedule")]

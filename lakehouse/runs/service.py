@@ -22,8 +22,8 @@ from pyspark.sql.connect import dataframe, functions, session  # noqa: F401  (lo
 from lakehouse.probes import spark_answers
 from lakehouse.processes import memory_mb
 from lakehouse.reports import write_report
-from lakehouse.runs.attempt import Attempt, insist
-from lakehouse.runs.claims import Claims, LostRun
+from lakehouse.runs.attempt import Attempt
+from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import Database, RegistryAway
 from lakehouse.runs.failures import Failure
 from lakehouse.runs.models import Run
@@ -131,10 +131,7 @@ class WorkerService:
         job = self._registry.jobs.get(run.job)
         if job is None:
             error = Failure("unknown_job", f"There is no job {run.job!r} any more.").error
-            try:
-                insist(lambda: self._claims.end(run, State.failed, error["message"], error=error))
-            except LostRun:
-                log.warning("run lost", run=run.id)
+            self._claims.end(run, State.failed, error["message"], error=error)
             return
         attempt = Attempt(run, job, self._settings, self._claims, self._closing.is_set)
         self._attempts.add(attempt)

@@ -27,8 +27,3 @@ MOVES: dict[State, frozenset[State]] = {
     State.cancelling: frozenset({State.cancelled, State.succeeded}),
     **{state: frozenset() for state in TERMINAL},
 }
-
-
-def before(state: State) -> frozenset[State]:
-    """The states from which a run may come into `state`."""
-    return frozenset(origin for origin, targets in MOVES.items() if state in targets)

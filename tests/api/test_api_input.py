@@ -210,6 +210,10 @@ def raw(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
+def key_of(api: ServedApi) -> str:
+    return f"Authorization: {api.operator.headers['Authorization']}"
+
+
 def status_of(answer: bytes) -> tuple[int, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
     status = int(head.split(b" ")[1])
@@ -228,21 +232,30 @@ def test_oversized_bodies_are_refused_however_they_come(api: ServedApi):
         is_problem(api.operator.post(RUNS, content=content, headers=JSON), 413, "too-large")
     announced = raw("POST", RUNS, "Content-Length: 99999999999")
     assert status_of(api.send(announced)) == (413, "/problems/too-large")
-    chunked = raw("POST", RUNS, "Transfer-Encoding: chunked")
+    chunked = raw("POST", RUNS, key_of(api), "Transfer-Encoding: chunked")
     chunk = b"8000\r\n" + b"a" * 0x8000 + b"\r\n"
     assert status_of(api.send(chunked, chunk, chunk, chunk, b"1\r\na\r\n")) == (413, "/problems/too-large")
     assert tables(api)["runs"] == before["runs"] + 1
 
 
 def test_slow_bodies_and_headers_are_given_up(api: ServedApi):
-    slow = raw("POST", RUNS, "Content-Length: 100") + b"{"
+    slow = raw("POST", RUNS, key_of(api), "Content-Length: 100") + b"{"
     assert status_of(api.send(slow)) == (408, "/problems/too-slow")
     drops = [b" "] * 8
     assert status_of(api.send(slow, *drops, pause=0.5)) == (408, "/problems/too-slow")
-    assert status_of(api.send(raw("POST", RUNS, "Transfer-Encoding: chunked"))) == (408, "/problems/too-slow")
+    assert status_of(api.send(raw("POST", RUNS, key_of(api), "Transfer-Encoding: chunked"))) == (
+        408,
+        "/problems/too-slow",
+    )
     assert status_of(api.send(b"GET /livez HTTP/1.1\r\nHost:")) == (408, "/problems/too-slow")
     assert status_of(api.send(b"GET /livez HTTP/1.1\r\n", *[b"A: b\r\n"] * 8, pause=0.5)) == (408, "/problems/too-slow")
     assert status_of(api.send(b"")) == (408, "/problems/too-slow")
+
+
+def test_a_body_that_nobody_reads_does_not_hold_the_connection(api: ServedApi):
+    """Answered at once; the rest of the body is given up like any slow one."""
+    unknown = raw("POST", RUNS, "Content-Length: 100") + b"{"
+    assert status_of(api.send(unknown, *[b" "] * 12, pause=0.5)) == (401, "/problems/not-authenticated")
 
 
 def test_a_slow_second_request_on_a_connection_is_given_up_too(api: ServedApi):

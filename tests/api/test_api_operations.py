@@ -227,7 +227,7 @@ def test_the_database_is_for_this_user_only(api: ServedApi):
 
 ALIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 JOBS = ALIVE.replace(b"/livez", b"/v1/jobs")
-SLOW_BODY = b"POST /v1/jobs/plain/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+SLOW_BODY = "POST /v1/jobs/plain/runs HTTP/1.1\r\nHost: localhost\r\n{key}\r\nContent-Length: 100\r\n\r\n{{"
 
 
 def connections(api: ServedApi, count: int, first: bytes = b"") -> list[socket.socket]:
@@ -250,7 +250,8 @@ def test_a_host_that_says_nothing_shuts_nobody_out(tmp_path):
 
 def test_an_address_that_keeps_all_its_places_busy_gets_no_more_and_the_server_says_that_it_lives(tmp_path):
     with served(tmp_path, api_max_connections=40) as api:
-        held = connections(api, 10, SLOW_BODY)
+        key = f"Authorization: {api.operator.headers['Authorization']}"
+        held = connections(api, 10, SLOW_BODY.format(key=key).encode())
         wait_until(lambda: len(api.server.server_state.connections) >= 10, "ten connections are held")
         time.sleep(0.5)
         for _ in range(20):  # one after the other takes the place of the one before it, and none gets further
@@ -268,7 +269,13 @@ def test_an_address_that_keeps_all_its_places_busy_gets_no_more_and_the_server_s
 
 def test_a_page_in_a_browser_under_its_own_name_is_refused(api: ServedApi):
     """DNS rebinding: the name of the page leads to this machine."""
-    for host in ("rebound.example", "rebound.example:8000", "127.0.0.1.rebound.example", "localhost.rebound.example"):
+    for host in (
+        "rebound.example",
+        "rebound.example:8000",
+        "127.0.0.1.rebound.example",
+        "localhost.rebound.example",
+        "[",
+    ):
         for path in ("/metrics", "/readyz", "/docs"):
             answer = api.operator.get(path, headers={"Host": host})
             assert answer.status_code == 400 and answer.json()["type"] == "/problems/bad-request"

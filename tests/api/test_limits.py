@@ -19,14 +19,14 @@ def passes(window: Window, who: str, times: int) -> int:
 
 
 def test_as_many_as_allowed_pass_each_for_itself():
-    window = Window(10, Clock())
+    window = Window(10, "It", Clock())
     assert passes(window, "a", 15) == 10
     assert passes(window, "b", 3) == 3
 
 
 def test_the_minute_slides():
     clock = Clock()
-    window = Window(10, clock)
+    window = Window(10, "It", clock)
     clock.seconds += MINUTE - 1
     assert passes(window, "a", 20) == 10
     clock.seconds += 1
@@ -41,7 +41,7 @@ def test_the_minute_slides():
 
 def test_after_the_wait_that_is_told_it_passes():
     clock = Clock()
-    window = Window(10, clock)
+    window = Window(10, "It", clock)
     assert passes(window, "a", 11) == 10
     for _ in range(20):
         seconds = window.wait("a")
@@ -60,7 +60,7 @@ def test_after_the_wait_that_is_told_it_passes():
 
 def test_who_did_nothing_is_forgotten_and_no_thread_runs():
     clock = Clock()
-    window, threads = Window(10, clock), threading.active_count()
+    window, threads = Window(10, "It", clock), threading.active_count()
     for number in range(1_000):
         window.wait(f"a{number}")
     clock.seconds += 2 * MINUTE

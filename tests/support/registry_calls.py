@@ -14,8 +14,7 @@ from lakehouse.jobs import Job
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.database import Database
 from lakehouse.runs.models import Base, Run
-from lakehouse.runs.records import QueueFull
-from lakehouse.runs.registry import RunRegistry
+from lakehouse.runs.registry import QueueFull, RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings

@@ -15,8 +15,7 @@ from lakehouse.monitoring import figures as gathering
 from lakehouse.monitoring.figures import Figure, Figures
 from lakehouse.monitoring.rules import RULES
 from lakehouse.reports import write_report
-from lakehouse.runs.models import Run
-from lakehouse.runs.records import new_id, now
+from lakehouse.runs.models import Run, new_id, now
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.services.testing import free_settings
 from lakehouse.serving.file import PUBLISHED

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from lakehouse.monitoring.book import message
 from lakehouse.monitoring.rules import RULES
 from lakehouse.monitoring.sinks import LogSink, NotSent, SnsSink, WebhookSink, sinks
-from lakehouse.runs.records import now
+from lakehouse.runs.models import now
 from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings

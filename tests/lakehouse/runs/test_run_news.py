@@ -14,7 +14,7 @@ from kafka.errors import KafkaTimeoutError
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.runs.claims import Line
 from lakehouse.runs.failures import explain
-from lakehouse.runs.news import News, log_as_json, logged_into
+from lakehouse.runs.news import News, log_as_json
 from lakehouse.services.testing import free_settings
 from lakehouse.session import SparkAway, _address
 
@@ -75,7 +75,7 @@ def test_logs_reach_the_run_and_no_secret_does(
     log_as_json()
     try:
         url = "https://me:pa55word@spark"  # pragma: allowlist secret
-        with logged_into(news := News(1)):
+        with structlog.contextvars.bound_contextvars(news=(news := News(1))):
             structlog.get_logger().warning("no access", url=url, key="s3cr3t-of-aws", rows=3)
             threading.Thread(target=structlog.get_logger().info, args=("of another run",)).start()
             try:

@@ -13,8 +13,9 @@ from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS as REAL_JOBS
 from lakehouse.jobs.quality import full_is_due
 from lakehouse.runs.claims import Claims
+from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.runs.schedule import all_of, last_due, next_due, set_paused, trigger_due
+from lakehouse.runs.schedule import _serve, all_of, last_due, next_due, set_paused, trigger_due
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 from tests.support.registry_calls import registry_at, settings_for, trigger_due_at
@@ -77,6 +78,13 @@ def test_a_due_time_makes_one_run(registry: RunRegistry) -> None:
     assert due(registry, datetime(2027, 3, 2, 2, 10, tzinfo=UTC)) == ["nightly", "hourly"]
 
 
+def test_several_who_look_for_the_first_time_make_no_run(registry: RunRegistry) -> None:
+    """Each has seen that nobody had looked before."""
+    job = registry.jobs["hourly"]
+    assert [_serve(registry, job, NOON + timedelta(seconds=late)) for late in range(3)] == [[], [], []]
+    assert registry.list() == []
+
+
 def test_of_missed_due_times_only_the_newest_makes_a_run(registry: RunRegistry) -> None:
     due(registry, NOON)
     assert due(registry, NOON + hours(72.5)) == ["nightly", "hourly"]
@@ -103,7 +111,7 @@ def test_a_clock_that_goes_back_makes_no_run_again(registry: RunRegistry) -> Non
     assert due(registry, NOON + hours(2)) == [] and due(registry, NOON + hours(3)) == []
 
 
-def test_a_crash_between_the_run_and_its_note_makes_no_second_run(
+def test_a_crash_leaves_neither_a_run_nor_a_note_that_it_is_served(
     registry: RunRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due(registry, NOON)
@@ -112,9 +120,9 @@ def test_a_crash_between_the_run_and_its_note_makes_no_second_run(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("lakehouse.runs.schedule._note_served", die)
+        patch.setattr(Run, "tell", die)
         due(registry, NOON + hours(1))
-    assert due(registry, NOON + hours(1)) == [] and len(registry.list()) == 1
+    assert registry.list() == [] and due(registry, NOON + hours(1)) == ["hourly"] and len(registry.list()) == 1
 
 
 def test_several_processes_and_restarts_make_one_run_per_due_time(
