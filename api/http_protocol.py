@@ -1,9 +1,9 @@
 """HTTP/1.1 with bounds that uvicorn lacks: a deadline for a request's headers, connections in all and per address, and
 errors as problem+json.
 
-Who is silent makes room: where there are too many connections, the oldest one that asks nothing goes. Where all are at
-work, a newcomer is answered `overloaded`, but for one that asks whether the server lives: the supervisor would end a
-server that cannot say so.
+Who is silent makes room: where there are too many connections, the oldest one goes that asks nothing, or takes no more
+of its answer. Where all are at work, a newcomer is answered `overloaded`, but for one that asks whether the server
+lives: the supervisor would end a server that cannot say so.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             self._end_with(Problem("headers-too-large" if is_large else "bad-request", detail))
 
         def make_room(self) -> None:
-            """Go, without a word: nothing was asked."""
+            """Go, without a word: nobody would hear it."""
             open_by_age.pop(self, None)
             self.transport.abort()
 
@@ -125,8 +125,8 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             self.transport.close()
 
     def _is_beyond(others: list[BoundedProtocol]) -> bool:
-        """Whether a newcomer is one too many, when the oldest of the others that asks nothing has made room for it."""
-        silent = next((one for one in others if one.is_waiting_for_head), None)
+        """Whether a newcomer is one too many, when the oldest of the others that is silent has made room for it."""
+        silent = next((one for one in others if one.is_waiting_for_head or one.flow.write_paused), None)
         if silent is not None:
             silent.make_room()
         return silent is None or silent.is_extra

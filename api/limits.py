@@ -181,16 +181,21 @@ class RequestLimits:
 
 
 def _check_head(scope: Scope) -> None:
-    """Raise Problem `headers-too-large`: the parser bounds only a head that comes in several pieces."""
+    """Raise Problem `headers-too-large`, since the parser bounds only a head in several pieces, or `bad-request`."""
     names_and_values = (len(name) + len(value) for name, value in scope["headers"])
     if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:
         raise Problem("headers-too-large", f"Address and headers may have {MAX_HEADER_BYTES // 1024} KiB.")
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+        raise Problem("bad-request", "It says twice how long it is, and a proxy may believe the other.")
 
 
 def _check_host(host: str) -> None:
     """Raise Problem `bad-request` for another name than this machine's own: a page in a browser may let its name lead
     here (DNS rebinding), and would read what needs no key."""
-    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # of "["
+        name = ""
     if not is_loopback(name):
         raise Problem("bad-request", "This server is reached as localhost or 127.0.0.1 alone.")
 

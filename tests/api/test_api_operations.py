@@ -266,9 +266,21 @@ def test_an_address_that_keeps_all_its_places_busy_gets_no_more_and_the_server_s
         wait_until(lambda: api.send(JOBS).startswith(b"HTTP/1.1 401"), "places are free again")
 
 
+def test_who_takes_no_answer_makes_room(tmp_path):
+    large = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with served(tmp_path, api_max_connections=40) as api:
+        held = connections(api, 10, large * 8)
+        opened = api.server.server_state.connections
+        wait_until(lambda: sum(one.flow.write_paused for one in list(opened)) == 10, "none can be sent more")
+        assert api.send(JOBS).startswith(b"HTTP/1.1 401")
+        for one in held:
+            one.close()
+
+
 def test_a_page_in_a_browser_under_its_own_name_is_refused(api: ServedApi):
     """DNS rebinding: the name of the page leads to this machine."""
-    for host in ("rebound.example", "rebound.example:8000", "127.0.0.1.rebound.example", "localhost.rebound.example"):
+    foreign = ("rebound.example", "rebound.example:8000", "127.0.0.1.rebound.example", "localhost.rebound.example", "[")
+    for host in foreign:
         for path in ("/metrics", "/readyz", "/docs"):
             answer = api.operator.get(path, headers={"Host": host})
             assert answer.status_code == 400 and answer.json()["type"] == "/problems/bad-request"
