@@ -45,7 +45,7 @@ def restore(
 ) -> None:
     """Bring a lake back from a backup, into an empty bucket, while the platform is down.
 
-    Afterwards `shoplake up` reads from Kafka what has come since.
+    Afterwards `shoplake up` reads from Kafka what has come since. API keys come back revoked: make new ones.
 
     Example: shoplake restore /backups/shop/20261125T170000Z
     """

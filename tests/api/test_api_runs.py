@@ -307,7 +307,9 @@ def test_a_caller_without_the_scope_fills_no_audit_trail(tmp_path):
             assert statuses[:10] == [403] * 10 and statuses[-1] == 429
         with api.registry.database.reading() as session:
             rows = (
-                sa.select(AuditRow.caller, sa.func.count()).where(AuditRow.action == "access.denied").group_by("caller")
+                sa.select(AuditRow.caller, sa.func.count())
+                .where(AuditRow.action == "access.denied")
+                .group_by(AuditRow.caller)
             )
             assert dict(session.execute(rows).all()) == {"reader": 10, "clerk": 10}
 
