@@ -9,7 +9,10 @@ lives: the supervisor would end a server that cannot say so.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import uuid
+from asyncio.sslproto import SSLProtocol
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -28,8 +31,8 @@ _ASKS_IF_ALIVE = f"GET {LIVENESS} ".encode()
 _UNREAD = (h11.IDLE,)
 
 
-def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
-    """The protocol class for uvicorn's `http` option."""
+def bounded_protocol(settings: Settings, tls: ssl.SSLContext | None) -> Callable[..., asyncio.BaseProtocol]:
+    """What makes a connection's protocol, for uvicorn's `http` option; with `tls`, it begins with that."""
     header_seconds, most = settings.api_slow_seconds, settings.api_max_connections
     most_of_one = max(1, int(most * SHARE_OF_ONE_ADDRESS))
     proxies = [ip_network(one) for one in trusted_proxies(settings)]
@@ -45,6 +48,8 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if self in open_by_age:  # it begins again, inside TLS
+                return
             sender = network_of(self.client[0] if self.client else "::")
             siblings = [one for one, other in open_by_age.items() if other == sender]
             if len(siblings) >= most_of_one and not _is_one_of(sender, proxies):
@@ -131,7 +136,23 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             silent.make_room()
         return silent is None or silent.is_extra
 
-    return BoundedProtocol
+    class Secured(SSLProtocol):
+        """TLS around it. asyncio tells of a connection when TLS has begun, and nobody would count the others."""
+
+        def __init__(self, **given: Any) -> None:
+            self._inner, loop = BoundedProtocol(**given), asyncio.get_running_loop()
+            super().__init__(loop, self._inner, tls, None, True, ssl_handshake_timeout=header_seconds)  # type: ignore[arg-type]  # nobody waits
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._inner.connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self._inner.scheme == "http":  # TLS has never begun: asyncio tells nothing
+                self._inner.connection_lost(exc)
+
+    return BoundedProtocol if tls is None else Secured
 
 
 def _is_one_of(sender: str, proxies: list[IPv4Network | IPv6Network]) -> bool:

@@ -205,6 +205,19 @@ def test_who_connects_and_never_begins_with_tls_is_given_up(tmp_path):
         assert says_ok(f"{api.url}/livez")
 
 
+def test_a_host_that_never_begins_with_tls_shuts_nobody_out(tmp_path):
+    with served(tmp_path, api_max_connections=40, **certificate(tmp_path)) as api:
+        held = connections(api, 100) + connections(api, 100, b"\x16\x03\x01\x02\x00")
+        opened = api.server.server_state.connections
+        wait_until(lambda: 0 < len(opened) <= 11, "the oldest have given way")
+        for _ in range(5):
+            answer = httpx.get(f"{api.url}/v1/jobs", verify=False, trust_env=False)  # noqa: S501 - as a stranger
+            assert answer.status_code == 401
+        for one in held:
+            one.close()
+        wait_until(lambda: not opened, "none is kept")
+
+
 def test_the_operator_key_is_for_this_user_only_and_is_kept(tmp_path):
     settings = free_settings(tmp_path)
     registry = RunRegistry.open(settings)
