@@ -118,12 +118,18 @@ def _manifest(settings: Settings, store: Store, source: str) -> dict[str, Any]:
         known = backups(settings, source)
         hint = f" Backups there: {', '.join(known)}." if known else ""
         raise UsageError(f"{source} is not a backup: it has no {MANIFEST}.{hint}")
-    manifest: dict[str, Any] = json.loads(store.read(MANIFEST))
-    if manifest.get("format") != FORMAT:
-        raise UsageError(f"{source} has the format {manifest.get('format')}, which this version does not know.")
-    for table in manifest["tables"].values():
-        for key in table["files"]:
-            inside(key, source)
+    try:
+        manifest: dict[str, Any] = json.loads(store.read(MANIFEST))
+        if manifest.get("format") != FORMAT:
+            raise UsageError(f"{source} has the format {manifest.get('format')}, which this version does not know.")
+        for table in manifest["tables"].values():
+            for key in table["files"]:
+                inside(key, source)
+        datetime.fromisoformat(manifest["made_at"])
+        if manifest["registry"] not in ("sqlite", "none"):
+            raise ValueError
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise UsageError(f"{source} is not a backup: its {MANIFEST} is none that a lake has written.") from None
     return manifest
 
 
@@ -193,13 +199,13 @@ def _read_registry(store: Store, kind: str) -> bytes | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         aside = Path(folder) / REGISTRY
-        aside.write_bytes(store.read(REGISTRY))
         try:
+            aside.write_bytes(store.read(REGISTRY))
             with closing(sqlite3.connect(aside)) as copy, copy:
                 if copy.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone():
                     raise sqlite3.DatabaseError("it has triggers or views")
                 copy.execute("UPDATE api_keys SET revoked_at = datetime('now') WHERE revoked_at IS NULL")
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise UsageError(f"{store} is not a backup: its {REGISTRY} is no registry of a lake ({error}).") from None
         return aside.read_bytes()
 

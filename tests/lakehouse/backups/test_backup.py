@@ -118,15 +118,17 @@ def test_keys_come_back_revoked(lake: HandMade, tmp_path: Path) -> None:
         assert [(one.name, one.revoked_at is None) for one in keys.listed(registry.database)] == [("dashboards", False)]
 
 
-@pytest.mark.parametrize("is_database", [True, False])
+@pytest.mark.parametrize("kind", ["triggers", "no database", "missing"])
 def test_a_registry_that_no_lake_has_written_is_refused_before_anything_is_done(
-    lake: HandMade, tmp_path: Path, is_database: bool
+    lake: HandMade, tmp_path: Path, kind: str
 ) -> None:
     made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
     file = Path(made["path"]) / backup.REGISTRY
-    if is_database:
+    if kind == "triggers":
         with closing(sqlite3.connect(file)) as registry:
             registry.execute("CREATE TRIGGER t AFTER UPDATE ON api_keys BEGIN DELETE FROM runs; END")
+    elif kind == "missing":
+        file.unlink()
     else:
         file.write_bytes(b"no database" * 100)
     shutil.rmtree(lake.bucket)
