@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.sql_text import quoted_text
 
 LAYERS = ("bronze", "silver", "gold", "ops")
 READING = frozenset(
@@ -42,6 +43,7 @@ _TABLE_NAME = re.compile(r"(?!pg_settings$)[\w $-]*", re.IGNORECASE)
 _FUNCTION_LIKE = ("duckdb_", "pragma_")
 ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SPACE = re.compile("[\u00a0\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]")
 """What DuckDB takes for a space, and its tokenizer for a letter."""
 _PIECE = re.compile(rb'"(?:[^"]|"")*"|[\w\x80-\xff]+|.', re.DOTALL)
@@ -66,12 +68,10 @@ class Token:
 def tokens(sql: str) -> list[Token]:
     """The statement's pieces without space and comments, as DuckDB cuts them: a comment that ends elsewhere there would
     hide what runs."""
+    if _NO_TEXT.search(sql):
+        raise UsageError("The statement has bytes that are no text.")
     plain = _SPACE.sub(lambda space: " " * len(space[0].encode()), sql)
-    try:
-        text = plain.encode()
-    except UnicodeEncodeError:
-        raise UsageError("The statement has bytes that are no text.") from None
-    found = []
+    text, found = plain.encode(), []
     for start, token_type in duckdb.tokenize(plain):
         value = _PIECE.match(text, start)[0].decode().lower()  # type: ignore[index]  # there is a piece
         kind = "word" if token_type in _WORDS else "text" if token_type == duckdb.token_type.string_const else "other"
@@ -149,7 +149,8 @@ def check_reading(sql: str) -> list[Token]:
 
 def _check_names(sql: str) -> None:
     """UsageError for a function or a table beyond the lake's own. DuckDB's parser finds them."""
-    parsed = _parser().cursor().execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
+    # As a literal: for a bound value DuckDB would import pandas, which takes a second.
+    parsed = _parser().cursor().execute(f"SELECT json_serialize_sql({quoted_text(sql)})").fetchall()[0][0]
     try:
         tree = json.loads(parsed)
     except RecursionError:

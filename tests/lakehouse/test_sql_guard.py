@@ -136,9 +136,10 @@ def test_what_a_shop_asks_is_allowed() -> None:
     assert len(asked) > 10 and all(check_reading(one) for one in asked)
 
 
-def test_bytes_that_are_no_text_are_a_sentence() -> None:
+@pytest.mark.parametrize("statement", ["SELECT '\udcff'", "SELECT 1 \0 ; DROP VIEW silver.events"])
+def test_bytes_that_are_no_text_are_a_sentence(statement: str) -> None:
     with pytest.raises(UsageError, match=r"^The statement has bytes that are no text\.$"):
-        check_reading("SELECT '\udcff'")
+        check_reading(statement)
 
 
 def test_a_deep_statement_is_a_sentence() -> None:
