@@ -83,8 +83,8 @@ def tokens(sql: str) -> list[Token]:
 
 def statements(sql: str) -> list[str]:
     """The statements that semicolons separate, without empty ones."""
-    text = sql.encode()
     ends = [piece.start for piece in tokens(sql) if piece.kind == "other" and piece.value == ";"]
+    text = sql.encode()
     cut = [text[start:end].decode() for start, end in zip([0, *(end + 1 for end in ends)], [*ends, None], strict=True)]
     return [statement for statement in cut if tokens(statement)]
 
