@@ -9,6 +9,7 @@ lives: the supervisor would end a server that cannot say so.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import uuid
 from asyncio.sslproto import SSLProtocol
@@ -27,7 +28,10 @@ from lakehouse.settings import Settings
 OVERLOAD_RETRY_SECONDS = 2
 SHARE_OF_ONE_ADDRESS = 0.25
 """Of all connections, how many may come from one address that is no proxy's."""
-_ASKS_IF_ALIVE = f"GET {LIVENESS} ".encode()
+_ASKS_IF_ALIVE = re.compile(
+    rf"GET {LIVENESS} (?!.*\n(?:content-length|transfer-encoding):).*\r\n\r\n".encode(), re.DOTALL | re.IGNORECASE
+)
+"""In one piece and without a body, which could take its time."""
 _UNREAD = (h11.IDLE,)
 
 
@@ -60,7 +64,7 @@ def bounded_protocol(settings: Settings, tls: ssl.SSLContext | None) -> Callable
             self._expect_head()
 
         def data_received(self, data: bytes) -> None:
-            if self.is_extra and not data.startswith(_ASKS_IF_ALIVE):
+            if self.is_extra and not _ASKS_IF_ALIVE.fullmatch(data):
                 detail = f"{most} connections are open, or {most_of_one} of this address."
                 self._end_with(retry_after("overloaded", detail, OVERLOAD_RETRY_SECONDS))
                 return

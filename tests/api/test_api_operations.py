@@ -279,6 +279,21 @@ def test_an_address_that_keeps_all_its_places_busy_gets_no_more_and_the_server_s
         wait_until(lambda: api.send(JOBS).startswith(b"HTTP/1.1 401"), "places are free again")
 
 
+def test_who_asks_at_length_whether_it_lives_gets_no_place_beyond_his_own(tmp_path):
+    with served(tmp_path, api_max_connections=40, api_slow_seconds=120) as api:
+        opened = api.server.server_state.connections
+        key = api.operator.headers["Authorization"]
+        slow = f"Host: localhost\r\nAuthorization: {key}\r\nContent-Length: 100\r\n\r\n{{"
+        held = connections(api, 10, f"POST /v1/jobs/plain/runs HTTP/1.1\r\n{slow}".encode())
+        wait_until(lambda: len(opened) >= 10, "ten connections are held")
+        time.sleep(0.5)
+        held += connections(api, 30, f"GET /livez HTTP/1.1\r\n{slow}".encode())
+        assert api.send(ALIVE).startswith(b"HTTP/1.1 200")
+        wait_until(lambda: len(opened) <= 11, "the others are gone")
+        for one in held:
+            one.close()
+
+
 def test_who_takes_no_answer_makes_room(tmp_path):
     large = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with served(tmp_path, api_max_connections=40) as api:
