@@ -90,7 +90,8 @@ def _serve(listing: Listing) -> None:
         if (publish := shared.publish.opened()) is None:
             publish = await run_in_threadpool(shared.publish.get)
         table = publish.table(listing.table.full_name)
-        question = Question(table, request.url.path, request.url.query, form)
+        # As it came: a URL would end before a #, which the parameters have.
+        question = Question(table, request.scope["path"], request.scope["query_string"].decode(), form)
         made = await shared.answers.once(question, partial(_answer, question, publish, listing, asked))
         etag = made.headers["ETag"]
         known = {one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")}
