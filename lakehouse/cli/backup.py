@@ -54,6 +54,7 @@ def restore(
     with _progress() as report:
         manifest = bring_back(load_settings(), source, report)
     _say(f"Restored {len(manifest['tables'])} tables as of {manifest['made_at']}.")
+    _say("API keys came back revoked: `shoplake keys create` makes new ones.")
     if persons := manifest["forgotten"]:
         _say(
             f"It holds {len(persons)} persons who were forgotten after it was made: {', '.join(persons)}. When the"
