@@ -145,7 +145,7 @@ def bounded_protocol(settings: Settings, tls: ssl.SSLContext | None) -> Callable
 
         def __init__(self, **given: Any) -> None:
             self._inner, loop = BoundedProtocol(**given), asyncio.get_running_loop()
-            super().__init__(loop, self._inner, tls, None, True, ssl_handshake_timeout=header_seconds)  # type: ignore[arg-type]  # nobody waits
+            super().__init__(loop, self._inner, tls, None, True, ssl_handshake_timeout=settings.api_slow_seconds)  # type: ignore[arg-type]  # nobody waits
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
