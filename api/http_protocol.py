@@ -151,7 +151,7 @@ def bounded_protocol(settings: Settings, tls: ssl.SSLContext | None) -> Callable
             super().connection_made(transport)
             self._inner.connection_made(transport)
 
-        def connection_lost(self, exc: Exception | None) -> None:
+        def connection_lost(self, exc: Any) -> None:
             super().connection_lost(exc)
             if self._inner.scheme == "http":  # TLS has never begun: asyncio tells nothing
                 self._inner.connection_lost(exc)
