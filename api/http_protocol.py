@@ -1,15 +1,19 @@
 """HTTP/1.1 with bounds that uvicorn lacks: a deadline for a request's headers and one for its body, connections in all
 and per address, and errors as problem+json.
 
-Who is silent makes room: where there are too many connections, the oldest one that asks nothing goes. Where all are at
-work, a newcomer is answered `overloaded`, but for one that asks whether the server lives: the supervisor would end a
-server that cannot say so.
+Who is silent makes room: where there are too many connections, the oldest one goes that asks nothing, or takes no more
+of its answer. Where all are at work, a newcomer is answered `overloaded`, but for one that asks whether the server
+lives: the supervisor would end a server that cannot say so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
 import uuid
+from asyncio.sslproto import SSLProtocol
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -25,13 +29,16 @@ from lakehouse.settings import Settings
 OVERLOAD_RETRY_SECONDS = 2
 SHARE_OF_ONE_ADDRESS = 0.25
 """Of all connections, how many may come from one address that is no proxy's."""
-_ASKS_IF_ALIVE = f"GET {LIVENESS} ".encode()
+_ASKS_IF_ALIVE = re.compile(
+    rf"GET {LIVENESS} (?!.*\n(?:content-length|transfer-encoding):).*\r\n\r\n".encode(), re.DOTALL | re.IGNORECASE
+)
+"""In one piece and without a body, which could take its time."""
 _COMING = (h11.IDLE, h11.SEND_BODY)
 """What h11 says of a request of which more is to come."""
 
 
-def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
-    """The protocol class for uvicorn's `http` option."""
+def bounded_protocol(settings: Settings, tls: ssl.SSLContext | None) -> Callable[..., asyncio.BaseProtocol]:
+    """What makes a connection's protocol, for uvicorn's `http` option; with `tls`, it begins with that."""
     slow_seconds, most = settings.api_slow_seconds, settings.api_max_connections
     most_of_one = max(1, int(most * SHARE_OF_ONE_ADDRESS))
     proxies = [ip_network(one) for one in trusted_proxies(settings)]
@@ -47,6 +54,8 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if self in open_by_age:  # it begins again, inside TLS
+                return
             sender = network_of(self.client[0] if self.client else "::")
             siblings = [one for one, other in open_by_age.items() if other == sender]
             if len(siblings) >= most_of_one and not _is_one_of(sender, proxies):
@@ -57,7 +66,7 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             self._expect_more()
 
         def data_received(self, data: bytes) -> None:
-            if self.is_extra and not data.startswith(_ASKS_IF_ALIVE):
+            if self.is_extra and not _ASKS_IF_ALIVE.fullmatch(data):
                 detail = f"{most} connections are open, or {most_of_one} of this address."
                 self._end_with(retry_after("overloaded", detail, OVERLOAD_RETRY_SECONDS))
                 return
@@ -85,7 +94,7 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             self._end_with(Problem("headers-too-large" if is_large else "bad-request", detail))
 
         def make_room(self) -> None:
-            """Go, without a word: nothing was asked."""
+            """Go, without a word: nobody would hear it."""
             open_by_age.pop(self, None)
             self.transport.abort()
 
@@ -124,13 +133,29 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             self.transport.close()
 
     def _is_beyond(others: list[BoundedProtocol]) -> bool:
-        """Whether a newcomer is one too many, when the oldest of the others that asks nothing has made room for it."""
-        silent = next((one for one in others if one.is_waiting_for_head), None)
+        """Whether a newcomer is one too many, when the oldest of the others that is silent has made room for it."""
+        silent = next((one for one in others if one.is_waiting_for_head or one.flow.write_paused), None)
         if silent is not None:
             silent.make_room()
         return silent is None or silent.is_extra
 
-    return BoundedProtocol
+    class Secured(SSLProtocol):
+        """TLS around it. asyncio tells of a connection when TLS has begun, and nobody would count the others."""
+
+        def __init__(self, **given: Any) -> None:
+            self._inner, loop = BoundedProtocol(**given), asyncio.get_running_loop()
+            super().__init__(loop, self._inner, tls, None, True, ssl_handshake_timeout=slow_seconds)  # type: ignore[arg-type]  # nobody waits
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._inner.connection_made(transport)
+
+        def connection_lost(self, exc: Any) -> None:
+            super().connection_lost(exc)
+            if self._inner.scheme == "http":  # TLS has never begun: asyncio tells nothing
+                self._inner.connection_lost(exc)
+
+    return BoundedProtocol if tls is None else Secured
 
 
 def _is_one_of(sender: str, proxies: list[IPv4Network | IPv6Network]) -> bool:

@@ -93,6 +93,8 @@ class Limits:
         names_and_values = (len(name) + len(value) for name, value in scope["headers"])
         if len(scope["raw_path"]) + len(scope["query_string"]) + sum(names_and_values) > MAX_HEADER_BYTES:
             raise Problem("headers-too-large", f"Address and headers may have {MAX_HEADER_BYTES // 1024} KiB.")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise Problem("bad-request", "It says twice how long it is, and a proxy may believe the other.")
         if self._is_local:
             _check_host(headers.get("host", "localhost"))
         if int(headers.get("content-length", "0")) > self._most_bytes:

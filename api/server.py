@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import socket
 import ssl
-from functools import partial
 from types import FrameType
 from typing import cast
 
@@ -27,19 +24,7 @@ SHUTDOWN_SECONDS = 10
 
 
 class Server(uvicorn.Server):
-    """A server that tells its followers to come again later as soon as it is told to end.
-
-    And that does not wait a minute for who connects and never begins with TLS: nobody counts these.
-    """
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        if self.config.is_ssl:
-            loop = asyncio.get_running_loop()
-            seconds = cast(FastAPI, self.config.app).state.resources.settings.api_slow_seconds
-            listen = partial(loop.create_server, ssl_handshake_timeout=seconds)
-            loop.create_server = listen  # type: ignore[method-assign]  # uvicorn has no option for it
-        await super().startup(sockets)
+    """A server that tells its followers to come again later as soon as it is told to end."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or Ctrl-C: no new connections; open answers are finished, open streams end."""
@@ -68,7 +53,8 @@ def server(settings: Settings, registry: RunRegistry) -> Server:
         create_app(settings, registry),
         host=settings.api_host,
         port=settings.api_port,
-        http=bounded_protocol(settings),
+        loop="asyncio",
+        http=bounded_protocol(settings, certificate(settings)),  # type: ignore[arg-type]  # uvicorn calls it
         ws="none",
         log_config=None,
         access_log=False,
@@ -77,8 +63,6 @@ def server(settings: Settings, registry: RunRegistry) -> Server:
         forwarded_allow_ips=settings.api_trusted_proxies or None,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        ssl_certfile=settings.api_tls_cert,
-        ssl_keyfile=settings.api_tls_key,
         lifespan="on",
     )
     return Server(config)
@@ -86,20 +70,28 @@ def server(settings: Settings, registry: RunRegistry) -> Server:
 
 def refuse_unsafe(settings: Settings) -> None:
     """Raise UsageError for a public address without TLS, and for a certificate that cannot be used."""
-    cert, key = settings.api_tls_cert, settings.api_tls_key
     trusted_proxies(settings)
-    if (cert is None) != (key is None):
-        raise UsageError("TLS needs both SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY.")
-    if cert is not None and key is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(f"The certificate {cert} with the key {key} cannot be used: {error}.") from None
-    elif not is_loopback(settings.api_host) and not settings.api_public_without_tls:
+    if certificate(settings) is None and not is_loopback(settings.api_host) and not settings.api_public_without_tls:
         raise UsageError(
             f"The API would listen on {settings.api_host} without TLS, and keys could be read on their way: set"
             " SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY, or SHOPLAKE_API_PUBLIC_WITHOUT_TLS=true behind a proxy."
         )
+
+
+def certificate(settings: Settings) -> ssl.SSLContext | None:
+    """What TLS begins with; None without a certificate. Raises UsageError for one that cannot be used."""
+    cert, key = settings.api_tls_cert, settings.api_tls_key
+    if (cert is None) != (key is None):
+        raise UsageError("TLS needs both SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY.")
+    if cert is None or key is None:
+        return None
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        tls.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"The certificate {cert} with the key {key} cannot be used: {error}.") from None
+    return tls
 
 
 def keep_operator_key(settings: Settings, registry: RunRegistry) -> None:

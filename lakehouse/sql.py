@@ -175,8 +175,6 @@ class SqlReader:
     def _plain_errors(self, missing: list[str]) -> Iterator[None]:
         try:
             yield
-        except duckdb.InterruptException:
-            raise KeyboardInterrupt from None
         except duckdb.Error as error:
             if "Contents of view were altered" in str(error):
                 raise _SchemaChangedError(self._explain(error, missing)) from None

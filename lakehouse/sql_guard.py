@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.sql_text import quoted_text
 
 LAYERS = ("bronze", "silver", "gold", "ops")
 READING = frozenset(
@@ -42,21 +43,17 @@ _TABLE_NAME = re.compile(r"(?!pg_settings$)[\w $-]*", re.IGNORECASE)
 _FUNCTION_LIKE = ("duckdb_", "pragma_")
 ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
-TOKEN = re.compile(
-    r"""
-      (?P<skip>\s+ | --[^\n]* | /\*.*?\*/)
-    | (?P<text>[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
-    | (?P<quoted>"(?:[^"]|"")*")
-    | (?P<word>[^\W\d]\w*)
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_SPACE = re.compile("[\u00a0\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]")
+"""What DuckDB takes for a space, and its tokenizer for a letter."""
+_PIECE = re.compile(rb'"(?:[^"]|"")*"|[\w\x80-\xff]+|.', re.DOTALL)
+_WORDS = (duckdb.token_type.identifier, duckdb.token_type.keyword)
 
 
 @dataclass(frozen=True)
 class Token:
-    """One piece of a statement: `kind` is text, quoted, word or other; names are folded to lower case."""
+    """One piece of a statement: `kind` is text, quoted, word or other; names are folded to lower case. `start` counts
+    bytes."""
 
     kind: str
     value: str
@@ -69,24 +66,26 @@ class Token:
 
 
 def tokens(sql: str) -> list[Token]:
-    """The statement's pieces without space and comments."""
-    found = []
-    for match in TOKEN.finditer(sql):
-        kind = match.lastgroup or "other"
-        if kind == "skip":
-            continue
-        value = match.group()
-        if kind == "quoted":
-            value = value[1:-1].replace('""', '"').lower()
-        found.append(Token(kind, value.lower() if kind == "word" else value, match.start()))
+    """The statement's pieces without space and comments, as DuckDB cuts them: a comment that ends elsewhere there would
+    hide what runs."""
+    if _NO_TEXT.search(sql):
+        raise UsageError("The statement has bytes that are no text.")
+    plain = _SPACE.sub(lambda space: " " * len(space[0].encode()), sql)
+    text, found = plain.encode(), []
+    for start, token_type in duckdb.tokenize(plain):
+        value = _PIECE.match(text, start)[0].decode().lower()  # type: ignore[index]  # there is a piece
+        kind = "word" if token_type in _WORDS else "text" if token_type == duckdb.token_type.string_const else "other"
+        if value[0] == '"':
+            kind, value = "quoted", value[1:-1].replace('""', '"')
+        found.append(Token(kind, value, start))
     return found
 
 
 def statements(sql: str) -> list[str]:
     """The statements that semicolons separate, without empty ones."""
-    pieces = tokens(sql)
-    ends = [piece.start for piece in pieces if piece.kind == "other" and piece.value == ";"]
-    cut = [sql[start:end] for start, end in zip([0, *(end + 1 for end in ends)], [*ends, len(sql)], strict=True)]
+    ends = [piece.start for piece in tokens(sql) if piece.kind == "other" and piece.value == ";"]
+    text = sql.encode()
+    cut = [text[start:end].decode() for start, end in zip([0, *(end + 1 for end in ends)], [*ends, None], strict=True)]
     return [statement for statement in cut if tokens(statement)]
 
 
@@ -142,7 +141,7 @@ def check_reading(sql: str) -> list[Token]:
     if kind != (duckdb.StatementType.EXPLAIN if explains else duckdb.StatementType.SELECT):
         raise UsageError(f"{ONE_QUERY}, not {kind.name}.")
     if explains:
-        check_reading(sql[explained_start(pieces) :])
+        check_reading(_explained(sql, pieces))
     else:
         _check_names(sql)
     return pieces
@@ -150,7 +149,8 @@ def check_reading(sql: str) -> list[Token]:
 
 def _check_names(sql: str) -> None:
     """UsageError for a function or a table beyond the lake's own. DuckDB's parser finds them."""
-    parsed = _parser().cursor().execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
+    # As a literal: for a bound value DuckDB would import pandas, which takes a second.
+    parsed = _parser().cursor().execute(f"SELECT json_serialize_sql({quoted_text(sql)})").fetchall()[0][0]
     try:
         tree = json.loads(parsed)
     except RecursionError:
@@ -161,8 +161,10 @@ def _check_names(sql: str) -> None:
         for name in (node.get("function_name"), *(node.get("function_names") or ())):
             if name is not None and name.lower() not in ALLOWED:
                 raise UsageError(f"The function {name[:60]} is not allowed here: queries read the lake's tables only.")
-        if "table_name" in node and node.get("type") in ("BASE_TABLE", "SHOW_REF"):
-            _check_table(str(node["table_name"]).strip('"'))
+        if node.get("type") in ("BASE_TABLE", "SHOW_REF"):
+            # Of "s3://bucket/a"."csv", too, DuckDB reads the file of that name.
+            for part in ("catalog_name", "schema_name", "table_name"):
+                _check_table(str(node.get(part, "")).strip('"'))
 
 
 def _check_table(name: str) -> None:
@@ -191,17 +193,15 @@ def _parser() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config=config)
 
 
-def explained_start(pieces: list[Token]) -> int:
-    """Where the statement inside `EXPLAIN [ANALYZE] [(options)] …` begins."""
-    position = next(index for index, piece in enumerate(pieces) if piece.value == "explain") + 1
+def _explained(sql: str, pieces: list[Token]) -> str:
+    """The statement inside `EXPLAIN [ANALYZE] [(options)] …`, which DuckDB has parsed."""
     values = [piece.value for piece in pieces]
-    while position < len(pieces) and values[position] in ("analyze", "verbose"):
+    position = values.index("explain") + 1
+    while values[position] in ("analyze", "verbose"):
         position += 1
-    if values[position : position + 1] == ["("] and values[position + 1 : position + 2] != ["("]:
-        inner = pieces[position + 1] if position + 1 < len(pieces) else None
-        if inner is not None and inner.value not in READING and ")" in values[position:]:
-            position += values[position:].index(")") + 1
-    return pieces[min(position, len(pieces) - 1)].start
+    if values[position] == "(" and values[position + 1] in ("analyze", "format"):
+        position = values.index(")", position) + 1
+    return sql.encode()[pieces[position].start :].decode()
 
 
 def one_sentence(error: BaseException) -> str:

@@ -36,32 +36,39 @@ class Watchdog:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float = SECONDS) -> None:
         self._connection, self._seconds, self._left = connection, seconds, seconds
+        self._has_barked = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Around each call of DuckDB. Raises ShoplakeError for a call that it has ended."""
-        if math.isinf(self._left):  # readers of the lake's own processes, for which a thread a call would be too much
-            yield
-            return
-        done, ended = threading.Event(), threading.Event()
-
-        def end() -> None:
-            if done.wait(max(self._left, 0)):
-                return
-            ended.set()
-            # DuckDB forgets an interrupt that comes just before a statement begins; so it is repeated.
-            while not done.is_set():
-                self._connection.interrupt()
-                done.wait(0.05)
-
-        threading.Thread(target=end, daemon=True).start()
+        """Around each call of DuckDB. Raises ShoplakeError for a call that it has ended, and KeyboardInterrupt."""
+        done = threading.Event()
+        dog = threading.Thread(target=self._end, args=(done,), daemon=True)
+        if not math.isinf(self._left):  # else of the lake's own processes, for which a thread a call would be too much
+            dog.start()
         began = time.monotonic()
         try:
             yield
         except duckdb.InterruptException:
-            if ended.is_set():
+            if self._has_barked:
                 raise ShoplakeError(f"The query was ended: it took more than {self._seconds:g} seconds.") from None
+            raise
+        except RuntimeError as error:
+            # DuckDB's word for Ctrl-C. It works on, and whatever came next, closing it too, would wait for it.
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                self._connection.interrupt()
+                raise KeyboardInterrupt from None
             raise
         finally:
             done.set()
+            if self._has_barked:
+                dog.join()  # so that its last interrupt does not meet the next statement of the connection
             self._left -= time.monotonic() - began
+
+    def _end(self, done: threading.Event) -> None:
+        if done.wait(max(self._left, 0)):
+            return
+        self._has_barked = True
+        # DuckDB forgets an interrupt that comes just before a statement begins; so it is repeated.
+        while not done.is_set():
+            self._connection.interrupt()
+            done.wait(0.05)

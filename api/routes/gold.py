@@ -90,7 +90,8 @@ def _serve(listing: Listing) -> None:
         if (publish := shared.publish.opened()) is None:
             publish = await run_in_threadpool(shared.publish.get)
         table = publish.table(listing.table.full_name)
-        question = (table, request.url.path, request.url.query, form)
+        # As it came: a URL would end before a #, which the parameters have.
+        question = (table, request.scope["path"], request.scope["query_string"], form)
         make = partial(_answer, request.url, form, publish, listing, asked)
         body, headers = await shared.answers.once(question, make)
         etag = headers["ETag"]

@@ -88,8 +88,8 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
     """Bring a lake back from `source`, one backup's folder; returns its manifest.
 
     The platform must be down, and the bucket without records: tables that a start has made and nothing has come into
-    are replaced. The checkpoint and the published file of this lake go:
-    they speak of a later state. Raises UsageError when that is not so or `source` is no backup.
+    are replaced. The checkpoint and the published file of this lake go: they speak of a later state. API keys come back
+    revoked. Raises UsageError when that is not so or `source` is no backup.
     """
     store = store_at(settings, source)
     lock = LakeLock(settings)
@@ -97,12 +97,13 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
     try:
         with s3_answers(settings, is_locked=True):
             manifest = _manifest(settings, store, source)
+            registry = _read_registry(store, manifest["registry"])
             s3.ensure_bucket(settings)
             client = s3_client(settings)
             _clear(client, settings)
             for name, table in manifest["tables"].items():
                 _copy(name, table["files"], partial(store.give, settings.bucket), report)
-            _restore_registry(settings, store, manifest["registry"])
+            _restore_registry(settings, registry)
             ages.remember(settings, store, datetime.fromisoformat(manifest["made_at"]))
         manifest["forgotten"] = ages.forgotten_in(store)
         for folder in (settings.checkpoints, settings.serving_file.parent):
@@ -117,12 +118,18 @@ def _manifest(settings: Settings, store: Store, source: str) -> dict[str, Any]:
         known = backups(settings, source)
         hint = f" Backups there: {', '.join(known)}." if known else ""
         raise UsageError(f"{source} is not a backup: it has no {MANIFEST}.{hint}")
-    manifest: dict[str, Any] = json.loads(store.read(MANIFEST))
-    if manifest.get("format") != FORMAT:
-        raise UsageError(f"{source} has the format {manifest.get('format')}, which this version does not know.")
-    for table in manifest["tables"].values():
-        for key in table["files"]:
-            inside(key, source)
+    try:
+        manifest: dict[str, Any] = json.loads(store.read(MANIFEST))
+        if manifest.get("format") != FORMAT:
+            raise UsageError(f"{source} has the format {manifest.get('format')}, which this version does not know.")
+        for table in manifest["tables"].values():
+            for key in table["files"]:
+                inside(key, source)
+        datetime.fromisoformat(manifest["made_at"])
+        if manifest["registry"] not in ("sqlite", "none"):
+            raise ValueError
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise UsageError(f"{source} is not a backup: its {MANIFEST} is none that a lake has written.") from None
     return manifest
 
 
@@ -185,8 +192,26 @@ def _copy_registry(settings: Settings, store: Store) -> str:
     return "sqlite"
 
 
-def _restore_registry(settings: Settings, store: Store, kind: str) -> None:
+def _read_registry(store: Store, kind: str) -> bytes | None:
+    """The registry of a backup with its API keys revoked: some may have been since, and others may write backups.
+    Raises UsageError for one that no lake has written."""
     if kind != "sqlite":
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        aside = Path(folder) / REGISTRY
+        try:
+            aside.write_bytes(store.read(REGISTRY))
+            with closing(sqlite3.connect(aside)) as copy, copy:
+                if copy.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone():
+                    raise sqlite3.DatabaseError("it has triggers or views")
+                copy.execute("UPDATE api_keys SET revoked_at = datetime('now') WHERE revoked_at IS NULL")
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise UsageError(f"{store} is not a backup: its {REGISTRY} is no registry of a lake ({error}).") from None
+        return aside.read_bytes()
+
+
+def _restore_registry(settings: Settings, registry: bytes | None) -> None:
+    if registry is None:
         return
     file = settings.registry_file
     for name in (f"{file.name}-wal", f"{file.name}-shm"):
@@ -194,7 +219,7 @@ def _restore_registry(settings: Settings, store: Store, kind: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     file.touch(mode=0o600)
-    file.write_bytes(store.read(REGISTRY))
+    file.write_bytes(registry)
 
 
 @contextmanager

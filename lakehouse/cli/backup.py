@@ -45,7 +45,7 @@ def restore(
 ) -> None:
     """Bring a lake back from a backup, into an empty bucket, while the platform is down.
 
-    Afterwards `shoplake up` reads from Kafka what has come since.
+    Afterwards `shoplake up` reads from Kafka what has come since. API keys come back revoked: make new ones.
 
     Example: shoplake restore /backups/shop/20261125T170000Z
     """
@@ -54,6 +54,7 @@ def restore(
     with _progress() as report:
         manifest = bring_back(load_settings(), source, report)
     _say(f"Restored {len(manifest['tables'])} tables as of {manifest['made_at']}.")
+    _say("API keys came back revoked: `shoplake keys create` makes new ones.")
     if persons := manifest["forgotten"]:
         _say(
             f"It holds {len(persons)} persons who were forgotten after it was made: {', '.join(persons)}. When the"

@@ -34,9 +34,11 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
     "memory_limit": "512MB",
+    "max_temp_directory_size": "4GB",
     "threads": 2,
 }
-"""How readers open the file: no file, no network, no extension. Superset opens it the same, and locks it too."""
+"""How readers open the file: no file, no network, no extension, and no more of the disk than that. Superset opens it
+the same, and locks it too."""
 _ACCESS = "enable_external_access"
 _VIEWS = """
 SELECT format('CREATE SCHEMA IF NOT EXISTS "{0}"; CREATE VIEW "{0}"."{1}" AS SELECT *{2} FROM published."{0}"."{1}"',
@@ -64,7 +66,9 @@ def open_serving(
 def open_with_moments(path: Path) -> duckdb.DuckDBPyConnection:
     """As `open_serving`, for a person's SQL: the file's moments, kept as UTC without a zone, are moments here, as in
     the lake. So a time without a zone in an answer is one that the query made."""
-    connection = duckdb.connect(config={name: value for name, value in LOCKED.items() if name != _ACCESS})
+    config = {name: value for name, value in LOCKED.items() if name != _ACCESS}
+    # Beside the file, as DuckDB itself has it: its default is the folder from which somebody asks.
+    connection = duckdb.connect(config={**config, "temp_directory": f"{path}.tmp"})
     try:
         connection.execute(f"ATTACH {quoted_text(str(path))} AS published (READ_ONLY)")
         for (statement,) in connection.execute(_VIEWS).fetchall():

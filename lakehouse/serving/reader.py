@@ -54,8 +54,6 @@ class ServingReader:
 def _plain_errors() -> Iterator[None]:
     try:
         yield
-    except duckdb.InterruptException:
-        raise KeyboardInterrupt from None
     except duckdb.Error as error:
         raise ShoplakeError(explained(error)) from None
 

@@ -22,7 +22,7 @@ from lakehouse.terminal import visible
 
 TABLE_ROWS = 200
 CELL_WIDTH = 60
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_BEGINS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are wide ones
 EXPLAINED = ("explain_key", "explain_value")
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 NUMBER_TYPES = (*NUMBERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")

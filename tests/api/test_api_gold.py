@@ -190,6 +190,14 @@ def test_the_caller_chooses_the_form(reader: httpx.Client, accept: str | None, q
     assert "Accept" in answer.headers["vary"]
 
 
+def test_nobody_is_given_the_answer_to_anothers_question(api: ServedApi, reader: httpx.Client):
+    """Answers are kept: what a caller hides behind a # decided what others were answered."""
+    key, path = reader.headers["Authorization"], "/v1/gold/fraud-flags?user_id=u1"
+    asked = f"GET {path}#x HTTP/1.1\r\nHost: localhost\r\nAuthorization: {key}\r\nConnection: close\r\n\r\n"
+    assert b'"items":[]' in api.send(asked.encode())
+    assert items(reader.get(path))
+
+
 def test_csv_has_the_same_rows_and_pages(reader: httpx.Client):
     answer = reader.get("/v1/gold/fraud-flags?format=csv&limit=2")
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))

@@ -286,11 +286,9 @@ def test_what_is_no_request_is_a_problem_too(api: ServedApi, request_, status):
 
 
 def test_a_request_smuggled_behind_another_is_not_believed(api: ServedApi):
-    """Both lengths at once: the chunked one counts and the connection is not used on."""
-    key = api.settings.operator_key_file.read_text().strip()
-    smuggled = raw("POST", RUNS, f"Authorization: Bearer {key}")
-    both = raw("POST", RUNS, "Content-Length: 4", "Transfer-Encoding: chunked", body=b"0\r\n\r\n" + smuggled)
+    """Both lengths at once: a proxy before the server may believe the other one."""
+    key = f"Authorization: Bearer {api.settings.operator_key_file.read_text().strip()}"
+    body = b"0\r\n\r\n" + raw("POST", RUNS, key)
     before = tables(api)["runs"]
-    answer = api.send(both)
-    assert answer.count(b"HTTP/1.1") <= 2 and tables(api)["runs"] <= before + 1
-    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401"))
+    answer = api.send(raw("POST", RUNS, key, "Content-Length: 4", "Transfer-Encoding: chunked", body=body))
+    assert status_of(answer) == (400, "/problems/bad-request") and tables(api)["runs"] == before

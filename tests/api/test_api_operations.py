@@ -205,6 +205,19 @@ def test_who_connects_and_never_begins_with_tls_is_given_up(tmp_path):
         assert says_ok(f"{api.url}/livez")
 
 
+def test_a_host_that_never_begins_with_tls_shuts_nobody_out(tmp_path):
+    with served(tmp_path, api_max_connections=40, **certificate(tmp_path)) as api:
+        held = connections(api, 100) + connections(api, 100, b"\x16\x03\x01\x02\x00")
+        opened = api.server.server_state.connections
+        wait_until(lambda: 0 < len(opened) <= 11, "the oldest have given way")
+        for _ in range(5):
+            answer = httpx.get(f"{api.url}/v1/jobs", verify=False, trust_env=False)  # noqa: S501 - as a stranger
+            assert answer.status_code == 401
+        for one in held:
+            one.close()
+        wait_until(lambda: not opened, "none is kept")
+
+
 def test_the_operator_key_is_for_this_user_only_and_is_kept(tmp_path):
     settings = free_settings(tmp_path)
     registry = RunRegistry.open(settings)
@@ -267,15 +280,36 @@ def test_an_address_that_keeps_all_its_places_busy_gets_no_more_and_the_server_s
         wait_until(lambda: api.send(JOBS).startswith(b"HTTP/1.1 401"), "places are free again")
 
 
+def test_who_asks_at_length_whether_it_lives_gets_no_place_beyond_his_own(tmp_path):
+    with served(tmp_path, api_max_connections=40, api_slow_seconds=120) as api:
+        opened = api.server.server_state.connections
+        key = api.operator.headers["Authorization"]
+        slow = f"Host: localhost\r\nAuthorization: {key}\r\nContent-Length: 100\r\n\r\n{{"
+        held = connections(api, 10, f"POST /v1/jobs/plain/runs HTTP/1.1\r\n{slow}".encode())
+        wait_until(lambda: len(opened) >= 10, "ten connections are held")
+        time.sleep(0.5)
+        held += connections(api, 30, f"GET /livez HTTP/1.1\r\n{slow}".encode())
+        assert api.send(ALIVE).startswith(b"HTTP/1.1 200")
+        wait_until(lambda: len(opened) <= 11, "the others are gone")
+        for one in held:
+            one.close()
+
+
+def test_who_takes_no_answer_makes_room(tmp_path):
+    large = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with served(tmp_path, api_max_connections=40) as api:
+        held = connections(api, 10, large * 8)
+        opened = api.server.server_state.connections
+        wait_until(lambda: sum(one.flow.write_paused for one in list(opened)) == 10, "none can be sent more")
+        assert api.send(JOBS).startswith(b"HTTP/1.1 401")
+        for one in held:
+            one.close()
+
+
 def test_a_page_in_a_browser_under_its_own_name_is_refused(api: ServedApi):
     """DNS rebinding: the name of the page leads to this machine."""
-    for host in (
-        "rebound.example",
-        "rebound.example:8000",
-        "127.0.0.1.rebound.example",
-        "localhost.rebound.example",
-        "[",
-    ):
+    foreign = ("rebound.example", "rebound.example:8000", "127.0.0.1.rebound.example", "localhost.rebound.example", "[")
+    for host in foreign:
         for path in ("/metrics", "/readyz", "/docs"):
             answer = api.operator.get(path, headers={"Host": host})
             assert answer.status_code == 400 and answer.json()["type"] == "/problems/bad-request"

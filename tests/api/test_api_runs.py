@@ -292,11 +292,18 @@ def test_requests_without_a_key_keep_no_key_and_no_supervisor_out(tmp_path):
 
 def test_a_caller_without_the_scope_fills_no_audit_trail(tmp_path):
     with served(tmp_path, api_address_requests_per_minute=500) as api:
-        reader = api.caller("reader", "gold:read")
-        statuses = [reader.get("/v1/jobs").status_code for _ in range(14)]
-        assert statuses[:10] == [403] * 10 and statuses[-1] == 429
+        reader, clerk = api.caller("reader", "gold:read"), api.caller("clerk", "jobs:run")
+        body = {"parameters": {"user": "u1"}}
+        for denied in (lambda: reader.get("/v1/jobs"), lambda: clerk.post("/v1/jobs/forget/runs", json=body)):
+            statuses = [denied().status_code for _ in range(14)]
+            assert statuses[:10] == [403] * 10 and statuses[-1] == 429
         with api.registry.database.reading() as session:
-            assert session.scalar(sa.select(sa.func.count()).where(AuditRow.caller == "reader")) == 10
+            rows = (
+                sa.select(AuditRow.caller, sa.func.count())
+                .where(AuditRow.action == "access.denied")
+                .group_by(AuditRow.caller)
+            )
+            assert dict(session.execute(rows).all()) == {"reader": 10, "clerk": 10}
 
 
 def test_many_wrong_keys_are_answered_with_429_and_a_right_one_still_works(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from lakehouse.backup_store import Store
 from lakehouse.backups.backup import MANIFEST, restore
 from lakehouse.delta_log import _path, _paths
-from lakehouse.errors import ShoplakeError
+from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.s3 import inside
 from lakehouse.services.testing import free_settings
 from silver.events import TABLE
@@ -55,4 +55,24 @@ def test_a_manifest_that_names_files_of_this_machine_is_refused_before_anything_
     tables = {"gold.kpis_hourly": {"files": ["../../secret"]}}
     (tmp_path / MANIFEST).write_text(json.dumps({"format": 1, "registry": "none", "tables": tables}))
     with pytest.raises(ShoplakeError, match="outside its own folder"):
+        restore(settings, str(tmp_path), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "[" * 100_000,
+        "[]",
+        '{"format": 1}',
+        '{"format": 1, "made_at": "now", "registry": "none", "tables": {}}',
+        '{"format": 1, "made_at": "2026-11-30T10:00:00+00:00", "registry": "other", "tables": {}}',
+        '{"format": 1, "made_at": "2026-11-30T10:00:00+00:00", "registry": "none", "tables": {"a": {"files": [1]}}}',
+        '{"format": 1, "made_at": "2026-11-30T10:00:00+00:00", "registry": "none", "tables": {"a": 1}}',
+    ],
+)
+def test_a_manifest_that_no_lake_has_written_is_one_sentence(tmp_path: Path, text: str) -> None:
+    settings = free_settings(tmp_path / "data", s3_endpoint="http://127.0.0.1:9")
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(UsageError, match=r"is not a backup: its manifest\.json is none that a lake has written\.$"):
         restore(settings, str(tmp_path), lambda *_: None)

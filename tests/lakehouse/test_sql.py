@@ -38,6 +38,9 @@ REACHING = [  # what got out of the lake's reader
     "SELECT * FROM histogram_values('s3://shoplake/../other/a.csv', x)",
     "SELECT * FROM pg_settings",
     "SELECT * FROM gold.kpis_hourly ORDER BY getenv('HOME')",
+    'FROM "s3://shoplake/../other/a"."csv"',
+    'SELECT clicks FROM gold.kpis_hourly, "s3://shoplake/gold/a".main."json"',
+    "EXPLAIN ANALYZE /* /* */ (a) SELECT 1 -- */ COPY (FROM gold.kpis_hourly) TO 's3://shoplake/a.csv'",
 ]
 
 

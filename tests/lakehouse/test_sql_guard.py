@@ -45,6 +45,9 @@ REFUSED = [
     "EXPLAIN ANALYZE COPY (SELECT 1) TO 's3://shoplake/x.csv'",
     "EXPLAIN (FORMAT json) DELETE FROM silver.events",
     "/* SELECT */ DROP VIEW silver.events",
+    "/* /* */ SELECT 1 -- */ DROP VIEW silver.events",
+    "EXPLAIN /* /* */ SELECT 1 -- */ DROP VIEW silver.events",
+    "/* /* */ EXPLAIN SELECT 1 -- */ EXPLAIN DROP VIEW silver.events",
     "PIVOT silver.events ON event_type",
 ]
 READING = [
@@ -63,6 +66,8 @@ READING = [
     "EXPLAIN ANALYZE SELECT 1",
     "EXPLAIN (FORMAT json) SELECT 1",
     "EXPLAIN (SELECT 1)",
+    "-- größe\nEXPLAIN /* /* */ */ (ANALYZE, FORMAT json) SELECT 'ü'",
+    "SELECT\u00a0'\u00a0'\u3000FROM\ufeffsilver.events",
     "PIVOT gold.kpis_hourly ON clicks IN (1, 2) USING sum(views)",
 ]
 
@@ -97,6 +102,7 @@ def test_a_syntax_error_is_one_sentence() -> None:
         ("DESCRIBE gold.fraud_flags", ["gold.fraud_flags"]),
         ("SELECT a.b FROM other.events", []),
         ("SELECT 'größe' AS ü FROM silver.searches", ["silver.searches"]),
+        ("SELECT 'ü' FROM\u00a0silver.searches /* /* */ JOIN gold.kpis_hourly */", ["silver.searches"]),
     ],
 )
 def test_finds_the_tables_a_statement_names(statement: str, names: list[str]) -> None:
@@ -128,6 +134,12 @@ def test_what_a_shop_asks_is_allowed() -> None:
     page = (PROJECT_ROOT / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
     asked = re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert len(asked) > 10 and all(check_reading(one) for one in asked)
+
+
+@pytest.mark.parametrize("statement", ["SELECT '\udcff'", "SELECT 1 \0 ; DROP VIEW silver.events"])
+def test_bytes_that_are_no_text_are_a_sentence(statement: str) -> None:
+    with pytest.raises(UsageError, match=r"^The statement has bytes that are no text\.$"):
+        check_reading(statement)
 
 
 def test_a_deep_statement_is_a_sentence() -> None:

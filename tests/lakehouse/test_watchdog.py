@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import duckdb
 import pytest
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.serving.newest import NewestPublish
 from lakehouse.serving.reader import Answers, ServingReader
 from lakehouse.settings import Settings
@@ -70,6 +72,24 @@ def test_a_statement_that_begins_after_its_time_is_ended() -> None:
         connection.execute(ENDLESS).fetchall()
 
 
+def test_no_late_interrupt_meets_the_next_statement() -> None:
+    with duckdb.connect() as connection:
+        interrupts, ended = list[bool](), list[bool]()
+
+        class Late:
+            def interrupt(self) -> None:
+                time.sleep(0.3)  # the call ends meanwhile
+                interrupts.append(bool(ended))
+                connection.interrupt()
+
+        with Watchdog(Late(), 0.1).watching():  # type: ignore[arg-type]  # the one method that it needs
+            time.sleep(0.2)
+        ended.append(True)
+        assert connection.execute("SELECT count(*) FROM range(100000000)").fetchall() == [(100_000_000,)]
+        time.sleep(0.4)
+    assert interrupts == [False]
+
+
 def test_who_has_all_the_time_is_watched_by_no_thread() -> None:
     before = threading.active_count()
     with duckdb.connect() as connection, Watchdog(connection, math.inf).watching():
@@ -85,6 +105,30 @@ def test_the_time_of_all_calls_counts() -> None:
             connection.execute(ENDLESS).fetchall()
         with pytest.raises(ShoplakeError, match=TOO_LONG), watchdog.watching():
             connection.execute(ENDLESS).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("road", "asked"),
+    [("--live", ENDLESS), ("--format=csv", "SELECT x FROM range(1000000000000) AS a(x) WHERE x % 7 = 8")],
+)
+def test_ctrl_c_ends_the_command_like_any_other(tmp_path: Path, road: str, asked: str) -> None:
+    sample_serving.publish(Settings(data_dir=tmp_path).serving_file)
+    program = """
+        import os, signal, threading
+        from lakehouse import watchdog
+        from lakehouse.cli import main
+        watching = watchdog.Watchdog.watching
+        def watched(self):
+            watchdog.Watchdog.watching = watching
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return watching(self)
+        watchdog.Watchdog.watching = watched
+        main()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), "sql", road, asked]
+    environment = {**os.environ, "SHOPLAKE_DATA_DIR": str(tmp_path), "PYTHONPATH": str(PROJECT_ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count memory by this limit")

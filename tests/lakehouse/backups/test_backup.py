@@ -6,8 +6,10 @@ The whole platform, with a stream that goes on: tests/e2e/test_backup_beside_str
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from api import keys
 from gold import kpis, user_days
 from lakehouse import backup_ages as ages
 from lakehouse import delta_log
@@ -101,6 +104,37 @@ def test_a_backup_has_only_what_the_newest_version_needs(lake: HandMade, tmp_pat
     made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
     assert not list(Path(made["path"]).rglob("left-over.parquet"))
     assert made["tables"]["gold.kpis_hourly"]["version"] == 3
+
+
+def test_keys_come_back_revoked(lake: HandMade, tmp_path: Path) -> None:
+    """Some were since the backup was made, and nobody knows which."""
+    with closing(RunRegistry.open(lake.settings)) as registry:
+        key = keys.create(registry.database, "dashboards", ["gold:read"])
+    made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
+    shutil.rmtree(lake.bucket)
+    backup.restore(lake.settings, made["path"], nothing)
+    with closing(RunRegistry.open(lake.settings)) as registry:
+        assert keys.recognise(registry.database, key) is None
+        assert [(one.name, one.revoked_at is None) for one in keys.listed(registry.database)] == [("dashboards", False)]
+
+
+@pytest.mark.parametrize("kind", ["triggers", "no database", "missing"])
+def test_a_registry_that_no_lake_has_written_is_refused_before_anything_is_done(
+    lake: HandMade, tmp_path: Path, kind: str
+) -> None:
+    made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
+    file = Path(made["path"]) / backup.REGISTRY
+    if kind == "triggers":
+        with closing(sqlite3.connect(file)) as registry:
+            registry.execute("CREATE TRIGGER t AFTER UPDATE ON api_keys BEGIN DELETE FROM runs; END")
+    elif kind == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(b"no database" * 100)
+    shutil.rmtree(lake.bucket)
+    with pytest.raises(UsageError, match=r"its registry\.sqlite3 is no registry of a lake \("):
+        backup.restore(lake.settings, made["path"], nothing)
+    assert not lake.bucket.exists()
 
 
 def test_restoring_over_a_lake_is_refused(lake: HandMade, tmp_path: Path) -> None:

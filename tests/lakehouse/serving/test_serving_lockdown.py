@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving.file import LOCKED, open_serving
+from lakehouse.serving.file import LOCKED, open_serving, open_with_moments
 from lakehouse.serving.reader import ServingReader
 from tests.support.escapes import ESCAPES, MARKER
 
@@ -57,6 +57,13 @@ def test_the_locked_file_itself_gives_nothing_away(file: Path, places: dict[str,
         assert connection.execute("SELECT current_setting('enable_external_access')").fetchone() == (False,)
     assert file.read_bytes() == before
     assert sorted(Path(places["folder"]).rglob("*")) == outside
+
+
+def test_what_needs_more_than_memory_goes_beside_the_file_and_fills_no_disk(file: Path) -> None:
+    asked = "SELECT current_setting('temp_directory'), current_setting('max_temp_directory_size')"
+    for opened in (open_serving, open_with_moments):
+        with opened(file) as connection:
+            assert connection.execute(asked).fetchone() == (f"{file}.tmp", "3.7 GiB")
 
 
 def test_reading_works(file: Path) -> None:

@@ -98,7 +98,7 @@ def test_csv_is_rfc_4180_but_for_the_ends_of_lines() -> None:
     assert row["flag"] == "true"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"])
 def test_no_text_in_csv_is_a_formula_of_a_spreadsheet(text: str) -> None:
     out = io.StringIO()
     sql_output.write_csv(Result((text, "n"), ("VARCHAR", "DECIMAL"), iter([(text, Decimal("-1.5"))])), out)
