@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.lake_secret import s3_keys
+from lakehouse.lake_secret import PRIVATE_FILE, s3_keys
 from lakehouse.probes import replies
+from lakehouse.reports import replace_text
 from lakehouse.s3 import s3_client
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import Service, java, jvm_options, properties, write_private, write_text
+from lakehouse.services.service import Service, java, jvm_options, properties
 from lakehouse.settings import Settings
 
 NOTHING_PUBLIC = {
@@ -134,5 +135,5 @@ def _public_access(client: Any, settings: Settings) -> dict[str, bool] | None:
 def _prepare(settings: Settings) -> None:
     home = settings.data_dir / "s3proxy"
     (settings.data_dir / "s3").mkdir(parents=True, exist_ok=True)
-    write_text(home / "logback.xml", LOGBACK)
-    write_private(home / "s3proxy.properties", properties(s3proxy_properties(settings)))
+    replace_text(home / "logback.xml", LOGBACK)
+    replace_text(home / "s3proxy.properties", properties(s3proxy_properties(settings)), PRIVATE_FILE)

@@ -124,22 +124,6 @@ appender.console.layout.pattern = %d{{yyyy-MM-dd'T'HH:mm:ss.SSS}} %p %c{{1}}: %m
 {loggers}"""
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a configuration file, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def write_private(path: Path, text: str) -> Path:
-    """Write a file that only its owner may read, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text)
-    return path
-
-
 def properties(values: Mapping[str, object]) -> str:
     """A Java properties file."""
     return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.reports import replace_text
 from lakehouse.s3 import s3_client
 from lakehouse.services.jars import jar_set
-from lakehouse.services.service import write_text
 from lakehouse.settings import Settings
 
 PREFIX = "_shoplake/spark/"
@@ -70,8 +70,8 @@ def _write_hadoop_conf(settings: Settings) -> None:
         # The default is a quarter of an hour, in which a server without YARN would neither work nor end.
         "yarn.resourcemanager.connect.max-wait.ms": str(MANAGER_PATIENCE_MS),
     }
-    write_text(folder / "yarn-site.xml", hadoop_xml(yarn))
-    write_text(folder / "core-site.xml", hadoop_xml({"fs.defaultFS": f"s3a://{settings.bucket}"}))
+    replace_text(folder / "yarn-site.xml", hadoop_xml(yarn))
+    replace_text(folder / "core-site.xml", hadoop_xml({"fs.defaultFS": f"s3a://{settings.bucket}"}))
 
 
 def _manager(settings: Settings) -> tuple[str, int]:
