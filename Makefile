@@ -100,16 +100,16 @@ lock: java .venv/.installed ## Renew the locked versions and sums of Python pack
 clean: ## Remove the environment and caches of this checkout; data in .shoplake/ stays
 	@rm -rf .venv .venv-superset .venv-docs .venv-audit site .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
-java:
-	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
-	@python3 requirements/install.py java
+java: # before anything long begins
+	@(PATH="$${JAVA_HOME:+$$JAVA_HOME/bin:}$$PATH"; java -version 2>&1) | grep -qE 'version "(17|21)\b' || \
+		{ echo "Java 17 or 21 was not found: install it (or set JAVA_HOME to it)." >&2; exit 2; }
 
 jars: .venv/.installed
 	@$(BIN)/python -m lakehouse.services.jars
 
 .venv/.installed: requirements/dev.txt requirements/install.py pyproject.toml
 	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
-	@python3 requirements/install.py venv
+	@python3 requirements/install.py venv dev.txt
 
 .venv-superset/.installed: .venv/.installed superset/requirements.txt
 	@$(BIN)/python requirements/install.py tool .venv-superset superset/requirements.txt

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lakehouse.services.jars import locked_jars
+from lakehouse.services.jars import Jar, locked_jars
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-audit"
@@ -41,9 +41,10 @@ def main() -> int:
     OUTPUT.mkdir(exist_ok=True)
     found = [secrets()]
     for name, python in ENVIRONMENTS.items():
-        found += [licences(name, python), bill_of_materials(name, python)]
-    found.append(vulnerabilities())
-    return 1 if any(found) else 0
+        found.append(licences(name, python))
+        write_bill_of_materials(name, python)
+    found += [vulnerabilities(lock) for lock in LOCKS]
+    return int(any(found))
 
 
 def secrets() -> bool:
@@ -64,53 +65,38 @@ def licences(name: str, python: str) -> bool:
     packages = json.loads(done.stdout)
     file = OUTPUT / f"licences-{name}.json"
     file.write_text(done.stdout)
-    bad = [one for one in packages if LIBRARY not in one["License"] and _binds(one["License"])]
+    bad = [
+        one
+        for one in packages
+        if LIBRARY not in one["License"] and any(word in one["License"] for word in NOT_ACCEPTED)
+    ]
     for one in bad:
         say(f"{one['Name']} {one['Version']}: {one['License']}")
     say(f"Licences of {name}: {len(packages)} packages, {len(bad)} not accepted; artifacts/{file.name}.")
     return bool(bad)
 
 
-def _binds(licence: str) -> bool:
-    return any(word in licence for word in NOT_ACCEPTED)
-
-
-def bill_of_materials(name: str, python: str) -> bool:
+def write_bill_of_materials(name: str, python: str) -> None:
     """Write an environment's bill (CycloneDX) into artifacts/: its Python packages as installed, and with Shoplake's
     own the JVM parts as locked."""
     file = OUTPUT / f"sbom-{name}.json"
     run("cyclonedx-py", "environment", python, "--output-reproducible", "-o", str(file), check=True)
     bill: dict[str, Any] = json.loads(file.read_text())
-    jars = _jars() if name == "shoplake" else []
+    jars = [part_of(jar) for jar in {jar.coordinate: jar for jar in locked_jars()}.values() if name == "shoplake"]
     bill["components"] = [*bill.get("components", []), *jars]
     file.write_text(json.dumps(bill, indent=1) + "\n")
     for_java = f", {len(jars)} of them for the JVM" if jars else ""
     say(f"Bill of materials of {name}: {len(bill['components'])} parts{for_java}; artifacts/{file.name}.")
-    return False
 
 
-def _jars() -> list[dict[str, Any]]:
-    return [
-        {
-            "type": "library",
-            "bom-ref": f"pkg:maven/{jar.group}/{jar.artifact}@{jar.version}",
-            "group": jar.group,
-            "name": jar.artifact,
-            "version": jar.version,
-            "purl": f"pkg:maven/{jar.group}/{jar.artifact}@{jar.version}",
-            "hashes": [{"alg": "SHA-256", "content": jar.sha256}],
-        }
-        for jar in {jar.coordinate: jar for jar in locked_jars()}.values()
-    ]
+def part_of(jar: Jar) -> dict[str, Any]:
+    """A jar as a bill of materials has it."""
+    address = f"pkg:maven/{jar.group}/{jar.artifact}@{jar.version}"
+    named = {"group": jar.group, "name": jar.artifact, "version": jar.version, "purl": address}
+    return {"type": "library", "bom-ref": address, **named, "hashes": [{"alg": "SHA-256", "content": jar.sha256}]}
 
 
-def vulnerabilities() -> bool:
-    """Whether a locked Python package has a known vulnerability, in any of the environments."""
-    found = [vulnerabilities_of(lock) for lock in LOCKS]
-    return any(found)
-
-
-def vulnerabilities_of(lock: str) -> bool:
+def vulnerabilities(lock: str) -> bool:
     """Whether a package that this file locks has a known vulnerability."""
     done = run("pip-audit", "--disable-pip", "-r", lock, "-f", "json", "--progress-spinner", "off")
     try:
