@@ -196,7 +196,8 @@ class StartReporter:
         self.failed = ", ".join(name for name, part in parts.items() if part.state == "failed")
         for name, part in parts.items():
             self._say_news(name, part)
-        waiting = [name for name, one in parts.items() if not (one.has_ended if self._is_end else one.is_ready)]
+        done = ("down", "external") if self._is_end else ("up", "external")
+        waiting = [name for name, part in parts.items() if part.state not in done]
         self._bar.update(self._task, description=f"{self._doing} {', '.join(waiting)} …")
         if not waiting:
             self._bar.stop()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.errors import UsageError, exit_code
 from lakehouse.probes import says_ok
 from lakehouse.s3 import java_options, write_java_store
 from lakehouse.services.service import Service, java_home
@@ -143,8 +143,4 @@ def _prepare_worker(settings: Settings, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        join(load_settings())
-    except ShoplakeError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(exit_code(lambda: join(load_settings())))

@@ -30,18 +30,12 @@ class ServiceState:
     address: str
     pid: int | None
     message: str
-    log: str
     is_optional: bool = False
 
     @property
     def is_ready(self) -> bool:
         """Whether it can be used: `up` or `external`."""
         return self.state in ("up", "external")
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing of it runs here."""
-        return self.state in ("down", "external")
 
 
 @dataclass(frozen=True)
@@ -54,17 +48,10 @@ class Snapshot:
     @classmethod
     def of(cls, supervisor: int, children: Iterable[Child]) -> Snapshot:
         """The state of these children now."""
-        states = {
-            child.service.name: ServiceState(
-                child.state,
-                child.service.address,
-                child.pid,
-                child.message,
-                str(child.log),
-                child.service.is_optional,
-            )
-            for child in children
-        }
+        states = {}
+        for child in children:
+            part = child.service
+            states[part.name] = ServiceState(child.state, part.address, child.pid, child.message, part.is_optional)
         return cls(supervisor, states)
 
     @property
@@ -123,12 +110,10 @@ def _service_status(
         return {**found, "state": "external"}
     if known is None:
         return found
+    if is_supervised:
+        found["state"] = known.state
     if known.pid is not None and is_alive(settings, known.pid):
         found |= {"pid": known.pid, "memory_mb": memory_mb(known.pid)}
-        found["state"] = known.state
         if not is_supervised:
-            found["state"] = "up" if service.is_healthy(known.pid) else "failed"
-            found["message"] = UNSUPERVISED
-    elif is_supervised:
-        found["state"] = known.state
+            found |= {"state": "up" if service.is_healthy(known.pid) else "failed", "message": UNSUPERVISED}
     return found
