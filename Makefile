@@ -78,8 +78,14 @@ check-docs: .venv-docs/.installed ## Look for broken links and anchors in the pa
 .venv-docs/.installed: .venv/.installed docs/site/requirements.txt
 	@$(BIN)/python requirements/install.py tool .venv-docs docs/site/requirements.txt
 
-.venv-docs/mermaid.min.js: .venv-docs/.installed docs/site/mermaid.py
-	@$(BIN)/python docs/site/mermaid.py && touch $@
+# The library that draws the diagrams, fetched once and checked, so that the pages need no other server.
+MERMAID = mermaid@11.12.1
+MERMAID_SHA256 = 198b19442f86f0b46a17e56d3abf744c3a28a3427e66fa8dada3b589a77babcc
+
+.venv-docs/mermaid.min.js: .venv-docs/.installed Makefile
+	@command -v npm >/dev/null || { echo "npm was not found: install Node.js with npm." >&2; exit 2; }
+	@cd .venv-docs && tar -xzOf "$$(npm pack --silent $(MERMAID))" package/dist/mermaid.min.js > fetched.js && \
+		echo "$(MERMAID_SHA256)  fetched.js" | sha256sum --check --quiet && mv fetched.js mermaid.min.js
 
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
 	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \

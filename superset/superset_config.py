@@ -125,8 +125,8 @@ _CONNECT = yaml.safe_load((Path(__file__).resolve().parent / "databases" / "shop
 
 
 def _lock_duckdb(uri, params, *_others):
-    """Whatever an administrator types, DuckDB opens the published file, read-only and locked: no other file, no memory
-    database from which files can be read."""
+    """Whatever an administrator types, and where the database's YAML has no address, DuckDB opens the published file,
+    read-only and locked: no other file, no memory database from which files can be read."""
     if uri.drivername.startswith("duckdb"):
         uri = uri.set(database=os.environ["SHOPLAKE_SERVING_FILE"], query={})
         params = {**params, "connect_args": copy.deepcopy(_CONNECT["extra"]["engine_params"]["connect_args"])}
