@@ -87,20 +87,15 @@ MERMAID_SHA256 = 198b19442f86f0b46a17e56d3abf744c3a28a3427e66fa8dada3b589a77babc
 	@cd .venv-docs && tar -xzOf "$$(npm pack --silent $(MERMAID))" package/dist/mermaid.min.js > fetched.js && \
 		echo "$(MERMAID_SHA256)  fetched.js" | sha256sum --check --quiet && mv fetched.js mermaid.min.js
 
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
-	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd requirements && ../$(BIN)/uv pip compile runtime.in -c dev.txt -o runtime.txt --quiet --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock"
-	@cd requirements && ../$(BIN)/uv pip compile audit.in -o audit.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd docs/site && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd benchmarks/peers && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd superset && ../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@cd requirements && ../$(BIN)/$(COMPILE) dev.in -o dev.txt
+	@cd requirements && ../$(BIN)/$(COMPILE) runtime.in -c dev.txt -o runtime.txt
+	@cd requirements && ../$(BIN)/$(COMPILE) audit.in -o audit.txt
+	@for folder in docs/site benchmarks/peers superset; do \
+		(cd $$folder && "$(CURDIR)"/$(BIN)/$(COMPILE) requirements.in -o requirements.txt) || exit; done
 	@$(BIN)/python -m lakehouse.services.jars_lock
 
 clean: ## Remove the environment and caches of this checkout; data in .shoplake/ stays

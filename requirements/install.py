@@ -62,7 +62,7 @@ def make_venv(python, lock):
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-q", "--no-deps"]
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "uv.txt"
-        lines.write_text(re.search(r"^uv==.*?(?=^\S)", lock.read_text(), re.MULTILINE | re.DOTALL).group(0))
+        lines.write_text(re.search(r"^uv==.*?(?=^\S|\Z)", lock.read_text(), re.MULTILINE | re.DOTALL).group(0))
         run([*pip, "--require-hashes", "-r", str(lines)])
     if not install_with_uv(PYTHON, lock):
         print("Installing with pip instead of uv, which takes longer ...", flush=True)

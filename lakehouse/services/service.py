@@ -27,10 +27,6 @@ FIRST_TIER = "-XX:TieredStopAtLevel=1"
 NO_JAVA = "Java was not found: install Java 17 or 21 (or set JAVA_HOME to it)."
 
 
-def _nothing() -> None:
-    """The hook of a service that needs none."""
-
-
 @dataclass(frozen=True)
 class Service:
     """One part of the platform: how to start it and how to tell that it works.
@@ -53,8 +49,8 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
-    prepare: Callable[[], None] = _nothing
-    on_up: Callable[[], None] = _nothing
+    prepare: Callable[[], None] = lambda: None
+    on_up: Callable[[], None] = lambda: None
     depends_on: tuple[str, ...] = ()
     start_seconds: float = 90
     stop_seconds: float = 20
