@@ -14,7 +14,7 @@ from lakehouse.reports import read_report, replace_text
 from lakehouse.services.service import Service
 from lakehouse.services.services import services
 from lakehouse.settings import Settings
-from lakehouse.stream.progress import lag, stream_state
+from lakehouse.stream.progress import lag
 
 if TYPE_CHECKING:
     from lakehouse.services.child import Child
@@ -93,11 +93,10 @@ def status(settings: Settings) -> dict[str, dict[str, Any]]:
         service.name: _service_status(settings, service, known.get(service.name), is_supervised)
         for service in services(settings)
     }
-    stream = report["stream"]
-    stream["message"] = stream["message"] or stream_state(settings).get("message") or ""
-    stream["lag"] = lag(settings)
-    publisher = report["publisher"]
-    publisher["message"] = publisher["message"] or read_report(settings.run_dir / "publisher.json").get("message") or ""
+    for name in ("stream", "publisher"):
+        said = read_report(settings.run_dir / f"{name}.json").get("message")
+        report[name]["message"] = report[name]["message"] or said or ""
+    report["stream"]["lag"] = lag(settings)
     return report
 
 
