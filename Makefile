@@ -85,7 +85,7 @@ MERMAID_SHA256 = 198b19442f86f0b46a17e56d3abf744c3a28a3427e66fa8dada3b589a77babc
 .venv-docs/mermaid.min.js: .venv-docs/.installed Makefile
 	@command -v npm >/dev/null || { echo "npm was not found: install Node.js with npm." >&2; exit 2; }
 	@cd .venv-docs && tar -xzOf "$$(npm pack --silent $(MERMAID))" package/dist/mermaid.min.js > fetched.js && \
-		echo "$(MERMAID_SHA256)  fetched.js" | sha256sum --check --quiet && mv fetched.js mermaid.min.js
+		echo "$(MERMAID_SHA256)  fetched.js" | sha256sum --check --quiet && mv fetched.js mermaid.min.js && rm mermaid-*.tgz
 
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
