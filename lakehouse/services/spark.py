@@ -64,7 +64,6 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(home / "warehouse"),
         "spark.sql.catalogImplementation": "in-memory",
         "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
         "spark.master.rest.enabled": "false",
         "spark.connect.grpc.binding.address": "127.0.0.1",
         # Runs show their tasks; most of their queries are over within the default of two seconds.
@@ -187,7 +186,6 @@ def _streaming_conf() -> dict[str, str]:
             "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
         ),
         "spark.sql.streaming.minBatchesToRetain": "20",
-        "spark.sql.streaming.metricsEnabled": "false",
     }
 
 
