@@ -45,14 +45,13 @@ def up(
         reporter.say(f"Superset {told}.")
         return
     require_startable(settings)
+    parts = {"with_stream": not no_stream, "with_superset": superset}
     if detach:
         reporter = StartReporter("Starting", "`shoplake status` shows it, `shoplake down` ends it.")
-        start_detached(settings, reporter, with_stream=not no_stream, with_superset=superset)
+        start_detached(settings, reporter, **parts)
         return
-    reporter = StartReporter(
-        "Starting", "It stays so until Ctrl-C; `shoplake up --detach` leaves it in the background."
-    )
-    Supervisor(settings, reporter, with_stream=not no_stream, with_superset=superset).run()
+    reporter = StartReporter("Starting", "Ctrl-C ends it; `shoplake up --detach` leaves it in the background.")
+    Supervisor(settings, reporter, **parts).run()
     reporter.say("Everything is down.")
 
 

@@ -52,7 +52,7 @@ class Service:
     prepare: Callable[[], None] = lambda: None
     on_up: Callable[[], None] = lambda: None
     depends_on: tuple[str, ...] = ()
-    start_seconds: float = 90
+    start_seconds: float = 120
     stop_seconds: float = 20
     is_optional: bool = False
 
