@@ -203,7 +203,6 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         "fs.s3a.connection.timeout": "30s",
         "fs.s3a.attempts.maximum": "3",
         "fs.s3a.retry.limit": "3",
-        "fs.s3a.retry.interval": "500ms",
     }
     if settings.spark_is_local:  # an executor elsewhere has its own folders
         conf["fs.s3a.buffer.dir"] = str(_home(settings) / "s3a")

@@ -34,10 +34,8 @@ def conf(settings: Settings, spark_jars: Path) -> dict[str, str]:
     here = f"s3a://{settings.bucket}/{PREFIX}"
     return {
         "spark.master": "yarn",
-        "spark.submit.deployMode": "client",
         "spark.yarn.archive": f"{here}{_archive_name(spark_jars)}",
         "spark.yarn.stagingDir": here.rstrip("/"),
-        "spark.yarn.am.memory": "512m",
         # YARN tells the secret, which is made anew for each application.
         "spark.authenticate": "true",
         "spark.network.crypto.enabled": "true",
