@@ -90,12 +90,10 @@ def ensure_bucket(settings: Settings) -> None:
 
 
 def _create_bucket(client: Any, settings: Settings) -> None:
-    from botocore.exceptions import ClientError
-
     try:
         client.head_bucket(Bucket=settings.bucket)
         return
-    except ClientError as error:
+    except client.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
     location: dict[str, Any] = {}
@@ -105,13 +103,11 @@ def _create_bucket(client: Any, settings: Settings) -> None:
 
 
 def _protect_bucket(client: Any, settings: Settings) -> None:
-    from botocore.exceptions import ClientError
-
     try:
         # A role on AWS may look at this, and not change it: written only where it differs.
         if _public_access(client, settings) != NOTHING_PUBLIC:
             client.put_public_access_block(Bucket=settings.bucket, PublicAccessBlockConfiguration=NOTHING_PUBLIC)
-    except ClientError as error:
+    except client.exceptions.ClientError as error:
         # Servers other than AWS may not know public access, and so cannot block it.
         if not settings.endpoint or error.response["Error"]["Code"] != "NotImplemented":
             raise
@@ -122,11 +118,9 @@ def _protect_bucket(client: Any, settings: Settings) -> None:
 
 
 def _public_access(client: Any, settings: Settings) -> dict[str, bool] | None:
-    from botocore.exceptions import ClientError
-
     try:
         return dict(client.get_public_access_block(Bucket=settings.bucket)["PublicAccessBlockConfiguration"])
-    except ClientError as error:
+    except client.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchPublicAccessBlockConfiguration":
             return None
         raise
