@@ -64,7 +64,7 @@ dashboards-export: .venv/.installed ## Write what was changed in Superset into s
 	@$(BIN)/shoplake superset export
 
 audit: .venv-audit/.installed .venv-superset/.installed ## Look for secrets, licences and known vulnerabilities; write bills of materials
-	@requirements/audit.sh
+	@STRICT=$(STRICT) requirements/audit.sh
 
 docs: .venv-docs/mermaid.min.js ## Build the pages of docs/ into site/; fails on a broken link
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet && echo "The pages are in site/index.html."

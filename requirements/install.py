@@ -67,7 +67,8 @@ def make_venv(python, lock):
     if not install_with_uv(PYTHON, lock):
         print("Installing with pip instead of uv, which takes longer ...", flush=True)
         run([*pip, "--progress-bar=on", "--require-hashes", "-r", str(lock)])
-    run([*pip, "--no-build-isolation", "-e", str(ROOT)])
+    uv = [PYTHON, "-m", "uv", "pip", "install", "--no-config", "-q", "--python", PYTHON, "--no-deps"]
+    run([*uv, "--no-build-isolation", "-e", str(ROOT)])
     (VENV / ".installed").touch()
 
 
