@@ -63,8 +63,8 @@ dashboards-import: .venv/.installed ## Bring Superset to what superset/*.yaml sa
 dashboards-export: .venv/.installed ## Write what was changed in Superset into superset/*.yaml
 	@$(BIN)/shoplake superset export
 
-audit: .venv-audit/.installed .venv-superset/.installed ## Look for secrets, licences and known vulnerabilities; write a bill of materials
-	@STRICT=$(STRICT) $(BIN)/python requirements/audit.py
+audit: .venv-audit/.installed .venv-superset/.installed ## Look for secrets, licences and known vulnerabilities; write bills of materials
+	@STRICT=$(STRICT) requirements/audit.sh
 
 docs: .venv-docs/mermaid.min.js ## Build the pages of docs/ into site/; fails on a broken link
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet && echo "The pages are in site/index.html."
@@ -78,38 +78,39 @@ check-docs: .venv-docs/.installed ## Look for broken links and anchors in the pa
 .venv-docs/.installed: .venv/.installed docs/site/requirements.txt
 	@$(BIN)/python requirements/install.py tool .venv-docs docs/site/requirements.txt
 
-.venv-docs/mermaid.min.js: .venv-docs/.installed docs/site/mermaid.py
-	@$(BIN)/python docs/site/mermaid.py && touch $@
+# The library that draws the diagrams, fetched once and checked, so that the pages need no other server.
+MERMAID = mermaid@11.12.1
+MERMAID_SHA256 = 198b19442f86f0b46a17e56d3abf744c3a28a3427e66fa8dada3b589a77babcc
+
+.venv-docs/mermaid.min.js: .venv-docs/.installed Makefile
+	@command -v npm >/dev/null || { echo "npm was not found: install Node.js with npm." >&2; exit 2; }
+	@cd .venv-docs && tar -xzOf "$$(npm pack --silent $(MERMAID))" package/dist/mermaid.min.js > fetched.js && \
+		echo "$(MERMAID_SHA256)  fetched.js" | sha256sum --check --quiet && mv fetched.js mermaid.min.js && rm mermaid-*.tgz
+
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 lock: java .venv/.installed ## Renew the locked versions and sums of Python packages and JVM parts
-	@cd requirements && ../$(BIN)/uv pip compile dev.in -o dev.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd requirements && ../$(BIN)/uv pip compile runtime.in -c dev.txt -o runtime.txt --quiet --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock"
-	@cd requirements && ../$(BIN)/uv pip compile audit.in -o audit.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd docs/site && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd benchmarks/peers && ../../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-	@cd superset && ../$(BIN)/uv pip compile requirements.in -o requirements.txt --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+	@cd requirements && ../$(BIN)/$(COMPILE) dev.in -o dev.txt
+	@cd requirements && ../$(BIN)/$(COMPILE) runtime.in -c dev.txt -o runtime.txt
+	@cd requirements && ../$(BIN)/$(COMPILE) audit.in -o audit.txt
+	@for folder in docs/site benchmarks/peers superset; do \
+		(cd $$folder && "$(CURDIR)"/$(BIN)/$(COMPILE) requirements.in -o requirements.txt) || exit; done
 	@$(BIN)/python -m lakehouse.services.jars_lock
 
 clean: ## Remove the environment and caches of this checkout; data in .shoplake/ stays
 	@rm -rf .venv .venv-superset .venv-docs .venv-audit site .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
-java:
-	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
-	@python3 requirements/install.py java
+java: # before anything long begins
+	@(PATH="$${JAVA_HOME:+$$JAVA_HOME/bin:}$$PATH"; java -version 2>&1) | grep -qE 'version "(17|21)\b' || \
+		{ echo "Java 17 or 21 was not found: install it (or set JAVA_HOME to it)." >&2; exit 2; }
 
 jars: .venv/.installed
 	@$(BIN)/python -m lakehouse.services.jars
 
 .venv/.installed: requirements/dev.txt requirements/install.py pyproject.toml
 	@command -v python3 >/dev/null || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 2; }
-	@python3 requirements/install.py venv
+	@python3 requirements/install.py venv dev.txt
 
 .venv-superset/.installed: .venv/.installed superset/requirements.txt
 	@$(BIN)/python requirements/install.py tool .venv-superset superset/requirements.txt

@@ -83,7 +83,7 @@ def documents() -> dict[str, str]:
 
 def drifted() -> list[str]:
     """The documents that do not say what the code says."""
-    return [name for name, text in documents().items() if _read(ROOT / name) != text]
+    return [name for name, text in documents().items() if (ROOT / name).read_text(encoding="utf-8") != text]
 
 
 def env_example() -> str:
@@ -293,10 +293,6 @@ def main() -> None:
     """Write all of them."""
     for name, text in documents().items():
         (ROOT / name).write_text(text, encoding="utf-8")
-
-
-def _read(file: Path) -> str | None:
-    return file.read_text(encoding="utf-8") if file.exists() else None
 
 
 if __name__ == "__main__":

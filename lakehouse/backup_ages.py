@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import datetime, timedelta
 
 from lakehouse.backup_store import Store, store_at
 from lakehouse.errors import ShoplakeError, UsageError
@@ -14,6 +15,7 @@ MANIFEST = "manifest.json"
 FORGOTTEN = "forgotten.json"
 NAME = "%Y%m%dT%H%M%SZ"
 """So the folder of a backup is named after its moment."""
+NAMED = r"\d{8}T\d{6}Z"
 KNOWN = "backups.jsonl"
 """The lake's list of its backups. In the folder of the lake, not in its bucket: files are written where it says."""
 
@@ -25,6 +27,11 @@ def remember(settings: Settings, store: Store, made_at: datetime) -> None:
         known.write(json.dumps([str(store), made_at.isoformat()]) + "\n")
 
 
+def whole_in(target: Store) -> list[str]:
+    """Names of the whole backups in `target`, oldest first."""
+    return [name for name in target.folders() if target.below(name).has(MANIFEST)]
+
+
 def delete_old(settings: Settings, target: Store, now: datetime) -> list[str]:
     """Delete the whole backups in `target` that are older than the setting says; their names. Raises ShoplakeError."""
     from botocore.exceptions import ClientError
@@ -32,7 +39,7 @@ def delete_old(settings: Settings, target: Store, now: datetime) -> list[str]:
     if settings.backup_keep_days is None:
         return []
     before = f"{now - timedelta(days=settings.backup_keep_days):{NAME}}"
-    old = [name for name in target.folders() if _is_name(name) and name < before and target.below(name).has(MANIFEST)]
+    old = [name for name in whole_in(target) if re.fullmatch(NAMED, name) and name < before]
     try:
         for name in old:
             target.below(name).delete()
@@ -75,11 +82,3 @@ def _known(settings: Settings) -> dict[str, datetime]:
     file = settings.data_dir / KNOWN
     lines = file.read_text().splitlines() if file.exists() else []
     return {path: datetime.fromisoformat(made_at) for path, made_at in map(json.loads, lines)}
-
-
-def _is_name(name: str) -> bool:
-    try:
-        datetime.strptime(name, NAME).replace(tzinfo=UTC)
-    except ValueError:
-        return False
-    return True

@@ -5,12 +5,12 @@ The embedded Kafka and Spark must reply, since a hung server accepts connections
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 import struct
+from http.client import HTTPException
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener, getproxies
 
 from lakehouse.s3 import address
 from lakehouse.settings import Settings
@@ -65,21 +65,13 @@ def replies(port: int, request: bytes) -> bool:
 
 def says_ok(url: str) -> bool:
     """Whether a server on this machine answers a GET with 200."""
-    asked = urlsplit(url)
-    connection: http.client.HTTPConnection
-    if asked.scheme == "https":
-        # The process is on this machine and gets nothing secret: its certificate is for others.
-        context = ssl._create_unverified_context()  # noqa: S323 - see above
-        connection = http.client.HTTPSConnection(asked.netloc, timeout=SECONDS, context=context)
-    else:
-        connection = http.client.HTTPConnection(asked.netloc, timeout=SECONDS)
+    # The process is on this machine and gets nothing secret: its certificate is for others.
+    unverified = HTTPSHandler(context=ssl._create_unverified_context())  # noqa: S323 - see above
     try:
-        connection.request("GET", asked.path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        with build_opener(ProxyHandler({}), unverified).open(url, timeout=SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (OSError, HTTPException):
         return False
-    finally:
-        connection.close()
 
 
 def _accepts(place: str, port: int | None = None) -> bool:

@@ -15,7 +15,6 @@ import yaml
 
 FOLDER = Path(os.environ.get("SHOPLAKE_SUPERSET_ASSETS") or Path(__file__).resolve().parent)
 KINDS = ("databases", "datasets", "charts", "dashboards")
-SERVING_FILE = "duckdb:///SERVING_FILE"
 GIVEN_BY_SUPERSET = ("chart_configuration", "global_chart_configuration", "map_label_colors", "shared_label_colors")
 
 
@@ -37,9 +36,7 @@ def import_all() -> None:
 
     known = files()
     metadata = {"version": "1.0.0", "type": "assets", "timestamp": "2026-01-01T00:00:00+00:00"}
-    address = f"duckdb:///{os.environ['SHOPLAKE_SERVING_FILE']}"
-    contents = {name: text.replace(SERVING_FILE, address) for name, text in known.items()}
-    ImportAssetsCommand({"metadata.yaml": yaml.safe_dump(metadata), **contents}).run()
+    ImportAssetsCommand({"metadata.yaml": yaml.safe_dump(metadata), **known}).run()
     uuids = sorted(str(yaml.safe_load(text)["uuid"]) for text in known.values())
     record = Path(os.environ["SUPERSET_HOME"]) / "imported.json"
     earlier = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
@@ -104,8 +101,6 @@ def _file_name(name: str, config: dict[str, Any]) -> str:
 
 def plain(config: dict[str, Any]) -> dict[str, Any]:
     """Without what differs from one Superset to the next."""
-    if "sqlalchemy_uri" in config:
-        config["sqlalchemy_uri"] = SERVING_FILE
     params = config.get("params") or {}
     for name in ("datasource", "slice_id", "dashboards", "dashboardId"):
         params.pop(name, None)

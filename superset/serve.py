@@ -124,7 +124,7 @@ def _remember(name: str, password: str) -> None:
 def _state() -> str:
     """Changes with everything that makes it necessary to prepare again."""
     texts = [path for path in sorted(FOLDER.rglob("*")) if path.suffix in (".py", ".yaml", ".txt")]
-    parts = [path.read_bytes() for path in texts] + [os.environ["SHOPLAKE_SERVING_FILE"].encode()]
+    parts = [path.read_bytes() for path in texts]
     parts.append(os.environ.get("SHOPLAKE_SUPERSET_DATABASE_URL", "").encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Superset's configuration. `shoplake up --superset` sets the SHOPLAKE_ variables that it reads."""
+"""What is not as Superset has it by default. `shoplake up --superset` sets the SHOPLAKE_ variables that are read."""
 
 import copy
 import ipaddress
@@ -12,8 +12,6 @@ HOME = Path(os.environ["SUPERSET_HOME"])
 
 SECRET_KEY = (HOME / "secret.key").read_text(encoding="utf-8")
 SQLALCHEMY_DATABASE_URI = os.environ.get("SHOPLAKE_SUPERSET_DATABASE_URL") or f"sqlite:///{HOME / 'superset.sqlite3'}"
-SQLALCHEMY_TRACK_MODIFICATIONS = False
-DATA_DIR = str(HOME)
 
 APP_NAME = "Shoplake"
 # Proxies with TLS are in front: believe what they say of a request, and nobody else.
@@ -52,7 +50,6 @@ class GuardedRequests:
 
 ADDITIONAL_MIDDLEWARE = [GuardedRequests]
 # Pages load nothing from elsewhere and report to nobody. Bound to this machine over plain HTTP: no HTTPS to force.
-TALISMAN_ENABLED = True
 TALISMAN_CONFIG = {
     "content_security_policy": {
         "base-uri": ["'self'"],
@@ -68,34 +65,19 @@ TALISMAN_CONFIG = {
     "force_https": False,
     "session_cookie_secure": ENABLE_PROXY_FIX,
 }
-SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_HTTPONLY = True
-WTF_CSRF_ENABLED = True
 
 # The embedded "public" option: visitors without an account see what viewers see. Off unless asked for.
 AUTH_ROLE_PUBLIC = "Viewer" if os.environ.get("SHOPLAKE_SUPERSET_PUBLIC", "").lower() in ("1", "true") else "Public"
 
-# Gold changes every few seconds and the serving file answers in milliseconds: nothing is cached for longer.
-DATA_CACHE_CONFIG = {"CACHE_TYPE": "NullCache"}
-SUPERSET_DASHBOARD_PERIODICAL_REFRESH_LIMIT = 0
 ROW_LIMIT = 5_000
 # "Last day" ends now, not at midnight.
 DEFAULT_RELATIVE_START_TIME = "now"
 DEFAULT_RELATIVE_END_TIME = "now"
 SQL_MAX_ROW = 10_000
-SUPERSET_WEBSERVER_TIMEOUT = 60
 SQLLAB_TIMEOUT = 30
 
-FEATURE_FLAGS = {
-    "DASHBOARD_CROSS_FILTERS": True,
-    "DRILL_TO_DETAIL": True,
-    "DRILL_BY": True,
-    "ENABLE_TEMPLATE_PROCESSING": False,
-    "EMBEDDED_SUPERSET": False,
-    "ALERT_REPORTS": False,
-    # A page that offers to change names and passwords, which viewers share.
-    "MENU_HIDE_USER_INFO": True,
-}
+FEATURE_FLAGS = {"MENU_HIDE_USER_INFO": True}
+"""Superset's own, but without the page that offers to change names and passwords, which viewers share."""
 
 # The project's own modules; at the end of the path, so that nothing of Superset is found here first.
 sys.path += [str(folder) for folder in Path(__file__).resolve().parents[:2]]
@@ -125,8 +107,8 @@ _CONNECT = yaml.safe_load((Path(__file__).resolve().parent / "databases" / "shop
 
 
 def _lock_duckdb(uri, params, *_others):
-    """Whatever an administrator types, DuckDB opens the published file, read-only and locked: no other file, no memory
-    database from which files can be read."""
+    """Whatever an administrator types, and where the database's YAML has no address, DuckDB opens the published file,
+    read-only and locked: no other file, no memory database from which files can be read."""
     if uri.drivername.startswith("duckdb"):
         uri = uri.set(database=os.environ["SHOPLAKE_SERVING_FILE"], query={})
         params = {**params, "connect_args": copy.deepcopy(_CONNECT["extra"]["engine_params"]["connect_args"])}

@@ -195,14 +195,12 @@ def destroy(
 
 def main() -> None:
     """Run the command line; an error a person can act on becomes one sentence and its exit code."""
-    from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         app()
     except ShoplakeError as error:
         _say_error(str(error), error.exit_code)
-    except (NoCredentialsError, CredentialRetrievalError):
-        _say_error(NO_CREDENTIALS, UsageError.exit_code)
     except ClientError as error:
         _say_error(f"AWS says no: {error.response['Error'].get('Message', error)}", 1)
     except BotoCoreError as error:

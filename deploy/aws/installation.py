@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 from deploy.aws import release as releases
 from deploy.aws import zones
@@ -27,7 +26,7 @@ class Installation:
 
     def __init__(self, name: str, session: Any, poll_seconds: float = POLL_SECONDS) -> None:
         self.name, self.data_stack = name, f"{name}-data"
-        self._session, self._poll_seconds = session, poll_seconds
+        self._session = session
         self.stacks = Stacks(session.client("cloudformation"), poll_seconds)
 
     @property
@@ -132,26 +131,17 @@ class Installation:
             DocumentName="AWS-RunShellScript",
             Comment=f"Shoplake {release}",
             Parameters={"commands": [line], "executionTimeout": [str(COMMAND_SECONDS)]},
-        )["Command"]["CommandId"]
-        return self._wait_for(client, sent, machine, release)
-
-    def _wait_for(self, client: Any, command: str, machine: str, release: str) -> str:
-        deadline = time.monotonic() + COMMAND_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                found = client.get_command_invocation(CommandId=command, InstanceId=machine)
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "InvocationDoesNotExist":  # it takes a moment to be known
-                    raise
-                found = {"Status": "Pending"}
-            said = (found.get("StandardOutputContent") or "").strip().splitlines()
-            last = said[-1] if said else "it said nothing"
-            if found["Status"] == "Success":
-                return last
-            if found["Status"] not in ("Pending", "InProgress", "Delayed"):
-                raise ShoplakeError(f"{machine} did not take {release}: {last}")
-            time.sleep(self._poll_seconds)
-        raise ShoplakeError(f"{machine} did not take {release} within {COMMAND_SECONDS // 60} minutes.")
+        )
+        command = {"CommandId": sent["Command"]["CommandId"], "InstanceId": machine}
+        with suppress(WaiterError):  # its status says what became of it
+            client.get_waiter("command_executed").wait(
+                **command, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": int(COMMAND_SECONDS / POLL_SECONDS)}
+            )
+        found = client.get_command_invocation(**command)
+        last = (found["StandardOutputContent"].strip().splitlines() or ["it said nothing"])[-1]
+        if found["Status"] != "Success":
+            raise ShoplakeError(f"{machine} did not take {release} ({found['Status']}): {last}")
+        return str(last)
 
     def last_words(self, since: datetime) -> str:
         """The last lines of a machine whose installation failed since then; empty without one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,11 +120,10 @@ class Stacks:
     def _planned(self, name: str, is_new: bool, wanted: Mapping[str, Any]) -> Plan | None:
         made = self._client.create_change_set(ChangeSetName=f"shoplake-{uuid.uuid4().hex[:12]}", **wanted)
         plan = Plan(name, made["Id"], is_new, ())
-        described = self._wait_for_change_set(plan)
-        if described is None:
-            self.discard(plan)
-            return None
-        return Plan(name, made["Id"], is_new, tuple(self._changes(described)))
+        if self._has_changes(plan):
+            return replace(plan, changes=tuple(self._changes(plan.change_set)))
+        self.discard(plan)
+        return None
 
     def discard(self, plan: Plan) -> None:
         """Forget a plan, and the empty shell of a stack that it made."""
@@ -156,34 +155,30 @@ class Stacks:
         if status != "DELETE_COMPLETE":
             raise ShoplakeError(self._failure(found["StackId"], began, status))
 
-    def _wait_for_change_set(self, plan: Plan) -> dict[str, Any] | None:
+    def _has_changes(self, plan: Plan) -> bool:
+        """Wait until a change set is made. Raises ShoplakeError for a template that is not accepted."""
         while True:
             described = self._client.describe_change_set(ChangeSetName=plan.change_set, StackName=plan.stack)
             status, reason = described["Status"], described.get("StatusReason") or ""
             if status == "CREATE_COMPLETE":
-                return dict(described)
+                return True
             if status == "FAILED":
                 if "didn't contain changes" in reason or "No updates" in reason or "NO_CHANGES" in reason:
-                    return None
+                    return False
                 self.discard(plan)
                 raise ShoplakeError(f"CloudFormation does not accept the template of {plan.stack}: {reason}")
             time.sleep(self._poll_seconds)
 
-    def _changes(self, described: dict[str, Any], path: str = "") -> Iterator[Change]:
-        while True:
-            for one in described["Changes"]:
+    def _changes(self, change_set: str, path: str = "") -> Iterator[Change]:
+        """What a change set touches, and those that are nested in it."""
+        for page in self._client.get_paginator("describe_change_set").paginate(ChangeSetName=change_set):
+            for one in page["Changes"]:
                 found = one["ResourceChange"]
                 name = f"{path}{found['LogicalResourceId']}"
-                nested = found.get("ChangeSetId")
-                if nested:
-                    yield from self._changes(self._client.describe_change_set(ChangeSetName=nested), f"{name}/")
+                if nested := found.get("ChangeSetId"):
+                    yield from self._changes(nested, f"{name}/")
                 else:
                     yield Change(found["Action"], name, found["ResourceType"], found.get("Replacement") or "False")
-            if not described.get("NextToken"):
-                return
-            described = self._client.describe_change_set(
-                ChangeSetName=described["ChangeSetId"], NextToken=described["NextToken"]
-            )
 
     def _follow(self, stack: str, began: datetime, report: Report) -> str:
         """Report the events until the stack has come to rest; its last status."""
@@ -200,22 +195,18 @@ class Stacks:
             time.sleep(self._poll_seconds)
 
     def _events(self, stack: str, began: datetime, path: str = "") -> Iterator[Event]:
-        """Events of a stack and of those nested in it since `began`, newest first within a stack."""
+        """Events of a stack and of those nested in it since `began`, newest first within a stack; what a nested stack
+        says of itself its outer one says, too."""
         nested: dict[str, str] = {}
         for one in self._recent(stack, began):
             name, kind, own = one["LogicalResourceId"], one["ResourceType"], one.get("PhysicalResourceId") or ""
             is_itself = own == one["StackId"]
+            if is_itself and path:
+                continue
             if kind == NESTED and own and not is_itself:
                 nested[own] = name
-            label = path.rstrip("/") if is_itself and path else name
-            yield Event(
-                one["EventId"],
-                one["Timestamp"],
-                label if is_itself else f"{path}{name}",
-                kind,
-                one["ResourceStatus"],
-                one.get("ResourceStatusReason") or "",
-            )
+            reason = one.get("ResourceStatusReason") or ""
+            yield Event(one["EventId"], one["Timestamp"], f"{path}{name}", kind, one["ResourceStatus"], reason)
         for inner, name in nested.items():
             yield from self._events(inner, began, f"{path}{name}/")
 

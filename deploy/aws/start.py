@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.services.service import write_private
+from lakehouse.lake_secret import PRIVATE_FILE
+from lakehouse.reports import replace_text
 
 LINK_LOCAL = ("169.254.169.254", 80)
 DRIVER_POLL_SECONDS = 10.0
@@ -84,7 +85,7 @@ def tell_executors(facts: Mapping[str, str], session: Any) -> None:
     """Let executors join: the cluster's secret into memory, the instance's address to where they look for it."""
     if not (arn := facts.get("SHOPLAKE_CLUSTER_SECRET")):
         return
-    write_private(CLUSTER_SECRET_FILE, _secret(session, arn)["secret"])
+    replace_text(CLUSTER_SECRET_FILE, _secret(session, arn)["secret"], PRIVATE_FILE)
     session.client("ssm").put_parameter(
         Name=facts["SHOPLAKE_DRIVER_ADDRESS"], Value=own_address(), Type="String", Overwrite=True
     )
@@ -92,11 +93,11 @@ def tell_executors(facts: Mapping[str, str], session: Any) -> None:
 
 def joining(facts: Mapping[str, str], session: Any) -> dict[str, str]:
     """The `SHOPLAKE_` settings of an executor, which waits until the instance has an address."""
-    secret = write_private(CLUSTER_SECRET_FILE, _secret(session, facts["SHOPLAKE_CLUSTER_SECRET"])["secret"])
+    replace_text(CLUSTER_SECRET_FILE, _secret(session, facts["SHOPLAKE_CLUSTER_SECRET"])["secret"], PRIVATE_FILE)
     return {
         "SHOPLAKE_SPARK_MASTER": f"spark://{_driver_address(session, facts['SHOPLAKE_DRIVER_ADDRESS'])}:{MASTER_PORT}",
         "SHOPLAKE_SPARK_DRIVER_HOST": own_address(),
-        "SHOPLAKE_SPARK_SECRET_FILE": str(secret),
+        "SHOPLAKE_SPARK_SECRET_FILE": str(CLUSTER_SECRET_FILE),
     }
 
 

@@ -78,12 +78,6 @@ def back_up(settings: Settings, target: str, report: Report) -> dict[str, Any]:
     return {"path": str(store), "deleted": ages.delete_old(settings, place, made_at), **manifest}
 
 
-def backups(settings: Settings, target: str) -> list[str]:
-    """Names of the whole backups in `target`, oldest first."""
-    store = store_at(settings, target)
-    return [name for name in store.folders() if store.below(name).has(MANIFEST)]
-
-
 def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
     """Bring a lake back from `source`, one backup's folder; returns its manifest.
 
@@ -96,7 +90,7 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
     lock.acquire()
     try:
         with s3_answers(settings, is_locked=True):
-            manifest = _manifest(settings, store, source)
+            manifest = _manifest(store, source)
             registry = _read_registry(store, manifest["registry"])
             s3.ensure_bucket(settings)
             client = s3_client(settings)
@@ -113,9 +107,9 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
     return manifest
 
 
-def _manifest(settings: Settings, store: Store, source: str) -> dict[str, Any]:
+def _manifest(store: Store, source: str) -> dict[str, Any]:
     if not store.has(MANIFEST):
-        known = backups(settings, source)
+        known = ages.whole_in(store)
         hint = f" Backups there: {', '.join(known)}." if known else ""
         raise UsageError(f"{source} is not a backup: it has no {MANIFEST}.{hint}")
     try:

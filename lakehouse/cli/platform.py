@@ -45,14 +45,13 @@ def up(
         reporter.say(f"Superset {told}.")
         return
     require_startable(settings)
+    parts = {"with_stream": not no_stream, "with_superset": superset}
     if detach:
         reporter = StartReporter("Starting", "`shoplake status` shows it, `shoplake down` ends it.")
-        start_detached(settings, reporter, with_stream=not no_stream, with_superset=superset)
+        start_detached(settings, reporter, **parts)
         return
-    reporter = StartReporter(
-        "Starting", "It stays so until Ctrl-C; `shoplake up --detach` leaves it in the background."
-    )
-    Supervisor(settings, reporter, with_stream=not no_stream, with_superset=superset).run()
+    reporter = StartReporter("Starting", "Ctrl-C ends it; `shoplake up --detach` leaves it in the background.")
+    Supervisor(settings, reporter, **parts).run()
     reporter.say("Everything is down.")
 
 
@@ -196,7 +195,8 @@ class StartReporter:
         self.failed = ", ".join(name for name, part in parts.items() if part.state == "failed")
         for name, part in parts.items():
             self._say_news(name, part)
-        waiting = [name for name, one in parts.items() if not (one.has_ended if self._is_end else one.is_ready)]
+        done = ("down", "external") if self._is_end else ("up", "external")
+        waiting = [name for name, part in parts.items() if part.state not in done]
         self._bar.update(self._task, description=f"{self._doing} {', '.join(waiting)} …")
         if not waiting:
             self._bar.stop()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 import psutil
 
@@ -200,13 +199,6 @@ def alone(service: Service, settings: Settings) -> Iterator[Child]:
         child.stop()
 
 
-def open_log(path: Path) -> IO[bytes]:
-    """Open a child's log for appending, after rotation when it has grown large."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rotate(path, MAX_LOG_BYTES // 4)
-    return path.open("ab")
-
-
 def rotate(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
     """Move a large log aside. The child goes on writing to the same, now empty, file."""
     try:
@@ -226,8 +218,10 @@ def rotate(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
 def spawn(
     settings: Settings, command: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a process that goes on by itself, with what it says in a log."""
-    with open_log(log) as file:
+    """Start a process that goes on by itself, with what it says in a log, which is moved aside when it is large."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    rotate(log, MAX_LOG_BYTES // 4)
+    with log.open("ab") as file:
         return subprocess.Popen(
             command,
             env=environment,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 
-from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.errors import UsageError, exit_code
 from lakehouse.probes import says_ok
 from lakehouse.s3 import java_options, write_java_store
-from lakehouse.services.service import Service, java_home, write_private, write_text
-from lakehouse.services.spark import LOG4J, secret_conf, spark_home
+from lakehouse.services.service import Service, java_home
+from lakehouse.services.spark import secret_conf, spark_home, write_conf
 from lakehouse.settings import Settings, load_settings
 
 MASTER, WORKER = "org.apache.spark.deploy.master.Master", "org.apache.spark.deploy.worker.Worker"
@@ -130,12 +130,10 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _prepare(settings: Settings) -> None:
-    for folder in ("conf", "local", "master"):
+    for folder in ("local", "master"):
         (_home(settings) / folder).mkdir(parents=True, exist_ok=True)
-    lines = (f"{name} {value}\n" for name, value in cluster_conf(settings).items())
-    write_private(_home(settings) / "conf" / "spark-defaults.conf", "".join(lines))
+    write_conf(_home(settings) / "conf", cluster_conf(settings))
     write_java_store(settings)
-    write_text(_home(settings) / "conf" / "log4j2.properties", LOG4J)
 
 
 def _prepare_worker(settings: Settings, folder: Path) -> None:
@@ -145,8 +143,4 @@ def _prepare_worker(settings: Settings, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        join(load_settings())
-    except ShoplakeError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(exit_code(lambda: join(load_settings())))

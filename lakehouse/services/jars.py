@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,17 +95,20 @@ def fetch_jars(sets: tuple[str, ...] = SETS) -> None:
     missing = missing_jars(sets)
     if not missing:
         return
+    from rich.console import Console
+    from rich.progress import track
+
+    console, size = Console(stderr=True), sum(jar.size for jar in missing)
+    console.print(f"Fetching {len(missing)} JVM libraries ({size / 1e6:.0f} MB) …", highlight=False)
     cache_dir().mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=cache_dir(), prefix=".incoming-") as incoming,
-        _progress(sum(jar.size for jar in missing), len(missing)) as advance,
         ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
     ):
-        tasks = {pool.submit(_fetch, jar, Path(incoming)): jar for jar in missing}
+        tasks = [pool.submit(_fetch, jar, Path(incoming)) for jar in missing]
         try:
-            for task in as_completed(tasks):
+            for task in track(as_completed(tasks), "", len(tasks), console=console, disable=not console.is_terminal):
                 task.result()
-                advance(tasks[task].size)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -142,20 +143,6 @@ def _download(jar: Jar, incoming: Path) -> Path:
         except Exception as error:  # jgo raises what its HTTP library and its own checks raise
             problem = error
     raise ShoplakeError(f"{jar.coordinate} cannot be fetched: {problem}. Is the network there?")
-
-
-@contextmanager
-def _progress(total: int, count: int) -> Iterator[Callable[[int], None]]:
-    """One line, and on a terminal a bar."""
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    console.print(f"Fetching {count} JVM libraries ({total / 1e6:.0f} MB) …", highlight=False)
-    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda size: bar.advance(task, size)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.probes import kafka_answers
+from lakehouse.reports import replace_text
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import Service, java, jvm_options, log4j, properties, write_text
+from lakehouse.services.service import Service, java, jvm_options, log4j, properties
 from lakehouse.settings import Settings
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
@@ -84,8 +85,9 @@ def _command(settings: Settings, main: str, *arguments: str) -> tuple[str, ...]:
 def _prepare(settings: Settings) -> None:
     """Write the configuration, and format the storage of a new lake."""
     home = _home(settings)
-    write_text(home / "log4j2.properties", LOG4J)
-    configuration = write_text(home / "server.properties", properties(kafka_properties(settings)))
+    configuration = home / "server.properties"
+    replace_text(home / "log4j2.properties", LOG4J)
+    replace_text(configuration, properties(kafka_properties(settings)))
     if (home / "data" / "meta.properties").exists():
         return
     cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

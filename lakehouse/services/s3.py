@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.lake_secret import s3_keys
+from lakehouse.lake_secret import PRIVATE_FILE, s3_keys
 from lakehouse.probes import replies
+from lakehouse.reports import replace_text
 from lakehouse.s3 import s3_client
 from lakehouse.services.jars import class_path
-from lakehouse.services.service import Service, java, jvm_options, properties, write_private, write_text
+from lakehouse.services.service import Service, java, jvm_options, properties
 from lakehouse.settings import Settings
 
 NOTHING_PUBLIC = {
@@ -89,12 +90,10 @@ def ensure_bucket(settings: Settings) -> None:
 
 
 def _create_bucket(client: Any, settings: Settings) -> None:
-    from botocore.exceptions import ClientError
-
     try:
         client.head_bucket(Bucket=settings.bucket)
         return
-    except ClientError as error:
+    except client.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
     location: dict[str, Any] = {}
@@ -104,13 +103,11 @@ def _create_bucket(client: Any, settings: Settings) -> None:
 
 
 def _protect_bucket(client: Any, settings: Settings) -> None:
-    from botocore.exceptions import ClientError
-
     try:
         # A role on AWS may look at this, and not change it: written only where it differs.
         if _public_access(client, settings) != NOTHING_PUBLIC:
             client.put_public_access_block(Bucket=settings.bucket, PublicAccessBlockConfiguration=NOTHING_PUBLIC)
-    except ClientError as error:
+    except client.exceptions.ClientError as error:
         # Servers other than AWS may not know public access, and so cannot block it.
         if not settings.endpoint or error.response["Error"]["Code"] != "NotImplemented":
             raise
@@ -121,11 +118,9 @@ def _protect_bucket(client: Any, settings: Settings) -> None:
 
 
 def _public_access(client: Any, settings: Settings) -> dict[str, bool] | None:
-    from botocore.exceptions import ClientError
-
     try:
         return dict(client.get_public_access_block(Bucket=settings.bucket)["PublicAccessBlockConfiguration"])
-    except ClientError as error:
+    except client.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchPublicAccessBlockConfiguration":
             return None
         raise
@@ -134,5 +129,5 @@ def _public_access(client: Any, settings: Settings) -> dict[str, bool] | None:
 def _prepare(settings: Settings) -> None:
     home = settings.data_dir / "s3proxy"
     (settings.data_dir / "s3").mkdir(parents=True, exist_ok=True)
-    write_text(home / "logback.xml", LOGBACK)
-    write_private(home / "s3proxy.properties", properties(s3proxy_properties(settings)))
+    replace_text(home / "logback.xml", LOGBACK)
+    replace_text(home / "s3proxy.properties", properties(s3proxy_properties(settings)), PRIVATE_FILE)

@@ -27,10 +27,6 @@ FIRST_TIER = "-XX:TieredStopAtLevel=1"
 NO_JAVA = "Java was not found: install Java 17 or 21 (or set JAVA_HOME to it)."
 
 
-def _nothing() -> None:
-    """The hook of a service that needs none."""
-
-
 @dataclass(frozen=True)
 class Service:
     """One part of the platform: how to start it and how to tell that it works.
@@ -53,10 +49,10 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
-    prepare: Callable[[], None] = _nothing
-    on_up: Callable[[], None] = _nothing
+    prepare: Callable[[], None] = lambda: None
+    on_up: Callable[[], None] = lambda: None
     depends_on: tuple[str, ...] = ()
-    start_seconds: float = 90
+    start_seconds: float = 120
     stop_seconds: float = 20
     is_optional: bool = False
 
@@ -122,22 +118,6 @@ appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{{yyyy-MM-dd'T'HH:mm:ss.SSS}} %p %c{{1}}: %m%n
 {loggers}"""
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a configuration file, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def write_private(path: Path, text: str) -> Path:
-    """Write a file that only its owner may read, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text)
-    return path
 
 
 def properties(values: Mapping[str, object]) -> str:

@@ -53,8 +53,6 @@ def _worker(settings: Settings) -> Service:
         depends_on=("kafka", "s3"),
         memory_limit_mb=320 + (128 + settings.sql_memory_mb) * settings.max_parallel_runs,
         memory_mb=160 + 300 * settings.max_parallel_runs,
-        start_seconds=120,
-        stop_seconds=20,
     )
 
 
@@ -70,8 +68,6 @@ def _publisher(settings: Settings) -> Service:
         depends_on=("s3",),
         memory_limit_mb=320 + settings.sql_memory_mb,
         memory_mb=230,
-        start_seconds=120,
-        stop_seconds=10,
     )
 
 
@@ -87,8 +83,6 @@ def _api(settings: Settings) -> Service:
         is_healthy=lambda _pid: says_ok(f"{settings.own_api_url}/livez"),
         memory_limit_mb=256 + settings.sql_memory_mb,
         memory_mb=130,
-        start_seconds=120,
-        stop_seconds=15,
     )
 
 

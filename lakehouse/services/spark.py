@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from lakehouse.errors import UsageError
-from lakehouse.lake_secret import spark_token
+from lakehouse.lake_secret import PRIVATE_FILE, spark_token
 from lakehouse.probes import spark_answers
+from lakehouse.reports import replace_text
 from lakehouse.s3 import hadoop_options, java_options, write_java_store
-from lakehouse.services import class_archive, yarn
-from lakehouse.services.jars import class_path, jar_set
-from lakehouse.services.service import FIRST_TIER, Service, java_home, log4j, write_private, write_text
+from lakehouse.services import yarn
+from lakehouse.services.jars import class_path
+from lakehouse.services.service import FIRST_TIER, Service, java_home, log4j
 from lakehouse.settings import Settings
 
-# Settings of the environment by which Spark's launcher adds folders to the class path.
-_FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
 # The planner is large and each of its methods is used a little: compiling it to the last degree takes a third of two
 # cores for minutes. Loops over rows have a threshold of their own, which is as it was.
 LOOPS_FIRST = (
@@ -48,7 +47,7 @@ def spark_conf(settings: Settings) -> dict[str, str]:
 
 
 def _engine_conf(settings: Settings) -> dict[str, str]:
-    home = settings.data_dir / "spark"
+    home = _home(settings)
     return {
         **_where_conf(settings),
         "spark.app.name": "shoplake",
@@ -65,7 +64,6 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(home / "warehouse"),
         "spark.sql.catalogImplementation": "in-memory",
         "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
         "spark.master.rest.enabled": "false",
         "spark.connect.grpc.binding.address": "127.0.0.1",
         # Runs show their tasks; most of their queries are over within the default of two seconds.
@@ -143,9 +141,9 @@ def secret_conf(settings: Settings) -> dict[str, str]:
 
 
 def _made_secret(settings: Settings) -> Path:
-    file = settings.data_dir / "spark" / "cluster.secret"
+    file = _home(settings) / "cluster.secret"
     if not file.exists():
-        write_private(file, secrets.token_hex(32))
+        replace_text(file, secrets.token_hex(32), PRIVATE_FILE)
     return file
 
 
@@ -188,7 +186,6 @@ def _streaming_conf() -> dict[str, str]:
             "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
         ),
         "spark.sql.streaming.minBatchesToRetain": "20",
-        "spark.sql.streaming.metricsEnabled": "false",
     }
 
 
@@ -206,10 +203,9 @@ def s3a_conf(settings: Settings) -> dict[str, str]:
         "fs.s3a.connection.timeout": "30s",
         "fs.s3a.attempts.maximum": "3",
         "fs.s3a.retry.limit": "3",
-        "fs.s3a.retry.interval": "500ms",
     }
     if settings.spark_is_local:  # an executor elsewhere has its own folders
-        conf["fs.s3a.buffer.dir"] = str(settings.data_dir / "spark" / "s3a")
+        conf["fs.s3a.buffer.dir"] = str(_home(settings) / "s3a")
     return conf
 
 
@@ -222,16 +218,13 @@ def service(settings: Settings) -> Service:
         is_embedded=settings.spark_is_embedded,
         command=(
             str(spark_home() / "bin" / "spark-submit"),
-            "--properties-file",
-            str(_conf_file(settings)),
             "--class",
             "org.apache.spark.sql.connect.service.SparkConnectServer",
             "spark-internal",
         ),
         env={
             "SPARK_HOME": str(spark_home()),
-            # Spark puts this folder on the class path, where an archive of classes allows none with files in it.
-            "SPARK_CONF_DIR": str(spark_home() / "conf"),
+            "SPARK_CONF_DIR": str(_home(settings) / "conf"),
             "SPARK_LOCAL_IP": "127.0.0.1" if settings.spark_is_local else settings.spark_driver_host,
             "JAVA_HOME": str(java_home()),
             **({"HADOOP_CONF_DIR": str(yarn.hadoop_conf(settings))} if settings.spark_is_on_yarn else {}),
@@ -244,7 +237,7 @@ def service(settings: Settings) -> Service:
         memory_limit_mb=settings.spark_memory_mb + settings.fold_memory_mb + BESIDE_HEAP_MB,
         memory_mb=settings.spark_memory_mb + 128,
         start_seconds=180,
-        stop_seconds=60,  # the first one of an environment writes down its classes
+        stop_seconds=30,
     )
 
 
@@ -258,30 +251,21 @@ def spark_home() -> Path:
     return Path(spec.origin).parent
 
 
-def _conf_file(settings: Settings) -> Path:
-    return settings.data_dir / "spark" / "conf" / "spark-defaults.conf"
+def write_conf(folder: Path, conf: Mapping[str, str]) -> None:
+    """Write what Spark's launcher finds in the folder that SPARK_CONF_DIR names; it may hold secrets."""
+    lines = (f"{name} {value}\n" for name, value in conf.items() if value)
+    replace_text(folder / "spark-defaults.conf", "".join(lines), PRIVATE_FILE)
+    replace_text(folder / "log4j2.properties", LOG4J)
+
+
+def _home(settings: Settings) -> Path:
+    return settings.data_dir / "spark"
 
 
 def _prepare(settings: Settings) -> None:
-    home = settings.data_dir / "spark"
     for folder in ("local", "warehouse", "derby", "s3a"):
-        (home / folder).mkdir(parents=True, exist_ok=True)
+        (_home(settings) / folder).mkdir(parents=True, exist_ok=True)
     write_java_store(settings)
     if settings.spark_is_on_yarn:
         yarn.prepare(settings, spark_home() / "jars")
-    logging = write_text(_conf_file(settings).with_name("log4j2.properties"), LOG4J)
-    conf = spark_conf(settings)
-    conf["spark.driver.extraJavaOptions"] += f' "-Dlog4j2.configurationFile={logging}"{_class_archive(settings)}'
-    write_private(_conf_file(settings), "".join(f"{name} {value}\n" for name, value in conf.items() if value))
-
-
-def _class_archive(settings: Settings) -> str:
-    """Options for the classes of one machine's server; in a cluster executors start with others.
-
-    None where Spark's launcher adds folders to the class path: Java would refuse to start.
-    """
-    adds_folders = any(os.environ.get(name) for name in _FOLDERS) or (spark_home() / "conf").exists()
-    if adds_folders or not settings.spark_is_local:
-        return ""
-    jars = [jar.path for jar in jar_set("spark")] + sorted((spark_home() / "jars").glob("*.jar"))
-    return class_archive.java_options(java_home(), jars)
+    write_conf(_home(settings) / "conf", spark_conf(settings))

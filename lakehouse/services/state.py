@@ -14,7 +14,7 @@ from lakehouse.reports import read_report, replace_text
 from lakehouse.services.service import Service
 from lakehouse.services.services import services
 from lakehouse.settings import Settings
-from lakehouse.stream.progress import lag, stream_state
+from lakehouse.stream.progress import lag
 
 if TYPE_CHECKING:
     from lakehouse.services.child import Child
@@ -30,18 +30,12 @@ class ServiceState:
     address: str
     pid: int | None
     message: str
-    log: str
     is_optional: bool = False
 
     @property
     def is_ready(self) -> bool:
         """Whether it can be used: `up` or `external`."""
         return self.state in ("up", "external")
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing of it runs here."""
-        return self.state in ("down", "external")
 
 
 @dataclass(frozen=True)
@@ -54,17 +48,10 @@ class Snapshot:
     @classmethod
     def of(cls, supervisor: int, children: Iterable[Child]) -> Snapshot:
         """The state of these children now."""
-        states = {
-            child.service.name: ServiceState(
-                child.state,
-                child.service.address,
-                child.pid,
-                child.message,
-                str(child.log),
-                child.service.is_optional,
-            )
-            for child in children
-        }
+        states = {}
+        for child in children:
+            part = child.service
+            states[part.name] = ServiceState(child.state, part.address, child.pid, child.message, part.is_optional)
         return cls(supervisor, states)
 
     @property
@@ -106,11 +93,10 @@ def status(settings: Settings) -> dict[str, dict[str, Any]]:
         service.name: _service_status(settings, service, known.get(service.name), is_supervised)
         for service in services(settings)
     }
-    stream = report["stream"]
-    stream["message"] = stream["message"] or stream_state(settings).get("message") or ""
-    stream["lag"] = lag(settings)
-    publisher = report["publisher"]
-    publisher["message"] = publisher["message"] or read_report(settings.run_dir / "publisher.json").get("message") or ""
+    for name in ("stream", "publisher"):
+        said = read_report(settings.run_dir / f"{name}.json").get("message")
+        report[name]["message"] = report[name]["message"] or said or ""
+    report["stream"]["lag"] = lag(settings)
     return report
 
 
@@ -123,12 +109,10 @@ def _service_status(
         return {**found, "state": "external"}
     if known is None:
         return found
+    if is_supervised:
+        found["state"] = known.state
     if known.pid is not None and is_alive(settings, known.pid):
         found |= {"pid": known.pid, "memory_mb": memory_mb(known.pid)}
-        found["state"] = known.state
         if not is_supervised:
-            found["state"] = "up" if service.is_healthy(known.pid) else "failed"
-            found["message"] = UNSUPERVISED
-    elif is_supervised:
-        found["state"] = known.state
+            found |= {"state": "up" if service.is_healthy(known.pid) else "failed", "message": UNSUPERVISED}
     return found

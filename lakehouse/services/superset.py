@@ -32,7 +32,6 @@ def service(settings: Settings) -> Service:
         memory_limit_mb=settings.superset_memory_mb,
         memory_mb=settings.superset_memory_mb,
         start_seconds=480,
-        stop_seconds=10,
         is_optional=True,
     )
 

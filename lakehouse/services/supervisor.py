@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 from lakehouse import processes
@@ -21,7 +20,6 @@ from lakehouse.services.state import Snapshot, write_state
 from lakehouse.settings import Settings, load_settings
 
 TICK_SECONDS = 0.2
-STATE_SECONDS = 5.0
 
 
 def prepare_start(settings: Settings) -> None:
@@ -52,7 +50,6 @@ class Supervisor:
         self._stopping = threading.Event()
         self._lock = LakeLock(settings)
         self._last: Snapshot | None = None
-        self._written = 0.0
 
     def run(self) -> None:
         """Start everything and supervise it until SIGINT, SIGTERM or `stop`.
@@ -69,7 +66,8 @@ class Supervisor:
             self._watch()
         finally:
             self._stop_children()
-            write_state(self._settings, None)
+            if self._lock.is_held:  # else the state may be another's by now
+                write_state(self._settings, None)
             self._lock.release()
 
     def _watch(self) -> None:
@@ -100,16 +98,14 @@ class Supervisor:
         wanted.unlink(missing_ok=True)
 
     def _tell(self) -> None:
-        """Write the state down, and report it when it changed."""
+        """Write the state down and report it when it changed."""
         snapshot = Snapshot.of(os.getpid(), self._children)
-        changed = self._last is None or snapshot.services != self._last.services
-        is_due = changed or time.monotonic() - self._written > STATE_SECONDS
-        if is_due and self._lock.is_held:  # else the deleted folder would be there again
+        if snapshot == self._last:
+            return
+        self._last = snapshot
+        if self._lock.is_held:  # else the deleted folder would be there again
             write_state(self._settings, snapshot)
-            self._written = time.monotonic()
-        if changed:
-            self._last = snapshot
-            self._report(snapshot)
+        self._report(snapshot)
 
     def _stop_children(self) -> None:
         """In the reverse order of the start: what writes ends before what it writes to."""

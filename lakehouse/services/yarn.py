@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from lakehouse.errors import ShoplakeError
+from lakehouse.reports import replace_text
 from lakehouse.s3 import s3_client
 from lakehouse.services.jars import jar_set
-from lakehouse.services.service import write_text
 from lakehouse.settings import Settings
 
 PREFIX = "_shoplake/spark/"
@@ -34,10 +34,8 @@ def conf(settings: Settings, spark_jars: Path) -> dict[str, str]:
     here = f"s3a://{settings.bucket}/{PREFIX}"
     return {
         "spark.master": "yarn",
-        "spark.submit.deployMode": "client",
         "spark.yarn.archive": f"{here}{_archive_name(spark_jars)}",
         "spark.yarn.stagingDir": here.rstrip("/"),
-        "spark.yarn.am.memory": "512m",
         # YARN tells the secret, which is made anew for each application.
         "spark.authenticate": "true",
         "spark.network.crypto.enabled": "true",
@@ -70,8 +68,8 @@ def _write_hadoop_conf(settings: Settings) -> None:
         # The default is a quarter of an hour, in which a server without YARN would neither work nor end.
         "yarn.resourcemanager.connect.max-wait.ms": str(MANAGER_PATIENCE_MS),
     }
-    write_text(folder / "yarn-site.xml", hadoop_xml(yarn))
-    write_text(folder / "core-site.xml", hadoop_xml({"fs.defaultFS": f"s3a://{settings.bucket}"}))
+    replace_text(folder / "yarn-site.xml", hadoop_xml(yarn))
+    replace_text(folder / "core-site.xml", hadoop_xml({"fs.defaultFS": f"s3a://{settings.bucket}"}))
 
 
 def _manager(settings: Settings) -> tuple[str, int]:

@@ -89,7 +89,7 @@ def test_a_lake_that_is_down_comes_back_byte_for_byte(tmp_path: Path) -> None:
     lake.fill()
     files, registry = lake.files(), settings.data_dir / "registry.sqlite3"
     made = backup.back_up(settings, str(tmp_path / "backups"), nothing)
-    assert backup.backups(settings, str(tmp_path / "backups")) == [Path(made["path"]).name]
+    assert ages.whole_in(store_at(settings, str(tmp_path / "backups"))) == [Path(made["path"]).name]
     shutil.rmtree(settings.data_dir)
     settings.checkpoints.mkdir(parents=True)
     backup.restore(settings, made["path"], nothing)
@@ -179,7 +179,7 @@ def test_a_copy_that_was_cut_off_is_no_backup(lake: HandMade, tmp_path: Path, mo
     monkeypatch.setattr(backup, "snapshot", with_a_lost_file)
     with pytest.raises(ShoplakeError, match="not complete"):
         backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
-    assert backup.backups(lake.settings, str(tmp_path / "backups")) == []
+    assert ages.whole_in(store_at(lake.settings, str(tmp_path / "backups"))) == []
     folder = next((tmp_path / "backups").iterdir())
     with pytest.raises(UsageError, match="is not a backup"):
         backup.restore(lake.settings, str(folder), nothing)
@@ -189,7 +189,7 @@ def test_from_bucket_to_bucket(lake: HandMade) -> None:
     files = lake.files()
     s3_client(lake.settings).create_bucket(Bucket="backups")
     made = backup.back_up(lake.settings, "s3://backups/shop", nothing)
-    assert backup.backups(lake.settings, "s3://backups/shop") == [made["path"].rpartition("/")[2]]
+    assert ages.whole_in(store_at(lake.settings, "s3://backups/shop")) == [made["path"].rpartition("/")[2]]
     shutil.rmtree(lake.bucket)
     backup.restore(lake.settings, made["path"], nothing)
     assert lake.files() == files

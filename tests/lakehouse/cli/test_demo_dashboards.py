@@ -37,7 +37,7 @@ def test_what_keeps_it_from_starting_is_told(settings: Settings, monkeypatch: py
 
 
 def test_a_superset_that_runs_is_left_alone(settings: Settings) -> None:
-    up = ServiceState("up", settings.superset_url, 1, "", "")
+    up = ServiceState("up", settings.superset_url, 1, "")
     write_state(settings, Snapshot(1, {superset.NAME: up}))
     assert settings.superset_url in demo._start_superset(settings)
     assert not superset.wanted_file(settings).exists()

@@ -37,7 +37,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Publisher:
 
 def seen(kafka: str, spark: str) -> Snapshot:
     parts = {"kafka": kafka, "spark": spark}
-    return Snapshot(1, {name: ServiceState(state, "", None, "", "") for name, state in parts.items()})
+    return Snapshot(1, {name: ServiceState(state, "", None, "") for name, state in parts.items()})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lakehouse.services.kafka import kafka_properties
 from lakehouse.services.s3 import s3proxy_properties
 from lakehouse.services.service import child_environment, java, properties
 from lakehouse.services.services import services
-from lakehouse.services.spark import s3a_conf, service, spark_conf
+from lakehouse.services.spark import s3a_conf, spark_conf
 from lakehouse.services.testing import free_settings
 from tests.support.authority import authority
 
@@ -161,17 +161,3 @@ def test_spark_may_take_its_heap_the_streams_state_and_what_a_backlog_needs_besi
     settings = free_settings(tmp_path, spark_memory_mb=1024, fold_memory_mb=512)
     spark = next(service for service in services(settings) if service.name == "spark")
     assert spark.memory_limit_mb >= 1024 + 512 + 1280
-
-
-@pytest.mark.parametrize("name", ["HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH"])
-def test_folders_on_the_class_path_and_an_archive_of_classes_exclude_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    settings = free_settings(tmp_path)
-    conf = settings.data_dir / "spark" / "conf" / "spark-defaults.conf"
-    monkeypatch.delenv(name, raising=False)
-    service(settings).prepare()
-    assert "Archive" in conf.read_text()
-    monkeypatch.setenv(name, "/etc")
-    service(settings).prepare()
-    assert "Archive" not in conf.read_text()

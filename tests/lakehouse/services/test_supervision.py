@@ -281,7 +281,7 @@ def test_a_supervisor_in_the_background_is_found_without_its_files(settings):
 
 
 def state_of(name: str, state: str) -> Snapshot:
-    return Snapshot(1, {name: ServiceState(state, "127.0.0.1:1", None, "", "")})
+    return Snapshot(1, {name: ServiceState(state, "127.0.0.1:1", None, "")})
 
 
 def test_a_start_says_when_everything_is_up_and_an_end_what_has_ended(capsys):
