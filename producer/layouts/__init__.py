@@ -26,6 +26,7 @@ from producer.record import FALLBACK_TOPIC, Record
 
 MEMORY = "256MB"
 LONGEST_LINE = 4 * 1024 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _AT_ONCE = 1_000
 
 
@@ -35,21 +36,17 @@ class Layout:
 
     name: str
     title: str
-    marks: frozenset[str]
+    marks: str
     is_json: bool = True
-
-
-def _layout(name: str, title: str, marks: str, *, is_json: bool = True) -> Layout:
-    return Layout(name, title, frozenset(marks.split()), is_json)
 
 
 _REES46 = "event_time event_type product_id category_id category_code brand price user_id user_session"
 LAYOUTS = (
-    _layout("rees46", "REES46 CSV", _REES46, is_json=False),
-    _layout("retailrocket", "RetailRocket CSV", "timestamp visitorid event itemid transactionid", is_json=False),
-    _layout("segment", "Segment or RudderStack JSON", "messageId type"),
-    _layout("ga4", "GA4 export JSON", "event_name event_timestamp event_params"),
-    _layout("snowplow", "Snowplow enriched JSON", "app_id collector_tstamp event_id"),
+    Layout("rees46", "REES46 CSV", _REES46, is_json=False),
+    Layout("retailrocket", "RetailRocket CSV", "timestamp visitorid event itemid transactionid", is_json=False),
+    Layout("segment", "Segment or RudderStack JSON", "messageId type"),
+    Layout("ga4", "GA4 export JSON", "event_name event_timestamp event_params"),
+    Layout("snowplow", "Snowplow enriched JSON", "app_id collector_tstamp event_id"),
 )
 
 
@@ -61,11 +58,11 @@ def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
 def layout_of(path: Path) -> Layout | None:
     """The layout that the first line tells; None for JSON lines of the contract, and for what is no layout at all."""
     with opened(path) as file:
-        first = file.readline(LONGEST_LINE).removeprefix(b"\xef\xbb\xbf").strip()
+        first = file.readline(LONGEST_LINE).removeprefix(BYTE_ORDER_MARK).strip()
     is_json = first.startswith(b"{")
     names = _fields(first) if is_json else set(next(csv.reader([first.decode("utf-8", "replace")]), []))
     for layout in LAYOUTS:
-        if layout.is_json == is_json and layout.marks <= names:
+        if layout.is_json == is_json and names.issuperset(layout.marks.split()):
             return layout
     if is_json or not first:
         return None
@@ -130,7 +127,7 @@ CREATE VIEW input AS FROM read_csv(getvariable('path'), header = true, all_varch
   escape = '"', comment = '')
 """
 _LINES = """
-CREATE VIEW input AS SELECT try_cast(line AS JSON) AS j
+CREATE VIEW input AS SELECT try_cast(ltrim(line, chr(65279)) AS JSON) AS j
 FROM read_csv(getvariable('path'), columns = {{line: 'VARCHAR'}}, auto_detect = false, header = false, delim = '',
   quote = '', escape = '', max_line_size = {longest}, buffer_size = {longest})
 WHERE trim(line) <> ''
@@ -138,9 +135,9 @@ WHERE trim(line) <> ''
 # What is recorded has happened: a time beyond is a clock that was wrong, and moves no other event.
 _LAST = "SELECT coalesce(max(moment) FILTER (moment <= $until), max(moment)) FROM event WHERE event_type IS NOT NULL"
 _EVENTS = """
-SELECT event_type, user_id, event_id, whole(json_object(
+SELECT event_type, user_id, event_id, told(whole(json_object(
     'event_id', event_id, 'event_type', event_type, 'user_id', user_id,
     'timestamp', coalesce(strftime(moment + coalesce($shift, INTERVAL 0 SECOND), '%Y-%m-%dT%H:%M:%S.%gZ'), said),
-    'context', nullif(whole(context)::VARCHAR, '{}')::JSON, 'data', data))::VARCHAR, kind
+    'context', nullif(whole(context)::VARCHAR, '{}')::JSON, 'data', data))), kind
 FROM event ORDER BY moment, event_id
 """

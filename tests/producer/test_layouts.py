@@ -67,6 +67,13 @@ def test_a_price_below_zero_is_a_discount_on_the_order(tmp_path: Path) -> None:
     assert order["data"]["products"][1] == {"product_id": "p2", "quantity": 1, "discount": 4.76}
 
 
+@pytest.mark.parametrize("price", ["12345678.123456789", "999999999999.999999999", "0.000000001", "-0.5", "1000", "0"])
+def test_a_price_keeps_nine_decimal_places(tmp_path: Path, price: str) -> None:
+    events_of(tmp_path / "f.csv", REES46, f"2019-10-01 00:00:00 UTC,view,7,8,,,{price},5,s")
+    (view,) = replay(tmp_path / "f.csv")
+    assert f'"price":{price},' in (view.value or b"").decode()
+
+
 def test_empty_fields_are_left_out_and_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
     (view,) = events_of(tmp_path / "f.csv", REES46, "2019-10-01 00:00:00 UTC,view,7,8,,,0.00,5,")
     assert view["data"] == {"product_id": "7", "category_id": "8", "price": 0}
