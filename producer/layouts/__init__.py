@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -51,14 +52,25 @@ LAYOUTS = (
 
 
 def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """The file, unpacked when its name says that it is packed."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    """The file, unpacked when it is packed; its name may say otherwise."""
+    return gzip.open(path, "rb") if _is_packed(path) else path.open("rb")
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def layout_of(path: Path) -> Layout | None:
-    """The layout that the first line tells; None for JSON lines of the contract, and for what is no layout at all."""
-    with opened(path) as file:
-        first = file.readline(LONGEST_LINE).removeprefix(BYTE_ORDER_MARK).strip()
+    """The layout that the first line tells; None for JSON lines of the contract, and for what is no layout at all.
+    A packed file is unpacked once, to its end: DuckDB does not notice that one is cut off."""
+    try:
+        with opened(path) as file:
+            first = file.readline(LONGEST_LINE).removeprefix(BYTE_ORDER_MARK).strip()
+            while isinstance(file, gzip.GzipFile) and file.read(LONGEST_LINE):
+                pass
+    except (EOFError, OSError, zlib.error) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}") from error
     is_json = first.startswith(b"{")
     names = _fields(first) if is_json else set(next(csv.reader([first.decode("utf-8", "replace")]), []))
     for layout in LAYOUTS:
@@ -110,7 +122,8 @@ def _sql(name: str) -> str:
 
 def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout) -> None:
     connection.execute("SET VARIABLE path = ?", [str(path)])
-    connection.execute(_LINES.format(longest=LONGEST_LINE) if layout.is_json else _COLUMNS)
+    packing = "gzip" if _is_packed(path) else "none"
+    connection.execute((_LINES if layout.is_json else _COLUMNS).format(longest=LONGEST_LINE, packing=packing))
     connection.execute(f"CREATE VIEW event AS {_sql(layout.name)}")
 
 
@@ -124,12 +137,12 @@ def _shift(connection: duckdb.DuckDBPyConnection, path: Path, shift_to: datetime
 
 _COLUMNS = """
 CREATE VIEW input AS FROM read_csv(getvariable('path'), header = true, all_varchar = true, delim = ',', quote = '"',
-  escape = '"', comment = '')
+  escape = '"', comment = '', compression = '{packing}')
 """
 _LINES = """
 CREATE VIEW input AS SELECT try_cast(ltrim(line, chr(65279)) AS JSON) AS j
 FROM read_csv(getvariable('path'), columns = {{line: 'VARCHAR'}}, auto_detect = false, header = false, delim = '',
-  quote = '', escape = '', max_line_size = {longest}, buffer_size = {longest})
+  quote = '', escape = '', compression = '{packing}', max_line_size = {longest}, buffer_size = {longest})
 WHERE trim(line) <> ''
 """
 # What is recorded has happened: a time beyond is a clock that was wrong, and moves no other event.

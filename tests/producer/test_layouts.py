@@ -110,9 +110,20 @@ def test_marks_columns_and_packing_of_a_file_do_not_matter(tmp_path: Path) -> No
     (tmp_path / "marked.csv").write_bytes(
         b"\xef\xbb\xbf" + (tmp_path / "plain.csv").read_bytes().replace(b"\n", b"\r\n")
     )
-    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress((tmp_path / "plain.csv").read_bytes()))
-    for name in ("marked.csv", "packed.csv.gz"):
+    for name in ("packed.csv.gz", "packed.csv"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "plain.csv").read_bytes()))
+    (tmp_path / "unpacked.csv.gz").write_bytes((tmp_path / "plain.csv").read_bytes())
+    for name in ("marked.csv", "packed.csv.gz", "packed.csv", "unpacked.csv.gz"):
         assert [json.loads(record.value or b"") for record in replay(tmp_path / name)] == plain
+
+
+@pytest.mark.parametrize("first", [REES46, '{"messageId":"m1","type":"page"}', '{"event_id":"e1"}'])
+def test_a_packed_file_that_is_cut_off_stops_before_anything_is_sent(tmp_path: Path, first: str) -> None:
+    rows = "\n".join([first, *(bought(number % 60, f"p{number}", "1") for number in range(5_000))])
+    packed = gzip.compress(rows.encode())
+    (tmp_path / "f.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(UsageError, match=r"f\.gz cannot be read: Compressed file ended"):
+        next(replay(tmp_path / "f.gz"))
 
 
 def test_shifting_moves_orders_too(tmp_path: Path) -> None:
