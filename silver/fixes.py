@@ -85,7 +85,9 @@ def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = N
             record = replace(record, kafka_timestamp=_retimed(record.kafka_timestamp, step, arrived))
         elif step.verb in _VERBS:
             _VERBS[step.verb](event, step)
-    return record if json.dumps(event) == changed else replace(record, value=_bytes_of(event))
+    with suppress(RecursionError):  # a field that was moved may be nested too deep where it is now
+        record = record if json.dumps(event) == changed else replace(record, value=_bytes_of(event))
+    return record
 
 
 def _stripped(value: bytes) -> bytes:

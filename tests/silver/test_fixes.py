@@ -292,6 +292,12 @@ def test_whatever_comes_a_fix_does_not_fail(value: bytes) -> None:
     assert record.topic == TOPIC and isinstance(record.value, bytes)
 
 
+def test_a_field_that_becomes_too_deep_stays() -> None:
+    for depth in range(900, 1_010):
+        record = Refused(TOPIC, None, b'{"a":%s1%s}' % (b"[" * depth, b"]" * depth))
+        assert apply(parse("rename a=data.b"), record).value is not None
+
+
 def test_a_kafka_time_is_mended() -> None:
     sent = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=1_788_430_530)
     record, read = Refused(TOPIC, None, b"{}", sent), datetime(2026, 9, 3, 10, 16, tzinfo=UTC)
