@@ -33,7 +33,7 @@ SELECT epoch_us("timestamp") AS "at", event_id, event_type, user_id, context.*, 
 FROM read_json($path, format = 'newline_delimited', columns = {
     event_id: 'VARCHAR', event_type: 'VARCHAR', user_id: 'VARCHAR', timestamp: 'TIMESTAMPTZ',
     context: 'STRUCT(device_id VARCHAR, ip VARCHAR, country VARCHAR)',
-    data: 'STRUCT(product_id VARCHAR, payment_status VARCHAR, card_fingerprint VARCHAR)'})
+    data: 'STRUCT(product_id VARCHAR, order_id VARCHAR, payment_status VARCHAR, card_fingerprint VARCHAR)'})
 WHERE event_id IS NOT NULL QUALIFY row_number() OVER (PARTITION BY event_id) = 1
 """
 """The valid events of a file, with the columns that the rules use; records that are no plain event have no id here."""

@@ -138,7 +138,7 @@ def _subjects(events: DataFrame, chunks: DataFrame) -> DataFrame:
 def _facts() -> list[Column | str]:
     """The columns of an event that the rules use; each condition is evaluated once."""
     kinds: list[Column | str] = [considered(kind).alias(kind) for kind in ("views", "purchases", "paid_purchases")]
-    fields: list[Column | str] = ["event_id", "user_id", "device_id", "ip", "country", "card_fingerprint"]
+    fields: list[Column | str] = ["event_id", "user_id", "device_id", "ip", "country", "order_id", "card_fingerprint"]
     return [
         "chunk",
         "detected_at",

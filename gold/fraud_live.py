@@ -35,7 +35,8 @@ WORDS = {"previous_country": "first_value(country) OVER history"}
 TABLES = """
 CREATE TABLE IF NOT EXISTS fraud_purchases (
     "at" BIGINT, event_id VARCHAR, event_type VARCHAR, user_id VARCHAR, device_id VARCHAR, ip VARCHAR,
-    card_fingerprint VARCHAR, country VARCHAR, payment_status VARCHAR, u UBIGINT, d UBIGINT, i UBIGINT, c UBIGINT
+    card_fingerprint VARCHAR, country VARCHAR, order_id VARCHAR, payment_status VARCHAR,
+    u UBIGINT, d UBIGINT, i UBIGINT, c UBIGINT
 );
 CREATE TABLE IF NOT EXISTS fraud_roaming ("at" BIGINT, event_id VARCHAR, country VARCHAR, u UBIGINT, d UBIGINT);
 CREATE TABLE IF NOT EXISTS fraud_seen (hour BIGINT, u UBIGINT, d UBIGINT, country VARCHAR);
@@ -44,7 +45,7 @@ CREATE TABLE IF NOT EXISTS fraud_seen (hour BIGINT, u UBIGINT, d UBIGINT, countr
 
 _NOTE = """
 INSERT INTO fraud_purchases
-SELECT "at", event_id, event_type, user_id, device_id, ip, card_fingerprint, country, payment_status, u,
+SELECT "at", event_id, event_type, user_id, device_id, ip, card_fingerprint, country, order_id, payment_status, u,
     if(device_id IS NULL, NULL, hash(device_id)),
     if(ip IS NULL, NULL, hash(ip)),
     if(card_fingerprint IS NULL, NULL, hash(card_fingerprint))

@@ -21,11 +21,11 @@ from silver.conditions import IS_PAID
 
 EARTH_RADIUS_KM = 6371.0
 READS = (
-    "event_id", "event_type", "event_time", "user_id", "device_id", "ip", "country", "product_id", "payment_status",
-    "card_fingerprint",
+    "event_id", "event_type", "event_time", "user_id", "device_id", "ip", "country", "product_id", "order_id",
+    "payment_status", "card_fingerprint",
 )  # fmt: skip
 """The columns of silver.events that rules look at."""
-HISTORY_FIELDS = ("at", "event_id", "user_id", "device_id", "country", "card_fingerprint", "is_declined")
+HISTORY_FIELDS = ("at", "event_id", "user_id", "device_id", "country", "order_id", "card_fingerprint", "is_declined")
 """The fields of an event in `history`; `at` is event_time in microseconds since the epoch."""
 
 
@@ -175,6 +175,7 @@ def _different(column: str) -> Measure:
 
 MEASURES: dict[str, Measure] = {
     "events": Measure(F.size, "count(*) OVER history", counts_events=True),
+    "orders": _different("order_id"),
     "cards": _different("card_fingerprint"),
     "accounts": _different("user_id"),
     "devices": _different("device_id"),

@@ -55,7 +55,6 @@ class Rule:
 
     rule_id: str
     version: int
-    title: str
     considers: Considers
     window: timedelta
     cooldown: timedelta
@@ -75,19 +74,18 @@ MANY_DECLINES = Condition("decline_percent", "percent; shops see 5 to 15, tester
 
 PURCHASE_VELOCITY = Rule(
     rule_id="purchase_velocity",
-    version=1,
-    title="Purchases in quick succession",
+    version=2,
     considers="paid_purchases",
     window=timedelta(minutes=10),
     cooldown=timedelta(minutes=30),
     severity="medium",
-    reason="{events} purchases by one user within {span}",
+    reason="{orders} orders by one user within {span}",
     watches=(
         Watch(
             "user",
             (
                 (
-                    Condition("events", "purchases; one every two minutes leaves no time to choose and pay", 5),
+                    Condition("orders", "orders; one every two minutes leaves no time to choose and pay", 5),
                     Condition("cards", "cards; with more it is card testing, which says so itself", at_most=4),
                 ),
             ),
@@ -98,7 +96,6 @@ PURCHASE_VELOCITY = Rule(
 CARD_TESTING = Rule(
     rule_id="card_testing",
     version=1,
-    title="Many cards tried",
     considers="purchases",
     window=timedelta(minutes=30),
     cooldown=timedelta(minutes=30),
@@ -140,7 +137,6 @@ CARD_TESTING = Rule(
 BOT_BROWSING = Rule(
     rule_id="bot_browsing",
     version=1,
-    title="Pages viewed by a program",
     considers="views",
     window=timedelta(minutes=10),
     cooldown=timedelta(minutes=10),
@@ -171,7 +167,6 @@ BOT_BROWSING = Rule(
 ACCOUNT_RING = Rule(
     rule_id="account_ring",
     version=1,
-    title="Many accounts buy as one",
     considers="paid_purchases",
     window=timedelta(minutes=60),
     cooldown=timedelta(minutes=30),
@@ -188,7 +183,6 @@ ACCOUNT_RING = Rule(
 ACCOUNT_SHARING = Rule(
     rule_id="account_sharing",
     version=1,
-    title="One account on many devices",
     considers="events",
     window=timedelta(minutes=30),
     cooldown=timedelta(minutes=30),
@@ -201,7 +195,6 @@ ACCOUNT_SHARING = Rule(
 IMPOSSIBLE_TRAVEL = Rule(
     rule_id="impossible_travel",
     version=1,
-    title="A change of country faster than travel",
     considers="events",
     window=timedelta(minutes=60),
     cooldown=timedelta(minutes=30),  # the way back is no second journey

@@ -39,10 +39,7 @@ HOURLY_LIVE = Live(
         size AS unique_viewers
     FROM top JOIN {top_viewers} AS viewers ON viewers.age = top.age AND product = hash(product_id)""",
     {
-        "top_hours": Kept(
-            _VIEWS.format(age="hour"),
-            _MERGED_VIEWS,
-        ),
+        "top_hours": Kept(_VIEWS.format(age="hour"), _MERGED_VIEWS),
         "top_viewers": Kept(
             f"SELECT DISTINCT hour AS age, hash(product_id) AS product, u AS key FROM new_events WHERE {IS_VIEW}",
             is_set=True,

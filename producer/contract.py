@@ -189,7 +189,8 @@ REASONS = {
     "invalid_utf8": "The value is not valid UTF-8. Encode it as UTF-8.",
     "not_json": "The value is not one well-formed JSON value: truncated, duplicate keys, text after it, too deep. Send"
     " one JSON object as a JSON library writes it.",
-    "not_an_object": "The value is JSON but not an object. Send one event per record.",
+    "not_an_object": "The value is JSON but not an object: a list, or an event written as a text in quotes. Send one"
+    " event per record, as an object.",
     "missing_field": "A required field is missing, null, or an identifier of white space only. Add it.",
     "wrong_type": "A field has another type than the contract says. Send the type of the data dictionary.",
     "bad_length": "A text is empty where an identifier is needed, or longer than allowed. Shorten it.",

@@ -45,9 +45,9 @@ def replay(
 
 def _json_lines(path: Path, shift: timedelta | None) -> Iterator[Record]:
     with layouts.opened(path) as lines:
-        for number, line in enumerate(lines):
-            text = (line if number else line.removeprefix(b"\xef\xbb\xbf")).rstrip(b"\r\n")
-            if text:
+        for line in lines:
+            # A mark of the byte order may stand before any line: files were put together.
+            if text := line.removeprefix(layouts.BYTE_ORDER_MARK).rstrip(b"\r\n"):
                 record = from_line(text)
                 yield _shifted(record, shift) if shift else record
 

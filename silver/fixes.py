@@ -1,9 +1,10 @@
 """Small declared changes to a refused record before it is judged again.
 
 Steps are separated by `;`: `rename data.total=data.total_amount`, `cast data.price=number`,
-`cast timestamp=timestamp Europe/Berlin`, `default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by
-its user_id), `retime seconds` (its Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read),
-`strip` (of what a serializer put before the JSON). `data.products.price` is the price of every line.
+`cast timestamp=timestamp Europe/Berlin`, `cast timestamp=local Europe/Berlin` (sent as UTC by mistake),
+`default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by its user_id), `retime seconds` (its
+Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read), `strip` (of what a serializer put
+before or around the JSON). `data.products.price` is the price of every line.
 """
 
 from __future__ import annotations
@@ -69,9 +70,9 @@ def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = N
     """The record with every step applied; it was read when it `arrived`. What is not one well-formed JSON object stays
     as it is."""
     if record.value and any(step.verb == "strip" for step in steps):
-        record = replace(record, value=_PREFIX.sub(b"", record.value))
-    event = _event(record.value)
-    if event is None:
+        record = replace(record, value=_stripped(record.value))
+    event = _json_of(record.value)
+    if not isinstance(event, dict):
         return record
     changed = json.dumps(event)
     for step in steps:
@@ -84,10 +85,19 @@ def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = N
             record = replace(record, kafka_timestamp=_retimed(record.kafka_timestamp, step, arrived))
         elif step.verb in _VERBS:
             _VERBS[step.verb](event, step)
-    if json.dumps(event) == changed:
-        return record
-    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return replace(record, value=_MARKED.sub(r"\1", text).encode("utf-8", "surrogatepass"))
+    with suppress(RecursionError):  # a field that was moved may be nested too deep where it is now
+        record = record if json.dumps(event) == changed else replace(record, value=_bytes_of(event))
+    return record
+
+
+def _stripped(value: bytes) -> bytes:
+    """The value without a prefix, without the schema that Kafka Connect sends beside it, and no text of a text."""
+    value = _PREFIX.sub(b"", value)
+    found = _json_of(value)
+    if isinstance(found, dict) and found.keys() == {"schema", "payload"}:
+        found = found["payload"]
+        value = _bytes_of(found)
+    return found.encode("utf-8", "surrogatepass") if type(found) is str else value
 
 
 def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> datetime | None:
@@ -119,15 +129,12 @@ def _step(text: str) -> Step:
 
 def _cast_to(text: str) -> Callable[[Any], Any]:
     kind, _, zone = text.partition(" ")
-    if kind == "timestamp":
-        return partial(_timestamp, zone=numerals.zone_of(zone) if zone else None)
-    return (
-        _CASTS[kind]
-        if kind in _CASTS and not zone
-        else _fail(
-            f"a cast is to {', '.join(_CASTS)}, timestamp, or timestamp and a zone as Europe/Berlin, not {text!r}"
-        )
-    )
+    if kind == "timestamp" or (kind == "local" and zone):
+        read, there = _TIMES[kind], numerals.zone_of(zone) if zone else None
+        return lambda value: read(_spelled(value), there)
+    if kind not in _CASTS or zone:
+        _fail(f"a cast is to {', '.join(_CASTS)}, timestamp [ZONE] or local ZONE, as Europe/Berlin; not {text!r}")
+    return _CASTS[kind]
 
 
 def _json(text: str) -> Any:
@@ -143,12 +150,17 @@ def _fail(reason: str) -> Any:
     raise ValueError(reason)
 
 
-def _event(value: bytes | None) -> Event | None:
-    """The event, unless reading it would already repair it: a repair has to be declared."""
+def _bytes_of(found: Any) -> bytes:
+    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    return _MARKED.sub(r"\1", text).encode("utf-8", "surrogatepass")
+
+
+def _json_of(value: bytes | None) -> Any:
+    """What is written there; None if reading it would already repair it: a repair has to be declared."""
     if b"\\u0000#" in (value or b""):
         return None  # a NUL, which the contract refuses, would be taken for `_MARK`
     try:
-        event = json.loads(
+        return json.loads(
             (value or b"").decode("utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_fail,
@@ -156,7 +168,6 @@ def _event(value: bytes | None) -> Event | None:
         )
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Event:
@@ -225,15 +236,12 @@ def _integer(value: Any) -> int:
     return int(number) if is_whole else _fail("not a whole number")
 
 
-def _timestamp(value: Any, zone: Any) -> str:
-    return numerals.moment_of(_spelled(value), zone)
-
-
 _CASTS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "number": _number,
     "number_with_comma": partial(_number, read=numerals.number_with_comma),
     "integer": _integer,
 }
+_TIMES = {"timestamp": numerals.moment_of, "local": numerals.local_moment}
 _STEPS = "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey, retime or strip"
 _VERBS: dict[str, Callable[[Event, Step], None]] = {"rename": _rename, "cast": _cast, "default": _default}

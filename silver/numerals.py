@@ -9,33 +9,42 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
 """Three digits behind one comma may be thousands: that has to be declared."""
 _GROUPED = re.compile(
-    r"[+-]?\d{1,3}(?P<group>[.,' \u00a0\u202f\u2019])\d{3}((?P=group)\d{3})*(?P<mark>[.,])\d+", re.ASCII
+    r"[+-]?\d{1,3}(?P<group>[.,' \u00a0\u202f\u2019])((\d{3}|\d\d(?=,))(?P=group))*\d{3}((?P<mark>[.,])\d+)?", re.ASCII
 )
+"""In India only the last group has three digits: `1,25,000`."""
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}([.' \u00a0\u202f\u2019])\d{3}(\2\d{3})*)(,\d+)?", re.ASCII)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_DATE = r"(?P<iso>\d{4}-\d\d-\d\d)|(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"
+_DATE = r"(?P<first>\d{1,4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<last>\d{1,4})"
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<fraction>\d+))?)?"
-_MOMENT = re.compile(rf"({_DATE})(?:[Tt]|,? ){_TIME} ?(?P<zone>[^\[]*)(\[(?P<named>.+)\])?", re.ASCII)
-_OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>[0-5]\d)?", re.ASCII)
+_MOMENT = re.compile(rf"{_DATE}(?:[Tt]|,? ){_TIME} ?(?P<zone>[^\[]*)(\[(?P<named>.+)\])?", re.ASCII)
+_OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>[0-5]\d)?( [A-Z]{2,5})?", re.ASCII)
+"""What Go writes behind it, as `+0200 CEST`, says nothing new."""
 _MAIL_DATE = re.compile(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} .+", re.ASCII)
 _SCRIPT_DATE = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d) (\d{4}) (\d\d:\d\d:\d\d) GMT([+-]\d{4}).*", re.ASCII)
 """As JavaScript writes a date."""
+_UNIX_DATE = re.compile(
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d:\d\d:\d\d) (UTC|GMT|[+-]\d{4}) (\d{4})", re.ASCII
+)
+"""As Java and `date` write one."""
+_UTC_MARK = re.compile(r" ?(Z|UTC|GMT|[+-]00:?00)\Z", re.ASCII | re.IGNORECASE)
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 """From so much on a number since 1970 counts this many to the second: as the next larger unit it would lie beyond the
 year 5000."""
 
 
 def plain_number(text: str) -> str:
-    """A number as JSON spells it: of `19.90`, `12,50`, `1.234,50`, `1,234.50`. Not of `1,234`, which is two numbers."""
+    """A number as JSON spells it: of `19.90`, `12,50`, `1.234,50`, `1,234.50`, `1,234,567`. `1,234` is two numbers."""
     text = text.strip()
     if _COMMA.fullmatch(text):
         text = text.replace(",", ".")
-    elif (found := _GROUPED.fullmatch(text)) and found["group"] != found["mark"]:
-        text = text.replace(found["group"], "").replace(found["mark"], ".")
+    elif found := _GROUPED.fullmatch(text):
+        group, mark = found["group"], found["mark"]
+        is_sure = mark or group not in ".," or text.count(group) > 1
+        text = text.replace(group, "").replace(",", ".") if is_sure and mark != group else text
     return _as_json(text)
 
 
@@ -61,7 +70,7 @@ def moment_of(text: str, zone: tzinfo | None) -> str:
         return text
     if _NUMBER.fullmatch(text):
         return _rfc3339(_since_1970(Decimal(text)))
-    text = _SCRIPT_DATE.sub(r"Day, \2 \1 \3 \4 \5", text)
+    text = _SCRIPT_DATE.sub(r"Day, \2 \1 \3 \4 \5", _UNIX_DATE.sub(r"Day, \2 \1 \5 \3 \4", text))
     if _MAIL_DATE.fullmatch(text):
         moment = parsedate_to_datetime(text)
     elif found := _MOMENT.fullmatch(text):
@@ -71,6 +80,11 @@ def moment_of(text: str, zone: tzinfo | None) -> str:
     if moment.tzinfo is None:
         raise ValueError("the moment states no zone")
     return _rfc3339(moment.astimezone(UTC))
+
+
+def local_moment(text: str, zone: tzinfo | None) -> str:
+    """`moment_of` a local time that was sent as UTC: the mark of UTC does not count."""
+    return moment_of(_UTC_MARK.sub("", text.strip()), zone)
 
 
 def zone_of(name: str) -> tzinfo:
@@ -87,10 +101,14 @@ def _since_1970(number: Decimal) -> datetime:
 
 
 def _written(found: re.Match[str], zone: tzinfo | None) -> datetime:
-    day = found["iso"] or f"{found['year']}-{found['month']:>02}-{found['day']:>02}"
-    fraction = (found["fraction"] or "0")[:6].ljust(6, "0")
-    time = f"{found['hour']:>02}:{found['minute']}:{found['second'] or '00'}.{fraction}"
-    return _placed(datetime.fromisoformat(f"{day}T{time}"), _stated(found["zone"] or found["named"]) or zone)
+    year, day = found["first"], found["last"]
+    if found["mark"] == "." and len(day) == 4:
+        year, day = day, year
+    if len(year) != 4:
+        raise ValueError("the month may come before the day")
+    date = f"{year}-{found['month']:>02}-{day:>02}"
+    time = f"{found['hour']:>02}:{found['minute']}:{found['second'] or '00'}.{(found['fraction'] or '')[:6]:0<6}"
+    return _placed(datetime.fromisoformat(f"{date}T{time}"), _stated(found["zone"] or found["named"]) or zone)
 
 
 def _stated(text: str | None) -> tzinfo | None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,8 +73,8 @@ def produce(
 
         left_out: Counter[str] = Counter()
         shift_to = datetime.now(UTC) if shift_to_now else None
-        records = replayed(replay, shift_to=shift_to, rate=rate, left_out=left_out)
-        _send(records, to, ledger, 0.0 if rate else None, count)
+        found = replayed(replay, shift_to=shift_to, rate=rate, left_out=left_out)
+        _send((record for record in islice(found, count)), to, ledger, 0.0 if rate else None, count)
         if left_out:
             kinds = ", ".join(f"{lines:,} {kind}" for kind, lines in left_out.most_common(20))
             typer.echo(f"Left out, for the contract has no event type for them: {kinds}.", err=True)

@@ -16,7 +16,7 @@ from operator import and_
 from typing import Any, Literal, NamedTuple
 
 from kafka.errors import KafkaError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -62,23 +62,16 @@ class Parameters(BaseModel):
     fix: str | None = Field(
         None,
         description="Change the records first: rename PATH=PATH,"
-        " cast PATH=text|number|number_with_comma|integer|timestamp [ZONE], default PATH=JSON, route, rekey,"
+        " cast PATH=text|number|number_with_comma|integer|timestamp [ZONE]|local ZONE, default PATH=JSON, route, rekey,"
         " retime seconds|arrival, strip; steps separated by a semicolon.",
     )
     limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
 
-    @field_validator("ids")
+    @field_validator("ids", "fix")
     @classmethod
-    def _are_ids(cls, value: str | None) -> str | None:
+    def _can_be_read(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None:
-            places_in(value)
-        return value
-
-    @field_validator("fix")
-    @classmethod
-    def _is_fix(cls, value: str | None) -> str | None:
-        if value is not None:
-            fixes.parse(value)
+            {"ids": places_in, "fix": fixes.parse}[str(info.field_name)](value)
         return value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +27,7 @@ from producer.record import FALLBACK_TOPIC, Record
 
 MEMORY = "256MB"
 LONGEST_LINE = 4 * 1024 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _AT_ONCE = 1_000
 
 
@@ -35,37 +37,44 @@ class Layout:
 
     name: str
     title: str
-    marks: frozenset[str]
+    marks: str
     is_json: bool = True
-
-
-def _layout(name: str, title: str, marks: str, *, is_json: bool = True) -> Layout:
-    return Layout(name, title, frozenset(marks.split()), is_json)
 
 
 _REES46 = "event_time event_type product_id category_id category_code brand price user_id user_session"
 LAYOUTS = (
-    _layout("rees46", "REES46 CSV", _REES46, is_json=False),
-    _layout("retailrocket", "RetailRocket CSV", "timestamp visitorid event itemid transactionid", is_json=False),
-    _layout("segment", "Segment or RudderStack JSON", "messageId type"),
-    _layout("ga4", "GA4 export JSON", "event_name event_timestamp event_params"),
-    _layout("snowplow", "Snowplow enriched JSON", "app_id collector_tstamp event_id"),
+    Layout("rees46", "REES46 CSV", _REES46, is_json=False),
+    Layout("retailrocket", "RetailRocket CSV", "timestamp visitorid event itemid transactionid", is_json=False),
+    Layout("segment", "Segment or RudderStack JSON", "messageId type"),
+    Layout("ga4", "GA4 export JSON", "event_name event_timestamp event_params"),
+    Layout("snowplow", "Snowplow enriched JSON", "app_id collector_tstamp event_id"),
 )
 
 
 def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """The file, unpacked when its name says that it is packed."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    """The file, unpacked when it is packed; its name may say otherwise."""
+    return gzip.open(path, "rb") if _is_packed(path) else path.open("rb")
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def layout_of(path: Path) -> Layout | None:
-    """The layout that the first line tells; None for JSON lines of the contract, and for what is no layout at all."""
-    with opened(path) as file:
-        first = file.readline(LONGEST_LINE).removeprefix(b"\xef\xbb\xbf").strip()
+    """The layout that the first line tells; None for JSON lines of the contract, and for what is no layout at all.
+    A packed file is unpacked once, to its end: DuckDB does not notice that one is cut off."""
+    try:
+        with opened(path) as file:
+            first = file.readline(LONGEST_LINE).removeprefix(BYTE_ORDER_MARK).strip()
+            while isinstance(file, gzip.GzipFile) and file.read(LONGEST_LINE):
+                pass
+    except (EOFError, OSError, zlib.error) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}") from error
     is_json = first.startswith(b"{")
     names = _fields(first) if is_json else set(next(csv.reader([first.decode("utf-8", "replace")]), []))
     for layout in LAYOUTS:
-        if layout.is_json == is_json and layout.marks <= names:
+        if layout.is_json == is_json and names.issuperset(layout.marks.split()):
             return layout
     if is_json or not first:
         return None
@@ -113,7 +122,8 @@ def _sql(name: str) -> str:
 
 def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout) -> None:
     connection.execute("SET VARIABLE path = ?", [str(path)])
-    connection.execute(_LINES.format(longest=LONGEST_LINE) if layout.is_json else _COLUMNS)
+    packing = "gzip" if _is_packed(path) else "none"
+    connection.execute((_LINES if layout.is_json else _COLUMNS).format(longest=LONGEST_LINE, packing=packing))
     connection.execute(f"CREATE VIEW event AS {_sql(layout.name)}")
 
 
@@ -127,20 +137,20 @@ def _shift(connection: duckdb.DuckDBPyConnection, path: Path, shift_to: datetime
 
 _COLUMNS = """
 CREATE VIEW input AS FROM read_csv(getvariable('path'), header = true, all_varchar = true, delim = ',', quote = '"',
-  escape = '"', comment = '')
+  escape = '"', comment = '', compression = '{packing}')
 """
 _LINES = """
-CREATE VIEW input AS SELECT try_cast(line AS JSON) AS j
+CREATE VIEW input AS SELECT try_cast(ltrim(line, chr(65279)) AS JSON) AS j
 FROM read_csv(getvariable('path'), columns = {{line: 'VARCHAR'}}, auto_detect = false, header = false, delim = '',
-  quote = '', escape = '', max_line_size = {longest}, buffer_size = {longest})
+  quote = '', escape = '', compression = '{packing}', max_line_size = {longest}, buffer_size = {longest})
 WHERE trim(line) <> ''
 """
 # What is recorded has happened: a time beyond is a clock that was wrong, and moves no other event.
 _LAST = "SELECT coalesce(max(moment) FILTER (moment <= $until), max(moment)) FROM event WHERE event_type IS NOT NULL"
 _EVENTS = """
-SELECT event_type, user_id, event_id, whole(json_object(
+SELECT event_type, user_id, event_id, told(whole(json_object(
     'event_id', event_id, 'event_type', event_type, 'user_id', user_id,
     'timestamp', coalesce(strftime(moment + coalesce($shift, INTERVAL 0 SECOND), '%Y-%m-%dT%H:%M:%S.%gZ'), said),
-    'context', nullif(whole(context)::VARCHAR, '{}')::JSON, 'data', data))::VARCHAR, kind
+    'context', nullif(whole(context)::VARCHAR, '{}')::JSON, 'data', data))), kind
 FROM event ORDER BY moment, event_id
 """

@@ -15,7 +15,7 @@ WITH found AS NOT MATERIALIZED (
   FROM input
 ),
 named AS NOT MATERIALIZED (
-  SELECT *, event_name AS kind, MAP {
+  SELECT * REPLACE (known(user_pseudo_id) AS user_pseudo_id), event_name AS kind, MAP {
       'page_view': 'page_view',
       'view_item': 'product_view',
       'select_item': 'click',

@@ -18,12 +18,13 @@ WITH found AS NOT MATERIALIZED (
   FROM input
 ),
 named AS NOT MATERIALIZED (
-  SELECT *,
+  SELECT * REPLACE (known(domain_userid) AS domain_userid, known(network_userid) AS network_userid,
+      known(domain_sessionid) AS domain_sessionid),
     unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1.type AS action,
     contexts_com_snowplowanalytics_snowplow_ecommerce_product_1 AS products,
     contexts_com_snowplowanalytics_snowplow_ecommerce_transaction_1[1] AS t,
     unstruct_event_com_snowplowanalytics_snowplow_site_search_1 AS search,
-    coalesce(derived_tstamp, collector_tstamp) AS said,
+    coalesce(known(derived_tstamp), collector_tstamp) AS said,
     coalesce(action, event_name, event) AS kind,
     CASE WHEN search IS NOT NULL THEN 'search' ELSE MAP {
       'page_view': 'page_view',

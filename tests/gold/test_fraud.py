@@ -31,7 +31,8 @@ def every(seconds: float, count: int, start: float = 0, **fields: Any) -> Rows:
 
 
 def purchases(seconds: float, count: int, **fields: Any) -> Rows:
-    return every(seconds, count, **{"event_type": "purchase", "amount": 9.9, "payment_status": "approved", **fields})
+    paid = {"event_type": "purchase", "order_id": lambda n: f"o{n}", "amount": 9.9, "payment_status": "approved"}
+    return every(seconds, count, **{**paid, **fields})
 
 
 def found(events: Any, begin: float = -1, end: float = 6) -> Rows:
@@ -119,6 +120,7 @@ INNOCENT: dict[str, Rows] = {
     "an office behind one address": purchases(
         400, 9, user_id=lambda n: f"o{n}", device_id=lambda n: f"d{n}", card_fingerprint=lambda n: f"c{n}", ip="i"
     ),
+    "a thank-you page that is loaded again": purchases(20, 12, user_id="u", order_id=lambda n: f"o{n // 3}"),
     "a bulk buyer": purchases(900, 6, user_id="u", amount=4000.0, card_fingerprint="c"),
     "a shopper who compares prices": browsing_with_pauses("u", seed=1, count=200),
     "a telephone, a tablet and a computer": every(60, 30, user_id="u", device_id=lambda n: f"d{n % 3}"),

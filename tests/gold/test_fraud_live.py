@@ -28,7 +28,7 @@ from tests.gold.test_fraud_oracle import row
 
 pytestmark = pytest.mark.spark
 Rows = list[dict[str, Any]]
-NAMES = ["event_id", "event_type", "product_id", "country", "payment_status", *ENTITY_COLUMNS.values()]
+NAMES = ["event_id", "event_type", "product_id", "country", "order_id", "payment_status", *ENTITY_COLUMNS.values()]
 DAY = timedelta(days=1)
 
 
@@ -120,10 +120,12 @@ def degenerate_case(chance: random.Random, name: str) -> Rows:
     if chance.random() < 0.5:
         values["device_id"], values["ip"] = values["device_id"][-1:], values["ip"][-1:]
     ids = [f"{chance.choice('aAzZ0é~')}{name}-{number}" for number in range(count)]
+    orders = chance.choice([1, 4, 5, 200])
     return [
         {
             "event_id": event_id,
             "event_time": NOON + timedelta(microseconds=offset),
+            "order_id": f"{name}-o{chance.randrange(orders)}",
             **{field: chance.choice(choices) for field, choices in values.items()},
         }
         for event_id, offset in zip(ids, offsets, strict=True)

@@ -31,7 +31,7 @@ def row(record: Record) -> dict[str, Any]:
         **{name: event[name] for name in ("event_id", "event_type", "user_id")},
         "event_time": datetime.fromisoformat(event["timestamp"]),
         **{name: context.get(name) for name in ("device_id", "ip", "country")},
-        **{name: data.get(name) for name in ("product_id", "payment_status", "card_fingerprint")},
+        **{name: data.get(name) for name in ("product_id", "order_id", "payment_status", "card_fingerprint")},
     }
 
 
@@ -46,6 +46,7 @@ def seen(row: dict[str, Any]) -> fraud_oracle.Event:
         ip=row["ip"],
         country=row["country"],
         card=row["card_fingerprint"],
+        order=row["order_id"],
         payment=row["payment_status"] or "approved",
     )
 
@@ -73,11 +74,11 @@ def test_flags_equal_the_recompute(events: Events, seed: int) -> None:
 def test_accepted_events_are_read_from_the_oracles_database() -> None:
     database = Oracle().open()
     event = '{"event_id": "e1", "event_type": "purchase", "user_id": "u1", "timestamp": "2026-03-02T12:00:00Z",'
-    event += ' "context": {"device_id": "d1", "country": "DE"}, "data": {"card_fingerprint": "c1"}}'
+    event += ' "context": {"device_id": "d1", "country": "DE"}, "data": {"order_id": "o1", "card_fingerprint": "c1"}}'
     database.execute("drop view accepted; drop table events")
     database.execute("insert into records values ('shop.purchases', 0, 7, ?, null, null)", [event])
     database.execute(EVENTS)
     database.execute("create view accepted as select * from events where place = 1")
     (found,) = fraud_oracle.accepted(database)
     assert (found.user, found.device, found.ip, found.country, found.card) == ("u1", "d1", None, "DE", "c1")
-    assert found.payment == "approved" and found.is_paid
+    assert (found.order, found.payment) == ("o1", "approved") and found.is_paid

@@ -61,6 +61,9 @@ def test_the_shipped_sample_is_what_the_command_writes(tmp_path: Path) -> None:
 def test_a_file_can_be_replayed_to_a_file(tmp_path: Path) -> None:
     run("--replay", str(DATA / "bare-events.jsonl"), "--to", str(tmp_path / "again.jsonl"))
     assert (tmp_path / "again.jsonl").read_bytes() == (DATA / "bare-events.jsonl").read_bytes()
+    run("--replay", str(DATA / "bare-events.jsonl"), "--count", "2", "--to", str(tmp_path / "two.jsonl"))
+    two = (tmp_path / "two.jsonl").read_bytes()
+    assert two.count(b"\n") == 2 and (DATA / "bare-events.jsonl").read_bytes().startswith(two)
     events = [json.loads(line) for line in (DATA / "bare-events.jsonl").read_text().splitlines()]
     assert len(events) == 15 and not any("context" in event for event in events)
 

@@ -123,6 +123,19 @@ def test_an_empty_id_is_none(tmp_path: Path) -> None:
     assert event["user_id"] == "1026454.4271112504"
     (event,), _ = events_of(tmp_path, snowplow(1, "page_view", user_id=""))
     assert event["user_id"] == "bc2e92ec6c204a14"
+    empty = dict.fromkeys(("domain_userid", "domain_sessionid", "derived_tstamp"), "")
+    (event,), _ = events_of(tmp_path, snowplow(1, "page_view", network_userid="n1", **empty))
+    assert (event["user_id"], event["timestamp"]) == ("n1", "2026-09-03T10:15:01.500Z")
+    assert event["context"]["device_id"] == "n1" and "session_id" not in event["context"]
+    row = ga4(1, "page_view", ga_session_id={"int_value": "9"}) | {"user_id": "u1", "user_pseudo_id": ""}
+    (event,), _ = events_of(tmp_path, row)
+    assert event["user_id"] == "u1" and "context" not in event
+
+
+def test_a_byte_order_mark_may_stand_before_any_line(tmp_path: Path) -> None:
+    lines = [json.dumps(segment(number, "page")) for number in range(2)]
+    events, left_out = events_of(tmp_path, *(f"\ufeff{line}" for line in lines))
+    assert len(events) == 2 and not left_out
 
 
 def test_a_number_that_may_be_read_in_two_ways_is_left_to_quarantine(tmp_path: Path) -> None:

@@ -67,6 +67,13 @@ def test_a_price_below_zero_is_a_discount_on_the_order(tmp_path: Path) -> None:
     assert order["data"]["products"][1] == {"product_id": "p2", "quantity": 1, "discount": 4.76}
 
 
+@pytest.mark.parametrize("price", ["12345678.123456789", "999999999999.999999999", "0.000000001", "-0.5", "1000", "0"])
+def test_a_price_keeps_nine_decimal_places(tmp_path: Path, price: str) -> None:
+    events_of(tmp_path / "f.csv", REES46, f"2019-10-01 00:00:00 UTC,view,7,8,,,{price},5,s")
+    (view,) = replay(tmp_path / "f.csv")
+    assert f'"price":{price},' in (view.value or b"").decode()
+
+
 def test_empty_fields_are_left_out_and_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
     (view,) = events_of(tmp_path / "f.csv", REES46, "2019-10-01 00:00:00 UTC,view,7,8,,,0.00,5,")
     assert view["data"] == {"product_id": "7", "category_id": "8", "price": 0}
@@ -103,9 +110,20 @@ def test_marks_columns_and_packing_of_a_file_do_not_matter(tmp_path: Path) -> No
     (tmp_path / "marked.csv").write_bytes(
         b"\xef\xbb\xbf" + (tmp_path / "plain.csv").read_bytes().replace(b"\n", b"\r\n")
     )
-    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress((tmp_path / "plain.csv").read_bytes()))
-    for name in ("marked.csv", "packed.csv.gz"):
+    for name in ("packed.csv.gz", "packed.csv"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "plain.csv").read_bytes()))
+    (tmp_path / "unpacked.csv.gz").write_bytes((tmp_path / "plain.csv").read_bytes())
+    for name in ("marked.csv", "packed.csv.gz", "packed.csv", "unpacked.csv.gz"):
         assert [json.loads(record.value or b"") for record in replay(tmp_path / name)] == plain
+
+
+@pytest.mark.parametrize("first", [REES46, '{"messageId":"m1","type":"page"}', '{"event_id":"e1"}'])
+def test_a_packed_file_that_is_cut_off_stops_before_anything_is_sent(tmp_path: Path, first: str) -> None:
+    rows = "\n".join([first, *(bought(number % 60, f"p{number}", "1") for number in range(5_000))])
+    packed = gzip.compress(rows.encode())
+    (tmp_path / "f.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(UsageError, match=r"f\.gz cannot be read: Compressed file ended"):
+        next(replay(tmp_path / "f.gz"))
 
 
 def test_shifting_moves_orders_too(tmp_path: Path) -> None:

@@ -69,6 +69,27 @@ def test_what_a_serializer_put_before_the_event_is_stripped(before: bytes) -> No
     assert apply(parse("strip"), replace(event, value=None)).value is None
 
 
+ORDER = b'{"user_id":"u1","data":{"total_amount":12345678.123456789,"n":2.0,"note":"caf\xc3\xa9"}}'
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        json.dumps(ORDER.decode()).encode(),
+        b"\xef\xbb\xbf " + json.dumps(ORDER.decode(), ensure_ascii=False).encode(),
+        b'{"schema":{"type":"struct","fields":[]},"payload":' + ORDER + b"}",
+        b'{"payload":' + json.dumps(ORDER.decode()).encode() + b',"schema":{"type":"string","optional":false}}',
+    ],
+)
+def test_an_event_in_a_text_or_beside_its_schema_is_stripped_to_the_digit(sent: bytes) -> None:
+    assert apply(parse("strip; rekey"), Refused(TOPIC, None, sent)) == Refused(TOPIC, b"u1", ORDER)
+
+
+@pytest.mark.parametrize("sent", [b"1.5", b"null", b'{"schema":1}', b'{"schema":1,"payload":2,"more":3}', b'"\xff"'])
+def test_what_holds_no_event_is_not_stripped(sent: bytes) -> None:
+    assert apply(parse("strip"), Refused(TOPIC, None, sent)).value == sent
+
+
 def test_a_record_goes_to_its_topic_and_under_its_user() -> None:
     value = json.dumps({"event_type": "purchase", "user_id": "u1"}).encode()
     assert apply(parse("route; rekey"), Refused(TOPIC, b"other", value)) == Refused("shop.purchases", b"u1", value)
@@ -104,6 +125,7 @@ def test_what_needs_no_change_keeps_its_bytes() -> None:
         "strip prefix",
         "cast a=number Europe/Berlin",
         "cast a=timestamp Nowhere/City",
+        "cast a=local",
         "retime",
         "retime hours",
     ],
@@ -134,6 +156,13 @@ NOON = "2026-09-03T10:15:30.000Z"
         ("Thu Sep 03 2026 10:15:30 GMT+0000", NOON),
         ("2026-09-03 10:15 Z", "2026-09-03T10:15:00.000Z"),
         ("2026-09-03T10:15:30.1234567891 UTC", "2026-09-03T10:15:30.123456Z"),
+        ("2026-09-03 10:15:30.000000123 +0000 UTC", NOON),
+        ("2026-09-03 12:15:30 +0200 CEST", NOON),
+        ("2026/09/03 10:15:30 UTC", NOON),
+        ("2026-9-3 10:15:30 GMT", NOON),
+        ("Thu Sep 03 10:15:30 UTC 2026", NOON),
+        ("Thu Sep  3 10:15:30 GMT 2026", NOON),
+        ("Thu Sep 03 12:15:30 +0200 2026", NOON),
         ("2026-09-03T12:15:30+02:00", "2026-09-03T12:15:30+02:00"),
         (1788430530, NOON),
         (1788430530.25, "2026-09-03T10:15:30.250Z"),
@@ -153,6 +182,7 @@ def test_moments_as_people_send_them(written: Any, read: str) -> None:
         ("2026-09-03T12:15:30.000", NOON),
         ("03.09.2026 12:15:30", NOON),
         ("3.9.2026, 12:15", "2026-09-03T10:15:00.000Z"),
+        ("2026/09/03 12:15:30", NOON),
         ("2026-01-03 12:15:30", "2026-01-03T11:15:30.000Z"),
         ("2026-09-03 10:15:30 UTC", NOON),
     ],
@@ -162,10 +192,26 @@ def test_local_moments_in_a_declared_zone(written: str, read: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-09-03T12:15:30Z", NOON),
+        ("2026-09-03 12:15:30.000 UTC", NOON),
+        ("2026-09-03T12:15:30+00:00", NOON),
+        ("2026-09-03T12:15:30", NOON),
+        ("2026-09-03T12:15:30+02:00", "2026-09-03T12:15:30+02:00"),
+        ("2026-10-25T02:30:00Z", "2026-10-25T02:30:00Z"),
+    ],
+)
+def test_a_local_time_that_was_sent_as_utc_is_one(written: str, read: str) -> None:
+    assert fixed("cast timestamp=local Europe/Berlin", {"timestamp": written}) == {"timestamp": read}
+
+
+@pytest.mark.parametrize(
     "written",
     ["2026-09-03 12:15:30", "2026-09-03 12:15:30 CET", "2026-09-03 12:15:30 IST", "09/03/2026 12:15", "2026-09-03",
      "1_788_430_530", "2026-02-30 10:00:00 UTC", "2026-09-03 25:00:00 UTC", "soon", "", "1e400", "nan", True, {}, [],
      "Thu, 03 Sep 2026 10:15:30", "Thu Sep 03 2026 10:15:30", "Thu Sep 31 2026 10:15:30 GMT+0000",
+     "Thu Sep 03 12:15:30 CEST 2026", "03-09-2026 12:15:30 UTC", "26/09/03 12:15:30 UTC", "2026-09/03 12:15 UTC",
      "2026-09-03T10:15:30[CET]", "2026-09-03 10:15:30 +9900", 10**30],
 )  # fmt: skip
 def test_what_names_no_one_moment_stays(written: Any) -> None:
@@ -190,7 +236,15 @@ def test_an_hour_that_is_twice_or_never_stays(local: str) -> None:
         ("19.90", "19.90", None),
         ("1.234", "1.234", "1234"),
         ("1,234", None, "1.234"),
-        ("1,234,567", None, None),
+        ("1,234,567", "1234567", None),
+        ("1.250.000", "1250000", "1250000"),
+        ("1'250", "1250", "1250"),
+        ("1\u202f250", "1250", "1250"),
+        ("1,25,000.50", "125000.50", None),
+        (".50", "0.50", None),
+        ("1.25.000", None, None),
+        ("1,234.567,89", None, None),
+        ("1 234.567.8", None, None),
         ("1.2,3", None, None),
         ("007", "7", "7"),
         ("1e3", "1E+3", None),
@@ -209,7 +263,9 @@ def test_numbers_as_people_write_them(written: Any, number: str | None, with_com
         assert after == (value if expected is None else b'{"data":{"price":%s}}' % expected.encode())
 
 
-@pytest.mark.parametrize("kind", ["number", "number_with_comma", "integer", "timestamp", "timestamp Europe/Berlin"])
+@pytest.mark.parametrize(
+    "kind", ["number", "number_with_comma", "integer", "timestamp", "timestamp Europe/Berlin", "local UTC"]
+)
 @given(
     digits=st.lists(st.text("0123456789", min_size=1, max_size=4), min_size=2, max_size=4),
     end=st.sampled_from(["", ".5", ",50"]),
@@ -234,6 +290,12 @@ def test_whatever_comes_a_fix_does_not_fail(value: bytes) -> None:
     steps = "cast a=number; cast b=timestamp UTC; cast b=integer; rename a=c; retime seconds; route; rekey"
     record = apply(parse(steps), Refused(TOPIC, b"\xff", value, datetime(2026, 9, 3, 10, 15)))
     assert record.topic == TOPIC and isinstance(record.value, bytes)
+
+
+def test_a_field_that_becomes_too_deep_stays() -> None:
+    for depth in range(900, 1_010):
+        record = Refused(TOPIC, None, b'{"a":%s1%s}' % (b"[" * depth, b"]" * depth))
+        assert apply(parse("rename a=data.b"), record).value is not None
 
 
 def test_a_kafka_time_is_mended() -> None:

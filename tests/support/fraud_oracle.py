@@ -26,7 +26,8 @@ _EVENTS = """
 select epoch_us(e.event_time) as moment, e.event_id, e.event_type, e.user_id as "user",
     json_extract_string(r.value, '$.context.device_id') as device, json_extract_string(r.value, '$.context.ip') as ip,
     json_extract_string(r.value, '$.context.country') as country,
-    json_extract_string(r.value, '$.data.card_fingerprint') as card, coalesce(e.payment_status, 'approved') as payment
+    json_extract_string(r.value, '$.data.card_fingerprint') as card, e.order_id as "order",
+    coalesce(e.payment_status, 'approved') as payment
 from accepted e join records r using (topic, "partition", "offset")
 order by moment, e.event_id
 """
@@ -44,6 +45,7 @@ class Event:
     ip: str | None
     country: str | None
     card: str | None
+    order: str | None
     payment: str
 
     @property
@@ -118,7 +120,8 @@ class Rule:
 
 RULES = {
     "purchase_velocity": Rule(
-        lambda event: event.is_paid, 10, 30, 64, {"user": lambda h: len(h) >= 5 and _different(h, "card") <= 4}
+        lambda event: event.is_paid, 10, 30, 64,
+        {"user": lambda h: _different(h, "order") >= 5 and _different(h, "card") <= 4},
     ),
     "card_testing": Rule(
         lambda event: event.is_purchase and event.card is not None, 30, 30, 64,

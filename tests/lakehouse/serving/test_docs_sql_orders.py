@@ -97,3 +97,19 @@ def test_revenue_of_a_category_is_one_question(shop: duckdb.DuckDBPyConnection) 
 def test_repeated_lines_and_records_are_one_order(shop: duckdb.DuckDBPyConnection) -> None:
     rows = answer(shop, "The products that are bought together")
     assert rows == [("a", "b", 2), ("a", "c", 1), ("b", "c", 1)]
+
+
+def test_an_hour_that_earned_nothing_earned_less_than_usual(shop: duckdb.DuckDBPyConnection) -> None:
+    evenings = "TIMESTAMPTZ '2026-08-01 20:00:00+00' + to_days(day::INT) AS hour_start"
+    shop.execute(f"INSERT INTO gold.kpis_hourly BY NAME SELECT {evenings} FROM range(4) AS days(day)")
+    shop.execute(f"""INSERT INTO gold.revenue_hourly BY NAME
+        SELECT {evenings}, 'EUR' AS currency, 100 AS revenue FROM range(3) AS days(day)""")
+    rows = answer(shop, "6. Which hours earned far less")
+    assert [(str(at)[:13], *rest) for at, *rest in rows if rest[-1]] == [("2026-08-04 20", "EUR", 0, 100, True)]
+
+
+def test_a_product_that_got_another_name_is_one_product(shop: duckdb.DuckDBPyConnection) -> None:
+    shop.execute("""INSERT INTO gold.top_products_hourly BY NAME
+        SELECT date_trunc('hour', now()) - to_hours(age) AS hour_start, 'a' AS product_id, name AS product_name,
+            10 AS views, 1 AS rank FROM (VALUES (3, NULL), (2, 'New'), (4, 'Old'), (1, NULL)) AS hours(age, name)""")
+    assert answer(shop, "5. Which products were among") == [("a", "New", 4, 40, 1)]
