@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from producer.simulator.catalogue import CATEGORIES
-from producer.simulator.geography import COUNTRIES, cumulative_weights, travel_hours
+from producer.simulator.geography import COUNTRIES, EDGES, travel_hours
 from producer.simulator.randomness import MASK64, derive, scramble, scramble32
 
 FRESH_FROM = 1 << 31
@@ -46,7 +46,6 @@ class Shopper(NamedTuple):
 
     number: int
     user_id: str
-    key: bytes
     country: str
     ip: str
     device_rolls: tuple[tuple[int, int | None], ...]
@@ -69,7 +68,6 @@ class Visit(NamedTuple):
     """One session of a shopper: whose it is, on which device, and its JSON context."""
 
     user_id: str
-    key: bytes
     device: Device
     ip: str
     country: str
@@ -89,6 +87,10 @@ class Population:
         """A 64-bit number that belongs to this shopper and this matter."""
         return scramble(self._salt ^ derive(what) ^ (index * 0x9E3779B97F4A7C15 & MASK64))
 
+    def mobile_ip(self, shopper: Shopper, at_ms: int) -> str:
+        """The shopper's address on the mobile network, which changes by the hour."""
+        return ip_address(self.number(shopper.number, "road") ^ (at_ms // 3_600_000))
+
     def country_now(self, shopper: Shopper, at_ms: int, last: tuple[int, str] | None) -> str:
         """Where the shopper is: at home, or on a trip of a week; nobody arrives sooner than travel allows."""
         week = at_ms // (7 * 86_400_000)
@@ -104,7 +106,6 @@ class Population:
         roll = self.number(index, "shopper")
         household = self.number(index >> 1, "household")
         shares_home = household % 100 < 20
-        user_id = f"u{self._tag}{scramble32(index ^ self._salt32):08x}"
         lives = household if shares_home else roll
         owned = 1 + (roll % 100 >= 45) + (roll % 100 >= 85)
         devices: list[tuple[int, int | None]] = [(roll + number, None) for number in range(owned)]
@@ -112,8 +113,7 @@ class Population:
             devices.append((household, TABLET))
         return Shopper(
             number=index,
-            user_id=user_id,
-            key=user_id.encode(),
+            user_id=f"u{self._tag}{scramble32(index ^ self._salt32):08x}",
             country=_country(lives),
             ip=ip_address(lives >> 3),
             device_rolls=tuple(devices),
@@ -132,7 +132,7 @@ def make_device(roll: int, kind: int | None = None) -> Device:
 
 def _country(roll: int) -> str:
     share = (scramble(roll) >> 20) / (1 << 44)
-    return COUNTRIES[min(bisect.bisect(cumulative_weights(), share), len(COUNTRIES) - 1)].code
+    return COUNTRIES[bisect.bisect(EDGES, share * EDGES[-1])].code
 
 
 def ip_address(roll: int) -> str:
@@ -152,7 +152,7 @@ def visit(session_id: str, shopper: Shopper, device: Device, ip: str, country: s
         "country": country,
         "user_agent": device.user_agent,
     }
-    return Visit(shopper.user_id, shopper.key, device, ip, country, orjson.Fragment(orjson.dumps(context)))
+    return Visit(shopper.user_id, device, ip, country, orjson.Fragment(orjson.dumps(context)))
 
 
 class Returning:
