@@ -72,7 +72,7 @@ class Judge:
 
     def _rule(self, suite: Suite, expectation: Expectation) -> Any:
         return self._gx.expectations.ExpectColumnValuesToBeBetween(
-            column=expectation.column,
+            column=expectation.name,
             min_value=expectation.low,
             max_value=expectation.high,
             meta={"id": suite.id_of(expectation)},

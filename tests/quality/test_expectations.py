@@ -213,7 +213,7 @@ def assert_it_fails(judge: Judge, lake: duckdb.DuckDBPyConnection, name: str, pl
         assert not verdicts(judge, lake, suites)[name].success
         (suite,) = suites
         rows = Reader(lake).query(suite.query(None))
-        holds = {suite.id_of(each): each.holds([row[each.column] for row in rows]) for each in suite.expectations}
+        holds = {suite.id_of(each): each.holds([row[each.name] for row in rows]) for each in suite.expectations}
         assert holds == {id_: verdict.success for id_, verdict in verdicts(judge, lake, suites).items()}
         for each in suite.expectations:
             units = Reader(lake).query(suite.failing_units(each)) if suite.names_units(each) else []
