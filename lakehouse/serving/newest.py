@@ -103,6 +103,17 @@ def open_publish(path: Path) -> Publish | None:
         return None
 
 
+def rows_of(
+    publish: Publish | None, table: str, columns: Sequence[str], where: str, values: Sequence[object]
+) -> list[dict[str, Any]]:
+    """Rows of a published table, each with when that was published; none of one that is not."""
+    if publish is None or not publish.has(table):
+        return []
+    found = publish.rows(f"SELECT {', '.join(columns)} FROM {table} WHERE {where}", values)  # noqa: S608 - the names are declared in this project
+    published_at = publish.table(table).published_at
+    return [dict(zip(columns, row, strict=True), published_at=published_at) for row in found]
+
+
 class NewestPublish:
     """Hands out the newest publish of a lake. A new file is opened beside the old one, so that nobody waits for it."""
 

@@ -6,7 +6,7 @@ Bronze, silver and quarantine are the lake's own, gold is what was published las
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from gold.fraud_measures import CIRCLE_SQL
 from lakehouse.errors import UsageError
 from lakehouse.raw_records import Place, carries, field_of, place_in
 from lakehouse.serving.figures import EVENT_COLUMNS, WAYS, NothingThereError, newest_batch
-from lakehouse.serving.newest import Publish
+from lakehouse.serving.newest import Publish, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from lakehouse.sql_text import quoted_name, quoted_text, utc_text
@@ -242,22 +242,17 @@ class Tracer:
         asked = {"hour_start": _as_stored(event["event_time"]).replace(minute=0, second=0, microsecond=0)}
         asked |= {name: event[name] for name in keys if name == "product_id"}
         where = " AND ".join(f"{name} = ?" for name in asked)
-        return self._published(table, ("hour_start", "updated_at", *keys), f"{where} ORDER BY ALL", asked.values())
+        return rows_of(
+            self._publish, table, ("hour_start", "updated_at", *keys), f"{where} ORDER BY ALL", [*asked.values()]
+        )
 
     def _flags(self, event: Row) -> list[Flag]:
         """The published flags that rest on it."""
         names = ("flag_id", "rule_id", "severity", "reason", "detected_at")
         day = _as_stored(event["event_time"]).date()
-        rows = self._published("gold.fraud_flags", names, _RESTS_ON, [day, day + _LONGEST_FLAG, event["event_id"]])
+        values = [day, day + _LONGEST_FLAG, event["event_id"]]
+        rows = rows_of(self._publish, "gold.fraud_flags", names, _RESTS_ON, values)
         return [Flag(**row | {"detected_at": row["detected_at"].replace(tzinfo=UTC)}) for row in rows]
-
-    def _published(self, table: str, columns: Sequence[str], where: str, values: Iterable[object]) -> list[Row]:
-        """Rows of a published table, with when it was published; none of one that is not."""
-        if self._publish is None or not self._publish.has(table):
-            return []
-        statement = f"SELECT {', '.join(columns)} FROM {table} WHERE {where}"  # noqa: S608 - the names are declared in this project
-        at = {"published_at": self._publish.table(table).published_at}
-        return [dict(zip(columns, row, strict=True)) | at for row in self._publish.rows(statement, [*values])]
 
 
 def _place(row: Row) -> Place:
