@@ -134,10 +134,10 @@ class NewestPublish:
 
         Raises NothingPublishedError.
         """
+        if (newest := self.opened()) is not None:
+            return newest
         kept = self._kept
         try:
-            if kept is not None and kept[0] == _mark(self._path):
-                return kept[1]
             if self._lock.acquire(blocking=kept is None):
                 try:
                     self._kept = kept = self._opened()
