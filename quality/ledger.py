@@ -123,11 +123,13 @@ SELECT topic, "partition", "offset" + 1 AS first, lead("offset") OVER (PARTITION
     ORDER BY "offset") AS "end" FROM edges QUALIFY "end" > first ORDER BY first DESC LIMIT {MOST_GAPS}
 """  # noqa: S608 - the text is declared in this project
 TOTALS = """
-SELECT hour_start AS hour, unnest(['shop.page_views', 'shop.clicks', 'shop.purchases', 'shop.searches']) AS topic,
-    unnest([page_views + product_views, clicks + carts, purchases, searches]) AS counted, updated_at
+SELECT hour_start::TIMESTAMPTZ AS hour, updated_at::TIMESTAMPTZ AS updated_at,
+    unnest(['shop.page_views', 'shop.clicks', 'shop.purchases', 'shop.searches']) AS topic,
+    unnest([page_views + product_views, clicks + carts, purchases, searches]) AS counted
 FROM {table} WHERE {on_days}
 """
-"""What gold counts by hour and topic: page views that are views of a product count twice."""
+"""What gold counts by hour and topic: page views that are views of a product count twice. Moments of the serving file
+are plain; these have a zone."""
 _DAYS = """
 SELECT DISTINCT event_date AS day FROM silver.events WHERE processed_at > TIMESTAMPTZ '{since}' ORDER BY day
 """
