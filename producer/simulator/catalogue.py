@@ -75,10 +75,10 @@ class Catalogue:
         ranks = np.arange(1, PRODUCTS + 1, dtype=float)
         weights = ranks**-ZIPF_EXPONENT
         self._all = _draw_table(self.products, weights, 65_536)
-        self._by_category = [
-            _draw_table(members, np.array([weights[i] for i in indices]), 8192)
-            for indices, members in (self._members(name) for name in names)
-        ]
+        self._by_category = []
+        for name in names:
+            members = [i for i, product in enumerate(self.products) if product.category == name]
+            self._by_category.append(_draw_table([self.products[i] for i in members], weights[members], 8192))
 
     def pick(self, rng: random.Random, favourite: int) -> Product:
         """A product to look at, by popularity, more often from the favourite category (by index)."""
@@ -91,10 +91,6 @@ class Catalogue:
     def trending(self, hour: int) -> Product:
         """What everybody talks about in this hour (counted from 1970)."""
         return self.products[20 + derive("trend", hour) % 400]
-
-    def _members(self, category: str) -> tuple[list[int], list[Product]]:
-        indices = [i for i, product in enumerate(self.products) if product.category == category]
-        return indices, [self.products[i] for i in indices]
 
 
 def _product(rng: random.Random, number: int, category: str) -> Product:

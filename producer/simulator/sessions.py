@@ -27,6 +27,7 @@ TRY_AGAIN = 0.6
 PRODUCT_ON_PAGE_VIEW = 0.08
 """Share of product looks that arrive as a page_view which names its product."""
 
+_SHOP = "https://shop.example"
 _ELEMENTS = ("image-zoom", "reviews", "size-guide", "banner", "menu", "related")
 _PAGES = ("/", "/new", "/sale", "/category/electronics", "/category/home", "/category/fashion", "/cart", "/account")
 
@@ -47,7 +48,7 @@ class Scripts:
         cart: list[Product] = []
         landing = roll()
         if landing < 0.62:
-            yield 0, "page_view", self.page("/" if landing < 0.4 else _PAGES[int(roll() * 6)], device)
+            yield 0, "page_view", _page("/" if landing < 0.4 else _PAGES[int(roll() * 6)], device)
         elif landing < 0.8:
             yield 0, "search", self._search()
         if landing < 0.8 and roll() < BOUNCE:
@@ -60,7 +61,7 @@ class Scripts:
                 break
             side = roll()
             if side < 0.18:
-                yield at, "page_view", self.page(_PAGES[int(roll() * 6)], device)
+                yield at, "page_view", _page(_PAGES[int(roll() * 6)], device)
             elif side < 0.28:
                 yield at, "search", self._search()
         if cart and roll() < CHECKOUT:
@@ -70,12 +71,13 @@ class Scripts:
         """Look at a product; returns when the look is over."""
         roll = self._rng.random
         if roll() < PRODUCT_ON_PAGE_VIEW:
-            yield at, "page_view", self.product_page(product, device)
+            yield at, "page_view", _page(f"/p/{product.product_id}", device, **product._asdict())
         else:
             yield at, "product_view", view_of(product)
         at += 1500 + int(-14000 * math.log(1.0 - roll()))
         if roll() < CLICK:
-            yield at - 700, "click", self.click(_ELEMENTS[int(roll() * 6)], product)
+            element, number = _ELEMENTS[int(roll() * 6)], product.product_id
+            yield at - 700, "click", as_json(element=element, page_url=f"{_SHOP}/p/{number}", product_id=number)
         chance = roll()
         if chance < WISHLIST:
             yield at, "add_to_wishlist", as_json(product_id=product.product_id)
@@ -86,7 +88,7 @@ class Scripts:
 
     def _check_out(self, at: int, shopper: Shopper, device: Device, cart: list[Product]) -> Steps:
         rng, roll = self._rng, self._rng.random
-        yield at + 300, "page_view", self.page("/cart", device)
+        yield at + 300, "page_view", _page("/cart", device)
         at += 4000 + int(-25000 * math.log(1.0 - roll()))
         lines = [(product, 1 if roll() < 0.8 else rng.randrange(2, 5)) for product in cart]
         order, cards = next(self._orders), shopper.cards
@@ -98,24 +100,6 @@ class Scripts:
             declined = roll() < 0.25
             card = cards[int(roll() * len(cards))]
             yield at, "purchase", self.purchase(order, lines, shopper.payment_method, card, declined)
-
-    def page(self, url: str, device: Device) -> orjson.Fragment:
-        """Data of a page view."""
-        return as_json(page_url=f"https://shop.example{url}", device=device.kind, browser=device.browser)
-
-    def product_page(self, product: Product, device: Device) -> orjson.Fragment:
-        """Data of a page view that names its product."""
-        return as_json(
-            page_url=f"https://shop.example/p/{product.product_id}",
-            device=device.kind,
-            browser=device.browser,
-            **product._asdict(),
-        )
-
-    def click(self, element: str, product: Product) -> orjson.Fragment:
-        """Data of a click on a product's page."""
-        number = product.product_id
-        return as_json(element=element, page_url=f"https://shop.example/p/{number}", product_id=number)
 
     def purchase(
         self, order: str, lines: list[tuple[Product, int]], method: str, card: str, declined: bool
@@ -140,3 +124,8 @@ class Scripts:
     def _search(self) -> orjson.Fragment:
         searches = self._catalogue.searches
         return searches[int(self._rng.random() ** 2 * len(searches))]
+
+
+def _page(url: str, device: Device, **product: object) -> orjson.Fragment:
+    """Data of a page view, and of the product that it names."""
+    return as_json(page_url=f"{_SHOP}{url}", device=device.kind, browser=device.browser, **product)
