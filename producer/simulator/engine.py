@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from operator import attrgetter
+from random import Random
 
 import numpy as np
 import orjson
@@ -74,7 +75,7 @@ class _Simulation:
         self._returning = Returning(seed, options.population, len(self._days))
         self._visitors: list[float] = []
         self._earliest = start if self._days else 0
-        self._scenarios: list[Callable[[World, int], Steps]] = []
+        self._scenarios: list[Callable[[World, Random, int], Steps]] = []
         self._episode_numbers = itertools.count(1)
         self._episode_budget = 0.0
         self._due: defaultdict[int, list[Plan | Record]] = defaultdict(list)
@@ -220,7 +221,7 @@ class _Simulation:
                 self._scenarios = rng.sample(SCENARIOS, len(SCENARIOS))
             start = begin_ms + int(rng.random() * (end_ms - begin_ms))
             scenario = self._scenarios.pop()
-            steps = sorted(scenario(self._world, start), key=attrgetter("at_ms"))
+            steps = sorted(scenario(self._world, rng, start), key=attrgetter("at_ms"))
             late = start - steps[0].at_ms
             planned = {}
             for step in (step._replace(at_ms=step.at_ms + late) for step in steps):
