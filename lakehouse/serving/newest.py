@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.serving.file import PUBLISHED, names_in, open_serving
 from lakehouse.watchdog import Watchdog
 
-_TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by, held_rows FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
+_TABLES = f"""
+SELECT table_name, delta_version, published_at::TIMESTAMPTZ, newest_data_at::TIMESTAMPTZ, blocked_by,
+    coalesce(held_rows, 0) FROM {PUBLISHED}
+"""  # noqa: S608 - the name is declared in this project
 
 _FOR_PAGES: dict[str, str | bool | int | float | list[str]] = {"late_materialization_max_rows": 0, "threads": 1}
 """A page is some rows of a short range: looking them up a second time, to read fewer columns of the others, costs more
@@ -53,14 +56,8 @@ class Publish:
         self._connection, self._lock = connection, threading.Lock()
         self._newest: dict[tuple[str, str], Any] = {}
         self._tables = {
-            name: PublishedTable(
-                version,
-                _utc(published),
-                _utc(newest) if newest else None,
-                tuple(names_in(blocked)),
-                rows or 0,
-            )
-            for name, version, published, newest, blocked, rows in connection.execute(_TABLES).fetchall()
+            name: PublishedTable(version, published, newest, tuple(names_in(blocked)), held)
+            for name, version, published, newest, blocked, held in connection.execute(_TABLES).fetchall()
         }
 
     def has(self, name: str) -> bool:
@@ -165,7 +162,3 @@ class NewestPublish:
 def _mark(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_ino, found.st_mtime_ns
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)
