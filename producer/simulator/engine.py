@@ -67,10 +67,7 @@ class _Simulation:
         self._noise = Noise(options, generator(seed, "noise"), self._ids.__next__)
         self._truth = Truth(options.truth)
         episodes = generator(seed, "episodes")
-        episode_scripts = Scripts(episodes, catalogue, orders)
-        self._world = World(
-            episodes, self._population, options.population, catalogue, episode_scripts, orders, self._sessions
-        )
+        self._world = World(episodes, self._population, options.population, catalogue, orders, self._sessions)
         self._days = range(start // DAY_MS, (options.now_ms - 1) // DAY_MS + 1) if options.history_ms else range(0)
         self._returning = Returning(seed, options.population, len(self._days))
         self._visitors: list[float] = []
@@ -122,8 +119,7 @@ class _Simulation:
             at = day * DAY_MS + int(local - BY_CODE[shopper.country].utc_offset * HOUR_MS) % DAY_MS
             if start <= at < end:
                 events += self._session(shopper, at)
-        begin, stop = max(start, day * DAY_MS), min(end, (day + 1) * DAY_MS)
-        self._episodes(events, begin, stop)
+        self._episodes(events, max(start, day * DAY_MS), min(end, (day + 1) * DAY_MS))
 
     # --- live --------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import orjson
 
 from producer.simulator.catalogue import Catalogue, Product, view_of
 from producer.simulator.randomness import scramble
-from producer.simulator.sessions import Scripts
+from producer.simulator.sessions import purchase
 from producer.simulator.shoppers import FRESH_FROM, Device, Population, Shopper, Visit, ip_address, make_device, visit
 
 
@@ -40,7 +40,6 @@ class World:
     population: Population
     users: int
     catalogue: Catalogue
-    scripts: Scripts
     orders: Iterator[str]
     sessions: Iterator[str]
     _fresh: int = FRESH_FROM
@@ -104,7 +103,7 @@ class World:
                 break
             product = self.catalogue.pick(self.rng, 9)
         lines = [(product, quantity)]
-        data = self.scripts.purchase(order or self.order(), lines, "card", card, declined)
+        data = purchase(order or self.order(), lines, "card", card, declined)
         return PlannedStep(at_ms, who, "purchase", data, card)
 
     def browse(self, at_ms: int, who: Visit, count: int, mean_gap_s: float = 15.0) -> Generator[PlannedStep, None, int]:

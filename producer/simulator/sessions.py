@@ -94,32 +94,12 @@ class Scripts:
         order, cards = next(self._orders), shopper.cards
         card = cards[int(roll() * len(cards))]
         declined = shopper.payment_method != "invoice" and roll() < DECLINE
-        yield at, "purchase", self.purchase(order, lines, shopper.payment_method, card, declined)
+        yield at, "purchase", purchase(order, lines, shopper.payment_method, card, declined)
         while declined and roll() < TRY_AGAIN:
             at += 8000 + int(-30000 * math.log(1.0 - roll()))
             declined = roll() < 0.25
             card = cards[int(roll() * len(cards))]
-            yield at, "purchase", self.purchase(order, lines, shopper.payment_method, card, declined)
-
-    def purchase(
-        self, order: str, lines: list[tuple[Product, int]], method: str, card: str, declined: bool
-    ) -> orjson.Fragment:
-        """Data of a purchase: only cards have a fingerprint, an invoice has no payment status yet."""
-        data: dict[str, object] = {
-            "order_id": order,
-            "total_amount": round(sum(product.price * quantity for product, quantity in lines), 2),
-            "currency": "EUR",
-            "payment_method": method,
-        }
-        if method != "invoice":
-            data["payment_status"] = "declined" if declined else "approved"
-        if method in ("card", "apple_pay"):
-            data["card_fingerprint"] = card
-        data["products"] = [
-            {"product_id": product.product_id, "quantity": quantity, "price": product.price}
-            for product, quantity in lines
-        ]
-        return orjson.Fragment(orjson.dumps(data))
+            yield at, "purchase", purchase(order, lines, shopper.payment_method, card, declined)
 
     def _search(self) -> orjson.Fragment:
         searches = self._catalogue.searches
@@ -129,3 +109,21 @@ class Scripts:
 def _page(url: str, device: Device, **product: object) -> orjson.Fragment:
     """Data of a page view, and of the product that it names."""
     return as_json(page_url=f"{_SHOP}{url}", device=device.kind, browser=device.browser, **product)
+
+
+def purchase(order: str, lines: list[tuple[Product, int]], method: str, card: str, declined: bool) -> orjson.Fragment:
+    """Data of a purchase: only cards have a fingerprint, an invoice has no payment status yet."""
+    data: dict[str, object] = {
+        "order_id": order,
+        "total_amount": round(sum(product.price * quantity for product, quantity in lines), 2),
+        "currency": "EUR",
+        "payment_method": method,
+    }
+    if method != "invoice":
+        data["payment_status"] = "declined" if declined else "approved"
+    if method in ("card", "apple_pay"):
+        data["card_fingerprint"] = card
+    data["products"] = [
+        {"product_id": product.product_id, "quantity": quantity, "price": product.price} for product, quantity in lines
+    ]
+    return orjson.Fragment(orjson.dumps(data))
