@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -36,16 +35,6 @@ SAID: dict[Fate, str] = {
     "under_way": "under way: the stream is at its batch",
     "lost": "in bronze and nowhere else: `shoplake reconcile` names such records",
 }
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which records: exactly one of these; of a key the newest `limit`."""
-
-    event_id: str | None = None
-    key: str | None = None
-    at: str | None = None
-    limit: int = 20
 
 
 class CountsIn(BaseModel):
@@ -126,24 +115,26 @@ class Tracer:
         self._judge = duckdb.connect(config={"threads": 1})
         """Says which conditions hold for an event; it has no table."""
 
-    def trace(self, asked: Asked) -> Trace:
-        """What is asked for. Raises UsageError for none or several at once, NothingThereError where there is none."""
-        given = [name for name in ("event_id", "key", "at") if getattr(asked, name)]
-        if len(given) != 1:
+    def trace(
+        self, event_id: str | None = None, key: str | None = None, at: str | None = None, limit: int = 20
+    ) -> Trace:
+        """The records that one of the first three names, of a key the newest `limit`. Raises UsageError for none or
+        several at once, NothingThereError where there is none."""
+        if len([given for given in (event_id, key, at) if given]) != 1:
             raise UsageError("Say one of these: an event's id, a key, or a place as topic-partition-offset.")
-        found = self._look(asked)
+        found = self._look(event_id, key, at, limit)
         # Between two tables a batch may have come; what is still lost at a second look is.
-        return self._look(asked) if any(record.fate == "lost" for record in found.records) else found
+        is_lost = any(record.fate == "lost" for record in found.records)
+        return self._look(event_id, key, at, limit) if is_lost else found
 
-    def _look(self, asked: Asked) -> Trace:
-        if asked.event_id:
-            return self._of_event(asked.event_id)
-        if asked.key:
-            said = f"No record with the key {asked.key!r} is in bronze."
-            is_asked = f"key = encode({quoted_text(asked.key)}) ORDER BY ingested_at DESC, kafka_timestamp DESC"
-            is_asked += f" LIMIT {asked.limit}"
+    def _look(self, event_id: str | None, key: str | None, at: str | None, limit: int) -> Trace:
+        if event_id:
+            return self._of_event(event_id)
+        if key:
+            said = f"No record with the key {key!r} is in bronze."
+            is_asked = f"key = encode({quoted_text(key)}) ORDER BY ingested_at DESC, kafka_timestamp DESC LIMIT {limit}"
         else:
-            place = place_in(asked.at or "")
+            place = place_in(at or "")
             said, is_asked = f"The record {place} is not in bronze.", _are_at([place])
         found = self._bronze(is_asked)
         if not found:
