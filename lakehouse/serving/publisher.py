@@ -49,10 +49,9 @@ def sources() -> list[Source]:
 
 
 def _source(table: Table) -> Source:
-    kinds = [one.dataType.simpleString() for one in table.schema]
     own = tuple(
-        (one.name, _TYPES.get(kind, kind.upper()), one.metadata["comment"])
-        for one, kind in zip(table.schema, kinds, strict=True)
+        (one.name, _TYPES.get(kind := one.dataType.simpleString(), kind.upper()), one.metadata["comment"])
+        for one in table.schema
     )
     part = table.served if isinstance(table.served, Extract) else Extract(table.full_name, table.grain)
     return Source(**{**vars(part), "columns": part.columns or own}, delta=table)
