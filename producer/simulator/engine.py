@@ -25,7 +25,7 @@ from producer.simulator.options import SimulationOptions
 from producer.simulator.randomness import derive, generator, opaque_ids
 from producer.simulator.scenarios import LOOKALIKES, SCENARIOS
 from producer.simulator.sessions import Scripts
-from producer.simulator.shoppers import Population, Returning, Shopper, Visit, make_device, visit
+from producer.simulator.shoppers import Population, Shopper, Visit, make_device, returning, visit
 from producer.simulator.truth import Episode, Truth
 
 SECOND_MS = 1000
@@ -69,7 +69,7 @@ class _Simulation:
         episodes = generator(seed, "episodes")
         self._world = World(episodes, self._population, options.population, catalogue, orders, self._sessions)
         self._days = range(start // DAY_MS, (options.now_ms - 1) // DAY_MS + 1) if options.history_ms else range(0)
-        self._returning = Returning(seed, options.population, len(self._days))
+        self._chances = returning(seed, options.population, len(self._days))
         self._visitors: list[float] = []
         self._earliest = start if self._days else 0
         self._scenarios: list[Callable[[World, Random, int], Steps]] = []
@@ -95,7 +95,7 @@ class _Simulation:
     def _history(self) -> Iterator[Record]:
         start, end = self._options.start_ms, self._options.now_ms
         days = self._days
-        chances = [self._returning.chances(n, WEEKDAY[weekday(day)]) for n, day in enumerate(days)]
+        chances = [self._chances(n, WEEKDAY[weekday(day)]) for n, day in enumerate(days)]
         covered = [min(end, (day + 1) * DAY_MS) - max(start, day * DAY_MS) for day in days]
         expected = sum(float(c.sum()) * share / DAY_MS for c, share in zip(chances, covered, strict=True))
         wanted = self._options.history_events * self._ordinary_share / EVENTS_PER_SESSION
@@ -146,7 +146,7 @@ class _Simulation:
                 self._put(one)
         self._people = max(self._options.population, int(self._options.rate / EVENTS_PER_SESSION * 3600 * 2))
         if self._days:
-            self._visitors = self._returning.chances(len(self._days) - 1, 1.0).cumsum().tolist()
+            self._visitors = self._chances(len(self._days) - 1, 1.0).cumsum().tolist()
 
     def _fill(self, second: int, elapsed_ms: int, wanted: int) -> None:
         """Start sessions in this second until `wanted` records leave in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ _BROWSERS = (
     ("tablet", "Safari", "Mozilla/5.0 (iPad; CPU OS 19_1 like Mac OS X) AppleWebKit/605.1 Version/19.1 Safari/604.1"),
 )
 TABLET = 5
+EARLIER_DAYS, EARLIER_SHARE = 120, 0.25
+"""Some shoppers first came before the history begins; they are past the steep part of their curve."""
 _METHODS = ("card", "card", "card", "card", "paypal", "paypal", "apple_pay", "invoice")
 
 
@@ -155,26 +158,22 @@ def visit(session_id: str, shopper: Shopper, device: Device, ip: str, country: s
     return Visit(shopper.user_id, device, ip, country, orjson.Fragment(orjson.dumps(context)))
 
 
-class Returning:
-    """Who comes on which day of a history: everybody on their first day, then less and less, some more loyal."""
+def returning(seed: int, users: int, days: int) -> Callable[[int, float], np.ndarray]:
+    """Who comes on which day of a history: everybody on their first day, then less and less, some more loyal.
 
-    EARLIER_DAYS = 120
-    """Some shoppers first came before the history begins; they are past the steep part of their curve."""
-    EARLIER_SHARE = 0.25
+    Makes each shopper's chance to come of a day, and of the factor of its weekday.
+    """
+    rng = np.random.default_rng(derive(seed, "returning"))
+    first = np.floor(rng.random(users) * days).astype(np.int64)
+    earlier = rng.random(users) < EARLIER_SHARE
+    first[earlier] = -1 - rng.integers(0, EARLIER_DAYS, size=int(earlier.sum()))
+    loyalty = rng.beta(1.6, 3.0, size=users) * 1.4
 
-    def __init__(self, seed: int, users: int, days: int) -> None:
-        """Draw first days and loyalties of `users` over `days`."""
-        rng = np.random.default_rng(derive(seed, "returning"))
-        first = np.floor(rng.random(users) * days).astype(np.int64)
-        earlier = rng.random(users) < self.EARLIER_SHARE
-        first[earlier] = -1 - rng.integers(0, self.EARLIER_DAYS, size=int(earlier.sum()))
-        self._first = first
-        self._loyalty = rng.beta(1.6, 3.0, size=users) * 1.4
-
-    def chances(self, day: int, factor: float) -> np.ndarray:
-        """Each shopper's chance to come on `day` of the history; `factor` is the weekday's."""
-        age = day - self._first
-        chance = self._loyalty * 0.42 * np.maximum(age, 1.0) ** -0.55 * factor
+    def chances(day: int, factor: float) -> np.ndarray:
+        age = day - first
+        chance = loyalty * 0.42 * np.maximum(age, 1.0) ** -0.55 * factor
         chance[age == 0] = 1.0
         chance[age < 0] = 0.0
         return np.minimum(chance, 1.0)
+
+    return chances
