@@ -24,7 +24,7 @@ class Expectation:
     low: float | None = 0
     high: float | None = 0
     fails: str = ""
-    """SQL that is true for a row that is not as expected; none where no row can be named."""
+    """SQL that is true for a row that is not as expected."""
 
     def holds(self, values: Iterable[Any]) -> bool:
         """What Great Expectations would say about these values; a test compares the two."""
@@ -42,7 +42,8 @@ class Suite:
     always measured whole.
 
     With a `unit`, an SQL expression over columns of the table, faults can be told apart by it: only the table's rows of
-    the units in which `rows` has a row that fails are held back, and the rest is published.
+    the units in which `rows` has a row that fails are held back, and the rest is published. Each expectation says then
+    which rows fail.
     """
 
     table: str
@@ -84,10 +85,6 @@ class Suite:
     def unit_text(self) -> str:
         """The name of a row's unit, as SQL; the same in the lake and in the serving file."""
         return f"coalesce(({self.unit})::VARCHAR, '')"
-
-    def names_units(self, expectation: Expectation) -> bool:
-        """Whether the rows that fail can be told from the rest."""
-        return bool(self.unit and expectation.fails)
 
     def failing_units(self, expectation: Expectation, condition: str = "") -> str:
         """A statement that names the units that fail, over the rows where `condition` holds, as `where`."""

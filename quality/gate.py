@@ -84,7 +84,7 @@ def _wrong(ask: Ask, suite: Suite, changed: str) -> Iterator[tuple[str, str]]:
     rows = ask(suite.where(changed)) if blocking else []
     for each in blocking:
         if not each.holds([row[each.name] for row in rows]):
-            units = suite.failing_units(each, changed) if suite.names_units(each) else ""
+            units = suite.failing_units(each, changed) if suite.unit else ""
             yield suite.id_of(each), f"{suite.unit_text} IN ({units})" if units else ""
 
 

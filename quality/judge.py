@@ -59,7 +59,7 @@ class Judge:
         for each in suite.expectations:
             result = batch.validate(self._between(column=each.name, min_value=each.low, max_value=each.high))
             figures = _observed(result)
-            if not result.success and suite.names_units(each):
+            if not result.success and suite.unit:
                 units = [str(unit) for unit in measure(suite.failing_units(each, suite.on(days)))["unit"]]
                 figures["failing"] = units if len(units) <= MOST_UNITS else None
             observed = json.dumps(figures, default=str)
