@@ -190,8 +190,9 @@ class _Simulation:
             steps = steps[int(roll() * len(steps)) :]
             at_ms -= steps[0][0]
         self._last_seen[shopper.number] = (at_ms + steps[-1][0], country)
+        due, width = self._due, self._bucket_ms
         for after, event_type, data in steps:
-            self._put((at_ms + after, who, event_type, data))
+            due[(at_ms + after) // width].append((at_ms + after, who, event_type, data))
         return len(steps)
 
     def _record(self, due_ms: int, happened_ms: int, who: Visit, event_type: str, data: orjson.Fragment) -> Record:
