@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ Severity = Literal["block", "warn"]
 
 @dataclass(frozen=True)
 class Expectation:
-    """Limits, both included, between which a measured column must be; None is no limit.
+    """Limits, both included, between which `measure` must be, SQL over the rows of a suite; None is no limit.
 
     `block` keeps the table from being published while it fails, `warn` only reports.
     """
@@ -20,11 +20,11 @@ class Expectation:
     name: str
     severity: Severity
     means: str
-    column: str
+    measure: str
     low: float | None = 0
     high: float | None = 0
     fails: str = ""
-    """SQL that is true for a row of `Suite.rows` that is not as expected; none where no row can be named."""
+    """SQL that is true for a row that is not as expected."""
 
     def holds(self, values: Iterable[Any]) -> bool:
         """What Great Expectations would say about these values; a test compares the two."""
@@ -36,22 +36,22 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Suite:
-    """Expectations of one table, and the query that measures it: few rows, however large the table is.
+    """Expectations of one table, and the SELECT of the rows that they measure, for the lake's reader.
 
-    `sql` is one statement for the lake's reader. `{days}` in it stands for the condition that picks the days that
-    changed, over `day_column`; a suite without one is always measured whole.
+    `{days}` in it stands for the condition that picks the days that changed, over `day_column`; a suite without one is
+    always measured whole.
 
     With a `unit`, an SQL expression over columns of the table, faults can be told apart by it: only the table's rows of
-    the units in which `rows`, one SELECT, has a row that fails are held back, and the rest is published.
+    the units in which `rows` has a row that fails are held back, and the rest is published. Each expectation says then
+    which rows fail.
     """
 
     table: str
-    sql: str
+    rows: str
     expectations: tuple[Expectation, ...]
     day_column: str = ""
     part: str = ""
     unit: str = ""
-    rows: str = ""
 
     @property
     def name(self) -> str:
@@ -75,44 +75,40 @@ class Suite:
 
     def where(self, condition: str) -> str:
         """The statement, over the rows where an SQL condition on `day_column` holds; none is everything."""
-        return self.sql.replace("{days}", condition or "true")
+        measured = ", ".join(f"{each.measure} AS {each.name}" for each in self.expectations)
+        return f"SELECT {measured} FROM ({self._rows(condition)})"  # noqa: S608 - the names are declared in this project
+
+    def _rows(self, condition: str) -> str:
+        return self.rows.replace("{days}", condition or "true")
 
     @property
     def unit_text(self) -> str:
         """The name of a row's unit, as SQL; the same in the lake and in the serving file."""
         return f"coalesce(({self.unit})::VARCHAR, '')"
 
-    def names_units(self, expectation: Expectation) -> bool:
-        """Whether the rows that fail can be told from the rest."""
-        return bool(self.unit and expectation.fails)
-
     def failing_units(self, expectation: Expectation, condition: str = "") -> str:
         """A statement that names the units that fail, over the rows where `condition` holds, as `where`."""
-        rows = self.rows.replace("{days}", condition or "true")
+        rows = self._rows(condition)
         return f"SELECT DISTINCT {self.unit_text} AS unit FROM ({rows}) WHERE {expectation.fails}"  # noqa: S608 - the names are declared in this project
 
 
-def of_rows(
-    table: str, unit: str, rows: str, expectations: tuple[Expectation, ...], *, day_column: str = "", part: str = ""
-) -> Suite:
-    """A suite that counts the rows that fail, each expectation of which is made by `no_row`."""
-    counted = ", ".join(f"count(*) FILTER ({each.fails}) AS {each.column}" for each in expectations)
-    sql = f"SELECT {counted} FROM ({rows})"  # noqa: S608 - the names are declared in this project
-    return Suite(table, sql, expectations, day_column, part, unit, rows)
+def seen(table: str, key: str) -> str:
+    """The rows of a table's days, with the column `seen`: how many rows have the same key."""
+    return f"SELECT *, count(*) OVER (PARTITION BY {key}) AS seen FROM {table} WHERE {{days}}"  # noqa: S608 - the names are declared in this project
 
 
 def no_row(name: str, fails: str, means: str, severity: Severity = "block") -> Expectation:
     """No row for which the SQL condition `fails` is true."""
-    return replace(none(name, name, means, severity), fails=fails)
+    return Expectation(name, severity, means, f"count(*) FILTER ({fails})", fails=fails)
 
 
-def none(name: str, column: str, means: str, severity: Severity = "block") -> Expectation:
+def none(name: str, measure: str, means: str, severity: Severity = "block") -> Expectation:
     """A count that must be 0."""
-    return Expectation(name, severity, means, column)
+    return Expectation(name, severity, means, measure)
 
 
 def between(
-    name: str, column: str, low: float | None, high: float | None, means: str, severity: Severity = "warn"
+    name: str, measure: str, low: float | None, high: float | None, means: str, severity: Severity = "warn"
 ) -> Expectation:
     """A figure within limits."""
-    return Expectation(name, severity, means, column, low, high)
+    return Expectation(name, severity, means, measure, low, high)

@@ -83,8 +83,8 @@ def _wrong(ask: Ask, suite: Suite, changed: str) -> Iterator[tuple[str, str]]:
     blocking = [each for each in suite.expectations if each.severity == "block"]
     rows = ask(suite.where(changed)) if blocking else []
     for each in blocking:
-        if not each.holds([row[each.column] for row in rows]):
-            units = suite.failing_units(each, changed) if suite.names_units(each) else ""
+        if not each.holds([row[each.name] for row in rows]):
+            units = suite.failing_units(each, changed) if suite.unit else ""
             yield suite.id_of(each), f"{suite.unit_text} IN ({units})" if units else ""
 
 

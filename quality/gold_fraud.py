@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from gold.fraud_rules import RULES
-from quality.declaration import no_row, of_rows
+from quality.declaration import Suite, no_row, seen
 from quality.gold_kpis import HOUR
 
 FLAGS, COVERAGE = "gold.fraud_flags", "gold.fraud_coverage"
 _UNKNOWN_RULE = f"rule_id NOT IN ({', '.join(repr(rule.rule_id) for rule in RULES)})"
 
 SUITES = (
-    of_rows(
+    Suite(
         FLAGS,
-        "flag_id",
-        f"SELECT *, count(*) OVER (PARTITION BY flag_id) AS seen FROM {FLAGS} WHERE {{days}}",  # noqa: S608 - the names are declared in this project
+        seen(FLAGS, "flag_id"),
         (
             no_row("each_flag_once", "seen > 1", "A flag has one row."),
             no_row(
@@ -38,10 +37,10 @@ SUITES = (
             no_row("severity_is_known", "severity NOT IN ('low', 'medium', 'high')", "Low, medium or high."),
         ),
         day_column="event_date",
+        unit="flag_id",
     ),
-    of_rows(
+    Suite(
         FLAGS,
-        "flag_id",
         f"""
         SELECT flag_id FROM (SELECT flag_id, unnest(evidence) AS event_id FROM {FLAGS} WHERE {{days}})
         ANTI JOIN silver.events USING (event_id)
@@ -49,11 +48,11 @@ SUITES = (
         (no_row("evidence_is_in_silver", "true", "Every event that proves a flag is in silver.events."),),
         day_column="event_date",
         part="evidence",
+        unit="flag_id",
     ),
-    of_rows(
+    Suite(
         COVERAGE,
-        HOUR,
-        f"SELECT *, count(*) OVER (PARTITION BY hour_start, rule_id) AS seen FROM {COVERAGE} WHERE {{days}}",  # noqa: S608 - the names are declared in this project
+        seen(COVERAGE, "hour_start, rule_id"),
         (
             no_row("each_rule_once", "seen > 1", "An hour has each rule once."),
             no_row(
@@ -64,5 +63,6 @@ SUITES = (
             no_row("rule_is_known", _UNKNOWN_RULE, "The rule is declared."),
         ),
         day_column="hour_date",
+        unit=HOUR,
     ),
 )

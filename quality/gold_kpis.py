@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gold.revenue import CURRENCY_SQL, UNKNOWN
-from quality.declaration import no_row, of_rows
+from quality.declaration import Suite, no_row, seen
 from silver.conditions import IS_PAID
 
 TABLE, REVENUE = "gold.kpis_hourly", "gold.revenue_hourly"
@@ -17,10 +17,9 @@ _HOURS_ARE_HOURS = no_row(
 _NEGATIVE = " OR ".join(f"{name} < 0 OR {name} IS NULL" for name in _COUNTS)
 
 SUITES = (
-    of_rows(
+    Suite(
         TABLE,
-        HOUR,
-        f"SELECT *, count(*) OVER (PARTITION BY hour_start) AS seen FROM {TABLE} WHERE {{days}}",  # noqa: S608 - the names are declared in this project
+        seen(TABLE, "hour_start"),
         (
             no_row("each_hour_once", "seen > 1", "An hour has one row."),
             no_row("counts_are_possible", _NEGATIVE, "No count is negative or missing."),
@@ -50,10 +49,10 @@ SUITES = (
             ),
         ),
         day_column="hour_date",
+        unit=HOUR,
     ),
-    of_rows(
+    Suite(
         TABLE,
-        HOUR,
         f"""
         WITH silver_hours AS (
             SELECT date_trunc('hour', event_time) AS hour_start, max(processed_at) AS newest,
@@ -78,11 +77,11 @@ SUITES = (
         ),
         day_column="event_date",
         part="silver",
+        unit=HOUR,
     ),
-    of_rows(
+    Suite(
         REVENUE,
-        HOUR,
-        f"SELECT *, count(*) OVER (PARTITION BY hour_start, currency) AS seen FROM {REVENUE} WHERE {{days}}",  # noqa: S608 - the names are declared in this project
+        seen(REVENUE, "hour_start, currency"),
         (
             no_row("each_currency_once", "seen > 1", "An hour has each currency once."),
             no_row(
@@ -94,10 +93,10 @@ SUITES = (
             _HOURS_ARE_HOURS,
         ),
         day_column="hour_date",
+        unit=HOUR,
     ),
-    of_rows(
+    Suite(
         REVENUE,
-        HOUR,
         f"""
         WITH paid AS (
             SELECT date_trunc('hour', event_time) AS hour_start, {CURRENCY_SQL} AS currency, count(*) AS purchases,
@@ -110,5 +109,6 @@ SUITES = (
         (no_row("is_silvers", "true", "Revenue equals silver.events, in hours at rest for five minutes."),),
         day_column="event_date",
         part="silver",
+        unit=HOUR,
     ),
 )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from quality.declaration import Suite, no_row, none, of_rows
+from quality.declaration import Suite, no_row, none
 
 TABLE, DAYS = "gold.cohort_retention", "gold.user_days"
 _COHORT = "granularity, cohort_start, activity, timezone"
 _UNIT = f"concat_ws(' ', {_COHORT})"
 
 SUITES = (
-    of_rows(
+    Suite(
         TABLE,
-        _UNIT,
         f"""
         SELECT *, min(cohort_size) OVER cohort <> max(cohort_size) OVER cohort AS is_changing, count(*) OVER (
             PARTITION BY {_COHORT}, period_index, definition) AS seen
@@ -43,10 +42,10 @@ SUITES = (
             ),
             no_row("sizes_are_constant", "is_changing", "A cohort has the same size in every period."),
         ),
+        unit=_UNIT,
     ),
-    of_rows(
+    Suite(
         TABLE,
-        _UNIT,
         f"""
         SELECT * FROM {TABLE} AS later JOIN {TABLE} AS exact
             USING (granularity, cohort_start, period_index, activity, timezone)
@@ -55,6 +54,7 @@ SUITES = (
         """,  # noqa: S608 - the names are declared in this project
         (no_row("unbounded_is_more", "true", "Those active then or later are no fewer than those active then."),),
         part="definitions",
+        unit=_UNIT,
     ),
     Suite(
         DAYS,

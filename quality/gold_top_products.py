@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from quality.declaration import Expectation, Suite, between, no_row, none, of_rows
+from quality.declaration import Suite, between, no_row, none
 from quality.gold_kpis import HOUR
 
 HOURLY, LAST_HOUR = "gold.top_products_hourly", "gold.top_products_last_hour"
 _RANKS = """
     SELECT *, row_number() OVER (PARTITION BY {period} ORDER BY views DESC, product_id) AS place,
         count(*) OVER (PARTITION BY {period}, "rank") AS same_rank,
-        count(*) OVER (PARTITION BY {period}, product_id) AS same_product FROM {table} WHERE {where}
+        count(*) OVER (PARTITION BY {period}, product_id) AS same_product,
+        product_id IS NULL OR {period} IS NULL OR "rank" IS NULL AS is_missing FROM {table} WHERE {where}
 """
-_RANK_EXPECTATIONS = (
+_ARE_RANKS = (
     no_row("each_rank_once", "same_rank > 1", "A period has each rank once."),
     no_row("each_product_once", "same_product > 1", "A period has each product once."),
-    no_row(
-        "is_complete",
-        'product_id IS NULL OR {period} IS NULL OR "rank" IS NULL',
-        "Period, rank and product are there.",
-    ),
+    no_row("is_complete", "is_missing", "Period, rank and product are there."),
     no_row("ranks_follow_views", '"rank" <> place', "Ranks are 1, 2, 3, … by views, then product."),
     no_row(
         "viewers_are_possible",
@@ -29,25 +24,19 @@ _RANK_EXPECTATIONS = (
     ),
 )
 
-
-def _of_period(period: str) -> tuple[Expectation, ...]:
-    return tuple(replace(each, fails=each.fails.format(period=period)) for each in _RANK_EXPECTATIONS)
-
-
 SUITES = (
-    of_rows(
+    Suite(
         HOURLY,
-        HOUR,
         _RANKS.format(period="hour_start", table=HOURLY, where="{days}"),
         (
-            *_of_period("hour_start"),
+            *_ARE_RANKS,
             no_row("status_is_known", "status NOT IN ('provisional', 'final')", "Provisional or final."),
         ),
         day_column="hour_date",
+        unit=HOUR,
     ),
-    of_rows(
+    Suite(
         HOURLY,
-        HOUR,
         """
         WITH ranked AS (SELECT hour_start, sum(views) AS views FROM gold.top_products_hourly WHERE {days} GROUP BY 1)
         SELECT hour_start FROM ranked LEFT JOIN gold.kpis_hourly AS figures USING (hour_start)
@@ -56,9 +45,10 @@ SUITES = (
         (no_row("views_are_in_the_figures", "true", "No hour ranks more views than it had."),),
         day_column="hour_date",
         part="figures",
+        unit=HOUR,
     ),
     # The rows of the last hour are one window: no unit of it can be shown without the rest.
-    of_rows(LAST_HOUR, "", _RANKS.format(period="as_of", table=LAST_HOUR, where="true"), _of_period("as_of")),
+    Suite(LAST_HOUR, _RANKS.format(period="as_of", table=LAST_HOUR, where="true"), _ARE_RANKS),
     Suite(
         LAST_HOUR,
         f"""

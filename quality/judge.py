@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from quality.declaration import Expectation, Severity, Suite
+from quality.declaration import Severity, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,8 @@ class Judge:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         import great_expectations as gx
 
-        self._gx: Any = gx
+        expectations: Any = gx.expectations
+        self._between = expectations.ExpectColumnValuesToBeBetween
         quiet: Any = {"globally": False}
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = quiet
@@ -53,30 +54,16 @@ class Judge:
         """Every expectation's verdict, over the given days or over everything."""
         return [verdict for suite in suites for verdict in self._judge(suite, measure, days)]
 
-    def _judge(self, suite: Suite, measure: Measure, days: Sequence[date] | None) -> list[Verdict]:
+    def _judge(self, suite: Suite, measure: Measure, days: Sequence[date] | None) -> Iterator[Verdict]:
         batch = self._measured.get_batch({"dataframe": measure(suite.query(days))})
-        rules = [self._rule(suite, each) for each in suite.expectations]
-        judged = batch.validate(self._gx.ExpectationSuite(suite.name, expectations=rules))
-        found = {result.expectation_config.meta["id"]: result for result in judged.results}
-        verdicts = []
         for each in suite.expectations:
-            result = found[suite.id_of(each)]
+            result = batch.validate(self._between(column=each.name, min_value=each.low, max_value=each.high))
             figures = _observed(result)
-            if not result.success and suite.names_units(each):
+            if not result.success and suite.unit:
                 units = [str(unit) for unit in measure(suite.failing_units(each, suite.on(days)))["unit"]]
                 figures["failing"] = units if len(units) <= MOST_UNITS else None
             observed = json.dumps(figures, default=str)
-            said = (suite.table, suite.id_of(each), each.severity, bool(result.success), observed, each.means)
-            verdicts.append(Verdict(*said))
-        return verdicts
-
-    def _rule(self, suite: Suite, expectation: Expectation) -> Any:
-        return self._gx.expectations.ExpectColumnValuesToBeBetween(
-            column=expectation.column,
-            min_value=expectation.low,
-            max_value=expectation.high,
-            meta={"id": suite.id_of(expectation)},
-        )
+            yield Verdict(suite.table, suite.id_of(each), each.severity, bool(result.success), observed, each.means)
 
 
 def _observed(result: Any) -> dict[str, Any]:

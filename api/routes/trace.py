@@ -18,7 +18,7 @@ from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.serving.figures import Figure, Figures, NothingThereError, row_in
 from lakehouse.serving.newest import NothingPublishedError, Publish
 from lakehouse.serving.sql_output import exact_json
-from lakehouse.serving.trace import Asked, Trace, Tracer
+from lakehouse.serving.trace import Trace, Tracer
 
 router = APIRouter(prefix="/v1/trace", tags=["trace"])
 RETRY_SECONDS = 5
@@ -63,8 +63,7 @@ async def trace_event(shared: Shared, _caller: TraceReader, asked: Annotated[Ask
     gold and which fraud flags its event counts in."""
 
     def look(publish: Publish | None) -> Trace:
-        wanted = Asked(asked.event_id, asked.key, asked.at, asked.limit)
-        return Tracer(shared.settings, shared.lake, publish).trace(wanted)
+        return Tracer(shared.settings, shared.lake, publish).trace(asked.event_id, asked.key, asked.at, asked.limit)
 
     return await _answer(shared, look, "event_id, key, at")
 

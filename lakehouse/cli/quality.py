@@ -103,8 +103,9 @@ def override(
 
     Example: [bold]shoplake quality override gold.kpis_hourly.each_hour_once --for 2h --reason "known, being fixed"[/]
     """
-    from lakehouse.lake import Lake
-    from lakehouse.session import connect
+    from lakehouse import probes
+    from lakehouse.lake import arrow_rows, properties_of
+    from lakehouse.small_tables import SmallTables
     from quality import results
     from quality.suites import SUITES
 
@@ -118,14 +119,11 @@ def override(
         raise UsageError(f"--for is a week at most, not {duration!r}.")
     until = now + lasts
     settings = load_settings()
-    spark = connect(settings)
-    try:
-        lake = Lake(spark, settings)
-        lake.create_tables([results.OVERRIDES])
-        row = (expectation, reason.strip(), getpass.getuser(), now, until)
-        lake.append_rows(results.OVERRIDES, [row])
-    finally:
-        spark.stop()
+    if not probes.s3_answers(settings):
+        raise ShoplakeError("S3 does not answer; `shoplake status` tells whether the platform runs.")
+    tables, row = SmallTables(settings), (expectation, reason.strip(), getpass.getuser(), now, until)
+    tables.create(results.OVERRIDES, properties_of(results.OVERRIDES))
+    tables.append(results.OVERRIDES, arrow_rows(results.OVERRIDES, [row]))
     typer.echo(f"{expectation} blocks nothing until {until:%Y-%m-%d %H:%M} UTC.")
 
 

@@ -39,10 +39,10 @@ def event(
     Example: [bold]shoplake trace event --at shop.purchases-0-1042[/]
     """
     from lakehouse.serving.sql_output import exact_json
-    from lakehouse.serving.trace import Asked, Tracer
+    from lakehouse.serving.trace import Tracer
 
     with _lake() as lake:
-        found = Tracer(*lake).trace(Asked(event_id, key, at, limit))
+        found = Tracer(*lake).trace(event_id, key, at, limit)
     if format is Format.json:
         typer.echo(exact_json(found.model_dump()))
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -85,16 +86,19 @@ class Job:
             raise WrongParameters(self, error.errors(include_url=False)) from None
 
 
+def _of(module: ModuleType, summary: str, steps: int, **more: Any) -> Job:
+    """The job of a module that has its name, with `Parameters`, `WRITES` and `run`."""
+    name = module.__name__.rpartition(".")[2]
+    return Job(name, summary, module.Parameters, module.WRITES, steps, module.run, **more)
+
+
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
-        Job(
-            "cohort_retention",
+        _of(
+            cohort_retention,
             "Daily, weekly and monthly cohorts and how many of them come back.",
-            cohort_retention.Parameters,
-            cohort_retention.WRITES,
-            3,
-            cohort_retention.run,
+            steps=3,
             schedule="10 2 * * *",
         ),
         Job(
@@ -113,69 +117,41 @@ JOBS: dict[str, Job] = {
             1,
             backfill.fraud_scan,
         ),
-        Job(
-            "backfill",
-            "Rebuild silver and gold of a range of days from bronze.",
-            backfill.Parameters,
-            backfill.WRITES,
-            3,
-            backfill.run,
-        ),
-        Job(
-            "replay_quarantine",
+        _of(backfill, "Rebuild silver and gold of a range of days from bronze.", steps=3),
+        _of(
+            replay_quarantine,
             "Judge refused records again and bring what is accepted into silver and gold, once.",
-            replay_quarantine.Parameters,
-            replay_quarantine.WRITES,
-            4,
-            replay_quarantine.run,
+            steps=4,
         ),
-        Job(
-            "quality",
+        _of(
+            quality,
             "Judge what the tables hold; a table that fails is not published.",
-            quality.Parameters,
-            quality.WRITES,
-            3,
-            quality.run,
+            steps=3,
             schedule="*/15 * * * *",
             scheduled_with={"scope": "due"},
             makes_up=False,
         ),
-        Job(
-            "reconcile",
+        _of(
+            reconcile,
             "Prove that no record is lost or doubled between Kafka and the dashboards' figures.",
-            reconcile.Parameters,
-            reconcile.WRITES,
-            2,
-            reconcile.run,
+            steps=2,
             schedule="20 * * * *",
             makes_up=False,
         ),
-        Job(
-            "maintenance",
+        _of(
+            maintenance,
             "Merge and cluster files, delete what no version needs, clean the logs.",
-            maintenance.Parameters,
-            maintenance.WRITES,
-            len(maintenance.WRITES),
-            maintenance.run,
+            steps=len(maintenance.WRITES),
             schedule="30 3,9,15,21 * * *",
             makes_up=False,
         ),
-        Job(
-            "forget",
-            "Take a person out of the lake, bronze and old files included, with a receipt.",
-            forget.Parameters,
-            forget.WRITES,
-            6,
-            forget.run,
-            needs_admin=True,
+        _of(
+            forget, "Take a person out of the lake, bronze and old files included, with a receipt.", 6, needs_admin=True
         ),
-        Job(
-            "stream",
+        _of(
+            stream,
             "Start or stop the stream, or tell how far it is.",
-            stream.Parameters,
-            (),
-            1,
-            stream.run,
+            steps=1,
             timeout_seconds=300,
             needs_spark=False,
         ),

@@ -6,7 +6,7 @@ import zoneinfo
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
@@ -23,10 +23,8 @@ _SAFETY = timedelta(minutes=10)
 """Read again what silver got shortly before the mark: a batch may have been on its way."""
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid", frozen=True):
     """Parameters of a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     timezone: str = Field("UTC", description="IANA time zone whose calendar days count.")
     as_of: date = Field(

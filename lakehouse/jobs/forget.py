@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, SerializationInfo, field_serializer
+from pydantic import BaseModel, Field, SecretStr, SerializationInfo, field_serializer
 
 from gold import retention
 from lakehouse import backup_ages as ages
@@ -41,10 +41,8 @@ TEXTS = {"event_id", "fix", "path", "sample", "observed", "reason"}
 """Columns of ops tables that hold text from events and people. Elsewhere, as in `topic`, an equal text is no id."""
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid", frozen=True):
     """Parameters of a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     user: SecretStr = Field(min_length=1, max_length=128, description="The user_id to forget; a run keeps its hash.")
     wait_seconds: int = Field(

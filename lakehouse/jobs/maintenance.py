@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from lakehouse import persons
 from lakehouse.catalog import TABLES
@@ -20,10 +20,8 @@ Files = dict[str, int]
 """Bytes by key of every object of a table, its log included."""
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid", frozen=True):
     """Parameters of a run. Each table states for how long its old files are kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: str | None = Field(None, description="Only this table, for example silver.events; the default is all.")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 Say = Callable[[str], None]
 """Called by a job at the start of each step, with what it is about to do."""
@@ -17,10 +17,8 @@ def today(timezone: str = "UTC") -> date:
     return datetime.now(ZoneInfo(timezone)).date()
 
 
-class DayRange(BaseModel):
+class DayRange(BaseModel, extra="forbid", frozen=True):
     """A range of UTC days, both included."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     from_date: date = Field(default_factory=today, description="First day (UTC) of the range.")
     to_date: date = Field(default_factory=today, description="Last day (UTC) of the range, included.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from lakehouse.jobs.parameters import Say
 from lakehouse.jobs.resolution import run_name
@@ -35,10 +35,8 @@ UNION SELECT DISTINCT ingest_date FROM silver.quarantine WHERE quarantined_at > 
 """
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid", frozen=True):
     """Parameters of a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scope: Literal["full", "incremental", "due"] = Field(
         "full",

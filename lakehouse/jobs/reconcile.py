@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from lakehouse import broker
 from lakehouse.errors import ShoplakeError
@@ -27,10 +27,8 @@ UNBALANCED = "The books do not balance."
 """How the error of a run begins that found a fault; the alerts look for it."""
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid", frozen=True):
     """Parameters of a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     full: bool = Field(False, description="Begin at the beginning, not where the last run that found no fault ended.")
 

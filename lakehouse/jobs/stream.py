@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs.parameters import Say
@@ -15,15 +15,14 @@ from lakehouse.settings import Settings
 from lakehouse.stream import control as stream_control
 from lakehouse.stream.progress import lag, stream_state
 
+WRITES = ()
 PATIENCE_SECONDS = 120.0
 FRESH_SECONDS = 20.0
 _STATES = {"start": "running", "stop": "stopped"}
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid", frozen=True):
     """Parameters of a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     action: Literal["start", "stop", "status"] = Field(description="What to do: start, stop or status.")
 

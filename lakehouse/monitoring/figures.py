@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import sqlalchemy as sa
 
 from lakehouse.errors import ShoplakeError
@@ -17,7 +16,7 @@ from lakehouse.reports import age, read_report
 from lakehouse.runs.database import Database
 from lakehouse.runs.models import Run
 from lakehouse.runs.states import State
-from lakehouse.serving.file import PUBLISHED, open_serving, published, rows_of
+from lakehouse.serving.file import PUBLISHED, asked, published
 from lakehouse.serving.held import how_held
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
@@ -88,7 +87,7 @@ class Figures:
             "unread_seconds": _unread(records, book),
             "failed_jobs": UNKNOWN if runs is None else _failed_jobs(runs),
             "blocked_tables": self._known(self._blocked_tables),
-            "failing_checks": self._failing_checks(),
+            "failing_checks": self._known(self._failing_checks),
             "unbalanced_places": UNKNOWN if runs is None else _unbalanced(runs, book),
             "largest_broken_share": self._known(self._broken),
             "refused_share": _refused(book),
@@ -125,10 +124,8 @@ class Figures:
         return Figure(len(blocked), "; ".join(f"{table}: {why}" for table, why in blocked.items()))
 
     def _failing_checks(self) -> Figure:
-        with contextlib.suppress(duckdb.Error), open_serving(self._settings.serving_file) as serving:
-            names = [str(row["expectation"]) for row in rows_of(serving, _FAILING)]
-            return Figure(len(names), ", ".join(names))
-        return UNKNOWN
+        names = [str(row["expectation"]) for row in asked(self._settings, _FAILING)]
+        return Figure(len(names), ", ".join(names))
 
     def _broken(self) -> Figure:
         row = self._of_tables(_BROKEN)

@@ -46,60 +46,47 @@ class Extras:
     """Keeps the extra tables up to date. What cannot be told now stays as it was, and holds up no publish."""
 
     def __init__(self, settings: Settings, reader: SqlReader) -> None:
-        self._lag, self._evidence = KafkaLag(settings), evidence.Evidence(reader)
+        self._settings, self._evidence = settings, evidence.Evidence(reader)
+        self._waiting: list[Waiting] = []
+        self._looked_at: datetime | None = None
+        """When so much waited; None when that is written."""
+        self._looked = -LOOK_SECONDS
+        self._told: int | None = None
 
     def is_due(self) -> bool:
-        """Whether there is something new to publish although no Delta table has changed."""
-        return self._lag.is_news()
+        """Whether more or less waits in Kafka than was published: also while the stream stands still, records may
+        come."""
+        self._look()
+        return self._looked_at is not None and self._records() != self._told
 
     def update(self, target: duckdb.DuckDBPyConnection, extra: Extract) -> datetime | None:
         """Update one of them in `target`, within the caller's transaction; how new it is then, None when nothing in it
         changed."""
         try:
-            return self._lag.update(target) if extra is LAG else self._evidence.update(target)
+            return self._update_lag(target) if extra is LAG else self._evidence.update(target)
         except (ShoplakeError, duckdb.Error) as error:
             log.warning("%s stays as it was: %s", extra.name, error)
             return None
 
-
-class KafkaLag:
-    """Looks at the broker now and then."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._rows: list[Waiting] = []
-        self._looked_at: datetime | None = None
-        self._looked: float | None = None
-        self._waiting: int | None = None
-
-    def is_news(self) -> bool:
-        """Whether more or less waits than was published: also while the stream stands still, records may come."""
+    def _update_lag(self, target: duckdb.DuckDBPyConnection) -> datetime | None:
         self._look()
-        return self._looked_at is not None and self._total() != self._waiting
-
-    def update(self, target: duckdb.DuckDBPyConnection) -> datetime | None:
-        """Write what was seen last, unless it was written before."""
-        self._look()
-        if self._looked_at is None:
-            return None
-        target.execute("DELETE FROM ops.kafka_lag")
-        moment = self._looked_at.replace(tzinfo=None)
-        target.executemany(
-            "INSERT INTO ops.kafka_lag VALUES (?, ?, ?, ?, ?, ?)", [(*row, moment) for row in self._rows]
-        )
-        self._waiting, seen_at, self._looked_at = self._total(), self._looked_at, None
+        if (seen_at := self._looked_at) is not None:
+            rows = [(*row, seen_at.replace(tzinfo=None)) for row in self._waiting]
+            target.execute("DELETE FROM ops.kafka_lag")
+            target.executemany("INSERT INTO ops.kafka_lag VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._told, self._looked_at = self._records(), None
         return seen_at
 
-    def _total(self) -> int:
-        return sum(row.records for row in self._rows)
+    def _records(self) -> int:
+        return sum(row.records for row in self._waiting)
 
     def _look(self) -> None:
-        now = time.monotonic()
-        if self._looked is not None and now - self._looked < LOOK_SECONDS:
+        """Ask the broker, now and then."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
             return
-        self._looked = now
+        self._looked = time.monotonic()
         if rows := waiting(self._settings):
-            self._rows, self._looked_at = rows, datetime.now(UTC)
+            self._waiting, self._looked_at = rows, datetime.now(UTC)
 
 
 def create(target: duckdb.DuckDBPyConnection, made: Extract) -> None:

@@ -20,7 +20,7 @@ from gold import fraud_coverage, kpis, revenue, top_products
 from gold.fraud_measures import CIRCLE_SQL, CONSIDERED_SQL, is_evaluable_sql
 from gold.fraud_rules import RULES
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.serving.newest import Publish
+from lakehouse.serving.newest import Publish, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from lakehouse.sql_names import unknown_table
@@ -165,8 +165,10 @@ places AS (SELECT topic, "partition", min("offset") AS first_offset, max("offset
     FROM counted GROUP BY ALL ORDER BY ALL),
 first_events AS (SELECT event_id, topic || '-' || "partition" || '-' || "offset" AS at, event_time, adds
     FROM counted ORDER BY event_time, event_id LIMIT {limit})
-SELECT ({total}) AS total, (SELECT count(*) FROM counted) AS events, (SELECT count(*) FROM hour) AS of_hour,
-    (SELECT list(places) FROM places) AS places, (SELECT list(first_events) FROM first_events) AS first_events
+SELECT ({total}) AS adds_up_to, (SELECT count(*) FROM counted) AS events,
+    (SELECT count(*) FROM hour) - (SELECT count(*) FROM counted) AS later_events,
+    coalesce((SELECT list(places) FROM places), []) AS offsets,
+    coalesce((SELECT list(first_events) FROM first_events), []) AS first_events
 """
 _BOOKED = "SELECT max(started_at) AS newest FROM ops.batches WHERE committed_at >= TIMESTAMPTZ '{since}'"
 
@@ -228,25 +230,21 @@ class Figures:
         if way is None:
             raise UsageError(f"The row of {name} is of a rule that there is no more: {row['rule_id']!r}.")
         sums = self._sums(hour, way, f"processed_at <= TIMESTAMPTZ '{utc_text(row['updated_at'])}'", limit)
-        if sums["total"] != row[column] and sums["of_hour"] > sums["events"]:
+        if sums["adds_up_to"] != row[column] and sums["later_events"]:
             # A row that a job has made may hold what came while it read.
             of_all = self._sums(hour, way, "true", limit)
-            sums = of_all if of_all["total"] == row[column] else sums
+            sums = of_all if of_all["adds_up_to"] == row[column] else sums
         of_row = {key: row[key] for key in known.keys}
         shown, published_at = self._published(name, column, hour, of_row)
         return Figure(
+            **sums,
             table=name,
             hour_start=hour,
             column=column,
             row=of_row,
             value=row[column],
             written_at=row["updated_at"],
-            adds_up_to=sums["total"],
-            matches=sums["total"] == row[column],
-            events=sums["events"],
-            later_events=sums["of_hour"] - sums["events"],
-            offsets=[Offsets(**place) for place in sums["places"] or ()],
-            first_events=[FigureEvent(**event) for event in sums["first_events"] or ()],
+            matches=sums["adds_up_to"] == row[column],
             published_value=shown,
             published_at=published_at,
         )
@@ -272,12 +270,9 @@ class Figures:
         return rows[0]
 
     def _published(self, name: str, column: str, hour: datetime, row: Row) -> tuple[Any, datetime | None]:
-        if self._publish is None or not self._publish.has(name):
-            return None, None
         where = " AND ".join(["hour_start = ?", *(f"{key} = ?" for key in row)])
-        statement = f"SELECT {column} FROM {name} WHERE {where}"  # noqa: S608 - the names are declared in this project
-        rows = self._publish.rows(statement, [hour.replace(tzinfo=None), *row.values()])
-        return (rows[0][0], self._publish.table(name).published_at) if rows else (None, None)
+        rows = rows_of(self._publish, name, [column], where, [hour.replace(tzinfo=None), *row.values()])
+        return (rows[0][column], rows[0]["published_at"]) if rows else (None, None)
 
     def _is_on_its_way(self, written_at: datetime) -> bool:
         """Whether the batch that gold was written in is not in the book yet: gold comes before silver."""

@@ -99,10 +99,15 @@ def names_in(text: str | None) -> list[str]:
     return text.split(_BETWEEN_NAMES) if text else []
 
 
-def published(settings: Settings) -> list[dict[str, Any]]:
-    """What is published, as rows of `_published`; raises ShoplakeError when nothing is."""
+def asked(settings: Settings, sql: str) -> list[dict[str, Any]]:
+    """The rows of a statement of this project's own; raises ShoplakeError when nothing is published."""
     try:
         with open_serving(settings.serving_file) as connection:
-            return rows_of(connection, f"FROM {PUBLISHED} ORDER BY table_name")
+            return rows_of(connection, sql)
     except duckdb.Error:
         raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.") from None
+
+
+def published(settings: Settings) -> list[dict[str, Any]]:
+    """What is published, as rows of `_published`; raises ShoplakeError when nothing is."""
+    return asked(settings, f"FROM {PUBLISHED} ORDER BY table_name")

@@ -25,16 +25,9 @@ def hold_back(target: duckdb.DuckDBPyConnection, name: str, rulings: Iterable[tu
     held: dict[str, int] = {}
     for expectation, condition in rulings:
         target.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        target.execute(
-            f"CREATE TABLE IF NOT EXISTS {_held(name)} AS SELECT *, '' AS held_by FROM {name} LIMIT 0;"  # noqa: S608 - the names are declared in this project
-            f" CREATE OR REPLACE TEMP TABLE failing AS SELECT rowid AS row FROM {name} WHERE {condition}"
-        )
-        target.execute(
-            f"INSERT INTO {_held(name)} SELECT *, ? FROM {name} WHERE rowid IN (FROM failing)",  # noqa: S608 - the names are declared in this project
-            [expectation],
-        )
-        target.execute(f"DELETE FROM {name} WHERE rowid IN (FROM failing)")  # noqa: S608 - the names are declared in this project
-        rows = target.execute("SELECT count(*) FROM failing").fetchall()[0][0]
+        target.execute(f"CREATE TABLE IF NOT EXISTS {_held(name)} AS SELECT *, '' AS held_by FROM {name} LIMIT 0")  # noqa: S608 - the names are declared in this project
+        target.execute(f"INSERT INTO {_held(name)} SELECT *, ? FROM {name} WHERE {condition}", [expectation])  # noqa: S608 - the names are declared in this project
+        rows = target.execute(f"DELETE FROM {name} WHERE {condition}").fetchall()[0][0]  # noqa: S608 - the names are declared in this project
         held |= {expectation: rows} if rows else {}
     return held
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ TABLE = "gold.kpis_hourly"
 PUBLISH_TAKES = timedelta(minutes=5)
 """Gold that changed longer ago than this must be in the file, whatever the publisher is at."""
 
-_STATE = (
-    f"SELECT delta_version, published_at, blocked_by, held_rows, held_by FROM {PUBLISHED} WHERE table_name = '{TABLE}'"  # noqa: S608 - the names are declared in this project
-)
-Totals = dict[tuple[datetime, str], dict[str, Any]]
+_STATE = f"SELECT * REPLACE (published_at::TIMESTAMPTZ AS published_at) FROM {PUBLISHED} WHERE table_name = '{TABLE}'"  # noqa: S608 - the names are declared in this project
+Place = tuple[str, datetime]
+"""A topic, and an hour of it (UTC)."""
+Totals = dict[Place, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,25 @@ def compare(reader: SqlReader, serving_file: Path, days: Iterable[date], now: da
     (state,) = states
     faults, notes = _against_its_version(reader, shown, totals, state["delta_version"])
     newest = _by_place(reader.query(totals.replace("{table}", TABLE)))
-    behind = [place for place in sorted(newest | shown) if _counted(newest, place) != _counted(shown, place)]
-    behind = [place for place in behind if place not in faults]
+    behind = [place for place in newest | shown if place not in faults and _differ(newest, shown, place)]
     if state["held_rows"]:
         notes.append(f"of {TABLE} the serving file holds back {how_held(state)}")
     if state["blocked_by"] and behind:
         notes.append(f"{TABLE} is held back by {state['blocked_by']}: the serving file has its last good version")
     elif behind:
-        published_at = state["published_at"].replace(tzinfo=UTC)
-        late = [place for place in behind if now - _changed(newest, place, published_at) > PUBLISH_TAKES]
-        faults |= {place: f"{_differ(shown, newest, place)}, although it is older than any publish" for place in late}
-        if len(late) < len(behind):
-            notes.append(f"{len(behind) - len(late)} totals of gold changed just now and are not published yet")
-    ordered = sorted((topic, hour) for hour, topic in faults)
-    named = [Fault(hour_place({"hour": hour, "topic": topic}), faults[hour, topic]) for topic, hour in ordered]
-    return Comparison(named, notes, len({hour for hour, _ in shown}))
+        for place in behind:
+            changed_at = newest[place]["updated_at"] if place in newest else None
+            if now - (changed_at or state["published_at"]) > PUBLISH_TAKES:
+                faults[place] = f"{_differ(newest, shown, place)}, although it is older than any publish"
+        if pending := [place for place in behind if place not in faults]:
+            notes.append(f"{len(pending)} totals of gold changed just now and are not published yet")
+    named = [Fault(hour_place({"topic": topic, "hour": hour}), faults[topic, hour]) for topic, hour in sorted(faults)]
+    return Comparison(named, notes, len({hour for _, hour in shown}))
 
 
 def _against_its_version(
     reader: SqlReader, shown: Totals, totals: str, version: int | None
-) -> tuple[dict[tuple[datetime, str], str], list[str]]:
+) -> tuple[dict[Place, str], list[str]]:
     """Where the file is not the version of gold that it says it is; nothing while it has none."""
     if version is None:
         return {}, []
@@ -84,26 +83,15 @@ def _against_its_version(
     except ShoplakeError:
         # A table that is held back for long keeps a version whose files the lake has let go of.
         return {}, [f"version {version} of {TABLE}, which the serving file holds, is no longer in the lake"]
-    unequal = [place for place in stated | shown if _counted(stated, place) != _counted(shown, place)]
-    return {place: f"{_differ(shown, stated, place)} in its version {version}" for place in unequal}, []
+    unequal = {place: _differ(stated, shown, place) for place in stated | shown}
+    return {place: f"{said} in its version {version}" for place, said in unequal.items() if said}, []
 
 
 def _by_place(rows: Iterable[dict[str, Any]]) -> Totals:
-    """Totals by hour (UTC) and topic; moments of the file are plain, the lake's have a zone."""
-    return {(_utc(row["hour"]), row["topic"]): row for row in rows}
+    return {(row["topic"], row["hour"]): row for row in rows}
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _counted(totals: Totals, place: tuple[datetime, str]) -> int:
-    return int(totals[place]["counted"]) if place in totals else 0
-
-
-def _changed(totals: Totals, place: tuple[datetime, str], otherwise: datetime) -> datetime:
-    return _utc(totals[place]["updated_at"] or otherwise) if place in totals else otherwise
-
-
-def _differ(shown: Totals, gold: Totals, place: tuple[datetime, str]) -> str:
-    return f"the serving file counts {_counted(shown, place)}, {TABLE} {_counted(gold, place)}"
+def _differ(gold: Totals, shown: Totals, place: Place) -> str:
+    """What the file and gold count at a place; nothing where it is the same."""
+    of_file, of_gold = (totals[place]["counted"] if place in totals else 0 for totals in (shown, gold))
+    return "" if of_file == of_gold else f"the serving file counts {of_file}, {TABLE} {of_gold}"

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.serving.file import PUBLISHED, names_in, open_serving
 from lakehouse.watchdog import Watchdog
 
-_TABLES = f"SELECT table_name, delta_version, published_at, newest_data_at, blocked_by, held_rows FROM {PUBLISHED}"  # noqa: S608 - the name is declared in this project
+_TABLES = f"""
+SELECT table_name, delta_version, published_at::TIMESTAMPTZ, newest_data_at::TIMESTAMPTZ, blocked_by,
+    coalesce(held_rows, 0) FROM {PUBLISHED}
+"""  # noqa: S608 - the name is declared in this project
 
 _FOR_PAGES: dict[str, str | bool | int | float | list[str]] = {"late_materialization_max_rows": 0, "threads": 1}
 """A page is some rows of a short range: looking them up a second time, to read fewer columns of the others, costs more
@@ -53,14 +56,8 @@ class Publish:
         self._connection, self._lock = connection, threading.Lock()
         self._newest: dict[tuple[str, str], Any] = {}
         self._tables = {
-            name: PublishedTable(
-                version,
-                _utc(published),
-                _utc(newest) if newest else None,
-                tuple(names_in(blocked)),
-                rows or 0,
-            )
-            for name, version, published, newest, blocked, rows in connection.execute(_TABLES).fetchall()
+            name: PublishedTable(version, published, newest, tuple(names_in(blocked)), held)
+            for name, version, published, newest, blocked, held in connection.execute(_TABLES).fetchall()
         }
 
     def has(self, name: str) -> bool:
@@ -103,6 +100,17 @@ def open_publish(path: Path) -> Publish | None:
         return None
 
 
+def rows_of(
+    publish: Publish | None, table: str, columns: Sequence[str], where: str, values: Sequence[object]
+) -> list[dict[str, Any]]:
+    """Rows of a published table, each with when that was published; none of one that is not."""
+    if publish is None or not publish.has(table):
+        return []
+    found = publish.rows(f"SELECT {', '.join(columns)} FROM {table} WHERE {where}", values)  # noqa: S608 - the names are declared in this project
+    published_at = publish.table(table).published_at
+    return [dict(zip(columns, row, strict=True), published_at=published_at) for row in found]
+
+
 class NewestPublish:
     """Hands out the newest publish of a lake. A new file is opened beside the old one, so that nobody waits for it."""
 
@@ -123,10 +131,10 @@ class NewestPublish:
 
         Raises NothingPublishedError.
         """
+        if (newest := self.opened()) is not None:
+            return newest
         kept = self._kept
         try:
-            if kept is not None and kept[0] == _mark(self._path):
-                return kept[1]
             if self._lock.acquire(blocking=kept is None):
                 try:
                     self._kept = kept = self._opened()
@@ -154,7 +162,3 @@ class NewestPublish:
 def _mark(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_ino, found.st_mtime_ns
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)

@@ -32,7 +32,7 @@ from quality import results
 from quality.gate import Ask, Ruling, rule
 
 _GATE_TABLES = {results.TABLE.full_name, results.OVERRIDES.full_name}
-_TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "array<string>": "VARCHAR[]"}
+_TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "int": "INTEGER", "array<string>": "VARCHAR[]"}
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,12 @@ def sources() -> list[Source]:
 
 
 def _source(table: Table) -> Source:
-    own = tuple((one.name, _type(one.dataType.simpleString()), one.metadata["comment"]) for one in table.schema)
+    own = tuple(
+        (one.name, _TYPES.get(kind := one.dataType.simpleString(), kind.upper()), one.metadata["comment"])
+        for one in table.schema
+    )
     part = table.served if isinstance(table.served, Extract) else Extract(table.full_name, table.grain)
     return Source(**{**vars(part), "columns": part.columns or own}, delta=table)
-
-
-def _type(spark_type: str) -> str:
-    return _TYPES.get(spark_type, spark_type.upper())
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Publisher:
             known = {}  # somebody was forgotten: deleted rows stay in the blocks of a copied file
         due = self._due(known, heads)
         extras = () if only_gold else EXTRAS
-        if not due and not (extras and self._has_new_extras(known)):
+        if not due and not (extras and self._extras and self._extras.is_due()):
             return []
         aside = self._path.with_suffix(".aside")
         self._begin(aside, is_new=not known)
@@ -133,21 +132,16 @@ class Publisher:
             aside.unlink()
         return changed
 
-    def _has_new_extras(self, known: dict[str, _Published]) -> bool:
-        return any(extra.name not in known for extra in EXTRAS) or bool(self._extras and self._extras.is_due())
-
     def _due(self, known: dict[str, _Published], heads: dict[str, int | None]) -> list[Source]:
         """Whatever can differ from the last publish. When there are new results or overrides, the gate may say
         something else about every table of gold."""
-        looked_at = [source for source in self._sources if source.name in heads]
-        changed = {source.name for source in looked_at if known.get(source.name, _NEVER).version != heads[source.name]}
-        changed |= {source.name for source in looked_at if source.name not in known}
+        changed = {name for name, head in heads.items() if name not in known or known[name].version != head}
         is_ruled_anew = bool(changed & _GATE_TABLES)
         return [
             source
-            for source in looked_at
+            for source in self._sources
             if source.name in changed
-            or not known[source.name].is_at_rest
+            or (source.name in heads and not known[source.name].is_at_rest)
             or (is_ruled_anew and source.delta.layer == "gold")
         ]
 
@@ -158,15 +152,11 @@ class Publisher:
                 rows = connection.execute(
                     f"SELECT table_name, delta_version, blocked_by, let_through, held_rows, held_by FROM {PUBLISHED}"  # noqa: S608 - the names are declared in this project
                 ).fetchall()
-                tables = {
-                    name: tuple((column, kind) for column, kind in columns)
-                    for name, columns in connection.execute(_COLUMNS).fetchall()
-                }
+                tables = dict(connection.execute(_COLUMNS).fetchall())
         except duckdb.Error:
             return {}
-        if any(tables.get(source.name) != _shape(source) for source in self._sources):
-            return {}
-        if any(extra.name in tables and tables[extra.name] != _shape(extra) for extra in EXTRAS):
+        declared = {part.name: [column[:2] for column in part.columns] for part in (*self._sources, *EXTRAS)}
+        if any(tables.get(name) != columns for name, columns in declared.items()):
             return {}
         return {name: _Published(*rest) for name, *rest in rows}
 
@@ -180,8 +170,8 @@ class Publisher:
         with duckdb.connect(str(aside)) as target:
             for schema in ("gold", "ops"):
                 target.execute(f"CREATE SCHEMA {schema}")
-            for source in self._sources:
-                create(target, source)
+            for part in (*self._sources, *EXTRAS):
+                create(target, part)
 
     def _publish_one(
         self, target: duckdb.DuckDBPyConnection, source: Source, before: _Published | None, head: int | None
@@ -221,8 +211,6 @@ class Publisher:
 
     def _publish_extra(self, target: duckdb.DuckDBPyConnection, extra: Extract, known: dict[str, _Published]) -> bool:
         """Bring an extra table up to date; whether anything about it is new."""
-        if extra.name not in known:
-            create(target, extra)
         target.execute("BEGIN")
         newest = self._extras.update(target, extra) if self._extras else None
         if newest is None and extra.name in known:
@@ -295,10 +283,6 @@ def _note(target: duckdb.DuckDBPyConnection, name: str, newest: str, state: _Pub
         f"INSERT INTO {PUBLISHED} SELECT ?, ?, (SELECT count(*) FROM {name}), ?, {newest}, ?, ?, ?, ?",  # noqa: S608 - the names are declared in this project
         [name, state.version, at, state.blocked_by, state.let_through, state.held_rows, state.held_by],
     )
-
-
-def _shape(part: Extract) -> tuple[tuple[str, str], ...]:
-    return tuple((name, "INTEGER" if kind == "INT" else kind) for name, kind, _ in part.columns)
 
 
 CREATE_PUBLISHED = f"""

@@ -21,7 +21,7 @@ from lakehouse.sql import Result
 from lakehouse.terminal import visible
 
 TABLE_ROWS = 200
-CELL_WIDTH = 60
+CELL_WIDTH, ANY_WIDTH = 60, 1_000_000
 FORMULA_BEGINS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are wide ones
 EXPLAINED = ("explain_key", "explain_value")
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
@@ -144,13 +144,14 @@ def print_table(result: Result, console: Console, limit: int = TABLE_ROWS) -> No
         return
     more = bool(limit) and len(rows) > limit
     cells = [[cell(value) for value in row] for row in (rows[:limit] if more else rows)]
+    grid = _grid(result, cells, cut=console.is_terminal)
+    needed = console.measure(grid, options=console.options.update(max_width=ANY_WIDTH)).maximum
     if not console.is_terminal:
-        console.width = max(_needed_width(result, cells), 20)
-        console.print(_grid(result, cells, cut=False))
-    elif _needed_width(result, cells, CELL_WIDTH) > console.width and len(result.columns) > console.width // 12:
+        console.width = max(needed, 20)
+    if needed > console.width and len(result.columns) > console.width // 12:
         _print_records(result, cells, console)
     else:
-        console.print(_grid(result, cells, cut=True))
+        console.print(grid)
     note = f"the first {len(cells)} rows; there are more: --limit 0 shows all" if more else _count(len(cells))
     console.print(Text(f"({note})", style="dim"), soft_wrap=True)
 
@@ -171,13 +172,6 @@ def cell(value: Any) -> Text:
         shown = plain(value)
         text = shown if isinstance(shown, str) else _json(shown)
     return Text(visible(text))
-
-
-def _needed_width(result: Result, cells: list[list[Text]], most: int = 1_000_000) -> int:
-    widths = [len(name) for name in result.columns]
-    for row in cells:
-        widths = [max(width, min(value.cell_len, most)) for width, value in zip(widths, row, strict=True)]
-    return sum(widths) + 3 * len(widths) + 1
 
 
 def _grid(result: Result, cells: list[list[Text]], *, cut: bool) -> Table:

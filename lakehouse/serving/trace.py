@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from gold.fraud_measures import CIRCLE_SQL
 from lakehouse.errors import UsageError
 from lakehouse.raw_records import Place, carries, field_of, place_in
 from lakehouse.serving.figures import EVENT_COLUMNS, WAYS, NothingThereError, newest_batch
-from lakehouse.serving.newest import Publish
+from lakehouse.serving.newest import Publish, rows_of
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
 from lakehouse.sql_text import quoted_name, quoted_text, utc_text
@@ -36,16 +35,6 @@ SAID: dict[Fate, str] = {
     "under_way": "under way: the stream is at its batch",
     "lost": "in bronze and nowhere else: `shoplake reconcile` names such records",
 }
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which records: exactly one of these; of a key the newest `limit`."""
-
-    event_id: str | None = None
-    key: str | None = None
-    at: str | None = None
-    limit: int = 20
 
 
 class CountsIn(BaseModel):
@@ -112,10 +101,7 @@ _REFUSED = _RECORD.format(at="quarantined_at") + (
     ", reason_code, reason_detail, status, resolved_by FROM silver.quarantine WHERE "
 )
 _ACCEPTED = f"SELECT {', '.join(map(quoted_name, EVENT_COLUMNS))} FROM silver.events WHERE "  # noqa: S608 - names are ours
-_FLAGS = """
-SELECT flag_id, rule_id, severity, reason, detected_at FROM gold.fraud_flags
-WHERE event_date BETWEEN ? AND ? AND list_contains(evidence, ?) ORDER BY detected_at, flag_id
-"""
+_RESTS_ON = "event_date BETWEEN ? AND ? AND list_contains(evidence, ?) ORDER BY detected_at, flag_id"
 _LONGEST_FLAG = timedelta(days=2)
 """A flag is raised within the context of its rule, some hours, after each event that it rests on."""
 
@@ -129,19 +115,34 @@ class Tracer:
         self._judge = duckdb.connect(config={"threads": 1})
         """Says which conditions hold for an event; it has no table."""
 
-    def trace(self, asked: Asked) -> Trace:
-        """What is asked for. Raises UsageError for none or several at once, NothingThereError where there is none."""
-        given = [name for name in ("event_id", "key", "at") if getattr(asked, name)]
-        if len(given) != 1:
+    def trace(
+        self, event_id: str | None = None, key: str | None = None, at: str | None = None, limit: int = 20
+    ) -> Trace:
+        """The records that one of the first three names, of a key the newest `limit`. Raises UsageError for none or
+        several at once, NothingThereError where there is none."""
+        if len([given for given in (event_id, key, at) if given]) != 1:
             raise UsageError("Say one of these: an event's id, a key, or a place as topic-partition-offset.")
-        found = self._look(asked)
+        found = self._look(event_id, key, at, limit)
         # Between two tables a batch may have come; what is still lost at a second look is.
-        return self._look(asked) if any(record.fate == "lost" for record in found.records) else found
+        is_lost = any(record.fate == "lost" for record in found.records)
+        return self._look(event_id, key, at, limit) if is_lost else found
 
-    def _look(self, asked: Asked) -> Trace:
-        if asked.at:
-            return self._at(place_in(asked.at))
-        return self._of_key(asked.key, asked.limit) if asked.key else self._of_event(asked.event_id or "")
+    def _look(self, event_id: str | None, key: str | None, at: str | None, limit: int) -> Trace:
+        if event_id:
+            return self._of_event(event_id)
+        if key:
+            said = f"No record with the key {key!r} is in bronze."
+            is_asked = f"key = encode({quoted_text(key)}) ORDER BY ingested_at DESC, kafka_timestamp DESC LIMIT {limit}"
+        else:
+            place = place_in(at or "")
+            said, is_asked = f"The record {place} is not in bronze.", _are_at([place])
+        found = self._bronze(is_asked)
+        if not found:
+            raise NothingThereError(said)
+        refused = self._reader.query(f"{_REFUSED}({_are_at(map(_place, found))})")
+        there = {_place(row) for row in refused}
+        ids = {row["event_id"] for row in found if row["event_id"] is not None and _place(row) not in there}
+        return self._traced(found, refused, self._accepted(sorted(ids)) if ids else [])
 
     def _of_event(self, event_id: str) -> Trace:
         """Every record that carries the event's id."""
@@ -156,27 +157,6 @@ class Tracer:
         if not found and not refused:
             raise NothingThereError(f"No record with the event_id {event_id!r} is in bronze.")
         return self._traced(found, refused, accepted)
-
-    def _of_key(self, key: str, limit: int) -> Trace:
-        """The newest records with a Kafka key."""
-        newest = f"key = encode({quoted_text(key)}) ORDER BY ingested_at DESC, kafka_timestamp DESC LIMIT {limit}"
-        found = self._bronze(newest)
-        if not found:
-            raise NothingThereError(f"No record with the key {key!r} is in bronze.")
-        return self._looked_up(found)
-
-    def _at(self, place: Place) -> Trace:
-        """The record at a place in Kafka."""
-        found = self._bronze(_are_at([place]))
-        if not found:
-            raise NothingThereError(f"The record {place} is not in bronze.")
-        return self._looked_up(found)
-
-    def _looked_up(self, found: list[Row]) -> Trace:
-        refused = self._reader.query(f"{_REFUSED}({_are_at(map(_place, found))})")
-        there = {_place(row) for row in refused}
-        ids = {row["event_id"] for row in found if row["event_id"] is not None and _place(row) not in there}
-        return self._traced(found, refused, self._accepted(sorted(ids)) if ids else [])
 
     def _accepted(self, event_ids: list[str]) -> list[Row]:
         return self._reader.query(f"{_ACCEPTED}event_id IN ({', '.join(map(quoted_text, event_ids))})")
@@ -196,57 +176,43 @@ class Tracer:
         more: dict[str, Any] = {}
         fate: Fate
         if (event := events.get(place)) is not None:
-            fate, more = "accepted", {"event": self._event(event)}
-        elif (refusal := why.get(place)) is not None:
-            names = ("reason_code", "reason_detail", "status", "resolved_by")
-            fate, more = "refused", {name: refusal[name] for name in names}
+            fate = "accepted"
+            more = {"event": Event(**event, counts_in=self._counts_in(event), flags=self._flags(event))}
+        elif place in why:
+            fate, more = "refused", why[place]
         elif (first := self._first_of(row, events.values())) is not None:
             fate, more = "duplicate", {"duplicate_of": str(first)}
         else:
             newest = newest_batch(self._reader, row["ingested_at"])
             fate = "under_way" if newest is None or row["ingested_at"] > newest else "lost"
-        names = ("kafka_timestamp", "key", "ingested_at", "event_id")
-        return TracedRecord(at=str(place), fate=fate, **{name: row[name] for name in names}, **more)
+        return TracedRecord(**more | row, at=str(place), fate=fate)
 
     def _first_of(self, row: Row, events: Iterable[Row]) -> Place | None:
         """The accepted record that a record repeats (`silver.deduplicate`): that of the same time, else the newest that
         had arrived by then."""
         before = [
-            event
+            (event["event_time"] == row["event_time"], event["processed_at"], _place(event))
             for event in events
             if event["event_id"] == row["event_id"] and event["processed_at"] <= row["ingested_at"]
         ]
-        last = max(
-            before, key=lambda event: (event["event_time"] == row["event_time"], event["processed_at"]), default=None
-        )
-        return None if last is None else _place(last)
-
-    def _event(self, event: Row) -> Event:
-        return Event(
-            event_type=event["event_type"],
-            event_time=event["event_time"],
-            user_id=event["user_id"],
-            counts_in=self._counts_in(event),
-            flags=self._flags(event),
-        )
+        return max(before)[2] if before else None
 
     def _counts_in(self, event: Row) -> list[CountsIn]:
         """The published rows of its hour in which it counts."""
         rows = [(name, row) for name in WAYS for row in self._rows_of_hour(name, event)]
         ways = [WAYS[name].ways(row, self._settings.currency) for name, row in rows]
-        conditions = [way.counts for of_row in ways for way in of_row.values()]
-        holds = iter(self._holds(event, conditions))
+        holds = iter(self._holds(event, [way.counts for of_row in ways for way in of_row.values()]))
         found = []
         for (name, row), of_row in zip(rows, ways, strict=True):
             columns = [column for column in of_row if next(holds)]
             is_shown = row["updated_at"] >= _as_stored(event["processed_at"])
-            if columns and self._publish is not None:
+            if columns:
                 counted = CountsIn(
                     table=name,
                     hour_start=row["hour_start"].replace(tzinfo=UTC),
                     row={key: row[key] for key in WAYS[name].keys},
                     columns=columns,
-                    published_at=self._publish.table(name).published_at if is_shown else None,
+                    published_at=row["published_at"] if is_shown else None,
                 )
                 found.append(counted)
         return found
@@ -263,30 +229,21 @@ class Tracer:
 
     def _rows_of_hour(self, table: str, event: Row) -> list[Row]:
         """The published rows of an event's hour; of products only that of its own."""
-        if self._publish is None or not self._publish.has(table):
-            return []
-        hour = _as_stored(event["event_time"]).replace(minute=0, second=0, microsecond=0)
         keys = WAYS[table].keys
-        conditions, values = ["hour_start = ?"], [hour]
-        if "product_id" in keys:
-            conditions, values = [*conditions, "product_id = ?"], [*values, event["product_id"]]
-        columns = ("hour_start", "updated_at", *keys)
-        statement = f"SELECT {', '.join(columns)} FROM {table} WHERE {' AND '.join(conditions)} ORDER BY ALL"  # noqa: S608 - the names are declared in this project
-        return [dict(zip(columns, row, strict=True)) for row in self._publish.rows(statement, values)]
+        asked = {"hour_start": _as_stored(event["event_time"]).replace(minute=0, second=0, microsecond=0)}
+        asked |= {name: event[name] for name in keys if name == "product_id"}
+        where = " AND ".join(f"{name} = ?" for name in asked)
+        return rows_of(
+            self._publish, table, ("hour_start", "updated_at", *keys), f"{where} ORDER BY ALL", [*asked.values()]
+        )
 
     def _flags(self, event: Row) -> list[Flag]:
         """The published flags that rest on it."""
-        name, names = "gold.fraud_flags", ("flag_id", "rule_id", "severity", "reason", "detected_at")
-        if self._publish is None or not self._publish.has(name):
-            return []
+        names = ("flag_id", "rule_id", "severity", "reason", "detected_at")
         day = _as_stored(event["event_time"]).date()
-        rows = self._publish.rows(_FLAGS, [day, day + _LONGEST_FLAG, event["event_id"]])
-        published_at = self._publish.table(name).published_at
-        found = [dict(zip(names, row, strict=True)) for row in rows]
-        return [
-            Flag(**row | {"detected_at": row["detected_at"].replace(tzinfo=UTC)}, published_at=published_at)
-            for row in found
-        ]
+        values = [day, day + _LONGEST_FLAG, event["event_id"]]
+        rows = rows_of(self._publish, "gold.fraud_flags", names, _RESTS_ON, values)
+        return [Flag(**row | {"detected_at": row["detected_at"].replace(tzinfo=UTC)}) for row in rows]
 
 
 def _place(row: Row) -> Place:

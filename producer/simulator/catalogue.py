@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -42,17 +43,25 @@ SEARCHES = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A product, with the JSON of its view ready."""
+class Product(NamedTuple):
+    """A product, as events of its view tell it."""
 
     product_id: str
-    name: str
+    product_name: str
     category: str
     price: float
-    view: orjson.Fragment
-    reference: orjson.Fragment
-    cart: orjson.Fragment
+
+
+@cache
+def as_json(**data: object) -> orjson.Fragment:
+    """An event's data as JSON, which is written when it comes first."""
+    return orjson.Fragment(orjson.dumps(data))
+
+
+@cache
+def view_of(product: Product) -> orjson.Fragment:
+    """Data of a product view."""
+    return as_json(**product._asdict())
 
 
 class Catalogue:
@@ -62,17 +71,14 @@ class Catalogue:
         rng = generator("catalogue")
         names = list(_CATEGORIES)
         self.products = [_product(rng, number, names[rng.randrange(len(names))]) for number in range(PRODUCTS)]
-        self.searches = [
-            orjson.Fragment(orjson.dumps({"query": query, "results_count": rng.randrange(0, 240)}))
-            for query in SEARCHES
-        ]
+        self.searches = [as_json(query=query, results_count=rng.randrange(0, 240)) for query in SEARCHES]
         ranks = np.arange(1, PRODUCTS + 1, dtype=float)
         weights = ranks**-ZIPF_EXPONENT
         self._all = _draw_table(self.products, weights, 65_536)
-        self._by_category = [
-            _draw_table(members, np.array([weights[i] for i in indices]), 8192)
-            for indices, members in (self._members(name) for name in names)
-        ]
+        self._by_category = []
+        for name in names:
+            members = [i for i, product in enumerate(self.products) if product.category == name]
+            self._by_category.append(_draw_table([self.products[i] for i in members], weights[members], 8192))
 
     def pick(self, rng: random.Random, favourite: int) -> Product:
         """A product to look at, by popularity, more often from the favourite category (by index)."""
@@ -86,26 +92,12 @@ class Catalogue:
         """What everybody talks about in this hour (counted from 1970)."""
         return self.products[20 + derive("trend", hour) % 400]
 
-    def _members(self, category: str) -> tuple[list[int], list[Product]]:
-        indices = [i for i, product in enumerate(self.products) if product.category == category]
-        return indices, [self.products[i] for i in indices]
-
 
 def _product(rng: random.Random, number: int, category: str) -> Product:
     middle, nouns = _CATEGORIES[category]
-    product_id = f"p{number + 1:05d}"
     name = f"{rng.choice(_STYLES)} {rng.choice(nouns)} {rng.randrange(10, 1000)}"
     price = max(0.99, round(middle * rng.lognormvariate(0, 0.7)) - 0.01)
-    view = {"product_id": product_id, "product_name": name, "category": category, "price": round(price, 2)}
-    return Product(
-        product_id,
-        name,
-        category,
-        round(price, 2),
-        view=orjson.Fragment(orjson.dumps(view)),
-        reference=orjson.Fragment(orjson.dumps({"product_id": product_id})),
-        cart=orjson.Fragment(orjson.dumps({"product_id": product_id, "quantity": 1})),
-    )
+    return Product(f"p{number + 1:05d}", name, category, round(price, 2))
 
 
 def _draw_table(products: list[Product], weights: np.ndarray, size: int) -> list[Product]:

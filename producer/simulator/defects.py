@@ -7,6 +7,7 @@ silver are tested with every kind here, so a new way of being wrong is one decla
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,11 +52,14 @@ def _with(name: str, reason: str | None, **fields: Any) -> Defect:
     return Defect(name, reason, lambda event, _: _text(event | fields))
 
 
-def _without(name: str) -> Defect:
+def _without(name: str, reason: str | None, field: str) -> Defect:
     """A kind that lacks a field of the envelope."""
-    return Defect(
-        f"missing_{name}", "missing_field", lambda event, _: _text({k: v for k, v in event.items() if k != name})
-    )
+    return Defect(name, reason, lambda event, _: _text({k: v for k, v in event.items() if k != field}))
+
+
+def _knowing(name: str, where: str, **fields: Any) -> Defect:
+    """A kind with fields in `data` or `context` that the contract does not know."""
+    return Defect(name, None, lambda event, _: _text(event | {where: (event.get(where) or {}) | fields}))
 
 
 def _typed(name: str, reason: str | None, event_type: str, **data: Any) -> Defect:
@@ -66,18 +70,12 @@ def _typed(name: str, reason: str | None, event_type: str, **data: Any) -> Defec
     )
 
 
-def _spelled(name: str, reason: str, event_type: str, data: str) -> Defect:
-    """Like `_typed`, with data spelled as no JSON library would."""
-    topic = TOPIC_OF_TYPE[event_type]
-
-    def make(event: Event, _: float) -> bytes:
-        marked = _text(event | {"event_type": event_type, "data": "\x01"})
-        return marked.replace(b'"\\u0001"', data.encode("utf-8"))
-
-    return Defect(name, reason, make, lambda _: topic)
+def _spelled(kind: Defect, text: bytes, as_: bytes) -> Defect:
+    """Like another kind, with a text in it spelled as no JSON library would."""
+    return replace(kind, make=lambda event, due: (kind.make(event, due) or b"").replace(text, as_))
 
 
-def _timed(name: str, reason: str | None, moment: Callable[[float], str], live_only: bool = False) -> Defect:
+def _timed(name: str, reason: str | None, moment: Callable[[float], str | int], live_only: bool = False) -> Defect:
     """A kind with a certain timestamp."""
     return Defect(name, reason, lambda event, due: _text(event | {"timestamp": moment(due)}), live_only=live_only)
 
@@ -108,10 +106,6 @@ def _doubled_key(text: bytes) -> bytes:
     return b'{"user_id":"u-first",' + text[1:]
 
 
-def _context_is(name: str, reason: str | None, value: Any) -> Defect:
-    return Defect(name, reason, lambda event, _: _text(event | {"context": value}))
-
-
 _WHOLE_VALUE = (
     Defect("tombstone", "tombstone", lambda _event, _due: None),
     _raw("schema_registry_prefix", "schema_registry_prefix", lambda text: b"\0\0\0\0A" + text),
@@ -132,7 +126,10 @@ _WHOLE_VALUE = (
 )
 
 _ENVELOPE = (
-    *(_without(name) for name in ("event_id", "event_type", "user_id", "timestamp")),
+    *(
+        _without(f"missing_{name}", "missing_field", name)
+        for name in ("event_id", "event_type", "user_id", "timestamp")
+    ),
     _with("null_event_id", "missing_field", event_id=None),
     _with("empty_user_id", "bad_length", user_id=""),
     _with("long_event_id", "bad_length", event_id="e" * (MAX_IDENTIFIER_LENGTH + 1)),
@@ -144,9 +141,9 @@ _ENVELOPE = (
     _with("unknown_version", "unknown_version", schema_version=99),
     _with("text_version", "wrong_type", schema_version="1"),
     _with("data_is_list", "wrong_type", data=["p1"]),
-    _context_is("context_is_text", "wrong_type", "mobile"),
-    _context_is("numeric_device", "wrong_type", {"device_id": 7}),
-    _context_is("long_user_agent", "bad_length", {"user_agent": "M" * (MAX_TEXT_LENGTH + 1)}),
+    _with("context_is_text", "wrong_type", context="mobile"),
+    _with("numeric_device", "wrong_type", context={"device_id": 7}),
+    _with("long_user_agent", "bad_length", context={"user_agent": "M" * (MAX_TEXT_LENGTH + 1)}),
     Defect("wrong_topic", "wrong_topic", lambda event, _: _text(event), _another_topic),
     Defect("wrong_key", "wrong_key", lambda event, _: _text(event | {"note": "another's"}), key=b"u-somebody-else"),
 )
@@ -166,8 +163,12 @@ _DATA = (
     _typed("huge_quantity", "out_of_range", "add_to_cart", product_id="p00001", quantity=MAX_QUANTITY + 1),
     _typed("negative_amount", "out_of_range", "purchase", order_id="o-odd", total_amount=-5.0),
     _typed("negative_results", "out_of_range", "search", query="lamp", results_count=-1),
-    _spelled("nan_price", "not_json", "product_view", '{"product_id":"p00001","price":NaN}'),
-    _spelled("infinite_price", "out_of_range", "product_view", '{"product_id":"p00001","price":1e400}'),
+    _typed("nan_price", "not_json", "product_view", product_id="p00001", price=math.nan),
+    _spelled(
+        _typed("infinite_price", "out_of_range", "product_view", product_id="p00001", price=math.inf),
+        b"Infinity",
+        as_=b"1e400",
+    ),
     _typed("long_query", "bad_length", "search", query="q" * (MAX_TEXT_LENGTH + 1)),
     _typed("odd_payment_status", "out_of_range", "purchase", **_ORDER, payment_status="pending"),
     _typed("products_not_list", "wrong_type", "purchase", **_ORDER, products="p00001"),
@@ -178,8 +179,8 @@ _TIME = (
     _timed("no_zone", "bad_timestamp", lambda due: rfc3339(int(due * 1000)).removesuffix("Z")),
     _timed("impossible_date", "bad_timestamp", lambda _: "2026-02-30T10:15:30Z"),
     _timed("local_format", "bad_timestamp", lambda _: "03.09.2026 10:15"),
-    Defect("seconds_as_number", "wrong_type", lambda event, due: _text(event | {"timestamp": int(due)})),
-    Defect("milliseconds_as_number", "wrong_type", lambda event, due: _text(event | {"timestamp": int(due * 1000)})),
+    _timed("seconds_as_number", "wrong_type", int),
+    _timed("milliseconds_as_number", "wrong_type", lambda due: int(due * 1000)),
     _timed("seconds_as_text", "bad_timestamp", lambda due: str(int(due))),
     _timed("seconds_for_milliseconds", "timestamp_too_old", lambda due: rfc3339(int(due))),
     _timed("ten_minutes_ahead", "timestamp_in_future", _shifted(600), live_only=True),
@@ -194,17 +195,11 @@ DEFECTS = (*_WHOLE_VALUE, *_ENVELOPE, *_DATA, *_TIME)
 
 HARMLESS = (
     _with("unknown_field", None, campaign={"name": "autumn", "tags": ["a", "b"]}, internal_flag=True),
-    Defect(
-        "unknown_in_data", None, lambda event, _: _text(event | {"data": (event.get("data") or {}) | {"colour": "rot"}})
-    ),
-    Defect(
-        "unknown_in_context",
-        None,
-        lambda event, _: _text(event | {"context": (event.get("context") or {}) | {"app_version": "4.2"}}),
-    ),
-    _context_is("null_context", None, None),
-    _context_is("null_country", None, {"session_id": "s-odd", "country": None}),
-    Defect("no_context", None, lambda event, _: _text({k: v for k, v in event.items() if k != "context"})),
+    _knowing("unknown_in_data", "data", colour="rot"),
+    _knowing("unknown_in_context", "context", app_version="4.2"),
+    _with("null_context", None, context=None),
+    _with("null_country", None, context={"session_id": "s-odd", "country": None}),
+    _without("no_context", None, "context"),
     _with("stated_version", None, schema_version=1),
     _timed("other_offset", None, _in_kolkata),
     _typed("emoji", None, "search", query="Geschenk für Zoë 🎁 木", results_count=3),

@@ -39,6 +39,8 @@ COUNTRIES = (
     Country("ZA", 0.7, 2, -29.0, 25.1),
 )
 BY_CODE = {country.code: country for country in COUNTRIES}
+EDGES = tuple(accumulate(country.weight for country in COUNTRIES))
+"""Running sums of the weights."""
 
 FAR_KILOMETRES = 3000
 """Countries further apart than this cannot be a commute or a border town."""
@@ -66,10 +68,3 @@ def travel_hours(one: str, other: str) -> float:
 def far_from(code: str) -> tuple[str, ...]:
     """Countries that nobody reaches within an hour or two."""
     return tuple(c.code for c in COUNTRIES if distance_km(code, c.code) > FAR_KILOMETRES)
-
-
-@cache
-def cumulative_weights() -> tuple[float, ...]:
-    """Running shares of COUNTRIES, ending at 1."""
-    total = sum(country.weight for country in COUNTRIES)
-    return tuple(accumulate(country.weight / total for country in COUNTRIES))

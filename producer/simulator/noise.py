@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import orjson
 
@@ -30,8 +30,8 @@ class Noise:
         self._repeat = options.duplicates
         self._malformed = self._repeat + options.malformed
         self.extra_share = self._malformed + options.harmless
-        self._defects = _Turns(rng, DEFECTS)
-        self._harmless = _Turns(rng, tuple(kind for kind in HARMLESS if kind.is_traffic))
+        self._defects = _turns(rng, DEFECTS)
+        self._harmless = _turns(rng, tuple(kind for kind in HARMLESS if kind.is_traffic))
         self._remembered: list[Record] = []
 
     def delay_ms(self, roll: float) -> int:
@@ -41,7 +41,7 @@ class Noise:
             return 300 + int(share * 20_000)
         return int(10 * 60_000 * math.exp(share * 5.6))  # ten minutes to about two days
 
-    def besides(self, roll: float, record: Record, live: bool) -> Record | None:
+    def besides(self, roll: float, record: Record, live: bool) -> Record:
         """What is sent besides `record`, for a roll below `extra_share`."""
         if roll < self._repeat:
             return self._again(record, live)
@@ -64,18 +64,14 @@ class Noise:
             return rng.choice(self._remembered)._replace(due=record.due)
         return record._replace(due=record.due + 3600 * math.exp(rng.random() * 6.2))
 
-    def _odd(self, record: Record, turns: _Turns, live: bool) -> Record | None:
-        if record.value is None:
-            return None
-        kind = turns.next(live)
-        event = orjson.loads(record.value)
-        event["event_id"] = self._next_id()
-        event["timestamp"] = rfc3339(int(record.due * 1000))
-        value = kind.make(event, record.due)
+    def _odd(self, record: Record, turns: Iterator[Defect], live: bool) -> Record:
+        kind = next(kind for kind in turns if live or not kind.live_only)
+        event = orjson.loads(record.value or b"")
+        event |= {"event_id": self._next_id(), "timestamp": rfc3339(int(record.due * 1000))}
         return Record(
             topic=kind.topic(record.topic) if kind.topic else record.topic,
             key=kind.key or record.key,
-            value=value,
+            value=kind.make(event, record.due),
             due=record.due,
             event_id=event["event_id"] if kind.reason is None else None,
             defect=kind.name,
@@ -83,17 +79,9 @@ class Noise:
         )
 
 
-class _Turns:
-    """Deals the kinds in shuffled rounds, so that all of them come, the large ones seldom."""
-
-    def __init__(self, rng: random.Random, kinds: tuple[Defect, ...]) -> None:
-        self._rng, self._kinds, self._round = rng, kinds, list[Defect]()
-
-    def next(self, live: bool) -> Defect:
-        while True:
-            if not self._round:
-                self._round = [kind for kind in self._kinds if not kind.large or self._rng.random() < RARE_SHARE]
-                self._rng.shuffle(self._round)
-            kind = self._round.pop()
-            if live or not kind.live_only:
-                return kind
+def _turns(rng: random.Random, kinds: tuple[Defect, ...]) -> Iterator[Defect]:
+    """The kinds in shuffled rounds, so that all of them come, the large ones seldom."""
+    while True:
+        one_round = [kind for kind in kinds if not kind.large or rng.random() < RARE_SHARE]
+        rng.shuffle(one_round)
+        yield from reversed(one_round)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import itertools
 import random
 from collections.abc import Iterator
 from functools import lru_cache
-
-import numpy as np
 
 MASK64 = 0xFFFFFFFFFFFFFFFF
 MASK32 = 0xFFFFFFFF
@@ -42,22 +40,9 @@ def scramble32(number: int) -> int:
     return number ^ (number >> 16)
 
 
-def opaque_ids(prefix: str, base: int, block: int = 4096) -> Iterator[str]:
+def opaque_ids(prefix: str, base: int) -> Iterator[str]:
     """Endless identifiers that never repeat and tell nothing; `base` selects the sequence."""
-    template = prefix + "%016x"
-    counter = 0
-    while True:
-        numbers = np.arange(counter, counter + block, dtype=np.uint64) + np.uint64(base)
-        numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        for number in (numbers ^ (numbers >> np.uint64(31))).tolist():
-            yield template % number
-        counter += block
-
-
-def exponential(rng: random.Random, mean: float) -> float:
-    """An exponentially distributed number."""
-    return -mean * math.log(1.0 - rng.random())
+    return (f"{prefix}{scramble(number):016x}" for number in itertools.count(base))
 
 
 def log_uniform(rng: random.Random, low: float, high: float) -> float:

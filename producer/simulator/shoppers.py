@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import orjson
 
 from producer.simulator.catalogue import CATEGORIES
-from producer.simulator.geography import COUNTRIES, cumulative_weights, travel_hours
+from producer.simulator.geography import COUNTRIES, EDGES, travel_hours
 from producer.simulator.randomness import MASK64, derive, scramble, scramble32
 
 FRESH_FROM = 1 << 31
@@ -29,6 +30,8 @@ _BROWSERS = (
     ("tablet", "Safari", "Mozilla/5.0 (iPad; CPU OS 19_1 like Mac OS X) AppleWebKit/605.1 Version/19.1 Safari/604.1"),
 )
 TABLET = 5
+EARLIER_DAYS, EARLIER_SHARE = 120, 0.25
+"""Some shoppers first came before the history begins; they are past the steep part of their curve."""
 _METHODS = ("card", "card", "card", "card", "paypal", "paypal", "apple_pay", "invoice")
 
 
@@ -46,7 +49,6 @@ class Shopper(NamedTuple):
 
     number: int
     user_id: str
-    key: bytes
     country: str
     ip: str
     device_rolls: tuple[tuple[int, int | None], ...]
@@ -69,7 +71,6 @@ class Visit(NamedTuple):
     """One session of a shopper: whose it is, on which device, and its JSON context."""
 
     user_id: str
-    key: bytes
     device: Device
     ip: str
     country: str
@@ -89,6 +90,10 @@ class Population:
         """A 64-bit number that belongs to this shopper and this matter."""
         return scramble(self._salt ^ derive(what) ^ (index * 0x9E3779B97F4A7C15 & MASK64))
 
+    def mobile_ip(self, shopper: Shopper, at_ms: int) -> str:
+        """The shopper's address on the mobile network, which changes by the hour."""
+        return ip_address(self.number(shopper.number, "road") ^ (at_ms // 3_600_000))
+
     def country_now(self, shopper: Shopper, at_ms: int, last: tuple[int, str] | None) -> str:
         """Where the shopper is: at home, or on a trip of a week; nobody arrives sooner than travel allows."""
         week = at_ms // (7 * 86_400_000)
@@ -104,7 +109,6 @@ class Population:
         roll = self.number(index, "shopper")
         household = self.number(index >> 1, "household")
         shares_home = household % 100 < 20
-        user_id = f"u{self._tag}{scramble32(index ^ self._salt32):08x}"
         lives = household if shares_home else roll
         owned = 1 + (roll % 100 >= 45) + (roll % 100 >= 85)
         devices: list[tuple[int, int | None]] = [(roll + number, None) for number in range(owned)]
@@ -112,8 +116,7 @@ class Population:
             devices.append((household, TABLET))
         return Shopper(
             number=index,
-            user_id=user_id,
-            key=user_id.encode(),
+            user_id=f"u{self._tag}{scramble32(index ^ self._salt32):08x}",
             country=_country(lives),
             ip=ip_address(lives >> 3),
             device_rolls=tuple(devices),
@@ -132,7 +135,7 @@ def make_device(roll: int, kind: int | None = None) -> Device:
 
 def _country(roll: int) -> str:
     share = (scramble(roll) >> 20) / (1 << 44)
-    return COUNTRIES[min(bisect.bisect(cumulative_weights(), share), len(COUNTRIES) - 1)].code
+    return COUNTRIES[bisect.bisect(EDGES, share * EDGES[-1])].code
 
 
 def ip_address(roll: int) -> str:
@@ -152,29 +155,25 @@ def visit(session_id: str, shopper: Shopper, device: Device, ip: str, country: s
         "country": country,
         "user_agent": device.user_agent,
     }
-    return Visit(shopper.user_id, shopper.key, device, ip, country, orjson.Fragment(orjson.dumps(context)))
+    return Visit(shopper.user_id, device, ip, country, orjson.Fragment(orjson.dumps(context)))
 
 
-class Returning:
-    """Who comes on which day of a history: everybody on their first day, then less and less, some more loyal."""
+def returning(seed: int, users: int, days: int) -> Callable[[int, float], np.ndarray]:
+    """Who comes on which day of a history: everybody on their first day, then less and less, some more loyal.
 
-    EARLIER_DAYS = 120
-    """Some shoppers first came before the history begins; they are past the steep part of their curve."""
-    EARLIER_SHARE = 0.25
+    Makes each shopper's chance to come of a day, and of the factor of its weekday.
+    """
+    rng = np.random.default_rng(derive(seed, "returning"))
+    first = np.floor(rng.random(users) * days).astype(np.int64)
+    earlier = rng.random(users) < EARLIER_SHARE
+    first[earlier] = -1 - rng.integers(0, EARLIER_DAYS, size=int(earlier.sum()))
+    loyalty = rng.beta(1.6, 3.0, size=users) * 1.4
 
-    def __init__(self, seed: int, users: int, days: int) -> None:
-        """Draw first days and loyalties of `users` over `days`."""
-        rng = np.random.default_rng(derive(seed, "returning"))
-        first = np.floor(rng.random(users) * days).astype(np.int64)
-        earlier = rng.random(users) < self.EARLIER_SHARE
-        first[earlier] = -1 - rng.integers(0, self.EARLIER_DAYS, size=int(earlier.sum()))
-        self._first = first
-        self._loyalty = rng.beta(1.6, 3.0, size=users) * 1.4
-
-    def chances(self, day: int, factor: float) -> np.ndarray:
-        """Each shopper's chance to come on `day` of the history; `factor` is the weekday's."""
-        age = day - self._first
-        chance = self._loyalty * 0.42 * np.maximum(age, 1.0) ** -0.55 * factor
+    def chances(day: int, factor: float) -> np.ndarray:
+        age = day - first
+        chance = loyalty * 0.42 * np.maximum(age, 1.0) ** -0.55 * factor
         chance[age == 0] = 1.0
         chance[age < 0] = 0.0
         return np.minimum(chance, 1.0)
+
+    return chances

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from producer.simulator.calendar import rfc3339
-from producer.simulator.episodes import Episode
+from producer.simulator.episodes import PlannedStep
+
+
+@dataclass(eq=False)
+class Episode:
+    """A fraud episode, or an innocent one that looks like it: its events by id, and which of them went out."""
+
+    number: int
+    scenario: str
+    innocent: bool
+    steps: dict[str, PlannedStep]
+    sent: set[str] = field(default_factory=set)
 
 
 class Truth:
@@ -17,22 +29,20 @@ class Truth:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w", encoding="utf-8") if path is not None else None
-        self._number = 0
-        self._of_event: dict[str, _Open] = {}
+        self._of_event: dict[str | None, Episode] = {}
 
-    def expect(self, episode: Episode, event_ids: list[str]) -> None:
-        """An episode begins; `event_ids` are the events it will send."""
+    def expect(self, episode: Episode) -> None:
+        """An episode begins."""
         if self._file is not None:
-            self._number += 1
-            self._of_event |= dict.fromkeys(event_ids, _Open(self._number, episode, event_ids))
+            self._of_event |= dict.fromkeys(episode.steps, episode)
 
     def emitted(self, event_id: str | None) -> None:
         """An event went out."""
-        if event_id is None or (begun := self._of_event.pop(event_id, None)) is None:
-            return
-        begun.sent.add(event_id)
-        if len(begun.sent) == len(begun.planned):
-            self._write(begun)
+        episode = self._of_event.pop(event_id, None)
+        if event_id is not None and episode is not None:
+            episode.sent.add(event_id)
+            if len(episode.sent) == len(episode.steps):
+                self._write(episode)
 
     def close(self) -> None:
         """Write the episodes that were cut short."""
@@ -42,30 +52,24 @@ class Truth:
         self._of_event.clear()
         if self._file is not None:
             self._file.close()
-            self._file = None
 
-    def _write(self, begun: _Open) -> None:
-        if self._file is None:
-            return
-        episode = begun.episode
-        times = [
-            step.at_ms for step, event_id in zip(episode.steps, begun.planned, strict=True) if event_id in begun.sent
-        ]
+    def _write(self, episode: Episode) -> None:
+        steps = episode.steps.values()
+        times = [episode.steps[event_id].at_ms for event_id in episode.sent]
         line = {
-            "episode_id": f"ep{begun.number:05d}",
+            "episode_id": f"ep{episode.number:05d}",
             "scenario": episode.scenario,
             "innocent": episode.innocent,
             "start": rfc3339(min(times)),
             "end": rfc3339(max(times)),
-            "complete": len(begun.sent) == len(begun.planned),
-            **episode.entities(),
-            "event_ids": [event_id for event_id in begun.planned if event_id in begun.sent],
+            "complete": len(episode.sent) == len(steps),
+            "users": sorted({step.visit.user_id for step in steps}),
+            "devices": sorted({step.visit.device.device_id for step in steps}),
+            "ips": sorted({step.visit.ip for step in steps}),
+            "countries": sorted({step.visit.country for step in steps}),
+            "cards": sorted({step.card for step in steps if step.card}),
+            "event_ids": [event_id for event_id in episode.steps if event_id in episode.sent],
         }
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-
-
-class _Open:
-    def __init__(self, number: int, episode: Episode, planned: list[str]) -> None:
-        self.number, self.episode, self.planned = number, episode, planned
-        self.sent: set[str] = set()
+        if self._file is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
-from lakehouse.cli import app
-from lakehouse.errors import UsageError
+from lakehouse.cli import app, quality
+from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.services.testing import free_settings
+from lakehouse.small_tables import SmallTables
+from quality import results
+from tests.support.memory_s3 import memory_lake
 
 KNOWN = "gold.kpis_hourly.each_hour_once"
 
@@ -32,3 +38,20 @@ def test_what_is_no_decision_is_refused_with_a_sentence(arguments: list[str], sa
 @pytest.mark.parametrize("arguments", [[KNOWN, "--for", "2h"], [KNOWN, "--reason", "why"], []])
 def test_a_decision_without_its_length_or_reason_is_refused(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["quality", "override", *arguments]).exit_code == 2
+
+
+def test_a_decision_is_written_down_without_spark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decision = ["quality", "override", KNOWN, "--for", "2h", "--reason", " known, being fixed "]
+    with memory_lake(tmp_path) as settings:
+        monkeypatch.setattr(quality, "load_settings", lambda: settings)
+        for _ in range(2):  # the first one makes the table
+            assert CliRunner().invoke(app, decision, catch_exceptions=False).exit_code == 0
+        rows = SmallTables(settings).read(results.OVERRIDES).to_pylist()
+    assert [(row["expectation"], row["reason"]) for row in rows] == [(KNOWN, "known, being fixed")] * 2
+    assert all((row["expires_at"] - row["decided_at"]).total_seconds() == 7200 for row in rows)
+
+
+def test_where_nobody_keeps_a_decision_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "load_settings", lambda: free_settings(tmp_path))
+    done = CliRunner().invoke(app, ["quality", "override", KNOWN, "--for", "2h", "--reason", "why"])
+    assert isinstance(done.exception, ShoplakeError) and "S3 does not answer" in str(done.exception)

@@ -30,7 +30,7 @@ from lakehouse.services.service import child_environment
 from lakehouse.serving.figures import WAYS, Figure, Figures, NothingThereError, hour_in, numbers_of, row_in
 from lakehouse.serving.newest import open_publish
 from lakehouse.serving.publisher import Publisher
-from lakehouse.serving.trace import THREADS, Asked, TracedRecord, Tracer
+from lakehouse.serving.trace import THREADS, TracedRecord, Tracer
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.sql import SqlReader, connect
@@ -109,7 +109,7 @@ class Traced:
         return Figures(self.settings, self.reader, open_publish(self.settings.serving_file))
 
     def of(self, event_id: str) -> list[TracedRecord]:
-        return self.tracer.trace(Asked(event_id=event_id)).records
+        return self.tracer.trace(event_id=event_id).records
 
     def shoplake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "lakehouse.cli", *arguments]
@@ -180,7 +180,7 @@ def test_each_record_is_told_as_it_was_sent(lake: Traced) -> None:
         by_fate[one[1]].append(one)
     assert min(map(len, by_fate.values())) >= 30 and len(by_fate) == 3
     for place, fate, more in [one for of_fate in by_fate.values() for one in of_fate[:: len(of_fate) // 12]]:
-        (told,) = lake.tracer.trace(Asked(at=str(place))).records
+        (told,) = lake.tracer.trace(at=str(place)).records
         assert (told.at, told.fate, told.reason_code or told.duplicate_of) == (str(place), fate, more)
         assert told.kafka_timestamp is not None and told.ingested_at > told.kafka_timestamp
 
@@ -203,9 +203,9 @@ def test_an_id_is_found_however_it_is_written(lake: Traced, event_id: str, fates
 
 def test_a_key_has_its_newest_records(lake: Traced) -> None:
     mine = [str(place) for place in places(lake)[: len(by_hand())]]
-    newest = lake.tracer.trace(Asked(key=USER, limit=3)).records
+    newest = lake.tracer.trace(key=USER, limit=3).records
     assert [one.at for one in newest] == mine[-3:] and {one.key for one in newest} == {USER}
-    assert len(lake.tracer.trace(Asked(key=USER, limit=100)).records) == len(mine)
+    assert len(lake.tracer.trace(key=USER, limit=100).records) == len(mine)
 
 
 def test_an_accepted_event_says_in_which_numbers_and_flags_it_counts(lake: Traced) -> None:
@@ -237,22 +237,20 @@ def test_an_accepted_event_says_in_which_numbers_and_flags_it_counts(lake: Trace
 
 
 def test_before_any_publish_nothing_is_said_of_gold(lake: Traced) -> None:
-    told = Tracer(lake.settings, lake.reader, None).trace(Asked(event_id="esc")).records[0]
+    told = Tracer(lake.settings, lake.reader, None).trace(event_id="esc").records[0]
     assert told.fate == "accepted" and told.event is not None and (told.event.counts_in, told.event.flags) == ([], [])
 
 
 def test_what_nobody_sent_is_not_there(lake: Traced) -> None:
-    for asked in (Asked(event_id="nobody's"), Asked(key="nobody"), Asked(at="shop.clicks-0-999999"), Asked(at="x-0-0")):
+    for asked in ({"event_id": "nobody's"}, {"key": "nobody"}, {"at": "shop.clicks-0-999999"}, {"at": "x-0-0"}):
         with pytest.raises(NothingThereError, match=r"is (not )?in bronze\.$"):
-            lake.tracer.trace(asked)
+            lake.tracer.trace(**asked)
 
 
-@pytest.mark.parametrize(
-    "asked", [Asked(), Asked(event_id="a", key="b"), Asked(at="shop.clicks-0"), Asked(at="a-0-1,a-0-2")]
-)
-def test_a_question_that_is_none_is_refused(lake: Traced, asked: Asked) -> None:
+@pytest.mark.parametrize("asked", [{}, {"event_id": "a", "key": "b"}, {"at": "shop.clicks-0"}, {"at": "a-0-1,a-0-2"}])
+def test_a_question_that_is_none_is_refused(lake: Traced, asked: dict[str, str]) -> None:
     with pytest.raises(UsageError):
-        lake.tracer.trace(asked)
+        lake.tracer.trace(**asked)
 
 
 def test_a_record_that_is_only_in_bronze_is_under_way_or_lost(lake: Traced) -> None:

@@ -15,7 +15,7 @@ from lakehouse.delta_log import DeltaLog
 from lakehouse.serving.figures import Figures
 from lakehouse.serving.newest import open_publish
 from lakehouse.serving.publisher import Publisher
-from lakehouse.serving.trace import THREADS, Asked, Tracer
+from lakehouse.serving.trace import THREADS, Tracer
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from producer.simulator.engine import simulate
@@ -54,9 +54,9 @@ def test_sixty_days(spark: SparkSession, tmp_path: Path) -> None:
         place = f"{event['topic']}-{event['partition']}-{event['offset']}"
         hour: datetime = event["event_time"].astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         questions: dict[str, Callable[[Tracer, Figures], Any]] = {
-            "event ID": lambda tracer, _: tracer.trace(Asked(event_id=event["event_id"])),
-            "event --at": lambda tracer, _: tracer.trace(Asked(at=place)),
-            "event --key": lambda tracer, _: tracer.trace(Asked(key=event["user_id"])),
+            "event ID": lambda tracer, _: tracer.trace(event_id=event["event_id"]),
+            "event --at": lambda tracer, _: tracer.trace(at=place),
+            "event --key": lambda tracer, _: tracer.trace(key=event["user_id"]),
             "figure revenue": lambda _, figures: figures.trace("gold.kpis_hourly", hour, "revenue", {}, 100),
             "figure unique_users": lambda _, figures: figures.trace("gold.kpis_hourly", hour, "unique_users", {}, 100),
         }
