@@ -137,7 +137,7 @@ def start_run(
     Without an `Idempotency-Key`, sending the request twice starts two runs.
     """
     if job.needs_admin and not caller.is_admin:
-        shared.rates.count_denied(caller.name)
+        shared.limits.missing_scopes.count(caller.name)
         note(request, "access.denied", job.name, "missing-scope")
         raise Problem("missing-scope", f"{job.name} needs the scope admin.")
     try:
