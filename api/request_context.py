@@ -101,5 +101,7 @@ def add_headers(headers: MutableHeaders, request_id: str, scheme: str) -> None:
     headers["X-Request-ID"] = request_id
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
+    if headers.get("Content-Type", "").startswith("text/event-stream"):
+        headers["Cache-Control"] = "no-store"  # FastAPI lets a browser keep a stream
     if scheme == "https":
         headers["Strict-Transport-Security"] = _ONE_YEAR

@@ -184,6 +184,7 @@ def collect(
     found = []
     with connect_sse(client, "GET", f"/v1/runs/{run_id}/events", headers=headers) as source:
         assert source.response.headers["content-type"].startswith("text/event-stream")
+        assert source.response.headers["cache-control"] == "no-store"
         for event in source.iter_sse():
             found.append((event.id, event.event, event.json()))
             if len(found) >= stop_after:

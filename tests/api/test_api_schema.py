@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from openapi_spec_validator import validate
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -89,3 +91,7 @@ def test_no_answer_is_outside_the_document(api: ServedApi, operation, mode, data
     is_away = operation.path == "/readyz" or operation.path.startswith("/v1/trace/")
     checks = [check for check in CHECKS if not (is_away and check is not_a_server_error)]
     case.call_and_validate(base_url=api.url, headers=authorization, checks=checks)
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(json.loads(openapi.PATH.read_text(encoding="utf-8")))
