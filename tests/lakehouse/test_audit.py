@@ -14,7 +14,9 @@ UNREACHABLE = "Traceback (most recent call last):\n  File requests/adapters.py\n
 VULNERABLE = "Found 1 known vulnerability in 1 package\nName Version ID\nflask 0.5 PYSEC-2019-179"
 
 
-def audit(folder: Path, *, licence: str = "MIT", pip_audit: tuple[str, int] = ("", 0), strict: str = ""):
+def audit(
+    folder: Path, *, licence: str = "MIT", pip_audit: tuple[str, int] = ("", 0), strict: str = ""
+) -> tuple[str, int]:
     """What an audit says and its exit code, with tools that answer so."""
     (folder / "requirements").mkdir(parents=True)
     shutil.copy(SCRIPT, folder / "requirements")
