@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+_writing = threading.Lock()
+"""Threads of one process may have news of the same file at once: each writes it whole."""
 
 
 def replace_text(path: Path, text: str, mode: int | None = None) -> None:
     """Write a file, with its folder, so that a reader sees the old text or the new one; `mode` from the first byte."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.new")
-    aside.unlink(missing_ok=True)
-    if mode is not None:
-        aside.touch(mode=mode, exist_ok=False)
-    aside.write_text(text)
-    aside.replace(path)
+    with _writing:
+        aside.unlink(missing_ok=True)
+        if mode is not None:
+            aside.touch(mode=mode, exist_ok=False)
+        aside.write_text(text)
+        aside.replace(path)
 
 
 def write_report(path: Path, **facts: Any) -> None:

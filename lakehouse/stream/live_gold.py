@@ -62,6 +62,8 @@ class LiveGold:
         """Where the flags of what came since the last scan begin; None: nothing came."""
         self._recompute: Future[list[str] | None] | None = None
         self._scanning: Future[None] | None = None
+        self._scanned_from = 0
+        """Where the newest scan begins."""
         self._beside = ThreadPoolExecutor(max_workers=2, thread_name_prefix="beside")
         self._pool = ThreadPoolExecutor(max_workers=len(LIVE), thread_name_prefix="gold")
 
@@ -136,16 +138,19 @@ class LiveGold:
             self._ended(self._recompute.result(), now)
         waits = LONGEST_PAUSE if in_backlog else LATE_SECONDS
         is_due = moment >= self._late_due and moment - self._late_since >= waits
-        if self._recompute is None and self._late and is_due:
+        if self._scanning is not None and self._scanning.done():
+            self._scanning.result()
+            self._scanning = None
+        # A scan that began before the window moved on would put older flags over those of the recompute.
+        is_apart = self._scanning is None or self._scanned_from >= micros(self._tellable_from())
+        if self._recompute is None and self._late and is_due and is_apart:
             self._restating, self._restating_since = self._late, self._late_since
             flags_of, self._flags_late = self._flags_late, set()
             self._late, self._grew = set(), set()
             self._recompute = self._beside.submit(self._restate, self._restating, flags_of, now, self._tellable_from())
-        if self._scanning is not None and self._scanning.done():
-            self._scanning.result()
-            self._scanning = None
         if self._scanning is None and self._unscanned is not None and moment - self._scanned >= SCAN_SECONDS:
-            self._scanning = self._beside.submit(self._scan, self._next_scan(now), now)
+            self._scanned_from = self._next_scan(now)
+            self._scanning = self._beside.submit(self._scan, self._scanned_from, now)
 
     def _ended(self, different: list[str] | None, now: datetime) -> None:
         """Hours that got events while they were restated from an older silver are written again; else what silver told

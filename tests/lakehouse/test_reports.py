@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def test_a_report_says_whose_it_is_and_how_old(tmp_path: Path) -> None:
     assert (found["state"], found["rows"], found["pid"]) == ("running", 3, os.getpid())
     assert 0 <= age(found) < 60
     assert [path.name for path in file.parent.iterdir()] == ["part.json"]
+
+
+def test_two_threads_may_report_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "part.json"
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        for written in [threads.submit(write_report, file, rows=rows) for rows in range(2000)]:
+            written.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["part.json"]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"state":', "null"])

@@ -267,6 +267,29 @@ def test_a_long_restatement_does_not_hold_up_flags(gold: LiveGold, written: Writ
     assert written.flags_until == clock.start_of(FIRST_HOUR) + timedelta(minutes=90)
 
 
+def test_flags_are_recomputed_after_a_scan_that_began_before_the_window_moved_on(
+    gold: LiveGold, written: Written, moving: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both would replace the flags of the same minutes, and the scan knows fewer events."""
+    may_end = threading.Event()
+    monkeypatch.setattr(live_gold, "replace_flags", lambda *_: may_end.wait(10) and 0)
+    begin = clock.start_of(FIRST_HOUR) + timedelta(minutes=90)
+    moving.now += STRAGGLER_SECONDS
+    gold.after_batch(taken(OLD_HOUR, RUNNING, oldest=begin), NOW)
+    gold.work_beside(NOW)
+    assert gold._scanning is not None and gold._recompute is None
+    monkeypatch.setattr(Fold, "first_hour", FIRST_HOUR + 1)
+    moving.now += LATE_SECONDS
+    gold.work_beside(NOW)
+    assert gold._recompute is None
+    may_end.set()
+    settle(gold)
+    gold.work_beside(NOW)
+    settle(gold)
+    assert written.restated == [{OLD_HOUR}]
+    assert written.flags_until == begin + timedelta(hours=1)
+
+
 def test_stragglers_wait_for_a_wide_scan(gold: LiveGold, written: Written, moving: Time) -> None:
     early, later = NOW - timedelta(minutes=40), NOW - timedelta(minutes=20)
     moving.now += STRAGGLER_SECONDS
