@@ -58,14 +58,17 @@ class GoldRefresh:
         wanted = set(hours)
         if not wanted:
             return []
-        events = self._events(clock.ranges_of(wanted)).where(clock.is_in(wanted))
+        fresh: list[tuple[Table, pa.Table]] = []
+        if tables:
+            # Once, so that all tables are of the same events; and written together, since the gate compares them.
+            events = materialized(self._events(clock.ranges_of(wanted)).where(clock.is_in(wanted)))
+            made = ((table, table.hourly) for table in tables)
+            fresh = [(table, hourly(events, self._lake.settings).toArrow()) for table, hourly in made if hourly]
         different: list[str] = []
         closed = closed_hour(now, self._lake.settings)
-        for table in tables:
-            if table.hourly:
-                fresh = table.hourly(events, self._lake.settings).toArrow()
-                before = replace_hours(self._lake.small, table, fresh, wanted, now, closed)
-                different += different_hours(table, before, fresh)
+        for table, rows in fresh:
+            before = replace_hours(self._lake.small, table, rows, wanted, now, closed)
+            different += different_hours(table, before, rows)
         self._restate_flags(wanted if flags_of is None else set(flags_of), now, flags_until)
         return different
 

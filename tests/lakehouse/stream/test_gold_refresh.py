@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from lakehouse import hours as clock
 from lakehouse.lake import arrow_schema, properties_of
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
+from lakehouse.stream import gold_refresh
 from lakehouse.stream.gold_refresh import different_hours, replace_flags, replace_hours
 from lakehouse.table import Table
 from tests.support.memory_s3 import memory_lake
@@ -214,3 +217,33 @@ def test_a_flag_that_another_writes_meanwhile_stays_detected_then(
     monkeypatch.setattr(SmallTables, "replace_days", meanwhile)
     assert scan(small, flag("theirs", detected=LATER), flag("ours", detected=LATER)) == 1
     assert {name: row["detected_at"] for name, row in flags(small).items()} == {"theirs": NOON, "ours": LATER}
+
+
+def test_tables_of_an_hour_are_written_when_all_are_computed(
+    small: SmallTables, server: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate compares them: between two writes it would find one that does not fit the other."""
+    told: list[str] = []
+
+    def computing(table: Table) -> Table:
+        def hourly(_events: Any, _settings: Settings) -> Any:
+            told.append(f"compute {table.name}")
+            return SimpleNamespace(toArrow=lambda: rows(table).drop_columns([n for n in ADDED if n in table.columns]))
+
+        return replace(table, hourly=hourly)
+
+    lake: Any = SimpleNamespace(small=small, settings=server)
+    refresh = gold_refresh.GoldRefresh(lake)
+    silver = SimpleNamespace(where=lambda _: silver)
+    monkeypatch.setattr(refresh, "_events", lambda _: silver)
+    monkeypatch.setattr(clock, "is_in", lambda _: None)
+    monkeypatch.setattr(gold_refresh, "materialized", lambda frame: frame)
+    write = gold_refresh.replace_hours
+
+    def writing(small: SmallTables, table: Table, *given: Any) -> pa.Table | None:
+        told.append(f"write {table.name}")
+        return write(small, table, *given)
+
+    monkeypatch.setattr(gold_refresh, "replace_hours", writing)
+    refresh.restate({1}, NOON, (computing(top_products.HOURLY), computing(kpis.TABLE)), flags_of=())
+    assert told == [f"{do} {name}" for do in ("compute", "write") for name in ("top_products_hourly", "kpis_hourly")]
