@@ -26,7 +26,7 @@ class Installation:
 
     def __init__(self, name: str, session: Any, poll_seconds: float = POLL_SECONDS) -> None:
         self.name, self.data_stack = name, f"{name}-data"
-        self._session = session
+        self._session, self._poll_seconds = session, poll_seconds
         self.stacks = Stacks(session.client("cloudformation"), poll_seconds)
 
     @property
@@ -133,10 +133,9 @@ class Installation:
             Parameters={"commands": [line], "executionTimeout": [str(COMMAND_SECONDS)]},
         )
         command = {"CommandId": sent["Command"]["CommandId"], "InstanceId": machine}
+        patience = {"Delay": self._poll_seconds, "MaxAttempts": int(COMMAND_SECONDS / POLL_SECONDS)}
         with suppress(WaiterError):  # its status says what became of it
-            client.get_waiter("command_executed").wait(
-                **command, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": int(COMMAND_SECONDS / POLL_SECONDS)}
-            )
+            client.get_waiter("command_executed").wait(**command, WaiterConfig=patience)
         found = client.get_command_invocation(**command)
         last = (found["StandardOutputContent"].strip().splitlines() or ["it said nothing"])[-1]
         if found["Status"] != "Success":
