@@ -73,7 +73,7 @@ def tokens(sql: str) -> list[Token]:
     plain = _SPACE.sub(lambda space: " " * len(space[0].encode()), sql)
     text, found = plain.encode(), []
     for start, token_type in duckdb.tokenize(plain):
-        value = _PIECE.match(text, start)[0].decode().lower()  # type: ignore[index]  # there is a piece
+        value = next(_PIECE.finditer(text, start))[0].decode().lower()
         kind = "word" if token_type in _WORDS else "text" if token_type == duckdb.token_type.string_const else "other"
         if value[0] == '"':
             kind, value = "quoted", value[1:-1].replace('""', '"')
