@@ -133,14 +133,14 @@ class LiveGold:
         that failed ends the stream, and the restarted stream does it again. In a backlog older hours wait longer: each
         batch brings more of them, and needs the cores."""
         self._leave_to_silver()
-        moment = time.monotonic()
         if self._recompute is not None and self._recompute.done():
             self._ended(self._recompute.result(), now)
-        waits = LONGEST_PAUSE if in_backlog else LATE_SECONDS
-        is_due = moment >= self._late_due and moment - self._late_since >= waits
         if self._scanning is not None and self._scanning.done():
             self._scanning.result()
             self._scanning = None
+        moment = time.monotonic()
+        waits = LONGEST_PAUSE if in_backlog else LATE_SECONDS
+        is_due = moment >= self._late_due and moment - self._late_since >= waits
         # A scan that began before the window moved on would put older flags over those of the recompute.
         is_apart = self._scanning is None or self._scanned_from >= micros(self._tellable_from())
         if self._recompute is None and self._late and is_due and is_apart:
