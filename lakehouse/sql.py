@@ -94,17 +94,18 @@ class SqlReader:
 
     def arrow(self, sql: str) -> pa.Table:
         """All rows of a statement of this project's own making (not a user's: it is not looked at)."""
-        cursor = self._ready_cursor()
+        cursor = self.cursor()
         with self._plain_errors([]):
             return cursor.execute(sql).to_arrow_table()
 
     def batches(self, sql: str, rows: int = 100_000) -> pa.RecordBatchReader:
         """`arrow`, in batches as they are read."""
-        cursor = self._ready_cursor()
+        cursor = self.cursor()
         with self._plain_errors([]):
             return lasting(cursor, cursor.execute(sql).to_arrow_reader(rows))
 
-    def _ready_cursor(self) -> duckdb.DuckDBPyConnection:
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """For several statements of this project's own making, with temporary tables between them."""
         _probe(self.settings)
         with self._lock:
             self._refresh_secret()

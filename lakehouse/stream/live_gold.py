@@ -19,9 +19,9 @@ from lakehouse.catalog import TABLES
 from lakehouse.hours import micros
 from lakehouse.lake import Lake
 from lakehouse.reports import write_report
-from lakehouse.stream import recovery
+from lakehouse.stream import late_flags, recovery
 from lakehouse.stream.fold import MICROS_OF_HOUR, Fold, Taken
-from lakehouse.stream.gold_refresh import GoldRefresh, closed_hour, replace_flags, replace_hours
+from lakehouse.stream.gold_refresh import GoldRefresh, closed_hour, flags_touched_by, replace_flags, replace_hours
 from lakehouse.table import Table
 from quality import results
 
@@ -189,7 +189,11 @@ class LiveGold:
         """What of the closed hours among them was not as the stream had said; None when there was none. The flags that
         the fold can tell are the scan's, which goes on meanwhile."""
         began = time.monotonic()
-        different = self._gold.restate(hours, now, flags_of=flags_of, flags_until=tellable_from)
+        different = self._gold.restate(hours, now)
+        for begin, end in flags_touched_by(flags_of):
+            if begin < tellable_from:
+                end = min(end, tellable_from)
+                replace_flags(self._lake.small, late_flags.flags(self._lake, begin, end, now), [(begin, end)])
         took = time.monotonic() - began
         self._late_due = time.monotonic() + min(LATE_PAUSE * took, LONGEST_PAUSE)
         # An older hour is other than it was since late events came; a closed one must be what the stream has said.

@@ -194,6 +194,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         stream = Stream(lake, MicroBatch(settings, Start({}), folder / "checkpoint", token))
         fill(stream)
         GoldRefresh(lake).restate(_hours(lake), datetime.now(UTC))
+        GoldRefresh(lake).restate_flags(_hours(lake), datetime.now(UTC))
         cohort_retention.run(lake, cohort_retention.Parameters(timezone="Europe/Berlin"), lambda _doing: None)
         with open_sql(settings) as reader:
             unknown_fields.update(lake, reader)

@@ -245,5 +245,5 @@ def test_tables_of_an_hour_are_written_when_all_are_computed(
         return write(small, table, *given)
 
     monkeypatch.setattr(gold_refresh, "replace_hours", writing)
-    refresh.restate({1}, NOON, (computing(top_products.HOURLY), computing(kpis.TABLE)), flags_of=())
+    refresh.restate({1}, NOON, (computing(top_products.HOURLY), computing(kpis.TABLE)))
     assert told == [f"{do} {name}" for do in ("compute", "write") for name in ("top_products_hourly", "kpis_hourly")]
