@@ -19,9 +19,11 @@ from lakehouse.sql_text import utc_text
 from lakehouse.stream.recovery import silver_files
 
 _EVENTS = """
-CREATE TEMP TABLE fraud_events AS
+CREATE TEMP VIEW fraud_events AS
 SELECT epoch_us(event_time) AS "at", hash(user_id) AS u, {columns} FROM {files}
 WHERE event_time >= TIMESTAMPTZ '{begin}' AND event_time < TIMESTAMPTZ '{end}'
+"""
+"""A view: to read columns of the files several times takes a fifth of the time that a copy of millions of events does.
 """
 
 
