@@ -224,7 +224,7 @@ def reasons_page() -> str:
     note = f"""{NOTE} `producer/contract.py` and the kinds of defect that the simulator makes.
 `silver.quarantine` keeps a refused record in full. Its `reason_code` names the first check that it failed;
 `shoplake quarantine explain` lists all. Codes are added, never renamed.
-[How a record comes back](../how-to/quality.md#bring-refused-records-home).
+[How a record comes back](../how-to/quality.md#replay-refused-records).
 """
     return "\n".join(["# Why records are refused\n", note, *map(_reason, contract.REASONS)])
 

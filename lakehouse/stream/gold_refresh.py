@@ -42,11 +42,11 @@ class GoldRefresh:
         self._lake = lake
 
     def restate(self, hours: Iterable[int], now: datetime, tables: tuple[Table, ...] = HOURLY) -> list[str]:
-        """Recompute hours from `silver.events`; returns what was not so before, a sentence per table and hour."""
+        """Recompute hours from `silver.events`; returns what changed, as a text per table and hour."""
         wanted = set(hours)
         if not wanted or not tables:
             return []
-        # Once, so that all tables are of the same events; and written together, since the gate compares them.
+        # Read once, so that all tables see the same events; written together, since the gate compares them.
         events = materialized(self._events(clock.ranges_of(wanted)).where(clock.is_in(wanted)))
         made = ((table, table.hourly) for table in tables)
         fresh = [(table, hourly(events, self._lake.settings).toArrow()) for table, hourly in made if hourly]
@@ -105,7 +105,7 @@ class GoldRefresh:
 
 
 def flags_touched_by(hours: Iterable[int]) -> list[Range]:
-    """When flags begin that events of these hours can belong to."""
+    """The times at which flags begin that events of these hours can belong to."""
     return [(first, last + CONTEXT) for first, last in clock.ranges_of(hours)]
 
 
@@ -141,7 +141,7 @@ def replace_hours(
 
 
 def different_hours(table: Table, before: pa.Table | None, fresh: pa.Table) -> list[str]:
-    """A sentence for each hour whose rows in `fresh` differ from those `before`."""
+    """`table hour` for each hour whose rows in `fresh` differ from those `before`."""
     if before is None:
         return []
     told = ", ".join(fresh.column_names)
@@ -160,8 +160,8 @@ def _hour_numbers(rows: pa.Table) -> pa.Array:
 
 
 def replace_flags(small: SmallTables, found: pa.Table, emits: list[Range]) -> int:
-    """Make the flags whose first crossing lies in `emits` those that were `found`; they keep when they were first
-    detected. Nothing is written when they are the same. Returns how many are new."""
+    """Replace the flags whose first crossing lies in `emits` by those `found`; known flags keep their `detected_at`.
+    Nothing is written when they are the same. Returns how many are new."""
     is_emitted = " OR ".join(
         f"(event_time >= TIMESTAMPTZ '{first.isoformat()}' AND event_time < TIMESTAMPTZ '{last.isoformat()}')"
         for first, last in emits

@@ -1,5 +1,5 @@
-"""Flags of events older than the fold tells: its own query, in DuckDB, over the files of silver. The query looks
-closely at the few entities that could be suspects; Spark, which jobs restate months with, judges every event.
+"""Flags of events too old for the fold: its own query, in DuckDB, over the files of silver. The query looks closely
+at the few suspects only; Spark, with which jobs restate months, judges every event.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deletes old entries of a Delta table's log: all before the newest checkpoint that is itself old enough.
 
-Delta does so too, but only at a commit that writes a checkpoint (`delta.checkpointInterval`) and to the day: the log of
-a table that is not written any more would stay. No commit is made, so that no writer is disturbed.
+Delta does so too, but only at a commit that writes a checkpoint (`delta.checkpointInterval`), and by whole days: the
+log of a table that is no longer written would stay. This makes no commit, so it disturbs no writer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def clean(client: Any, bucket: str, table: Table, before: datetime | None = None
 
 
 def expired(written: Mapping[str, datetime], before: datetime) -> list[str]:
-    """Names in a log, each with its time, that no version needs which was the newest at `before` or later."""
+    """Names in a log, each with its time, which versions that were the newest at `before` or later do not need."""
     _, checkpoints = log_versions(written)
     begin = max((version for version, parts in checkpoints.items() if _is_old(parts, written, before)), default=0)
     versions = {name: int(match[1]) for name in written if (match := _OF_VERSION.match(name))}

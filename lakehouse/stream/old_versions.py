@@ -20,7 +20,7 @@ from lakehouse.table import Table
 
 _KEY = "_shoplake/closed"
 _TICK_SECONDS = 1.1
-"""S3 tells the time in whole seconds."""
+"""S3's clock shows whole seconds."""
 
 
 def close(lake: Lake, tables: Iterable[Table]) -> datetime:
@@ -41,8 +41,8 @@ def close(lake: Lake, tables: Iterable[Table]) -> datetime:
 
 
 def delete(lake: Lake, client: Any, table: Table, before: datetime) -> int:
-    """Delete what was written before then and no newest version needs: data files, log, and versions that the bucket
-    keeps of them; how many objects. Readers of an older version fail from now on."""
+    """Delete what was written before `before` and the newest version does not need: data files, log, and versions that
+    the bucket keeps of them. Returns how many objects. Readers of an older version fail from now on."""
     bucket, prefix = lake.settings.bucket, f"{table.layer}/{table.name}/"
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     found = [one for page in pages for one in page.get("Contents", []) if one["LastModified"] < before]

@@ -82,7 +82,7 @@ def booked_offsets(lake: Lake) -> Offsets:
 
 def offsets_in_lake(lake: Lake, booked: Offsets) -> Offsets:
     """Next offset per topic-partition that neither the book nor bronze, silver or quarantine has; more than
-    `booked` where a batch was cut off between its writes."""
+    `booked` where a batch was interrupted between its writes."""
     is_beyond = ~is_before(booked)
     held = [
         lake.read(table).where(is_beyond).select(*COORDINATES)
