@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from lakehouse.jobs.merging import run_name
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
 from lakehouse.sql import SqlReader, connect

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from lakehouse import broker
 from lakehouse.errors import ShoplakeError
+from lakehouse.jobs.merging import run_name
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
 from lakehouse.reports import read_report
