@@ -152,7 +152,7 @@ class Shop:
         ends = self.stream.ends()
         begin = {topic: {"0": 0} for topic in ends}
         with open_sql(self.lake.settings) as reader:
-            found = reconcile(reader, lambda: (begin, ends), None)
+            found = reconcile(reader.query, lambda: (begin, ends), None)
         return [str(fault) for fault in found.faults], found.rows, found.notes
 
     def forget(self, user: str, say: Any = lambda _doing: None) -> dict[str, Any]:
