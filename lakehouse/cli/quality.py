@@ -50,7 +50,7 @@ def status(format: HowToPrint = Format.table) -> None:
     from quality.gate import blocked_by, failing
 
     with connect(load_settings()) as reader:
-        found = failing(reader)
+        found = failing(reader.query)
     tables = blocked_by(found)
     held, passed, rows = _at_publish()
     if format is Format.json:

@@ -29,7 +29,8 @@ from lakehouse.sql import SqlReader
 from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.table import Extract, Table
 from quality import results
-from quality.gate import Ask, Ruling, rule
+from quality.declaration import Ask
+from quality.gate import Ruling, rule
 
 _GATE_TABLES = {results.TABLE.full_name, results.OVERRIDES.full_name}
 _TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "int": "INTEGER", "array<string>": "VARCHAR[]"}

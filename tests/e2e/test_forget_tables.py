@@ -22,8 +22,7 @@ from lakehouse.backups import backup
 from lakehouse.catalog import TABLES
 from lakehouse.delta_log import DeltaLog
 from lakehouse.errors import UsageError
-from lakehouse.jobs import JOBS, cohort_retention, forget
-from lakehouse.jobs.erasing import Erasing
+from lakehouse.jobs import JOBS, cohort_retention, erasing, forget
 from lakehouse.lake import Lake
 from lakehouse.ops import replays
 from lakehouse.runs.registry import RunRegistry
@@ -153,7 +152,7 @@ class Shop:
         ends = self.stream.ends()
         begin = {topic: {"0": 0} for topic in ends}
         with open_sql(self.lake.settings) as reader:
-            found = reconcile(reader, lambda: (begin, ends), None)
+            found = reconcile(reader.query, lambda: (begin, ends), None)
         return [str(fault) for fault in found.faults], found.rows, found.notes
 
     def forget(self, user: str, say: Any = lambda _doing: None) -> dict[str, Any]:
@@ -328,7 +327,7 @@ def test_a_record_of_another_that_names_the_person_stays_and_is_told(shop: Shop)
 
 @pytest.mark.parametrize("user", ["event_id", "shop"])
 def test_an_id_that_is_any_word_takes_no_record_of_others(shop: Shop, user: str) -> None:
-    assert Erasing(shop.lake, user).found().num_rows == 0
+    assert erasing.found(shop.lake, user).num_rows == 0
 
 
 def test_whom_nobody_knows_any_more_cannot_be_forgotten(shop: Shop) -> None:

@@ -162,7 +162,7 @@ def run_job(desk: Shop, name: str, **parameters: Any) -> dict[str, Any]:
 
 def blocked_tables(desk: Shop) -> dict[str, list[str]]:
     with open_sql(desk.settings) as reader:
-        return blocked_by(failing(reader))
+        return blocked_by(failing(reader.query))
 
 
 def held_back(desk: Shop) -> dict[str, str]:
