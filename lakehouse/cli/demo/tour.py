@@ -217,7 +217,7 @@ def _traffic(settings: Settings, plan: Plan, folder: Path, is_open_ended: bool) 
         duplicates=0.02,
         fraud=0.0,  # an episode is up to 400 events, minutes of this rate; the thief comes besides
     )
-    return Traffic(settings, live, folder / "live-ledger.jsonl")
+    return Traffic(settings, live)
 
 
 def _wait_until_read(settings: Settings, reader: SqlReader, step: Step | None = None, seconds: float = 600) -> int:
@@ -257,8 +257,7 @@ def _wait_for_the_last(settings: Settings, reader: SqlReader, traffic: Traffic, 
         if time.monotonic() > end:
             raise ShoplakeError(f"Trying {CARDS} cards has raised no flag; see {settings.logs / 'stream.log'}.")
         time.sleep(0.5)
-    time.sleep(1)
-    traffic.measured()
+    patiently(lambda: traffic.measure(reader))
 
 
 def _show_until_interrupted(settings: Settings, console: Console, traffic: Traffic, trust: Trust) -> None:
