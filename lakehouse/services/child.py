@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import subprocess
@@ -100,7 +101,7 @@ class Child:
     def stop(self) -> None:
         """End the child and what it started."""
         if self._process is not None:
-            _end_family(self._process, self.service.stop_seconds)
+            _end_family(self._process.pid, self.service.stop_seconds)
         self._process = None
         self.state = "down" if self.service.is_embedded else "external"
 
@@ -169,7 +170,7 @@ class Child:
 
     def _kill(self, now: float, why: str) -> None:
         if self._process is not None:
-            _end_family(self._process, patience=5)
+            _end_family(self._process.pid, patience=5)
         self._process = None
         self._fail(now, why)
 
@@ -234,16 +235,10 @@ def spawn(
         )
 
 
-def _end_family(process: subprocess.Popen[bytes], patience: float) -> None:
-    """End a child with its own children, which would otherwise live on as orphans."""
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.Error:
-        family = []
-    process.terminate()
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    processes.end_processes(family, patience=2)
+def _end_family(pid: int, patience: float) -> None:
+    """End a child, and then its own children, which would otherwise live on as orphans."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        family = process.children(recursive=True)
+        processes.end_processes([process], patience)
+        processes.end_processes(family, patience=2)

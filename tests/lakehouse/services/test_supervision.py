@@ -49,10 +49,22 @@ def test_the_lock_dies_with_its_holder(tmp_path):
     lock.release()
 
 
-def test_a_supervisor_that_its_parent_has_not_asked_about_has_ended(monkeypatch):
-    monkeypatch.setattr(detached, "STOP_SECONDS", 5)
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    detached._end_supervisor(child.pid, lambda: None)
+HOLD = """
+import time
+from lakehouse.lock import LakeLock
+from lakehouse.settings import load_settings
+lock = LakeLock(load_settings())
+lock.acquire()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_supervisor_that_its_parent_has_not_asked_about_has_ended(settings):
+    environment = os.environ | {"SHOPLAKE_DATA_DIR": str(settings.data_dir)}
+    child = subprocess.Popen([sys.executable, "-c", HOLD], env=environment, stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"held\n"
+    assert detached.stop(settings)
     assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
     assert child.wait() == -15
 
