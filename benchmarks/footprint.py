@@ -27,13 +27,13 @@ from lakehouse.lake import Lake
 from lakehouse.lake_secret import s3_keys
 from lakehouse.services import s3
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings
 from lakehouse.session import connect as connect_spark
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator import simulate
+from tests.support.platform import free_settings
 
 REQUEST = re.compile(r"\{(GET|HEAD|PUT|POST|DELETE)@\w+ (\S+)")
 LOG_REQUESTS = '<logger name="org.gaul.s3proxy.S3ProxyHandler" level="DEBUG"/>\n  <root'

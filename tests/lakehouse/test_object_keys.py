@@ -12,8 +12,8 @@ from lakehouse.backups.backup import MANIFEST, restore
 from lakehouse.delta_log import _path
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.s3 import inside
-from lakehouse.services.testing import free_settings
 from silver.events import TABLE
+from tests.support.platform import free_settings
 
 OUTSIDE = [
     "../a", "a/../../b", "/etc/passwd", "a//b", "a/./b", "", "a/", "..", "s3://other/a", "file:///etc/passwd",

@@ -21,13 +21,13 @@ from lakehouse.lake import arrow_schema, properties_of
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.stream.gold_refresh import HOURLY, closed_hour, replace_hours
 from producer.record import Record
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
+from tests.support.platform import free_settings
 
 PARTITIONS = 2
 

@@ -10,8 +10,8 @@ import pytest
 from lakehouse.cli.demo import tour as demo
 from lakehouse.cli.demo.steps import Step
 from lakehouse.services.state import ServiceState, Snapshot
-from lakehouse.services.testing import free_settings
 from producer.sender import Counts
+from tests.support.platform import free_settings
 
 PLAN = demo.Plan()
 

@@ -10,11 +10,11 @@ import pytest
 from lakehouse.cli.demo import traffic as demo_traffic
 from lakehouse.cli.demo.tour import Plan, _options
 from lakehouse.cli.demo.traffic import CARDS, Freshness, Traffic
-from lakehouse.services.testing import free_settings
 from lakehouse.sql_guard import check_reading
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support.declared_tables import Reader, create_tables
+from tests.support.platform import free_settings
 
 NOW_MS = 1_788_430_500_000
 

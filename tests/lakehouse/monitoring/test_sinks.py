@@ -20,9 +20,9 @@ from lakehouse.monitoring.rules import RULES
 from lakehouse.monitoring.sinks import NotSent, sinks, to_log, to_sns, to_webhook
 from lakehouse.runs.models import now
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.alert_calls import seen
+from tests.support.platform import free_settings
 from tests.support.receiver import Receiver
 
 PAGE = (PROJECT_ROOT / "docs" / "reference" / "alerts.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from lakehouse.cli.platform import StartReporter
 from lakehouse.services import superset
 from lakehouse.services.child import FIRST_START_ATTEMPTS, Child
 from lakehouse.services.state import Snapshot
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 
 def refused(folder: Path, **overrides: object) -> Child:

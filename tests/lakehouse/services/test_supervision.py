@@ -23,7 +23,7 @@ from lakehouse.services.ports import busy_port_message, check_ports
 from lakehouse.services.service import Service
 from lakehouse.services.state import ServiceState, Snapshot, read_state, status, write_state
 from lakehouse.services.supervisor import Supervisor
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 
 def test_the_lock_has_one_holder(tmp_path):
