@@ -101,7 +101,7 @@ def _bytes(settings: Settings, records: list[Record]) -> list[Figure]:
     sizes: Counter[str] = Counter()
     lake = Lake(connect_spark(settings), settings)
     for table in TABLES:
-        lake.compact(table)
+        lake.small.compact(table)
         detail = lake.spark.sql(f"DESCRIBE DETAIL delta.`{lake.path(table)}`").collect()[0]
         is_whole = table.full_name in ("bronze.events", "silver.events")
         sizes[table.full_name if is_whole else "all other tables"] += int(detail["sizeInBytes"])

@@ -218,7 +218,7 @@ def test_poisoned_gold_is_blocked_until_it_is_right(desk: Shop, lake: Lake) -> N
     assert blocked_tables(desk) == {}
     assert desk.ask("select reason from ops.quality_overrides") == [{"reason": "a test"}]
     eventually(lambda: held_back(desk) == {}, 60, "an override lets it through")
-    lake.overwrite(results.OVERRIDES, lake.small.read(results.OVERRIDES).slice(0, 0))
+    lake.small.overwrite(results.OVERRIDES, lake.small.read(results.OVERRIDES).slice(0, 0))
     assert blocked_tables(desk) == {table: [expectation]}
 
     assert run_job(desk, "quality", scope="incremental")["blocking"] == [expectation], "the old day is judged again"

@@ -17,7 +17,7 @@ from bronze import events as bronze_events
 from gold import fraud
 from lakehouse import hours as clock
 from lakehouse.catalog import TABLES
-from lakehouse.lake import arrow_schema, properties_of
+from lakehouse.lake import arrow_schema
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
@@ -41,7 +41,7 @@ def served_lake(folder: Path, **overrides: object) -> Iterator[Settings]:
         s3.ensure_bucket(settings)
         small = SmallTables(settings)
         for table in TABLES:
-            small.create(table, properties_of(table))
+            small.create(table)
         yield settings
 
 
