@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import tenacity
 from rich.console import Console, RenderableType
 
 from lakehouse import broker
-from lakehouse.api_client import ApiClient
+from lakehouse.api_client import ApiClient, patient
 from lakehouse.cli.demo import page, view
 from lakehouse.cli.demo.steps import Step, Steps, what_it_takes
 from lakehouse.cli.demo.traffic import CARDS, Traffic
@@ -50,12 +49,7 @@ BESIDE = "In another terminal (shoplake is .venv/bin/shoplake)"
 AFTER = "What to do next: the data stays (shoplake is .venv/bin/shoplake)"
 FIX = "cast data.price=number; route; rekey"
 """Mends what can be mended of the simulator's defects: prices as text, the wrong topic, another's key."""
-patiently = tenacity.Retrying(
-    stop=tenacity.stop_after_delay(180),
-    wait=tenacity.wait_fixed(1),
-    retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
-    reraise=True,
-)
+patiently = patient(180, 1)
 """Asks again while a part of the platform is away: the supervisor brings it back within a minute or two."""
 
 
