@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.s3 import inside, s3_client
+from lakehouse.s3 import inside, listed, s3_client
 from lakehouse.settings import Settings
 from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.table import Table
@@ -178,8 +178,7 @@ def _log_of(table: Table) -> str:
 
 def _names(client: Any, bucket: str, log: str, **after: str) -> list[str]:
     """What is in a log, without its folder."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=log, **after)
-    return [str(found["Key"])[len(log) :] for page in pages for found in page.get("Contents", [])]
+    return [str(found["Key"])[len(log) :] for found in listed(client, bucket, log, **after)]
 
 
 def _read(client: Any, bucket: str, key: str) -> bytes:

@@ -11,7 +11,7 @@ from lakehouse import persons
 from lakehouse.catalog import TABLES
 from lakehouse.jobs.parameters import Say
 from lakehouse.lake import Lake
-from lakehouse.s3 import s3_client
+from lakehouse.s3 import listed, s3_client
 from lakehouse.small_tables import Compacted
 from lakehouse.stream import clustering, log_cleanup
 from lakehouse.table import Table
@@ -84,6 +84,5 @@ def _log(files: Files) -> list[str]:
 
 
 def _files(client: Any, lake: Lake, table: Table) -> Files:
-    where = {"Bucket": lake.settings.bucket, "Prefix": f"{table.layer}/{table.name}/"}
-    pages = client.get_paginator("list_objects_v2").paginate(**where)
-    return {str(found["Key"]): int(found["Size"]) for page in pages for found in page.get("Contents", [])}
+    found = listed(client, lake.settings.bucket, f"{table.layer}/{table.name}/")
+    return {str(one["Key"]): int(one["Size"]) for one in found}
