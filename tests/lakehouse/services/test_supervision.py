@@ -1,6 +1,7 @@
 """Lock, ports, back-off, log rotation, leftovers: without any JVM."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
 from lakehouse.probes import replies
 from lakehouse.services import detached
-from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart, rotate
+from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, rotate
 from lakehouse.services.ports import busy_port_message, check_ports
 from lakehouse.services.service import Service
 from lakehouse.services.state import ServiceState, Snapshot, read_state, status, write_state
@@ -89,20 +90,16 @@ def test_one_port_for_two_parts_is_refused(tmp_path):
         check_ports({"SHOPLAKE_A": port, "SHOPLAKE_B": port})
 
 
-def test_pauses_grow_and_start_over_after_a_healthy_while():
-    restart = Restart()
-    pauses = [restart.plan(0, None) for _ in range(8)]
-    assert pauses == [
-        1,
-        2,
-        4,
-        8,
-        16,
-        32,
-        LONGEST_PAUSE_SECONDS,
-        LONGEST_PAUSE_SECONDS,
-    ]
-    assert restart.plan(STABLE_SECONDS + 1, healthy_since=0) == 1
+def test_pauses_grow_and_start_over_after_a_healthy_while(settings):
+    child = Child(service(SLEEP), settings)
+
+    def pause(now: float) -> int:
+        child._fail(now, "died")
+        return int(re.search(r"next start in (\d+) s", child.message)[1])
+
+    assert [pause(0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    child._healthy_since = 0
+    assert pause(STABLE_SECONDS + 1) == 1
 
 
 def test_a_large_log_is_moved_aside_while_it_is_written(tmp_path):
