@@ -86,12 +86,11 @@ class SqlReader:
 
         Raises UsageError for a statement that does more than read, ShoplakeError for one that fails.
         """
-        pieces = sql_guard.check_reading(sql)
-        layer = sql_guard.listed_layer(pieces)
-        if layer is not None:
+        if (layer := sql_guard.listed_layer(sql)) is not None:
             return tables(layer)
-        names = list(grains()) if sql_guard.mentions_catalog(pieces) else sql_guard.named_tables(pieces)
-        missing = self._attach(names, every=names != sql_guard.named_tables(pieces))
+        reading = sql_guard.check_reading(sql)
+        names = list(grains()) if reading.asks_catalog else list(reading.tables)
+        missing = self._attach(names, every=reading.asks_catalog)
         return self._run(sql, missing, retry=True)
 
     def arrow(self, sql: str) -> pa.Table:
