@@ -117,7 +117,7 @@ def _named(sql: str) -> Reading:
                 _check_table(name)
             _, schema, table = map(str.lower, names)
             asks_catalog |= schema in _CATALOG_SCHEMAS or table.startswith(_CATALOG)
-            if schema in LAYERS:
+            if schema in LAYERS and table:
                 tables.setdefault(f"{schema}.{table}", node.get("query_location", 0))
     return Reading(tuple(sorted(tables, key=lambda name: tables[name])), asks_catalog)
 
