@@ -119,7 +119,7 @@ class Traffic:
         """Let a thief begin, where none is at it."""
         if self.thief is None or self.thief.tried >= CARDS:
             now = time.time()
-            self.thief = Thief(f"thief-{now * 1000:.0f}", now)
+            self.thief = Thief(f"thief-{now * 1e6:.0f}", now)
 
     def look_for_flag(self, reader: SqlReader) -> bool:
         """Whether the thief's flag can be read; the first time, how long it took is noted."""
