@@ -27,12 +27,14 @@ _WRONG_USE = (400, 404, 413, 415, 422)
 _WORTH_A_RETRY = (429, 503)
 
 
-_patiently = tenacity.Retrying(
-    stop=tenacity.stop_after_delay(PATIENCE_SECONDS),
-    wait=tenacity.wait_fixed(LOOK_SECONDS),
-    retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
-    reraise=True,
-)
+def patient(seconds: float, pause: float) -> tenacity.Retrying:
+    """Asks again while a part of the platform is away; a wrong use is told at once."""
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_fixed(pause),
+        retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
+        reraise=True,
+    )
 
 
 class ApiClient(httpx.Client):
@@ -92,8 +94,9 @@ class ApiClient(httpx.Client):
 
     def looks_at(self, run_id: str) -> Iterator[dict[str, Any]]:
         """A run, twice a second until it has ended. A break is waited out, as while the API restarts."""
+        again = patient(PATIENCE_SECONDS, LOOK_SECONDS)
         while True:
-            run = _patiently(self.run, run_id)
+            run = again(self.run, run_id)
             yield run
             if run["state"] in ENDED:
                 return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from lakehouse.sql_guard import check_reading, named_tables
+from lakehouse.sql_guard import check_reading
 from lakehouse.sql_text import quoted_text
 from quality.declaration import Ask, Suite
 from quality.results import NEWEST
@@ -95,7 +95,7 @@ def _recorded_rows(name: str, row: Mapping[str, Any]) -> str:
 def _alone(table: str) -> tuple[Suite, ...]:
     """The suites of a table whose query reads no other table."""
     return tuple(
-        suite for suite in SUITES if suite.table == table and set(named_tables(check_reading(suite.query()))) == {table}
+        suite for suite in SUITES if suite.table == table and set(check_reading(suite.query()).tables) == {table}
     )
 
 

@@ -76,7 +76,7 @@ def update(lake: Lake, reader: SqlReader) -> int:
     fresh = reader.arrow(found_in(source, counted_until(known, mark), newest))
     if fresh.num_rows:
         known = merged(known, fresh)
-        lake.overwrite(TABLE, known)
+        lake.small.overwrite(TABLE, known, lake.mark)
     marks.move(lake, MARK, "", newest)
     return int(known.num_rows)
 

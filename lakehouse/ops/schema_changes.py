@@ -80,7 +80,7 @@ def _add_missing(lake: Lake, table: Table) -> list[StructField]:
     """Another process may be first, so each attempt looks again at what is missing."""
     missing = missing_columns(table, lake.read(table).schema)
     if missing:
-        lake.add_columns(table, missing)
+        lake.small.add_columns(table, [field.name for field in missing])
     return missing
 
 

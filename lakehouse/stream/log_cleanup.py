@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.delta_log import log_versions
-from lakehouse.s3 import delete_objects
+from lakehouse.s3 import delete_objects, listed
 from lakehouse.table import LOG_HOURS, Table
 
 _OF_VERSION = re.compile(r"^(\d{20})\.(?:json|crc|checkpoint(?:\.\d{10}\.\d{10})?\.parquet)$")
@@ -21,9 +21,7 @@ _OF_VERSION = re.compile(r"^(\d{20})\.(?:json|crc|checkpoint(?:\.\d{10}\.\d{10})
 def clean(client: Any, bucket: str, table: Table, before: datetime | None = None) -> int:
     """Delete the expired files of a table's log (`before`: LOG_HOURS ago), the oldest first; how many they were."""
     log = f"{table.layer}/{table.name}/_delta_log/"
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=log)
-    listed = [found for page in pages for found in page.get("Contents", [])]
-    written = {str(found["Key"])[len(log) :]: found["LastModified"] for found in listed}
+    written = {str(one["Key"])[len(log) :]: one["LastModified"] for one in listed(client, bucket, log)}
     names = expired(written, before or datetime.now(UTC) - timedelta(hours=LOG_HOURS))
     delete_objects(client, bucket, [{"Key": log + name} for name in names])
     return len(names)

@@ -29,7 +29,6 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.services import s3, spark
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings
 from lakehouse.serving.derived import Extras
 from lakehouse.serving.publisher import Publisher
 from lakehouse.session import connect, mark_commits
@@ -45,6 +44,7 @@ from quality import unknown_fields
 from quality.ledger import reconcile
 from silver import checks
 from tests.support import traces
+from tests.support.platform import free_settings
 
 pytestmark = pytest.mark.e2e
 

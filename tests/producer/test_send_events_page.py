@@ -17,10 +17,10 @@ from lakehouse.services import kafka
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.services.testing import free_settings
 from producer.contract import EVENT_TYPES
 from producer.topics import apply_topics
 from silver import checks
+from tests.support.platform import free_settings
 
 PAGE = (PROJECT_ROOT / "docs" / "how-to" / "send-events.md").read_text(encoding="utf-8")
 (LINES,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

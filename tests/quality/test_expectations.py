@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from lakehouse.catalog import TABLES
-from lakehouse.sql_guard import check_reading, named_tables
+from lakehouse.sql_guard import check_reading
 from quality import gate, ledger
 from quality.declaration import Suite
 from quality.judge import Judge, Verdict
@@ -274,14 +274,14 @@ def test_every_table_of_silver_and_gold_has_a_suite() -> None:
 def test_every_statement_names_tables_of_the_lake() -> None:
     known = {table.full_name for table in TABLES}
     for suite in SUITES:
-        assert set(named_tables(check_reading(suite.query()))) <= known, suite.table
+        assert set(check_reading(suite.query()).tables) <= known, suite.table
     ledgers = (ledger._RANGES, ledger._BATCHES, ledger._FATES, ledger._DAYS, ledger._GOLD)
     for sql in (*ledgers, gate._FAILING):
         statement = sql.replace("{ranges}", "('t', 0, 0, 1)").replace("{since}", "2026-01-01")
         statement = (
             statement.replace("{on_days}", "true").replace("{on_event_days}", "true").replace("{day}", "2026-01-01")
         )
-        assert set(named_tables(check_reading(statement))) <= known, sql
+        assert set(check_reading(statement).tables) <= known, sql
 
 
 def test_expectations_have_names_of_their_own() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lakehouse.lake import arrow_schema, properties_of
+from lakehouse.lake import arrow_schema
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.stream import late_flags
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def lake(server: Settings) -> Any:
     """A lake whose silver has no rows."""
     small = SmallTables(server)
-    small.create(silver_events.TABLE, properties_of(silver_events.TABLE))
+    small.create(silver_events.TABLE)
     return SimpleNamespace(settings=server, small=small)
 
 
