@@ -82,14 +82,18 @@ class ApiClient(httpx.Client):
 
     def log_lines(self, run_id: str, *, follow: bool) -> Iterator[dict[str, Any]]:
         """Lines of a run's log, the oldest first; with `follow` until it ends."""
-        after = 0
+        after, is_over = 0, not follow
         while True:
             page = _checked(self._send("GET", f"/v1/runs/{run_id}/logs", params={"after": after}))
             yield from page["items"]
             after = page["next_after"]
-            if not page["items"]:
-                if not follow or self.run(run_id)["state"] in ENDED:
-                    return
+            if page["items"]:
+                continue
+            if is_over:
+                return
+            # A run says its last words before it ends: after that they are asked for once more.
+            is_over = self.run(run_id)["state"] in ENDED
+            if not is_over:
                 time.sleep(0.5)
 
     def looks_at(self, run_id: str) -> Iterator[dict[str, Any]]:
