@@ -161,7 +161,8 @@ def FLASK_APP_MUTATOR(app) -> None:
     _keep_no_questions()
     manager = security_manager._get_current_object()
     # Superset limits its login page alone, and programs log in elsewhere.
-    manager.limiter.limit(AUTH_RATE_LIMIT, methods=["POST"])(app.blueprints["SecurityApi"])
+    api = next(view for view in manager.appbuilder.baseviews if view.endpoint == "SecurityApi")
+    manager.limiter.limit(AUTH_RATE_LIMIT, methods=["POST"])(api.blueprint)
     viewers.keep_to_charts(manager)
 
 

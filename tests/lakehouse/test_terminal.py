@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -56,9 +57,8 @@ def examine_this_machine() -> None:
 def leave_out() -> None:
     """A recorded file has events of another kind."""
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "events.csv"
-        columns = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
-        file.write_text(f"{columns}\n2026-09-01 10:00:00 UTC,{BAD},p1,c1,,,1.00,u1,s1\n")
+        file = Path(folder) / "events.jsonl"
+        file.write_text(json.dumps({"messageId": "m1", "type": "track", "event": BAD}))
         produce.produce(replay=file, to=Path(folder) / "out.jsonl")
 
 
