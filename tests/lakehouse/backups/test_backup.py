@@ -126,7 +126,8 @@ FOREIGN = {
     "triggers": TRIGGER,
     "a disguise": f"{TRIGGER} PRAGMA writable_schema = ON; UPDATE sqlite_master SET type = 'table' WHERE name = 't';",
     "a virtual table": f"DROP TABLE api_keys; CREATE TABLE theirs ({COLUMNS}); {THEIRS.format('theirs')}"
-    f"CREATE VIRTUAL TABLE api_keys USING fts5({COLUMNS}, content='theirs')",
+    f"CREATE VIRTUAL TABLE api_keys USING fts5({COLUMNS}, content='theirs');"
+    "INSERT INTO api_keys (api_keys) VALUES ('rebuild');",
     "constraints": f"DROP TABLE api_keys; CREATE TABLE api_keys ({COLUMNS} UNIQUE ON CONFLICT IGNORE);"
     + THEIRS.format("api_keys"),
 }
