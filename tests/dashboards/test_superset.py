@@ -244,7 +244,18 @@ def test_a_viewer_gets_nothing_by_sql_of_his_own(settings: Settings, outside: di
         {"orderby": [[{"expressionType": "SQL", "label": "x", "sqlExpression": "max(1 + 1)"}, True]]},
         {"metrics": [{"expressionType": "SQL", "label": "x", "sqlExpression": ["max(1 + 1)"]}]},
         {"post_processing": [{"operation": "histogram", "options": {"column": "count", "groupby": [], "bins": 10**8}}]},
-        {"annotation_layers": [{"name": "x", "annotationType": "EVENT", "sourceType": "line", "value": 1}]},
+        {
+            "annotation_layers": [
+                {
+                    "name": "x",
+                    "annotationType": "EVENT",
+                    "sourceType": "line",
+                    "value": 1,
+                    "show": True,
+                    "showMarkers": False,
+                }
+            ]
+        },
         {"time_offsets": [f"{days} days ago" for days in range(1, 20)]},
     ],
 )
@@ -277,12 +288,17 @@ def test_what_is_asked_fills_no_disk(settings: Settings) -> None:
 
 
 def test_what_is_chosen_fills_no_disk(settings: Settings) -> None:
-    """And nobody who is forgotten stays in it for long."""
+    """And nobody who is forgotten stays in it for long. Superset takes choices from browsers only, by their cookies."""
     viewer, url = session(settings, "viewer"), settings.superset_url
     board = viewer.get(f"{url}/api/v1/dashboard/", timeout=30).json()["result"][0]["id"]
-    chosen = {"value": json.dumps("u4711" * 1_000)}
-    for _ in range(300):
-        assert viewer.post(f"{url}/api/v1/dashboard/{board}/filter_state", json=chosen, timeout=30).status_code == 201
+    with browser_page() as page:
+        log_in(page, url, password(settings, "viewer"))
+        token = page.request.get(f"{url}/api/v1/security/csrf_token/").json()["result"]
+        headers = {"X-CSRFToken": token, "Referer": url}
+        for number in range(300):
+            path = f"{url}/api/v1/dashboard/{board}/filter_state?tab_id={number}"
+            answer = page.request.post(path, data={"value": json.dumps("u4711" * 1_000)}, headers=headers)
+            assert answer.status == 201, answer.text()
     assert 0 < len([*(settings.superset_home / "choices").iterdir()]) < 300
     with closing(sqlite3.connect(settings.superset_home / "superset.sqlite3")) as records:
         kept = records.execute("SELECT count(*) FROM key_value WHERE resource = 'superset_metastore_cache'")
