@@ -7,6 +7,8 @@ the declarations below. Adding an optional field is adding one line here, with `
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -207,6 +209,14 @@ REASONS = {
     "wrong_key": "The record's key is there, but is not the event's user_id. Use the user_id as key.",
 }
 """Stable reason codes of `silver.quarantine`; where several apply, `silver.checks` says which comes first."""
+
+
+def declared(name: str, names: Collection[str]) -> str:
+    """`name`, which must be one of `names`. Raises ValueError that says which may be meant."""
+    if name not in names:
+        meant = difflib.get_close_matches(name, names, n=1)
+        raise ValueError(f"there is no {name!r}, but {meant[0] if meant else ', '.join(dict.fromkeys(names))}")
+    return name
 
 
 def meaning_and_remedy(code: str) -> tuple[str, str]:

@@ -42,7 +42,11 @@ def progress(address: str, total: int | None) -> Iterator[Observer]:
     def observe(counts: Counts) -> None:
         nonlocal before
         if counts.waiting != before.waiting:
-            text = "does not answer; waiting for it (Ctrl-C ends)." if counts.waiting else "answers."
+            text = (
+                "does not answer; is the platform running? Waiting for it (Ctrl-C ends)."
+                if counts.waiting
+                else "answers."
+            )
             console.print(f"Kafka at {address} {text}", highlight=False)
         passed = counts.seconds - before.seconds
         rate = (counts.acked - before.acked) / passed if passed > 0 else 0.0

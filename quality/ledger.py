@@ -280,7 +280,7 @@ def _gold_faults(ask: Ask, ledger: Ledger, waiting: Callable[[], Collection[int]
             break
     if late:
         ledger.waiting = len(late)
-        ledger.notes.append(f"totals of gold that wait for a recompute, since late events came: {len(late)}")
+        ledger.notes.append(f"{len(late)} totals of gold wait for a recompute, since late events came")
     return [
         Fault(hour_place(row), f"gold.kpis_hourly counts {row['counted']}, silver {row['events']}") for row in unequal
     ]

@@ -61,12 +61,17 @@ def produce(
 ) -> None:
     """Publish the events of a simulated shop, live unless --history is given, or of a recorded file.
 
-    The same --seed, options and --end give the same events, byte for byte; a file (--to) without --end ends, or its
-    live traffic begins, at the last midnight (UTC), so that the files of a day are equal. It holds one event a
-    line; records that are no plain event are wrapped: {"_topic": …, "_key": …, "_value_base64": …}.
+    The same --seed, options and --end give the same events, byte for byte.
 
-    Examples: `shoplake produce --rate 200 --duration 1m` · `shoplake produce --history 60d --live` ·
-    `shoplake produce --replay events.csv --shift-to-now`
+    A file (--to) without --end ends, or its live traffic begins, at the last midnight (UTC). It holds one event a line.
+
+    A record that is no plain event is wrapped there: {"_topic": …, "_key": …, "_value_base64": …}.
+
+    Example: [bold]shoplake produce --rate 200 --duration 1m[/]
+
+    Example: [bold]shoplake produce --history 60d --live[/]
+
+    Example: [bold]shoplake produce --replay events.csv --shift-to-now[/]
     """
     _refuse_mixtures(to, ledger, replay, shift_to_now, history, live)
     if replay is not None:

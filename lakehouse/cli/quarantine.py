@@ -12,10 +12,20 @@ from lakehouse.cli.runs import run_and_wait
 from lakehouse.cli.sql import OutputFormat, print_result
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import Settings, load_settings
+from producer.contract import REASONS, TOPIC_OF_TYPE, declared, meaning_and_remedy
 
 RecordId = Annotated[str, typer.Argument(help="topic-partition-offset, as `shoplake quarantine list` shows it.")]
-Reason = Annotated[str | None, typer.Option(help="Only records refused with this reason code.")]
-Topic = Annotated[str | None, typer.Option(help="Only records of this Kafka topic.")]
+
+
+def _known(option: typer.CallbackParam, value: str | None) -> str | None:
+    try:
+        return value and declared(value, REASONS if option.name == "reason" else TOPIC_OF_TYPE.values())
+    except ValueError as error:
+        raise UsageError(f"--{option.name} is wrong: {error}.") from None
+
+
+Reason = Annotated[str | None, typer.Option(help="Only records refused with this reason code.", callback=_known)]
+Topic = Annotated[str | None, typer.Option(help="Only records of this Kafka topic.", callback=_known)]
 From = Annotated[datetime | None, typer.Option("--from", help="Only records refused from then on, UTC.")]
 To = Annotated[datetime | None, typer.Option("--to", help="Only records refused before then, UTC.")]
 _FACTS = (
@@ -88,8 +98,6 @@ def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
 
     Example: [bold]shoplake quarantine explain shop.clicks-0-1042[/]
     """
-    from producer.contract import meaning_and_remedy
-
     settings = load_settings()
     found = _record(settings, record)
     violations = _violations(settings, found)

@@ -204,7 +204,7 @@ def run_and_wait(job: str, parameters: Mapping[str, Any], format: Format) -> Non
         print_outcome(ended)
     if ended["state"] != "succeeded":
         raise typer.Exit(1)
-    if client.is_own:
+    if client.is_own and not (ended["result"] or {}).get("dry_run"):
         _wait_for_readers(job, ended)
 
 

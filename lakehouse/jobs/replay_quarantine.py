@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import and_
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,7 @@ from lakehouse.settings import Settings
 from lakehouse.sql import connect as open_reader
 from lakehouse.stream import control as stream_control
 from lakehouse.stream.progress import booked
+from producer.contract import REASONS, TOPIC_OF_TYPE, declared
 from producer.sender import open_producer
 from silver import checks, fixes, quarantine
 from silver import events as silver_events
@@ -64,11 +66,17 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
     )
     limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
 
-    @field_validator("ids", "fix")
+    @field_validator("ids", "fix", "reason", "topic")
     @classmethod
     def _can_be_read(cls, value: str | None, info: ValidationInfo) -> str | None:
+        readers: dict[str, Callable[[str], object]] = {
+            "ids": places_in,
+            "fix": fixes.parse,
+            "reason": partial(declared, names=REASONS),
+            "topic": partial(declared, names=TOPIC_OF_TYPE.values()),
+        }
         if value is not None:
-            {"ids": places_in, "fix": fixes.parse}[str(info.field_name)](value)
+            readers[str(info.field_name)](value)
         return value
 
 

@@ -152,7 +152,7 @@ def print_table(result: Result, console: Console, limit: int = TABLE_ROWS) -> No
 def cell(value: Any) -> Text:
     """A value as one line of text that cannot steer the terminal; null is dim."""
     if value is None:
-        return Text("null", style="dim")
+        return Text("null", style="dim", no_wrap=True)
     if isinstance(value, bytes):
         text = value.decode("utf-8", "backslashreplace")
     elif isinstance(value, float | Decimal):
@@ -160,7 +160,7 @@ def cell(value: Any) -> Text:
     else:
         shown = plain(value)
         text = shown if isinstance(shown, str) else _json(shown)
-    return Text(visible(text))
+    return Text(visible(text), no_wrap=True)
 
 
 def _grid(result: Result, cells: list[list[Text]], *, cut: bool) -> Table:
@@ -168,9 +168,8 @@ def _grid(result: Result, cells: list[list[Text]], *, cut: bool) -> Table:
     for name, kind in zip(result.columns, result.types, strict=True):
         is_number = kind.startswith(NUMBER_TYPES) and not kind.endswith("]")
         table.add_column(
-            Text(visible(name)),
+            Text(visible(name), no_wrap=True),  # of the text, not of the column: only the widest columns give room then
             justify="right" if is_number else "left",
-            no_wrap=True,
             overflow="ellipsis",
             max_width=CELL_WIDTH if cut else None,
         )

@@ -192,7 +192,7 @@ def test_gold_that_waits_for_its_recompute_is_noted(lake: Reader, monkeypatch: p
     assert named == ["shop.clicks 2026-09-03 11:00: gold.kpis_hourly counts 55, silver 54"]
     found = reconcile(lake.query, lambda: (BEGIN, ENDS), None, waiting=lambda: {number_of(hour)})
     assert (found.faults, found.waiting) == ([], 1)
-    assert found.notes == ["totals of gold that wait for a recompute, since late events came: 1"]
+    assert found.notes == ["1 totals of gold wait for a recompute, since late events came"]
 
 
 def test_several_faults_are_in_the_order_of_the_data(lake: Reader) -> None:

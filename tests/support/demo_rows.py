@@ -82,7 +82,11 @@ def main() -> None:
     """The live page until Ctrl-C, then a word."""
     pressed, thief = Text("nothing"), Thief("u1", NOW.timestamp(), tried=6, seconds=1.4)
     console = Console(highlight=False)
-    keys = {"f": ("fraud", lambda: pressed.append(" but f"))}
+
+    def commit_fraud() -> None:
+        pressed.append(" but f")
+
+    keys = {"f": ("fraud", commit_fraud)}
     try:
         page.show(console, view.PANELS, Canned(), lambda: view.thief(thief), extras, keys)
     except KeyboardInterrupt:

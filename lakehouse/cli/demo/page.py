@@ -84,10 +84,11 @@ def show(
     figures: Figures,
     told: Callable[[], RenderableType],
     extras: Callable[[], Sequence[RenderableType]],
-    keys: Mapping[str, tuple[str, Callable[[], object]]],
+    keys: Mapping[str, tuple[str, Callable[[], bool | None]]],
 ) -> None:
     """Show the pages until Ctrl-C. `told` is the second line of each page, `extras` follow the first
-    panel and all of them, and `keys` do something: what, as the last line says, and how."""
+    panel and all of them, and `keys` do something: what, as the last line says, and how. One that returns true has
+    its answer on the last page, which is shown then."""
     page, turned, hold = 0, time.monotonic(), TURN_SECONDS
     with _keyboard() as pressed, figures, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
@@ -95,8 +96,8 @@ def show(
             step = 0
             for key in pressed():
                 step += TURNS.get(key, 0)
-                if key in keys:
-                    keys[key][1]()
+                if key in keys and keys[key][1]():
+                    page, step = 0, -1
             now = time.monotonic()
             if step or now - turned > hold:
                 page, turned, hold = page + (step or 1), now, HOLD_SECONDS if step else TURN_SECONDS

@@ -28,6 +28,7 @@ from lakehouse.monitoring.figures import held_back
 from lakehouse.services import superset
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.services.doctor import require_startable
+from lakehouse.services.jars import fetch_jars
 from lakehouse.services.state import Snapshot, read_state
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader, connect
@@ -127,6 +128,7 @@ def _platform_with_history(settings: Settings, plan: Plan, steps: Steps, console
     was_running = lock_holder(settings) is not None
     if not was_running:
         require_startable(settings)
+        fetch_jars()  # with its own bar, which the bar of a step would tear
     has_started = False
     try:
         with steps.step(START) as step, _history_beside(settings, plan, step) as may_begin:
@@ -254,9 +256,10 @@ def _show_until_interrupted(settings: Settings, console: Console, traffic: Traff
     """The live page until Ctrl-C."""
     dashboards = "press d: two minutes, and 1 GB of memory"
 
-    def start_superset() -> None:
+    def start_superset() -> bool:
         nonlocal dashboards
         dashboards = _start_superset(settings)
+        return True
 
     def extras() -> Sequence[RenderableType]:
         steps = view.next_steps(BESIDE, [("Dashboards", dashboards), *_questions(), *_addresses(settings)])

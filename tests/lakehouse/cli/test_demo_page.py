@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -149,6 +150,16 @@ def test_pages_turn_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         demo_page.show(console, view.PANELS, Canned(), told, extras, {"f": ("fraud", lambda: None)})
     assert [int(number) for number, _ in LAST.findall(output.getvalue())] == [2, 3, 4, 5]
+
+
+def test_a_key_whose_answer_is_on_the_last_page_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_page, "_keyboard", lambda: nullcontext(iter(["", "d"]).__next__))
+    output = io.StringIO()
+    console = Console(file=output, width=80, height=24, color_system=None, force_terminal=True)
+    with pytest.raises(StopIteration):
+        demo_page.show(console, view.PANELS, Canned(), lambda: "", extras, {"d": ("fraud", lambda: True)})
+    first, then = [(int(number), int(of)) for number, of in re.findall(r"page (\d+)/(\d+)", output.getvalue())]
+    assert first[0] == 1 and then[0] == then[1] > 1
 
 
 def test_the_age_is_that_of_the_newest_batch() -> None:

@@ -118,6 +118,14 @@ def test_retention_refuses_what_is_no_time_zone(zone: str) -> None:
         ("replay_quarantine", {"limit": "1000000"}, "limit of replay_quarantine is wrong: it must be 100000 or less."),
         ("replay_quarantine", {"from_time": "2026-09-03"}, f"from_time of replay_quarantine is wrong: {MOMENT}."),
         ("replay_quarantine", {"from_time": "now"}, f"from_time of replay_quarantine is wrong: {MOMENT}."),
+        (
+            "replay_quarantine", {"reason": "wrong_tpye"},
+            "reason of replay_quarantine is wrong: there is no 'wrong_tpye', but wrong_type.",
+        ),
+        (
+            "replay_quarantine", {"topic": "page_views"},
+            "topic of replay_quarantine is wrong: there is no 'page_views', but shop.page_views.",
+        ),
         ("stream", {}, "action of stream is wrong: it is required."),
         ("stream", {"akshun": "stop"}, "akshun of stream is wrong: there is nothing of that name; there are action."),
     ],

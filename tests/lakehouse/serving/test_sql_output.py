@@ -145,6 +145,14 @@ def test_table_prints_wide_rows_as_records_on_a_terminal() -> None:
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_table_on_a_narrow_terminal_cuts_the_widest_column_only() -> None:
+    row = ("shop.page_views", 1, 49022, "long " * 40)
+    answer = Result(("topic", "partition", "offset", "value"), ("VARCHAR", "INTEGER", "BIGINT", "VARCHAR"), iter([row]))
+    text = printed(answer, terminal=True, width=80)
+    assert "│ shop.page_views │         1 │  49022 │ long long" in text and text.count("\n") == 6
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
 def test_table_cuts_nothing_in_a_pipe() -> None:
     long = "x" * 500
     assert long in printed(Result(("a",), ("VARCHAR",), iter([(long,)])))
