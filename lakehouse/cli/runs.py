@@ -279,8 +279,9 @@ def print_outcome(run: Mapping[str, Any]) -> None:
     console.print(f"[green]✓[/] {run['job']}: {facts}", highlight=False)
     for rows in listed:
         console.print(_grid(rows))
-    for table, what in (result.get("tables") or {}).items():
-        console.print(f"  {table}: {shown(in_words(what))}", highlight=False)
+    for part in ("tables", "still_refused_by_reason"):
+        for name, what in (result.get(part) or {}).items():
+            console.print(f"  {name}: {shown(in_words(what))}", highlight=False)
 
 
 def print_runs(found: Iterable[Mapping[str, Any]]) -> None:

@@ -20,6 +20,8 @@ from lakehouse.services.jars import missing_jars
 from lakehouse.settings import Settings
 
 DISK_GB = 1
+OWN_MB = 512
+"""The demo's own process, and what loading the history takes for a while."""
 FULLEST = 0.98
 """How far a bar goes while its step still runs."""
 
@@ -27,7 +29,7 @@ FULLEST = 0.98
 def what_it_takes(settings: Settings, seconds: float) -> str:
     """Minutes, memory and disk, and how much of them this machine has."""
     free = shutil.disk_usage(settings.data_dir).free / 2**30
-    needed = memory_needed_mb(settings) / 1024
+    needed = (memory_needed_mb(settings) + OWN_MB) / 1024
     memory = f"{needed:.1f} GB of memory ({psutil.virtual_memory().available / 2**30:.1f} GB are free)"
     fetched = sum(jar.size for jar in missing_jars()) // 10**6
     first = f" The first start fetches {fetched} MB before that." if fetched else ""
