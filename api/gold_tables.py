@@ -175,7 +175,7 @@ _RANKS = {
 }
 _STATUS = Filter(Literal["provisional", "final"], "Only hours that may still change, or only those that are closed.")
 _CURRENCY = Filter(
-    Annotated[str, Field(pattern=r"^[A-Za-z0-9 _-]{1,32}$")], "Only this currency; unknown: where events name none."
+    Annotated[str, Field(min_length=1, max_length=2048)], "Only this currency; unknown: where events name none."
 )
 _FLAGS = {
     **_range("event_time", "flags whose event happened"),

@@ -308,12 +308,15 @@ def _whole_value_reasons() -> list[Column]:
     may_have_nul = F.col("_text").contains(r"\u0000") | F.col("_text").contains("\0")
     has_nul = may_have_nul & F.col("_text").rlike(_NUL)
     start = F.substring("_text", 1, 80)
-    is_prefixed = is_broken & F.expr("octet_length(value) >= 5 AND substring(value, 1, 1) = X'00'")
+    has_number = is_broken & F.expr("octet_length(value) >= 5 AND substring(value, 1, 1) = X'00'")
+    has_id = is_broken & F.expr("octet_length(value) >= 18 AND substring(value, 1, 2) IN (X'0300', X'0305')")
     schema = F.conv(F.hex(F.substring("value", 2, 4)), 16, 10)
+    glue = F.lower(F.hex(F.substring("value", 3, 16)))
     return [
         _refuse("tombstone", F.col("value").isNull(), "the record has no value"),
         _refuse("too_large", F.octet_length("value") > MAX_VALUE_BYTES, _said(F.octet_length("value"), " bytes")),
-        _refuse("schema_registry_prefix", is_prefixed, _said("a zero byte and the number of schema ", schema)),
+        _refuse("schema_registry_prefix", has_number, _said("a zero byte and the number of schema ", schema)),
+        _refuse("schema_registry_prefix", has_id, _said("AWS Glue's header with the schema's version ", glue)),
         _refuse("invalid_utf8", F.col("_text").isNull(), "the bytes are not UTF-8"),
         _refuse("empty_value", is_broken & is_empty, "nothing but white space"),
         _refuse("bad_text", is_broken & _has_lone_surrogate(), "half a surrogate pair"),

@@ -4,7 +4,8 @@ Steps are separated by `;`: `rename data.total=data.total_amount`, `cast data.pr
 `cast timestamp=timestamp Europe/Berlin`, `cast timestamp=local Europe/Berlin` (sent as UTC by mistake),
 `default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by its user_id), `retime seconds` (its
 Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read), `strip` (of what a serializer put
-before or around the JSON). `data.products.price` is the price of every line.
+before or around the JSON), `decode cp1252` (no UTF-8), `nan` (no numbers, but written as some), `cast data=json` (a
+text that holds an object or a list). `data.products.price` is the price of every line.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class _Exact(str):
     __slots__ = ()
 
 
-_PREFIX = re.compile(rb"\A(?:\0.{4}|\xef\xbb\xbf)", re.DOTALL)
-"""A schema registry's number of a schema, or a byte order mark."""
+_PREFIX = re.compile(rb"\A(?:\0.{4}|\x03\0.{16}|\xef\xbb\xbf)", re.DOTALL)
+"""A schema's number as Confluent's registry has it, or its id as that of AWS Glue; or a byte order mark."""
 _LINES = "data.products"
 _MOST_OPENED = 100
 """Brackets in the JSON of a default: Python's reader fails at some thousand, its writer earlier."""
@@ -69,8 +70,10 @@ def parse(text: str) -> tuple[Step, ...]:
 def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None) -> Refused:
     """The record with every step applied; the stream read it when it `arrived`. A value that is not one well-formed
     JSON object stays as it is."""
-    if record.value and any(step.verb == "strip" for step in steps):
-        record = replace(record, value=_stripped(record.value))
+    for step in steps:
+        if record.value and (read := _OF_BYTES.get(step.verb)):
+            with suppress(RecursionError):
+                record = replace(record, value=read(record.value, step))
     event = _json_of(record.value)
     if not isinstance(event, dict):
         return record
@@ -90,14 +93,33 @@ def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = N
     return record
 
 
-def _stripped(value: bytes) -> bytes:
-    """The value without a prefix, without the schema that Kafka Connect sends beside it, and unquoted if a text."""
+def _stripped(value: bytes, _: Step) -> bytes:
+    """The value without a prefix, without the schema that Kafka Connect sends beside it, out of a list of one, and
+    unquoted if a text."""
     value = _PREFIX.sub(b"", value)
     found = _json_of(value)
     if isinstance(found, dict) and found.keys() == {"schema", "payload"}:
         found = found["payload"]
         value = _bytes_of(found)
+    if isinstance(found, list) and len(found) == 1:
+        value = _bytes_of(found := found[0])
     return found.encode("utf-8", "surrogatepass") if type(found) is str else value
+
+
+def _decoded(value: bytes, step: Step) -> bytes:
+    """The text in UTF-8. What is UTF-8 already stays: in another encoding it would be another text."""
+    with suppress(UnicodeError):
+        if "\0" not in value.decode():
+            return value
+    with suppress(UnicodeError):
+        return str(value, step.argument).encode()
+    return value
+
+
+def _without_nan(value: bytes, _: Step) -> bytes:
+    """The value with null where Python and pandas have written NaN or Infinity."""
+    found = None if _json_of(value) is not None else _json_of(value, constant=lambda _: None)
+    return value if found is None else _bytes_of(found)
 
 
 def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> datetime | None:
@@ -112,8 +134,14 @@ def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> dat
 
 def _step(text: str) -> Step:
     verb, _, rest = text.partition(" ")
-    if verb in ("route", "rekey", "strip"):
+    if verb in ("route", "rekey", "strip", "nan"):
         return Step(verb) if not rest else _fail(f"{verb} takes nothing, not {rest!r}")
+    if verb == "decode":
+        try:
+            "a".encode(rest)
+        except LookupError:
+            _fail(f"{rest!r} is no encoding of text, as cp1252 is")
+        return Step(verb, argument=rest)
     if verb == "retime":
         return Step(verb, argument=rest) if rest in ("seconds", "arrival") else _fail("retime is by seconds or arrival")
     path, equals, argument = (part.strip() for part in rest.partition("="))
@@ -155,7 +183,7 @@ def _bytes_of(found: Any) -> bytes:
     return _MARKED.sub(r"\1", text).encode("utf-8", "surrogatepass")
 
 
-def _json_of(value: bytes | None) -> Any:
+def _json_of(value: bytes | None, constant: Callable[[str], Any] = _fail) -> Any:
     """The value's JSON; None if merely reading it would repair it: a repair has to be declared."""
     if b"\\u0000#" in (value or b""):
         return None  # a NUL, which the contract refuses, would be taken for `_MARK`
@@ -163,7 +191,7 @@ def _json_of(value: bytes | None) -> Any:
         return json.loads(
             (value or b"").decode("utf-8"),
             object_pairs_hook=_unique,
-            parse_constant=_fail,
+            parse_constant=constant,
             parse_float=lambda text: _Exact(_MARK + text),
         )
     except (ValueError, RecursionError):
@@ -236,12 +264,20 @@ def _integer(value: Any) -> int:
     return int(number) if is_whole else _fail("not a whole number")
 
 
+def _parsed(value: Any) -> Event | list[Any]:
+    found = _json_of(value.encode()) if isinstance(value, str) else None
+    return found if isinstance(found, dict | list) else _fail("neither an object nor a list")
+
+
 _CASTS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "number": _number,
     "number_with_comma": partial(_number, read=numerals.number_with_comma),
     "integer": _integer,
+    "json": _parsed,
 }
 _TIMES = {"timestamp": numerals.moment_of, "local": numerals.local_moment}
-_STEPS = "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey, retime or strip"
+_STEPS = "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey, retime, strip, decode or nan"
+_OF_BYTES: dict[str, Callable[[bytes, Step], bytes]] = {"strip": _stripped, "decode": _decoded, "nan": _without_nan}
+"""Done first, whatever order they stand in."""
 _VERBS: dict[str, Callable[[Event, Step], None]] = {"rename": _rename, "cast": _cast, "default": _default}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,7 +140,8 @@ def _sum(found: Figure) -> Iterator[tuple[str, object]]:
 
 
 def _number(value: object) -> str:
-    return "NULL" if value is None else f"{value:f}".rstrip("0").rstrip(".") if "." in f"{value}" else f"{value}"
+    text = f"{value:f}" if isinstance(value, Decimal | float) else f"{value}"
+    return "NULL" if value is None else text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _moment(moment: datetime) -> str:

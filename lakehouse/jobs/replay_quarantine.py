@@ -61,8 +61,8 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
     fix: str | None = Field(
         None,
         description="Change the records first: rename PATH=PATH,"
-        " cast PATH=text|number|number_with_comma|integer|timestamp [ZONE]|local ZONE, default PATH=JSON, route, rekey,"
-        " retime seconds|arrival, strip; steps separated by a semicolon.",
+        " cast PATH=text|number|number_with_comma|integer|json|timestamp [ZONE]|local ZONE, default PATH=JSON, route,"
+        " rekey, retime seconds|arrival, strip, decode ENCODING, nan; steps separated by a semicolon.",
     )
     limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
 

@@ -1,7 +1,7 @@
 -- GA4: rows of the BigQuery export (events_YYYYMMDD, events_intraday_YYYYMMDD) as JSON lines. Rows have no id: it is
 -- made of what tells two rows of a user apart. Those of one batch may share time and name: older exports do not number
--- them, so what they say counts. "(not set)" is Google's word for nothing. A row with several items
--- that is no purchase is an event per item.
+-- them, so what they say counts. "(not set)" is Google's word for nothing. A row about several items, as of a cart, is
+-- an event per item.
 WITH found AS NOT MATERIALIZED (
   SELECT unnest(from_json(j, '{"event_name": "VARCHAR", "event_timestamp": "VARCHAR", "stream_id": "VARCHAR",
     "user_id": "VARCHAR", "user_pseudo_id": "VARCHAR", "event_bundle_sequence_id": "VARCHAR",
@@ -30,7 +30,7 @@ named AS NOT MATERIALIZED (
   FROM found
 ),
 each AS NOT MATERIALIZED (
-  SELECT *, unnest(range(1, greatest(2, CASE event_type WHEN 'purchase' THEN 0 ELSE len(items) + 1 END))) AS place
+  SELECT *, unnest(range(1, greatest(2, CASE WHEN is_of_product(event_type) THEN len(items) + 1 END))) AS place
   FROM named
 )
 SELECT
@@ -51,7 +51,7 @@ SELECT
     WHEN 'purchase' THEN json_object(
       'order_id', known(coalesce(ecommerce.transaction_id, param(event_params, 'transaction_id'))),
       'total_amount', number(coalesce(ecommerce.purchase_revenue, param(event_params, 'value'))),
-      'currency', param(event_params, 'currency'),
+      'currency', known(param(event_params, 'currency')),
       'payment_method', param(event_params, 'payment_type'),
       'products', list_transform(items, lambda item: whole(json_object(
         'product_id', known(item.item_id),

@@ -39,7 +39,7 @@ SELECT messageId AS event_id, event_type,
     WHEN 'search' THEN json_object('query', p.query)
     WHEN 'purchase' THEN json_object(
       'order_id', known(p.order_id),
-      'total_amount', number(coalesce(p.total, p.revenue, p.value)),
+      'total_amount', number(coalesce(known(p.total), known(p.revenue), p.value)),
       'currency', p.currency,
       'payment_method', p.payment_method,
       'products', list_transform(p.products, lambda line: whole(json_object(

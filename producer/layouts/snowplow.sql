@@ -1,7 +1,7 @@
 -- Snowplow: enriched events as the analytics SDKs write them as JSON, one a line. Shopping comes from the Snowplow
 -- e-commerce plug-in (an action, with products and a transaction as entities), search from the site search plug-in,
--- and purchases of the older `transaction` event, which has no lines. An action with several products that is no
--- transaction is an event per product.
+-- and purchases of the older `transaction` event, which has no lines. An action on several products, as on a cart, is
+-- an event per product; a page with several is one view.
 WITH found AS NOT MATERIALIZED (
   SELECT unnest(from_json(j, '{"event_id": "VARCHAR", "event": "VARCHAR", "event_name": "VARCHAR",
     "user_id": "VARCHAR", "domain_userid": "VARCHAR", "network_userid": "VARCHAR", "domain_sessionid": "VARCHAR",
@@ -38,7 +38,7 @@ named AS NOT MATERIALIZED (
   FROM found
 ),
 each AS NOT MATERIALIZED (
-  SELECT *, unnest(range(1, greatest(2, CASE event_type WHEN 'purchase' THEN 0 ELSE len(products) + 1 END))) AS place
+  SELECT *, unnest(range(1, greatest(2, CASE WHEN is_of_product(event_type) THEN len(products) + 1 END))) AS place
   FROM named
 )
 SELECT numbered(event_id, place) AS event_id, event_type,

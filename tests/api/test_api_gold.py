@@ -84,16 +84,18 @@ def test_all_pages_together_are_the_table_in_order(api: ServedApi, reader: httpx
                 )
 
 
-def test_a_long_text_of_an_event_ends_no_listing(reader: httpx.Client, republish: Change):
+def test_any_text_of_an_event_can_be_listed_and_asked_for(reader: httpx.Client, republish: Change):
     """A currency is any text of an event, and part of the cursor."""
     hour = "SELECT max(hour_start) AS hour_start FROM gold.revenue_hourly"
     republish(
-        f"INSERT INTO gold.revenue_hourly BY NAME SELECT *, unnest([repeat('€', 2048), repeat('€', 2047)]) AS currency"
-        f" FROM ({hour})",
+        f"INSERT INTO gold.revenue_hourly BY NAME SELECT *, unnest([repeat('€', 2048), repeat('€', 2047), 'R$'])"
+        f" AS currency FROM ({hour})",
         "gold.revenue_hourly",
     )
     found = [row["currency"] for row in every_page(reader, "/v1/gold/revenue", limit=1)]
     assert {len(text) for text in found} >= {2047, 2048}
+    (row,) = items(reader.get("/v1/gold/revenue", params={"currency": "R$"}))
+    assert row["currency"] == "R$"
 
 
 def test_filters_choose_rows(reader: httpx.Client):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +33,10 @@ from quality import results
 from quality.gate import blocked_by, failing
 from quality.suites import SUITES
 from silver import events as silver_events
+from tests.support.pages import ROOT
 from tests.support.platform import platform
 from tests.support.refused import AGES, NOW, VIEWS, assert_identity, purchase, replayed, view
-from tests.support.shop import Shop, eventually, shoplake
+from tests.support.shop import Shop, environment_of, eventually, shoplake
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
@@ -249,3 +254,19 @@ def test_unknown_fields_are_reported_once(desk: Shop) -> None:
         {"path": "campaign", "count": 1, "sample": '{"name":"autumn"}'},
         {"path": "data.colour", "count": 1, "sample": '"red"'},
     ]
+
+
+def test_the_events_of_a_list_come_home_as_a_file(desk: Shop, tmp_path: Path) -> None:
+    listed = b"[%s,%s]" % tuple(view(number, 1.0, AGES[0]).value for number in (600, 601))
+    publish([Record(VIEWS, None, listed, time.time())], desk.settings)
+    desk.wait_until_read()
+    page = (ROOT / "docs" / "how-to" / "quality.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block
+    environment = os.environ | environment_of(desk) | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", block[1]], cwd=tmp_path, env=environment, check=True)
+    sent = shoplake(desk, "produce", "--replay", str(tmp_path / "events.jsonl"))
+    assert sent.returncode == 0, sent.stderr
+    desk.wait_until_read()
+    assert set(event_ids(desk)) >= {"view-600", "view-601"}
+    assert_identity(desk)

@@ -132,6 +132,41 @@ def test_an_empty_id_is_none(tmp_path: Path) -> None:
     assert event["user_id"] == "u1" and "context" not in event
 
 
+def test_a_page_or_a_search_beside_several_products_is_one_event(tmp_path: Path) -> None:
+    pens = [{"item_id": name} for name in "abc"]
+    events, left_out = events_of(
+        tmp_path,
+        ga4(1, "view_search_results", pens, search_term={"string_value": "pen"}),
+        ga4(2, "page_view", pens),
+        ga4(3, "view_item_list", pens),
+    )
+    assert [event["event_type"] for event in events] == ["search", "page_view"]
+    assert left_out == {"view_item_list": 1}
+    shown = {f"contexts_{ECOMMERCE}_product_1": [{"id": name} for name in "abc"]}
+    search = {"unstruct_event_com_snowplowanalytics_snowplow_site_search_1": {"terms": ["pen"]}}
+    views = [snowplow(number, "page_view", **shown) for number in (1, 2)]
+    events, left_out = events_of(
+        tmp_path, *views, snowplow(3, "unstruct", **search, **shown), snowplow(4, "page_ping", **shown)
+    )
+    assert [event["event_type"] for event in events] == ["page_view", "page_view", "search"]
+    assert left_out == {"page_ping": 1}
+
+
+def test_an_empty_number_is_none(tmp_path: Path) -> None:
+    lines = [{"product_id": "p1", "price": "", "quantity": " "}]
+    buying = {"order_id": "o1", "total": "", "revenue": "25.0", "products": lines}
+    viewed = segment(1, "track", "Product Viewed", product_id="p1", price="", quantity="")
+    (view, order), _ = events_of(tmp_path, viewed, segment(2, "track", "Order Completed", **buying))
+    assert view["data"] == {"product_id": "p1", "page_url": "https://shop.example/academy/"}
+    assert order["data"] == {"order_id": "o1", "total_amount": 25, "products": [{"product_id": "p1"}]}
+
+
+def test_a_currency_that_is_not_set_is_none(tmp_path: Path) -> None:
+    buying = {"value": {"double_value": 9.5}, "currency": {"string_value": "(not set)"}}
+    (order,), _ = events_of(tmp_path, ga4(1, "purchase", **buying) | {"ecommerce": {"transaction_id": "T-1"}})
+    assert order["data"] == {"order_id": "T-1", "total_amount": 9.5, "products": []}
+
+
 def test_a_byte_order_mark_may_stand_before_any_line(tmp_path: Path) -> None:
     lines = [json.dumps(segment(number, "page")) for number in range(2)]
     events, left_out = events_of(tmp_path, *(f"\ufeff{line}" for line in lines))

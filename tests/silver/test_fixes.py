@@ -40,6 +40,13 @@ def fixed(fix: str, event: dict[str, Any], key: bytes | None = None) -> Any:
         ("default data.currency=EUR", {"data": {"currency": "USD"}}, {"data": {"currency": "USD"}}),
         ("default schema_version=1; rename a=b", {"a": 1}, {"schema_version": 1, "b": 1}),
         ("default data.price=1", {"data": ["no object"]}, {"data": ["no object"]}),
+        ("cast data=json", {"data": '{"price": 1}'}, {"data": {"price": 1}}),
+        ("cast data=json; cast data.price=number", {"data": '{"price": "1,5"}'}, {"data": {"price": 1.5}}),
+        ("cast data.products=json", {"data": {"products": "[{}]"}}, {"data": {"products": [{}]}}),
+        ("cast context=json", {"context": "5"}, {"context": "5"}),
+        ("cast context=json", {"context": '{"a":1,"a":2}'}, {"context": '{"a":1,"a":2}'}),
+        ("cast context=json", {"context": "\ud83c"}, {"context": "\ud83c"}),
+        ("cast context=json", {"context": 1.5}, {"context": 1.5}),
     ],
 )
 def test_a_step_changes_what_it_says(fix: str, before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -60,7 +67,7 @@ def test_a_step_changes_every_line_of_an_order(fix: str, before: Any, after: Any
     assert fixed(fix, {"data": {"products": before}}) == {"data": {"products": after}}
 
 
-@pytest.mark.parametrize("before", [b"\0\0\0\0\x07", b"\0\n\x01\xff\0", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("before", [b"\0\0\0\0\x07", b"\0\n\x01\xff\0", b"\3\0" + bytes(range(16)), b"\xef\xbb\xbf"])
 def test_what_a_serializer_put_before_the_event_is_stripped(before: bytes) -> None:
     event = Refused(TOPIC, b"u1", b'{ "user_id": "u1" }')
     assert apply(parse("strip"), replace(event, value=before + (event.value or b""))) == event
@@ -78,6 +85,7 @@ ORDER = b'{"user_id":"u1","data":{"total_amount":12345678.123456789,"n":2.0,"not
         json.dumps(ORDER.decode()).encode(),
         b"\xef\xbb\xbf " + json.dumps(ORDER.decode(), ensure_ascii=False).encode(),
         b'{"schema":{"type":"struct","fields":[]},"payload":' + ORDER + b"}",
+        b" [" + ORDER + b"]\n",
         b'{"payload":' + json.dumps(ORDER.decode()).encode() + b',"schema":{"type":"string","optional":false}}',
     ],
 )
@@ -85,9 +93,47 @@ def test_an_event_in_a_text_or_beside_its_schema_is_stripped_to_the_digit(sent: 
     assert apply(parse("strip; rekey"), Refused(TOPIC, None, sent)) == Refused(TOPIC, b"u1", ORDER)
 
 
-@pytest.mark.parametrize("sent", [b"1.5", b"null", b'{"schema":1}', b'{"schema":1,"payload":2,"more":3}', b'"\xff"'])
+@pytest.mark.parametrize(
+    "sent", [b"1.5", b"null", b'{"schema":1}', b'{"schema":1,"payload":2,"more":3}', b'"\xff"', b"[]", b"[{},{}]"]
+)
 def test_what_holds_no_event_is_not_stripped(sent: bytes) -> None:
     assert apply(parse("strip"), Refused(TOPIC, None, sent)).value == sent
+
+
+def test_a_field_in_a_text_keeps_every_digit() -> None:
+    sent = b'{"data":"{\\"total_amount\\":12345678.123456789,\\"n\\":2.0,\\"note\\":\\"caf\xc3\xa9\\"}"}'
+    after = b'{"data":{"total_amount":12345678.123456789,"n":2.0,"note":"caf\xc3\xa9"}}'
+    assert apply(parse("cast data=json"), Refused(TOPIC, None, sent)).value == after
+
+
+@pytest.mark.parametrize(
+    ("sent", "after"),
+    [
+        (b'{"a": NaN, "b": [-Infinity, 1.50, Infinity]}', b'{"a":null,"b":[null,1.50,null]}'),
+        (b'{ "a": "NaN" }', b'{ "a": "NaN" }'),
+        (b'{"a":NaN,"a":1}', b'{"a":NaN,"a":1}'),
+        (b'{"a":NaN', b'{"a":NaN'),
+        (b"NaN", b"NaN"),
+    ],
+)
+def test_what_is_no_number_is_null(sent: bytes, after: bytes) -> None:
+    assert apply(parse("nan"), Refused(TOPIC, None, sent)).value == after
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sent", "after"),
+    [
+        ("cp1252", '{"a":"caf\u00e9 \u20ac"}'.encode("cp1252"), '{"a":"caf\u00e9 \u20ac"}'),
+        ("cp1252", '{"a":"caf\u00e9"}'.encode(), '{"a":"caf\u00e9"}'),
+        ("cp1252", b'{"a":"\x81"}', None),
+        ("utf-16", '{"a":"caf\u00e9"}'.encode("utf-16"), '{"a":"caf\u00e9"}'),
+        ("utf-16-le", '{"a":"cafe"}'.encode("utf-16-le"), '{"a":"cafe"}'),
+        ("utf-16-le", b'{"a":"\xff"}', None),
+    ],
+)
+def test_a_text_in_another_encoding_becomes_utf_8(encoding: str, sent: bytes, after: str | None) -> None:
+    record = apply(parse(f"decode {encoding}"), Refused(TOPIC, None, sent))
+    assert record.value == (sent if after is None else after.encode())
 
 
 def test_a_record_goes_to_its_topic_and_under_its_user() -> None:
@@ -123,6 +169,10 @@ def test_what_needs_no_change_keeps_its_bytes() -> None:
         "cast data.products.a.b=text",
         "rename data.products.sku=user_id",
         "strip prefix",
+        "nan 0",
+        "decode",
+        "decode hex",
+        "decode nothing",
         "cast a=number Europe/Berlin",
         "cast a=timestamp Nowhere/City",
         "cast a=local",
@@ -287,7 +337,8 @@ def test_numbers_keep_every_decimal(amount: Decimal, fix: str) -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: json.dumps({"a": text, "b": 1.5}).encode()))
 def test_whatever_comes_a_fix_does_not_fail(value: bytes) -> None:
-    steps = "cast a=number; cast b=timestamp UTC; cast b=integer; rename a=c; retime seconds; route; rekey"
+    steps = "strip; decode cp1252; nan; cast a=json; cast a=number; cast b=timestamp UTC; cast b=integer; rename a=c"
+    steps += "; retime seconds; route; rekey"
     record = apply(parse(steps), Refused(TOPIC, b"\xff", value, datetime(2026, 9, 3, 10, 15)))
     assert record.topic == TOPIC and isinstance(record.value, bytes)
 
@@ -296,6 +347,8 @@ def test_a_field_that_becomes_too_deep_stays() -> None:
     for depth in range(900, 1_010):
         record = Refused(TOPIC, None, b'{"a":%s1%s}' % (b"[" * depth, b"]" * depth))
         assert apply(parse("rename a=data.b"), record).value is not None
+        wrapped = Refused(TOPIC, None, b'{"schema":1,"payload":%s}' % record.value)
+        assert apply(parse("strip"), wrapped).value is not None
 
 
 def test_a_kafka_time_is_mended() -> None:

@@ -35,7 +35,7 @@ def problems(value: bytes | None, topic: str, kafka_time: datetime, key: bytes |
         return {"tombstone"}
     if len(value) > 1024 * 1024:
         return {"too_large"}
-    if len(value) >= 5 and value[0] == 0:
+    if (len(value) >= 5 and value[0] == 0) or (len(value) >= 18 and value[:2] in (b"\3\0", b"\3\5")):
         return {"schema_registry_prefix"}
     try:
         text = value.decode("utf-8")

@@ -17,7 +17,7 @@ PURCHASES = """
 INSERT INTO silver.events BY NAME
 SELECT event_id, 'purchase' AS event_type, order_id, status AS payment_status, currency, amount, event_time,
     event_time::DATE AS event_date,
-    [{'product_id': id, 'quantity': 1, 'price': 1.5} FOR id IN string_split(ids, ' ')] AS products
+    [{'product_id': id, 'quantity': if(id = 'c', NULL, 1), 'price': 1.5} FOR id IN string_split(ids, ' ')] AS products
 FROM (VALUES
     ('e1', 'o1', 'declined', 'EUR', 10, TIMESTAMPTZ '2026-09-01 10:00:00+00', 'a b'),
     ('e2', 'o1', 'approved', 'EUR', 10, TIMESTAMPTZ '2026-09-01 10:01:00+00', 'a b'),
@@ -99,11 +99,17 @@ def test_repeated_lines_and_records_are_one_order(shop: duckdb.DuckDBPyConnectio
     assert rows == [("a", "b", 2), ("a", "c", 1), ("b", "c", 1)]
 
 
-def test_an_hour_that_earned_nothing_earned_less_than_usual(shop: duckdb.DuckDBPyConnection) -> None:
+def test_an_hour_that_earned_nothing_earned_less_and_the_running_one_may_yet_earn(
+    shop: duckdb.DuckDBPyConnection,
+) -> None:
     evenings = "TIMESTAMPTZ '2026-08-01 20:00:00+00' + to_days(day::INT) AS hour_start"
     shop.execute(f"INSERT INTO gold.kpis_hourly BY NAME SELECT {evenings} FROM range(4) AS days(day)")
     shop.execute(f"""INSERT INTO gold.revenue_hourly BY NAME
         SELECT {evenings}, 'EUR' AS currency, 100 AS revenue FROM range(3) AS days(day)""")
+    same_hours = "date_trunc('hour', now()) - to_days(day::INT) AS hour_start"
+    shop.execute(f"INSERT INTO gold.kpis_hourly BY NAME SELECT {same_hours} FROM range(4) AS days(day)")
+    shop.execute(f"""INSERT INTO gold.revenue_hourly BY NAME
+        SELECT {same_hours}, 'EUR' AS currency, if(day = 0, 1, 100) AS revenue FROM range(4) AS days(day)""")
     rows = answer(shop, "6. Which hours earned far less")
     assert [(str(at)[:13], *rest) for at, *rest in rows if rest[-1]] == [("2026-08-04 20", "EUR", 0, 100, True)]
 
