@@ -18,6 +18,23 @@ time.tzset()
 # Servers of tests live for minutes and see little data. Benchmarks and installations compile in full.
 os.environ.setdefault("SHOPLAKE_JAVA_JIT", "quick")
 
+SPARK = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.default.parallelism": "1",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.ansi.enabled": "true",
+    # Code that was made once is kept, as in the platform: the checks alone are dozens of large classes.
+    "spark.sql.codegen.cache.maxEntries": "2000",
+    "spark.sql.codegen.useIdInClassName": "false",
+    # Else the planner would judge small frames itself, and no compiled code would be tested.
+    "spark.sql.execution.arrow.localRelationThreshold": "0",
+    "spark.driver.memory": "1g",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
+    " -XX:+UseSerialGC",
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     numbers = map(str, range(len(nightly.SHARES)))
@@ -44,19 +61,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    session = (
-        SparkSession.builder.master("local[1]")
-        .appName("tests")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.default.parallelism", "1")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.adaptive.enabled", "false")
-        .config("spark.sql.ansi.enabled", "true")
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC -XX:TieredStopAtLevel=1")
-        .getOrCreate()
-    )
+    session = SparkSession.builder.master("local[1]").config(map=SPARK).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()

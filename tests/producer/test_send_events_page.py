@@ -21,6 +21,7 @@ from lakehouse.services.testing import free_settings
 from producer.contract import EVENT_TYPES
 from producer.topics import apply_topics
 from silver import checks
+from tests.support.arrived import frame_of
 
 PAGE = (PROJECT_ROOT / "docs" / "how-to" / "send-events.md").read_text(encoding="utf-8")
 (LINES,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -34,9 +35,8 @@ EXAMPLES = [
 def judged(spark: SparkSession, records: list[tuple[str, bytes, bytes]]) -> list[Row]:
     """The records' rows, as the stream would judge them now, in their order."""
     now = datetime.now(UTC)
-    rows = [(topic, 0, offset, now, key, value) for offset, (topic, key, value) in enumerate(records)]
-    columns = "topic string, partition int, offset long, kafka_timestamp timestamp, key binary, value binary"
-    return checks.judge(spark.createDataFrame(rows, columns)).orderBy("offset").collect()
+    sent = [(topic, now, key, value) for topic, key, value in records]
+    return checks.judge(frame_of(spark, sent)).orderBy("offset").collect()
 
 
 def test_ten_lines_send_an_event_that_is_accepted(spark: SparkSession, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from bronze import events as bronze_events
 from producer.contract import REASONS, REQUIRED_ENVELOPE, TOPIC_OF_TYPE
 from producer.simulator.defects import DEFECTS, HARMLESS, Defect
 from silver import checks
+from tests.support.arrived import frame_of
 from tests.support.record_validator import problems
 
 pytestmark = pytest.mark.spark
@@ -198,10 +199,9 @@ def judged(
 ) -> list[Row]:
     """The judgement of (topic, value) records, in order."""
     key_of = keys or [None] * len(records)
-    rows = [(topic, 0, at, KAFKA_TIME, key_of[at], value) for at, (topic, value) in enumerate(records)]
-    schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
+    sent = [(topic, KAFKA_TIME, key, value) for (topic, value), key in zip(records, key_of, strict=True)]
     is_valid = F.col("reason_code").isNull()
-    frame = checks.judge(spark.createDataFrame(rows, schema)).drop("key", "value", "kafka_timestamp")
+    frame = checks.judge(frame_of(spark, sent)).drop("key", "value", "kafka_timestamp")
     readable = frame.withColumns({name: F.when(is_valid, F.col(name)) for name in ("event_time", "event_date")})
     return sorted(readable.collect(), key=lambda row: row["offset"])
 
@@ -352,9 +352,7 @@ def test_extra_is_always_strict_json(answers: dict[str, Row]) -> None:
 def test_all_violations_are_listed_and_the_first_is_the_code(spark: SparkSession) -> None:
     several = text(EVENT | {"user_id": "", "event_type": "refund", "timestamp": "soon"})
     values = [several, b"[]", text(EVENT), *(case.value for case in CASES)]
-    rows = [(VIEWS, 0, at, KAFKA_TIME, None, value) for at, value in enumerate(values)]
-    schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
-    frame = spark.createDataFrame(rows, schema)
+    frame = frame_of(spark, [(VIEWS, KAFKA_TIME, None, value) for value in values])
     found = {row["offset"]: row["violations"] for row in checks.violations(frame).collect()}
     assert [violation["code"] for violation in found[0]] == ["bad_length", "unknown_type", "bad_timestamp"]
     assert [violation["code"] for violation in found[1]] == ["not_an_object"]
@@ -383,9 +381,7 @@ KAFKA_TIMES: list[tuple[datetime | None, str | None, str | None]] = [
 
 
 def test_a_kafka_time_that_is_none_is_the_reason_and_others_are_named(spark: SparkSession) -> None:
-    schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
-    rows = [(VIEWS, 0, at, each[0], None, text(EVENT)) for at, each in enumerate(KAFKA_TIMES)]
-    frame = spark.createDataFrame(rows, schema)
+    frame = frame_of(spark, [(VIEWS, at, None, text(EVENT)) for at, *_ in KAFKA_TIMES])
     found = sorted(checks.judge(frame).select("offset", "reason_code", "reason_detail").collect())
     for row, (_, code, detail) in zip(found, KAFKA_TIMES, strict=True):
         assert row["reason_code"] == code
@@ -454,7 +450,7 @@ def scribbled(chance: random.Random) -> tuple[str, bytes]:
 
 
 @settings(
-    max_examples=5,
+    max_examples=2,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -463,7 +459,7 @@ def scribbled(chance: random.Random) -> tuple[str, bytes]:
 @example(seed=8912)  # schema_version -1
 def test_spark_agrees_with_plain_python_whatever_comes(spark: SparkSession, seed: int) -> None:
     chance = random.Random(seed)
-    records = [mutated(chance) if chance.random() < 0.75 else scribbled(chance) for _ in range(250)]
+    records = [mutated(chance) if chance.random() < 0.75 else scribbled(chance) for _ in range(600)]
     for (topic, value), row in zip(records, judged(spark, records), strict=True):
         found, reason = problems(value, topic, KAFKA_TIME), row["reason_code"]
         assert reason in found if found else reason is None, (topic, value, found, reason)

@@ -16,6 +16,7 @@ from pyspark.sql import Row, SparkSession
 from producer import contract
 from producer.contract import Field
 from silver import checks, events
+from tests.support.arrived import frame_of
 from tests.support.record_validator import problems
 
 LATER = (
@@ -101,9 +102,8 @@ def judged(grown: None, spark: SparkSession) -> Any:
     later = copy_of(checks, "later_checks")
 
     def judge(sent: list[dict[str, Any]]) -> list[Row]:
-        rows = [(VIEWS, 0, at, TIME, None, json.dumps(one).encode()) for at, one in enumerate(sent)]
-        schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
-        frame = later.judge(spark.createDataFrame(rows, schema)).drop("key", "value", "kafka_timestamp")
+        records = frame_of(spark, [(VIEWS, TIME, None, json.dumps(one).encode()) for one in sent])
+        frame = later.judge(records).drop("key", "value", "kafka_timestamp")
         return sorted(frame.collect(), key=lambda row: row["offset"])
 
     return judge
