@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lakehouse.settings import Settings
-from lakehouse.sql import connect as open_sql
+from lakehouse.sql import SqlReader, connect
 from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.record import Record
@@ -22,6 +23,8 @@ from producer.simulator.options import SimulationOptions
 from tests.support import oracle
 
 TOP_N = 10
+KEPT_BACK = "OPERATORS_PASSWORD"
+"""A variable of the shell that starts the platform, and no business of its parts."""
 DAY_MS = 86_400_000
 IDENTITY = (
     "select sum(to_offset - from_offset) as offsets, sum(bronze_rows) as bronze, sum(silver_rows) as silver,"
@@ -46,19 +49,18 @@ class Shop:
         self.oracle.sent(records, ledger)
         return outcome.acked
 
+    @cached_property
+    def reader(self) -> SqlReader:
+        """What asks the lake: opened once, since opening it takes longer than most questions."""
+        return connect(self.settings)
+
     def ask(self, sql: str) -> list[dict[str, object]]:
         """Rows of a query over the lake."""
-        with open_sql(self.settings) as reader:
-            return reader.query(sql)
+        return self.reader.query(sql)
 
     def wait_until_read(self, seconds: float = 240) -> None:
         """Return when every record on the broker is in the book."""
-
-        def is_read() -> bool:
-            with open_sql(self.settings) as reader:
-                return behind(self.settings, reader) == 0
-
-        eventually(is_read, seconds, "the stream has read everything")
+        eventually(lambda: behind(self.settings, self.reader) == 0, seconds, "the stream has read everything")
 
 
 def shop_with_history(settings: Settings, folder: Path, seed: int) -> Shop:
@@ -88,6 +90,14 @@ def live_load(shop: Shop, seed: int, seconds: float, rate: float = 150) -> threa
     thread = threading.Thread(target=shop.send, args=(records,), kwargs={"live_from": options.now_ms / 1000})
     thread.start()
     return thread
+
+
+def beside(settings: Settings, folder: Path, **overrides: object) -> Settings:
+    """A lake with a data folder of its own on the servers of another, which tell their own by its secret."""
+    own = settings.model_copy(update={"data_dir": folder / "lake", **overrides})
+    own.data_dir.mkdir(parents=True, exist_ok=True)
+    (own.data_dir / "lake.secret").write_bytes((settings.data_dir / "lake.secret").read_bytes())
+    return own
 
 
 def environment_of(shop: Shop) -> dict[str, str]:

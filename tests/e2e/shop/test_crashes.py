@@ -25,7 +25,6 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.state import status
 from lakehouse.session import connect as connect_spark
-from lakehouse.sql import connect
 from lakehouse.stream import control as stream_control
 from lakehouse.stream import offset_log
 from lakehouse.stream.progress import booked, stream_state
@@ -95,8 +94,7 @@ def has_begun_a_large_batch(shop: Shop) -> bool:
     checkpoint = checkpoint_of(shop)
     planned = offset_log.batches(checkpoint)
     planned_to = offset_log.planned_to(checkpoint, planned[-1]) or {}
-    with connect(shop.settings) as reader:
-        read = booked(reader)
+    read = booked(shop.reader)
     new = (
         offset - read.get(topic, {}).get(partition, 0)
         for topic, each in planned_to.items()
