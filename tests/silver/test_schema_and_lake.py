@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from pyspark.sql import Row, SparkSession
 
 from producer import contract
