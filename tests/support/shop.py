@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from producer.publish import publish
 from producer.record import Record
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
-from tests.support import oracle
+from tests.support import command_line, oracle
 
 TOP_N = 10
 KEPT_BACK = "OPERATORS_PASSWORD"
@@ -107,8 +106,7 @@ def environment_of(shop: Shop) -> dict[str, str]:
 
 def shoplake(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The end of a command line on the shop's lake, with what it said."""
-    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
-    return subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True, check=False)
+    return command_line.shoplake(*arguments, environment=os.environ | environment_of(shop), folder=shop.folder)
 
 
 def eventually(holds: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:
