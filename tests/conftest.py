@@ -42,7 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nightly", choices=("all", "none", *numbers), default="all", help=which)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out nightly tests of other shares. Of several workers one gets a file, and one all that needs Spark."""
     left_out = []
     for item in items:
         if item.get_closest_marker("nightly"):
@@ -51,6 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 left_out.append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        needs_spark = "spark" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("spark" if needs_spark else item.path.stem))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
