@@ -162,7 +162,7 @@ def test_a_broken_file_is_made_anew(lake: Lake) -> None:
 
 
 READER = """
-import sys
+import sys, time
 from pathlib import Path
 from lakehouse.serving.file import open_serving
 path, stop, reads = Path(sys.argv[1]), Path(sys.argv[2]), 0
@@ -174,6 +174,7 @@ while reads < 5 or not stop.exists():
     # Both tables are published together, hour by hour.
     assert views[0] == hours[0] == hours[1], (views, hours)
     reads += 1
+    time.sleep(0.02)
 print(reads)
 """
 
