@@ -146,6 +146,8 @@ class Seen:
     publisher: Publisher
     registry: RunRegistry
     backup: str
+    logs: Path
+    """Of Spark and the S3 server."""
 
     def faults(self) -> tuple[list[str], dict[str, int], list[str]]:
         ends = self.stream.ends()
@@ -202,7 +204,7 @@ def seen(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]
         publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
         publisher.publish()
         made = backup.back_up(settings, str(folder / "backups"), lambda *_: None)
-        yield Seen(lake, stream, publisher, registry, made["path"])
+        yield Seen(lake, stream, publisher, registry, made["path"], shop.settings.logs)
     registry.close()
     lake.spark.stop()
 
@@ -217,10 +219,9 @@ def tables_with(seen: Seen, user: str) -> set[str]:
 
 
 def places(seen: Seen, user: str) -> str:
-    """Files of this machine that have it, but for the S3 server's, which are looked at as objects."""
-    folder = seen.lake.settings.data_dir
-    parts = [path for path in folder.iterdir() if path.name not in ("s3", "spark")]
-    return "\n".join(name for path in parts for name in traces.in_files(path, persons.spellings(user)))
+    """Files of this machine that have it; those of the S3 server are looked at as objects."""
+    folders = (seen.lake.settings.data_dir, seen.logs)
+    return "\n".join(name for path in folders for name in traces.in_files(path, persons.spellings(user)))
 
 
 def test_the_lake_has_the_person_everywhere(seen: Seen) -> None:
