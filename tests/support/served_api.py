@@ -123,7 +123,7 @@ def something_listening() -> Iterator[int]:
     """A port where every connection is taken and closed, as long as it lasts; a listener that takes none is full
     after some minutes of looks at it."""
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as other:
-        taking = threading.Thread(target=other.serve_forever, daemon=True)
+        taking = threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True)
         taking.start()
         try:
             yield int(other.server_address[1])
