@@ -8,16 +8,18 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from lakehouse.cli import main
 
 SECONDS = 120
+DEVNULL = Path(os.devnull)
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        __name__, "api.keys", "lakehouse.api_client", "lakehouse.jobs", "lakehouse.serving.publishing",
+        __name__, "api.keys", "api.server", "lakehouse.api_client", "lakehouse.jobs", "lakehouse.serving.publishing",
         "lakehouse.serving.reader", "lakehouse.serving.trace", "quality.gate",
     ]
 )  # fmt: skip
@@ -27,8 +29,7 @@ def shoplake(*arguments: str, environment: Mapping[str, str], folder: Path) -> s
     """The end of a command that was typed in `folder`, with what it said. It sees this environment alone."""
     with tempfile.TemporaryDirectory() as name:
         said = [Path(name, stream) for stream in ("stdout", "stderr")]
-        process = _FORKS.Process(target=_run, args=(arguments, dict(environment), folder, said))
-        process.start()
+        process = begun(*arguments, environment=environment, folder=folder, said=said)
         process.join(SECONDS)
         if process.exitcode is None:
             process.kill()
@@ -36,7 +37,16 @@ def shoplake(*arguments: str, environment: Mapping[str, str], folder: Path) -> s
         return subprocess.CompletedProcess(arguments, process.exitcode, *(file.read_text("utf-8") for file in said))
 
 
-def _run(arguments: tuple[str, ...], environment: dict[str, str], folder: Path, said: list[Path]) -> None:
+def begun(
+    *arguments: str, environment: Mapping[str, str], folder: Path, said: Sequence[Path] = (DEVNULL, DEVNULL)
+) -> ForkServerProcess:
+    """A command that goes on; what it says on its two streams goes to files."""
+    process = _FORKS.Process(target=_run, args=(arguments, dict(environment), folder, said))
+    process.start()
+    return process
+
+
+def _run(arguments: tuple[str, ...], environment: dict[str, str], folder: Path, said: Sequence[Path]) -> None:
     for stream, file in enumerate(said, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
     os.environ.clear()

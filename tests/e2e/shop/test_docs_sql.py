@@ -24,7 +24,7 @@ OVER_DELTA = [
 
 @pytest.fixture(scope="module")
 def answers(shop: Shop) -> Answers:
-    if not shop.ask("SELECT 1 FROM gold.cohort_retention LIMIT 1"):
+    if not shop.ask("SELECT 1 FROM gold.cohort_retention WHERE timezone = 'UTC' LIMIT 1"):
         assert shoplake(shop, "run", "cohort_retention", "--wait").returncode == 0
     return Answers(shop.settings)
 
