@@ -16,8 +16,8 @@ from lakehouse.cli import main
 
 SECONDS = 120
 DEVNULL = Path(os.devnull)
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
     [
         __name__, "api.keys", "api.server", "lakehouse.api_client", "lakehouse.jobs", "lakehouse.serving.publishing",
         "lakehouse.serving.reader", "lakehouse.serving.trace", "quality.gate",
@@ -41,7 +41,7 @@ def begun(
     *arguments: str, environment: Mapping[str, str], folder: Path, said: Sequence[Path] = (DEVNULL, DEVNULL)
 ) -> ForkServerProcess:
     """A command that goes on; what it says on its two streams goes to files."""
-    process = _FORKS.Process(target=_run, args=(arguments, dict(environment), folder, said))
+    process = FORKS.Process(target=_run, args=(arguments, dict(environment), folder, said))
     process.start()
     return process
 

@@ -187,7 +187,7 @@ def test_readers_see_whole_publishes_and_no_error_while_files_are_swapped(lake: 
     for reader in readers:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "ready\n"
-    for number in range(2, 12):
+    for number in range(2, 9):
         lake.replace_top(number)
         lake.add_hour(f"2026-09-{number:02} 10:00:00", number)
         lake.publisher.publish()
