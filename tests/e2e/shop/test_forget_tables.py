@@ -50,6 +50,7 @@ pytestmark = pytest.mark.e2e
 VICTIM = "u-4711-Grünfeld"
 NEIGHBOUR = "u-4711-Grünfel"
 """Begins as the other, and is somebody else."""
+NAMED = "u-4713-Blaufeld"
 ACCEPTED, REPEATED, REFUSED = 26, 2, 8
 """What `of_victim` sends, twice."""
 NOW = datetime.now(UTC)
@@ -309,17 +310,30 @@ def test_the_backup_says_whom_it_still_holds(seen: Seen) -> None:
     assert told == [persons.name_of(seen.lake.settings, VICTIM)]
 
 
-def test_a_record_of_another_that_names_the_person_stays_and_is_told(seen: Seen) -> None:
-    seen.stream.take([sent(event(VICTIM)), sent(event(NEIGHBOUR, "page_view", data={"page_url": f"/of/{VICTIM}"}))])
-    control.want(seen.lake.settings, "stopped")
-    receipt = seen.forget(VICTIM)
+@pytest.fixture(scope="module")
+def named(seen: Seen) -> Seen:
+    """Somebody has sent a record, and is named in one of another."""
+    seen.stream.take([sent(event(NAMED)), sent(event(NEIGHBOUR, "page_view", data={"page_url": f"/of/{NAMED}"}))])
+    return seen
+
+
+def test_a_record_of_another_that_names_the_person_is_not_hers(named: Seen) -> None:
+    erasing = Erasing(named.lake, NAMED)
+    assert [row["was"] for row in erasing.found().to_pylist()] == ["silver"]
+    assert erasing.left() == (1, 1)
+
+
+@pytest.mark.nightly
+def test_a_record_of_another_that_names_the_person_stays_and_is_told(named: Seen) -> None:
+    control.want(named.lake.settings, "stopped")
+    receipt = named.forget(NAMED)
     counts = {name: receipt[name] for name in ("silver_rows", "duplicate_rows", "quarantined_rows", "mentions")}
     assert (counts, len(receipt["notes"])) == (
         {"silver_rows": 1, "duplicate_rows": 0, "quarantined_rows": 0, "mentions": 1},
         2,
     ), receipt["notes"]
-    assert tables_with(seen, VICTIM) == {"bronze/events", "silver/events"}
-    assert not seen.lake.settings.fold_file.exists(), "of a stream that is stopped the memory goes"
+    assert tables_with(named, NAMED) == {"bronze/events", "silver/events"}
+    assert not named.lake.settings.fold_file.exists(), "of a stream that is stopped the memory goes"
 
 
 @pytest.mark.parametrize("user", ["event_id", "shop"])
