@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import duckdb
 import pytest
 from pyspark.sql import SparkSession
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import nightly
 from tests.support.declared_tables import create_tables
@@ -42,9 +46,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nightly", choices=("all", "none", *numbers), default="all", help=which)
 
 
-@pytest.hookimpl(tryfirst=True)
+class WholeFiles(LoadScopeScheduling):
+    """A worker gets a whole file, and one of them all files that need Spark."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(self.config.rootpath / nodeid.partition("::")[0])
+
+
+@cache
+def scope_of(file: Path) -> str:
+    return "spark" if "mark.spark" in file.read_text(encoding="utf-8") else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WholeFiles:
+    return WholeFiles(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out nightly tests of other shares. Of several workers one gets a file, and one all that needs Spark."""
     left_out = []
     for item in items:
         if item.get_closest_marker("nightly"):
@@ -53,9 +71,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 left_out.append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
-    for item in items:
-        needs_spark = "spark" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("spark" if needs_spark else item.path.stem))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,6 +22,7 @@ from producer.record import Record
 from tests.support.served_api import ServedApi, is_problem, served
 from tests.support.traced_lake import bronze_of, fill, served_lake
 
+pytestmark = pytest.mark.spark
 HOUR = datetime(2026, 9, 3, 10, tzinfo=UTC)
 ODD = "a/b?c=d&e #%\u00fc"
 """An id that an address must escape."""

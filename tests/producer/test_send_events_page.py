@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 
+import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse.services.service import PROJECT_ROOT
@@ -27,6 +28,7 @@ def test_ten_lines_send_an_event() -> None:
     assert len([line for line in LINES.splitlines() if line]) == 10 and '"127.0.0.1:9092"' in LINES
 
 
+@pytest.mark.spark
 def test_there_is_an_accepted_example_of_each_type_on_its_topic(spark: SparkSession) -> None:
     events = [(topic, json.loads(line)) for topic, line in EXAMPLES]
     assert {(event["event_type"], topic) for topic, event in events} == {(one.name, one.topic) for one in EVENT_TYPES}

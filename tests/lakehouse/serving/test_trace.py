@@ -42,6 +42,7 @@ from silver import events as silver_events
 from tests.support import command_line
 from tests.support.traced_lake import bronze_of, fill, served_lake
 
+pytestmark = pytest.mark.spark
 NOON = datetime(2026, 9, 3, 12, tzinfo=UTC)
 LONG_AGO = NOON - timedelta(days=5)
 """Before all that is simulated: hours of hand-made records alone."""
