@@ -8,7 +8,7 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, create_model
 from pyspark.sql.types import ArrayType, DataType, DecimalType
 
 from api.models import Moment
@@ -33,10 +33,8 @@ Identifier = Annotated[str, Field(min_length=1, max_length=128)]
 RULE_IDS: Any = Literal[tuple(rule.rule_id for rule in RULES)]
 
 
-class Asked(BaseModel):
+class Asked(BaseModel, extra="forbid"):
     """Which page, and in which form; each table adds its filters."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(100, ge=1, le=MOST_ROWS, description="Most rows of a page.")
     cursor: str | None = Field(

@@ -44,15 +44,11 @@ def create(database: Database, name: str, scopes: list[str], lifetime: timedelta
     if unknown or not scopes:
         wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
         raise UsageError(f"{wrong}; the scopes are {', '.join(SCOPES)}.")
-    return _insert(database, name, scopes, lifetime)
+    return issue(database, name, scopes, lifetime)
 
 
-def create_operator(database: Database) -> str:
-    """A key of this machine's operator, with every right. Older ones stay valid: they are other machines'."""
-    return _insert(database, OPERATOR, ["admin"], None)
-
-
-def _insert(database: Database, name: str, scopes: list[str], lifetime: timedelta | None) -> str:
+def issue(database: Database, name: str, scopes: list[str], lifetime: timedelta | None = None) -> str:
+    """A new key of whatever name. Older ones of that name stay valid: they may be another machine's."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     with database.writing() as session:
         session.add(
@@ -95,9 +91,8 @@ def recognise(database: Database, key: str) -> Caller | None:
         row = session.get(ApiKeyRow, key_id)
     # An unknown id is compared too, so that the time tells nothing about which ids exist.
     is_right = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
-    if row is None or not is_right or not _is_valid(row):
-        return None
-    return row
+    is_valid = row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now())
+    return row if is_right and is_valid else None
 
 
 def is_use_noted(key: ApiKeyRow) -> bool:
@@ -109,10 +104,6 @@ def note_use(database: Database, key: ApiKeyRow) -> None:
     """Keep that the key is used now."""
     with database.writing() as session:
         session.execute(sa.update(ApiKeyRow).where(ApiKeyRow.id == key.id).values(last_used_at=now()))
-
-
-def _is_valid(row: ApiKeyRow) -> bool:
-    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now())
 
 
 def _hash(secret: str) -> str:

@@ -127,13 +127,14 @@ class Metrics(Collector):
 
     def _gather(self) -> None:
         try:
-            self._stream = [*self._from_reports(), *self._from_tables()]
+            self._stream = list(self._figures_of_stream())
         finally:
             self._gathered_at = time.time()
             self._has_first.set()
             self._is_gathering.release()
 
-    def _from_reports(self) -> Iterator[Metric]:
+    def _figures_of_stream(self) -> Iterator[Metric]:
+        """By its own report, by Kafka, and by the tables."""
         told = stream_state(self._settings)
         state, batch = str(told.get("state", "down")), told.get("batch") or {}
         took = batch.get("duration_ms")
@@ -141,8 +142,6 @@ class Metrics(Collector):
         yield gauge("stream_batch_seconds", "Duration of the newest batch.", took and took / 1000)
         yield gauge("stream_batch_rows", "Rows of the newest batch.", batch.get("rows"))
         yield gauge("stream_figures_timestamp_seconds", "When these figures were gathered.", time.time())
-
-    def _from_tables(self) -> Iterator[Metric]:
         records, committed_at = lag(self._settings), None
         yield gauge("stream_lag_records", "Records on the broker that the stream has not read.", records)
         with contextlib.suppress(ShoplakeError):

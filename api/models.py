@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, computed_field
 
 from lakehouse.runs.schedule import Schedule
 from lakehouse.wording import MOMENT
@@ -34,10 +34,8 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_is_iso), AfterValidator(_in_u
 """A moment with its offset, in UTC."""
 
 
-class JobView(BaseModel):
+class JobView(BaseModel, from_attributes=True):
     """A job that can be run."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     name: str
     summary: str
@@ -62,10 +60,8 @@ class JobList(BaseModel):
     items: list[JobView]
 
 
-class RunRequest(BaseModel):
+class RunRequest(BaseModel, extra="forbid"):
     """What a run is told."""
-
-    model_config = ConfigDict(extra="forbid")
 
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="By name; what is left out takes its default. GET /v1/jobs/{job} lists them."
@@ -81,10 +77,8 @@ class RunLinks(BaseModel):
     cancel: str
 
 
-class _OfRun(BaseModel):
+class _OfRun(BaseModel, from_attributes=True):
     """What every view of a run has; views are made from its row."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: str
     job: str
@@ -105,10 +99,8 @@ class Accepted(_OfRun):
     created_at: datetime
 
 
-class RunError(BaseModel):
+class RunError(BaseModel, extra="allow"):
     """Why a run failed."""
-
-    model_config = ConfigDict(extra="allow")
 
     code: str = Field(description="Stable, for programs.")
     message: str = Field(description="One sentence, for people.")
@@ -144,10 +136,8 @@ class RunList(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
 
-class RunFilter(BaseModel):
+class RunFilter(BaseModel, extra="forbid"):
     """Which runs are listed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     job: str | None = Field(None, max_length=64, description="Only runs of this job.")
     state: list[RunState] = Field([], max_length=7, description="Only runs in one of these states.")
@@ -157,10 +147,8 @@ class RunFilter(BaseModel):
     cursor: str | None = Field(None, pattern=RUN_ID, description="`next_cursor` of the page before.")
 
 
-class LogLine(BaseModel):
+class LogLine(BaseModel, from_attributes=True):
     """A line of a run's log."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     seq: int = Field(description="Grows within a run; pass it as `after` to go on from here.")
     at: datetime
@@ -176,10 +164,8 @@ class LogPage(BaseModel):
     next_after: int = Field(description="`after` of the next page; there may be more as long as the run goes on.")
 
 
-class LogQuery(BaseModel):
+class LogQuery(BaseModel, extra="forbid"):
     """Which lines."""
-
-    model_config = ConfigDict(extra="forbid")
 
     after: int = Field(0, ge=0, le=MOST_SEQ, description="Only lines after this `seq`.")
     limit: int = Field(1_000, ge=1, le=5_000, description="Most lines of a page.")
@@ -213,21 +199,18 @@ class WrongField(BaseModel):
     known: list[str] = Field([], description="Names that there are.")
 
 
-class Problem(BaseModel):
-    """An error (RFC 9457)."""
+_EXAMPLE: dict[str, Any] = {
+    "type": "/problems/wrong-parameter",
+    "title": "A parameter is wrong",
+    "status": 422,
+    "detail": "limit is wrong: it must be 200 or less. Mend the fields listed in `errors`.",
+    "request_id": "5f0c2b9e4d11",
+    "errors": [{"field": "limit", "message": "it must be 200 or less", "expected": {"maximum": 200}}],
+}
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "/problems/wrong-parameter",
-                "title": "A parameter is wrong",
-                "status": 422,
-                "detail": "limit is wrong: it must be 200 or less. Mend the fields listed in `errors`.",
-                "request_id": "5f0c2b9e4d11",
-                "errors": [{"field": "limit", "message": "it must be 200 or less", "expected": {"maximum": 200}}],
-            }
-        }
-    )
+
+class Problem(BaseModel, json_schema_extra={"example": _EXAMPLE}):
+    """An error (RFC 9457)."""
 
     type: str = Field(description="Address of a page about this kind of problem.")
     title: str = Field(description="The kind of problem, the same each time.")

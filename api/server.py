@@ -103,4 +103,4 @@ def keep_operator_key(settings: Settings, registry: RunRegistry) -> None:
             return
     except OSError:
         pass
-    replace_text(path, keys.create_operator(registry.database) + "\n", mode=0o600)
+    replace_text(path, keys.issue(registry.database, keys.OPERATOR, ["admin"]) + "\n", mode=0o600)

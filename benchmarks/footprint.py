@@ -27,13 +27,13 @@ from lakehouse.lake import Lake
 from lakehouse.lake_secret import s3_keys
 from lakehouse.services import s3
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings
 from lakehouse.session import connect as connect_spark
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator import simulate
+from tests.support.platform import free_settings
 
 REQUEST = re.compile(r"\{(GET|HEAD|PUT|POST|DELETE)@\w+ (\S+)")
 LOG_REQUESTS = '<logger name="org.gaul.s3proxy.S3ProxyHandler" level="DEBUG"/>\n  <root'
@@ -101,7 +101,7 @@ def _bytes(settings: Settings, records: list[Record]) -> list[Figure]:
     sizes: Counter[str] = Counter()
     lake = Lake(connect_spark(settings), settings)
     for table in TABLES:
-        lake.compact(table)
+        lake.small.compact(table)
         detail = lake.spark.sql(f"DESCRIBE DETAIL delta.`{lake.path(table)}`").collect()[0]
         is_whole = table.full_name in ("bronze.events", "silver.events")
         sizes[table.full_name if is_whole else "all other tables"] += int(detail["sizeInBytes"])

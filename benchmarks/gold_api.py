@@ -26,11 +26,11 @@ import duckdb
 import psutil
 
 from benchmarks.figures import Figure, percentile, report
-from lakehouse.services.testing import free_settings
 from lakehouse.serving.derived import EXTRAS, create
 from lakehouse.serving.file import BATCH_MINUTES_VIEW, PUBLISHED
 from lakehouse.serving.publisher import sources
 from lakehouse.settings import Settings
+from tests.support.platform import free_settings
 
 CALLERS, CALLS_OF_ONE = 20, 100
 DAYS = 60

@@ -18,8 +18,8 @@ import typer
 
 from benchmarks import traffic
 from benchmarks.figures import Figure, report, show
+from benchmarks.freshness import FreshnessProbe
 from benchmarks.traffic import send, stop_stream, wait_until_read
-from lakehouse.monitoring.freshness import FreshnessProbe
 from lakehouse.settings import Settings
 from lakehouse.sql import lasting
 from lakehouse.stream import control as stream_control

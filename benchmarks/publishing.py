@@ -20,12 +20,12 @@ from lakehouse.delta_log import DeltaLog
 from lakehouse.s3 import delta_options
 from lakehouse.services import s3
 from lakehouse.services.child import alone
-from lakehouse.services.testing import free_settings
 from lakehouse.serving.derived import Extras
 from lakehouse.serving.evidence import COLUMNS as EVENT_COLUMNS
 from lakehouse.serving.publisher import Publisher, Source, sources
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
+from tests.support.platform import free_settings
 
 ROUNDS = 5
 CHANGED_EACH_HOUR = ("gold.kpis_hourly", "gold.top_products_hourly", "gold.top_products_last_hour")

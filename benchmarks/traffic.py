@@ -14,13 +14,13 @@ import psutil
 from rich.console import Console
 
 from lakehouse.services.state import status
-from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from lakehouse.stream import control as stream_control
 from lakehouse.stream.progress import behind, stream_state
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
+from tests.support.platform import platform
 
 DAY_MS = 86_400_000
 

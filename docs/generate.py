@@ -224,7 +224,7 @@ def reasons_page() -> str:
     note = f"""{NOTE} `producer/contract.py` and the kinds of defect that the simulator makes.
 `silver.quarantine` keeps a refused record in full. Its `reason_code` names the first check that it failed;
 `shoplake quarantine explain` lists all. Codes are added, never renamed.
-[How a record comes back](../how-to/quality.md#bring-refused-records-home).
+[How a record comes back](../how-to/quality.md#replay-refused-records).
 """
     return "\n".join(["# Why records are refused\n", note, *map(_reason, contract.REASONS)])
 
@@ -273,14 +273,26 @@ def _alert(rule: Rule) -> tuple[str, ...]:
 def measured(benchmark: str, only: str | None = None) -> str:
     """The figures of a file in benchmarks/results, or one of them, with the command that measures them again."""
     report = json.loads((RESULTS / f"{benchmark}.json").read_text())
-    rows = [
-        (one["name"], f"{one['value']:,.{0 if one['value'] >= 10 else 1}f} {one['unit']}")
-        for one in report["figures"]
-        if only in (None, one["name"])
-    ]
+    figures = [one for one in report["figures"] if only in (None, one["name"])]
     when, machine = report["measured_at"][:10], report["machine"]
     note = f"`{report['command']}`, {when}, {machine['cores']} cores and {machine['memory_gb']} GB:"
+    if all(": " in one["name"] for one in figures):
+        return f"{note}\n\n{_side_by_side(figures)}"
+    rows = [(one["name"], f"{one['value']:,.{0 if one['value'] >= 10 else 1}f} {one['unit']}") for one in figures]
     return f"{note}\n\n{table(('figure', 'value'), rows)}"
+
+
+def _side_by_side(figures: Iterable[dict[str, Any]]) -> str:
+    """Figures that are named `<system>: <figure>`, with a column for each system."""
+    systems: list[str] = []
+    rows: dict[str, dict[str, str]] = {}
+    for one in figures:
+        system, _, name = one["name"].partition(": ")
+        systems += [] if system in systems else [system]
+        digits = 0 if one["value"] >= 10 else 2
+        rows.setdefault(f"{name}, {one['unit']}", {})[system] = f"{one['value']:,.{digits}f}"
+    cells = ((name, *(values.get(system, "") for system in systems)) for name, values in rows.items())
+    return table(("figure", *systems), cells)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -64,8 +64,8 @@ TABLE = Table(
 )
 
 CHUNK = timedelta(hours=4)
-"""A long range is judged in chunks of this length, each with its own CONTEXT before it, so that entities
-without a busy time are sorted out in a backfill of months, too."""
+"""A long range is judged in chunks of this length, each with its own CONTEXT before it, so that a backfill
+of months, too, sorts out entities without a busy time."""
 
 MOST_EVENTS = max(rule.most_events for rule in RULES)
 """Bounds the work and the evidence per event, also behind the largest address."""
@@ -328,7 +328,7 @@ def _described(crossings: DataFrame) -> DataFrame:
 
 
 def _score() -> Column:
-    """Severity's floor, and above it the nearer to 1 the further and the faster the threshold was passed."""
+    """At least the severity's floor, and the nearer to 1 the further and faster the threshold was passed."""
     floor = _of_rule([SEVERITY_FLOORS[rule.severity] for rule in RULES])
     window = _of_rule([rule.window.total_seconds() for rule in RULES])
     haste = window / F.greatest(span_seconds(F.col("history")), F.lit(1.0))
@@ -345,7 +345,7 @@ def _sentence(template: str) -> Column:
     for text, name, _, _ in Formatter().parse(template):
         parts.append(F.lit(text))
         if name:
-            # A sentence with a gap is one; without the coalesce all of it would be null, and its flag withheld.
+            # Without the coalesce one missing value would make the sentence null, and withhold its flag.
             parts.append(F.coalesce(_worded(name), F.lit(UNTOLD)))
     return F.concat(*parts)
 

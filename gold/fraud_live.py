@@ -1,11 +1,11 @@
 """gold.fraud_flags while the events come in: the rules of `gold/fraud_rules.py` as DuckDB sees them.
 
 `flags` gives the rows that `gold.fraud.flags` gives for the same events, to the last digit. It serves the stream,
-whose ranges are short and whose recent events stand in a table of its own process, and takes tens of milliseconds.
+whose ranges are short and whose recent events are in a table of its own process, and takes tens of milliseconds.
 
-It is so fast because it leaves most events alone. Their writer keeps a column `u`, the hash of user_id, and calls
-`note` with every batch, which copies what most rules are about: purchases, and the events of the few users who are
-seen with many devices or in several countries.
+It is fast because it skips most events. Their writer keeps a column `u`, the hash of user_id, and calls `note` with
+every batch. `note` copies what most rules look at: purchases, and the events of the few users who are seen with many
+devices or in several countries.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ FROM proved JOIN {texts} AS texts USING ("at", event_id) WHERE texts."at" >= {be
 
 @dataclass(frozen=True)
 class _Range:
-    """The table of events, and between which moments a flag begins that is asked for."""
+    """The table of events, and the moments between which the wanted flags begin."""
 
     events: str
     begin: int
@@ -134,13 +134,13 @@ class _Range:
 
 
 def note(connection: duckdb.DuckDBPyConnection, batch: str, events: str = "fraud_events") -> None:
-    """Takes in a batch of events: each once, in the transaction that adds them to `events`, and after that."""
+    """Take in a batch of events, each once, after adding them to `events` in the same transaction."""
     roams = " OR ".join(_possible(rule, watch) for rule, _, watch in _looks() if rule.considers == "events")
     connection.execute(_NOTE.format(events=events, batch=batch, hour=HOUR, roams=roams))
 
 
 def forget(connection: duckdb.DuckDBPyConnection, before: int) -> None:
-    """Drops events before a moment, in microseconds: CONTEXT before all ranges that are still asked for."""
+    """Drop events before a moment, in microseconds: CONTEXT before all ranges that are still wanted."""
     connection.execute('DELETE FROM fraud_purchases WHERE "at" < ?', [before])
     connection.execute('DELETE FROM fraud_roaming WHERE "at" < ?', [before])
     connection.execute("DELETE FROM fraud_seen WHERE hour < ?", [before // HOUR])
@@ -176,7 +176,7 @@ def _suspects(wanted: _Range, rule: Rule, number: int, watch: Watch) -> str:
     """The entities that did something in the range and could cross in it: a cheap necessary condition."""
     key, considered, possible = KEYS[watch.entity], _considered(wanted, rule), _possible(rule, watch)
     where = f'"at" > {wanted.begin - rule.window // MICROSECOND}'
-    if rule.considers == "views":  # So many that it is cheaper to sort out the idle last.
+    if rule.considers == "views":  # So many that sorting out the idle last is cheaper.
         possible = f'max("at") >= {wanted.begin} AND ({possible})'
     else:
         active = f'SELECT {key} FROM {considered} WHERE "at" >= {wanted.begin}'
@@ -251,7 +251,7 @@ def _measures(rule: Rule) -> str:
 
 
 def _excess(number: int, watch: Watch) -> str:
-    """How many times its threshold the leading measure of the first alternative is that holds."""
+    """By what factor the leading measure of the first alternative that holds exceeds its threshold."""
     return " ".join(
         f"WHEN watch = {number} AND {' AND '.join(map(_holds, conditions))}"
         f" THEN {conditions[0].measure} / {_double(conditions[0].at_least or 0)}"
@@ -271,7 +271,7 @@ def _score(rule: Rule) -> str:
 
 
 def _rounded(score: str) -> str:
-    """Half up, as Spark does: of the shortest text that tells the number."""
+    """Half up, as Spark does: from the shortest text that identifies the number."""
     return f"round(({score})::VARCHAR::DECIMAL(18, 17), 3)::DOUBLE"
 
 

@@ -1,8 +1,8 @@
 """Conditions and measures of the fraud rules.
 
 A measure is an expression over `history`, an array of an entity's last events up to and including the one
-that is judged, in order of event_time and event_id. Expressions are kept small: to plan them costs
-more than to run them on the events of an hour.
+that is judged, in order of event_time and event_id. Expressions are kept small: planning them costs
+more than running them on the events of an hour.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ HISTORY_FIELDS = ("at", "event_id", "user_id", "device_id", "country", "order_id
 
 @dataclass(frozen=True)
 class Measure:
-    """A number about `history`, and what it cannot do without.
+    """A number about `history`, and what it needs.
 
-    `of` says it to Spark and `sql` to DuckDB, where `history` is a window that ends at the judged event; what
-    else `sql` may name stands in gold/fraud_live.py. A measure that `counts_events` is at most the number of
+    `of` is for Spark and `sql` for DuckDB, where `history` is a window that ends at the judged event; what
+    else `sql` may name is in gold/fraud_live.py. A measure that `counts_events` is at most the number of
     events; one that `differs_in` a column needs two values of it, and as many as it counts if it does both.
     These sort out most entities by a cheap aggregate, before any history is built.
     """

@@ -20,10 +20,10 @@ def hourly_table(
     live: Live | None = None,
     statistics: tuple[str, ...] = (),
 ) -> Table:
-    """A table of `gold` whose rows belong to a clock hour each, and are written anew with it.
+    """A table of `gold` whose rows each belong to a clock hour and are rewritten with it.
 
-    `rows` makes `hour_start` and `columns` of silver events, of which it gets the columns `reads`. Whoever writes the
-    table adds the others, and `status` where it is declared: final, or provisional while the hour may still change.
+    `rows` computes `hour_start` and `columns` from the columns `reads` of silver events. Whoever writes the table
+    adds the others, and `status` where it is declared: final, or provisional while the hour may still change.
     """
     return Table(
         layer="gold",

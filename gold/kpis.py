@@ -93,7 +93,7 @@ def hourly(events: DataFrame, currency: str | None = None) -> DataFrame:
     return figures.join(sold, on="hour_start", how="left").select(
         "hour_start",
         *COUNTED,
-        # An hour without a purchase has no revenue; one with several currencies has none that could be told.
+        # An hour without a purchase has no revenue; with several currencies no one number states it.
         F.when(F.col("currencies") > 0, F.col("revenue")).otherwise(nothing).alias("revenue"),
         F.coalesce("currency", F.lit(currency)).alias("currency"),
         "unique_users",
@@ -102,7 +102,7 @@ def hourly(events: DataFrame, currency: str | None = None) -> DataFrame:
 
 
 def _in_one_currency(currency: str | None) -> list[Column]:
-    """Revenue of an hour, of rows per currency: that of the shop's currency, or of the only one."""
+    """Revenue of an hour from its rows per currency: that of the shop's currency, or of the only one."""
     sold = F.count("*").alias("currencies")
     if currency is None:
         is_one = F.count("*") == 1

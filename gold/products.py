@@ -1,4 +1,4 @@
-"""gold.products: what is known last about each product, a view over silver.events.
+"""gold.products: the latest known data of each product, a view over silver.events.
 
 Why no table: docs/decisions/products.md.
 """

@@ -51,7 +51,7 @@ TABLE = Table(
 
 @dataclass(frozen=True)
 class Granularity:
-    """A calendar period: its start from a date, the number of periods between two starts, a start later by some."""
+    """A calendar period: its start from a date, the periods between two starts, the start some periods later."""
 
     name: str
     last_index: int

@@ -20,9 +20,9 @@ RANKED_PRODUCT = [
 ]
 
 _SECOND = "(moment + 999999) // 1000000"
-"""The second at whose end, included, an event was in: the edges of the rolling hour are whole seconds."""
+"""The second that an event belongs to, its end included: the edges of the rolling hour are whole seconds."""
 _VIEWER = "hash(product_id, user_id)"
-"""64 bits: with two million pairs in an hour, two of them are alike in one hour of ten million."""
+"""64 bits: with two million pairs in an hour, two of them collide in one hour of ten million."""
 _VIEWS = f"""
     SELECT {{age}} AS age, product_id, count(*) AS views,
         max({{{{'moment': moment, 'event_id': event_id, 'name': product_name}}}})
@@ -59,7 +59,7 @@ _REPEATS = f"""
     SELECT age, since, product, sum(repeats)::INT AS repeats
     FROM (FROM before UNION ALL FROM after) WHERE since IS NOT NULL GROUP BY ALL HAVING sum(repeats) <> 0"""
 """A view repeats the one before it by the same user of the same product, `since`. Distinct viewers of a period are its
-views less those that repeat one in it: to count that costs a tenth of `count(DISTINCT)`."""
+views less those that repeat one in it: counting that costs a tenth of `count(DISTINCT)`."""
 LAST_HOUR_LIVE = Live(
     """
     WITH tiles AS (

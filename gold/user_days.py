@@ -11,7 +11,7 @@ from lakehouse.table import Table, column
 TABLE = Table(
     layer="gold",
     name="user_days",
-    grain="a user on a calendar day of a time zone on which he did something",
+    grain="a user on a calendar day of a time zone on which the user was active",
     schema=StructType(
         [
             column("timezone", StringType(), "IANA name of the zone whose calendar counts"),

@@ -27,12 +27,14 @@ _WRONG_USE = (400, 404, 413, 415, 422)
 _WORTH_A_RETRY = (429, 503)
 
 
-_patiently = tenacity.Retrying(
-    stop=tenacity.stop_after_delay(PATIENCE_SECONDS),
-    wait=tenacity.wait_fixed(LOOK_SECONDS),
-    retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
-    reraise=True,
-)
+def patient(seconds: float, pause: float) -> tenacity.Retrying:
+    """Asks again while a part of the platform is away; a wrong use is told at once."""
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_fixed(pause),
+        retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
+        reraise=True,
+    )
 
 
 class ApiClient(httpx.Client):
@@ -80,20 +82,25 @@ class ApiClient(httpx.Client):
 
     def log_lines(self, run_id: str, *, follow: bool) -> Iterator[dict[str, Any]]:
         """Lines of a run's log, the oldest first; with `follow` until it ends."""
-        after = 0
+        after, is_over = 0, not follow
         while True:
             page = _checked(self._send("GET", f"/v1/runs/{run_id}/logs", params={"after": after}))
             yield from page["items"]
             after = page["next_after"]
-            if not page["items"]:
-                if not follow or self.run(run_id)["state"] in ENDED:
-                    return
+            if page["items"]:
+                continue
+            if is_over:
+                return
+            # A run says its last words before it ends: after that they are asked for once more.
+            is_over = self.run(run_id)["state"] in ENDED
+            if not is_over:
                 time.sleep(0.5)
 
     def looks_at(self, run_id: str) -> Iterator[dict[str, Any]]:
         """A run, twice a second until it has ended. A break is waited out, as while the API restarts."""
+        again = patient(PATIENCE_SECONDS, LOOK_SECONDS)
         while True:
-            run = _patiently(self.run, run_id)
+            run = again(self.run, run_id)
             yield run
             if run["state"] in ENDED:
                 return

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.errors import UsageError
-from lakehouse.s3 import delete_objects, inside, s3_client
+from lakehouse.s3 import delete_objects, inside, listed, s3_client
 from lakehouse.settings import Settings
 
 LAKE = "lake"
@@ -72,8 +72,7 @@ class Store:
         if self.bucket is None:
             shutil.rmtree(self.path)
             return
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.path}/")
-        found = [{"Key": one["Key"]} for page in pages for one in page.get("Contents", [])]
+        found = [{"Key": one["Key"]} for one in listed(self.client, self.bucket, f"{self.path}/")]
         delete_objects(self.client, self.bucket, found)
 
     def _here(self, key: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.s3 import inside, s3_client
+from lakehouse.s3 import inside, listed, s3_client
 from lakehouse.settings import Settings
 from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.table import Table
@@ -98,24 +98,14 @@ def log_versions(names: Iterable[str]) -> tuple[dict[int, str], dict[int, list[s
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between two versions: nothing, or the rows where `condition` holds (all if ""), of which `files` are
-    all that is new, where nothing but files was added."""
+    """What may differ between two versions: nothing, or the rows where `condition` holds (all if ""). Where files were
+    added and nothing else, these are `files`."""
 
     condition: str = ""
     partitions: tuple[str, ...] = ()
     """The values of the first partition column that `condition` names."""
     files: tuple[str, ...] = ()
     is_nothing: bool = False
-
-    @property
-    def only_added(self) -> bool:
-        """Whether it suffices to add the rows of `files`."""
-        return bool(self.files)
-
-    @classmethod
-    def unknown(cls) -> Changes:
-        """Everything may differ."""
-        return cls()
 
 
 class DeltaLog:
@@ -138,25 +128,25 @@ class DeltaLog:
     def changes(self, table: Table, old: int, new: int) -> Changes:
         """What differs between the versions `old` and `new`."""
         if not 0 < new - old <= MOST_COMMITS:
-            return Changes(is_nothing=True) if new == old else Changes.unknown()
+            return Changes(is_nothing=True) if new == old else Changes()
         self._forget(table, old)
         added: list[dict[str, Any]] = []
         removed: list[dict[str, Any]] = []
         for version in range(old + 1, new + 1):
             actions = self._actions(table, version)
             if actions is None or any("metaData" in action for action in actions):
-                return Changes.unknown()
+                return Changes()
             added += [action["add"] for action in actions if action.get("add", {}).get("dataChange")]
             removed += [action["remove"] for action in actions if action.get("remove", {}).get("dataChange")]
         if not added and not removed:
             return Changes(is_nothing=True)
         is_plain = not removed and not any(file.get("deletionVector") for file in added)
-        files = _paths(table, added) if is_plain else ()
+        files = tuple(_path(table, file) for file in added) if is_plain else ()
         if not table.partition_by:
             return Changes(files=files)
         # A remove may name no partition; then it cannot be told where rows went.
         if any(file.get("partitionValues") is None for file in (*added, *removed)):
-            return Changes.unknown()
+            return Changes()
         return replace(_in_partitions(table, (*added, *removed)), files=files)
 
     def _forget(self, table: Table, old: int) -> None:
@@ -188,8 +178,7 @@ def _log_of(table: Table) -> str:
 
 def _names(client: Any, bucket: str, log: str, **after: str) -> list[str]:
     """What is in a log, without its folder."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=log, **after)
-    return [str(found["Key"])[len(log) :] for page in pages for found in page.get("Contents", [])]
+    return [str(found["Key"])[len(log) :] for found in listed(client, bucket, log, **after)]
 
 
 def _read(client: Any, bucket: str, key: str) -> bytes:
@@ -228,10 +217,6 @@ def _path(table: Table, file: dict[str, Any]) -> str:
     if any((file.get("deletionVector") or {}).values()):
         raise ShoplakeError(f"{table.full_name} uses deletion vectors, which are not followed here.")
     return path
-
-
-def _paths(table: Table, files: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(inside(unquote(file["path"]), table.full_name) for file in files)
 
 
 def _commit(prefix: str, version: int) -> str:

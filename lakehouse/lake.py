@@ -14,21 +14,16 @@ import tenacity
 from deltalake import Schema
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import StructField
 from tenacity.wait import wait_base
 
 from lakehouse.s3 import s3_client
 from lakehouse.session import commit_mark, marked_run
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
-from lakehouse.table import LOG_HOURS, Table
+from lakehouse.table import Table
 
 _PAGE, _LARGEST_PAGE = 20, 2_000
 _MAY_PASS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED")
-_PROPERTIES = {
-    # A checkpoint costs a second of a core; what it saves is the reading of some small files with each commit.
-    "delta.checkpointInterval": "50",
-}
 _Done = TypeVar("_Done")
 
 
@@ -73,13 +68,6 @@ class Commit(NamedTuple):
     rows: int
 
 
-class Compacted(NamedTuple):
-    """How many files became how many."""
-
-    files: int
-    into: int
-
-
 class Lake:
     """The Delta tables of one bucket, through one Spark session."""
 
@@ -97,26 +85,18 @@ class Lake:
         client = s3_client(self.settings)
         missing = [table for table in tables if not self._exists(client, table)]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(lambda table: self.small.create(table, properties_of(table)), missing))
+            list(pool.map(self.small.create, missing))
 
     def _exists(self, client: Any, table: Table) -> bool:
         prefix = f"{table.layer}/{table.name}/_delta_log/"
         found = client.list_objects_v2(Bucket=self.settings.bucket, Prefix=prefix, MaxKeys=1)
         return bool(found.get("KeyCount"))
 
-    def set_properties(self, table: Table) -> None:
-        """Bring a table that is there to the properties that are declared; nothing is written when it has them."""
-        self.small.set_properties(table, properties_of(table))
-
     def fence(self, tables: Iterable[Table], token: str) -> None:
         """Let every commit to the tables that is under way fail: Delta refuses one that began before a change of the
         properties. What is in a table afterwards was there before, or began later."""
         with ThreadPoolExecutor(max_workers=4) as pool:
             list(pool.map(lambda table: self.small.set_properties(table, {"shoplake.writer": token}), tables))
-
-    def add_columns(self, table: Table, columns: Iterable[StructField]) -> None:
-        """Add columns to a table that is there; its old rows have NULL in them."""
-        self.small.add_columns(table, [field.name for field in columns])
 
     def read(self, table: Table) -> DataFrame:
         """The newest version of a table."""
@@ -129,10 +109,6 @@ class Lake:
     def append_rows(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
         """Add a few rows to a small table, whose values stand in the declared order of the columns."""
         self.small.append(table, arrow_rows(table, rows), self.mark)
-
-    def overwrite(self, table: Table, rows: pa.Table) -> None:
-        """Replace the whole of a small table."""
-        self.small.overwrite(table, rows, self.mark)
 
     def replace(self, table: Table, rows: DataFrame, condition: str) -> None:
         """Replace the rows where the SQL `condition` over the table's columns holds by `rows`; in a small table it
@@ -159,21 +135,12 @@ class Lake:
                 return [_commit(row) for row in rows]
             page *= 10
 
-    def compact(self, table: Table, days: Iterable[date] | None = None) -> Compacted:
-        """Merge small files; of `days` only, where they are given."""
-        return Compacted(*self.small.compact(table, days))
-
     def cluster(self, table: Table, day: date) -> None:
         """Write a day anew, so that rows with like values of `cluster_by` share files. Changes no row: who appends
         meanwhile is not disturbed."""
         where = f"{table.partition_by[0]} = DATE '{day}'"
         optimize = f"OPTIMIZE delta.`{self.path(table)}` WHERE {where} ZORDER BY ({', '.join(table.cluster_by)})"
         settled(lambda: self.spark.sql(optimize).collect())
-
-    def vacuum(self, table: Table, *, orphans: bool = False) -> None:
-        """Delete files that no version of the table's last `keep_hours` needs; with `orphans` those, too, that a writer
-        left who died before his commit, for which all names in the table's folder are listed."""
-        self.small.vacuum(table, orphans=orphans)
 
 
 def _commit(row: dict[str, Any]) -> Commit:
@@ -192,18 +159,3 @@ def arrow_rows(table: Table, rows: list[tuple[Any, ...]]) -> pa.Table:
 def arrow_schema(table: Table) -> pa.Schema:
     """The declared columns as Arrow has them; timestamps are UTC."""
     return pa.schema(Schema.from_json(table.schema.json()).to_arrow())
-
-
-def properties_of(table: Table) -> dict[str, str]:
-    """Delta's properties of a table, as it is declared."""
-    kept = {
-        "delta.deletedFileRetentionDuration": _minutes(table.keep_hours),
-        # Delta takes none that is shorter than that of the files; stream/log_cleanup.py shortens the log.
-        "delta.logRetentionDuration": _minutes(max(LOG_HOURS, table.keep_hours)),
-    }
-    statistics = {"delta.dataSkippingStatsColumns": ",".join(table.statistics)} if table.statistics else {}
-    return _PROPERTIES | kept | table.properties | statistics
-
-
-def _minutes(hours: float) -> str:
-    return f"interval {round(hours * 60)} minutes"

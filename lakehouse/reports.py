@@ -18,7 +18,7 @@ _writing = threading.Lock()
 def replace_text(path: Path, text: str, mode: int | None = None) -> None:
     """Write a file, with its folder, so that a reader sees the old text or the new one; `mode` from the first byte."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.new")
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")  # several processes may do so at once
     with _writing:
         aside.unlink(missing_ok=True)
         if mode is not None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake_secret import s3_keys
+from lakehouse.reports import replace_text
 from lakehouse.settings import Settings
 from lakehouse.sql_text import quoted_text
 
@@ -60,6 +61,12 @@ def inside(key: str, whose: str) -> str:
     if not key.isprintable() or "\\" in key or _SCHEME.match(key) or any(part in ("", ".", "..") for part in parts):
         raise ShoplakeError(f"{whose} has a file outside its own folder ({key[:200]!a}).")
     return key
+
+
+def listed(client: Any, bucket: str, prefix: str, **more: str) -> Iterator[dict[str, Any]]:
+    """The objects whose keys begin with `prefix`, as S3 lists them."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **more):
+        yield from page.get("Contents", ())
 
 
 def delete_objects(client: Any, bucket: str, objects: Sequence[dict[str, str]]) -> None:
@@ -171,10 +178,7 @@ def duckdb_statements(settings: Settings) -> list[str]:
             text = f"{public.read_text()}\n{settings.s3_ca_file.read_text()}"
         except OSError as error:
             raise UsageError(f"Authorities cannot be read ({error}): see SHOPLAKE_S3_CA_FILE.") from None
-        both.parent.mkdir(parents=True, exist_ok=True)
-        aside = both.with_name(f"authorities-{os.getpid()}.pem")  # several parts may start at once
-        aside.write_text(text)
-        aside.replace(both)
+        replace_text(both, text)
         os.environ[_DELTA_READER] = str(both)
     return [
         f"SET GLOBAL ca_cert_file = {quoted_text(str(settings.s3_ca_file))}",

@@ -65,14 +65,14 @@ class Settings(BaseSettings):
     spark_master: str = Field(
         "local[*]",
         pattern=r"^(local(\[[^\]]+\])?|here|spark://.+|yarn://[^/:]+(:\d+)?)$",
-        description="Where the embedded Spark computes: local[*] is this machine, spark://host:port a cluster, here a "
-        "cluster whose master is started on this machine and whose workers join from others, yarn://host:port a YARN "
-        "cluster's resource manager, such as EMR's.",
+        description="Where the embedded Spark computes: local[*] on this machine; here on a cluster whose master "
+        "starts on this machine; spark://host:port on another cluster; yarn://host:port on YARN (its resource "
+        "manager), such as EMR's.",
     )
     spark_memory_mb: int = Field(2048, ge=1024, description="Heap of the embedded Spark Connect server, in MB.")
     spark_shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions; about the number of cores.")
     spark_driver_host: str = Field(
-        "127.0.0.1", description="Address of this machine that the others of a Spark cluster reach."
+        "127.0.0.1", description="Address at which the other machines of a Spark cluster reach this one."
     )
     spark_workers: int = Field(
         0, ge=0, le=64, description="Workers of a Spark cluster that is started here; 0: the server computes by itself."
@@ -80,15 +80,15 @@ class Settings(BaseSettings):
     spark_master_port: Port = Field(7077, description="Port of the started cluster's master.")
     spark_master_ui_port: Port = Field(8080, description="Port of the pages about the started cluster.")
     spark_secret_file: AbsolutePath | None = Field(
-        None, description="File with the secret that all of a Spark cluster know; unset makes one when it starts here."
+        None, description="File with the secret that a Spark cluster shares; unset makes one when it starts here."
     )
     spark_executor_memory_mb: int = Field(2048, ge=512, description="Heap of each executor in a cluster, in MB.")
     spark_executor_cores: int = Field(2, ge=1, description="Cores of each executor in a cluster.")
     spark_executors: int = Field(2, ge=1, description="Executors that YARN is asked for.")
     java_jit: Literal["full", "quick"] = Field(
         "full",
-        description="What Spark's Java compiles at run time: full, for a lake that goes on; quick starts a third "
-        "faster, and then takes in half as much: tests, and the demo.",
+        description="How Spark's Java compiles at run time: full, for a lake that keeps running; quick, for tests and "
+        "the demo, starts a third faster, at half the throughput.",
     )
 
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         False, description="Listen on a public address without TLS; only behind a proxy that has it."
     )
     api_trusted_proxies: str = Field(
-        "", description="Addresses and networks of proxies that the API and Superset believe, separated by commas."
+        "", description="Addresses and networks of proxies that the API and Superset trust, separated by commas."
     )
     api_max_body_kb: int = Field(64, ge=1, le=10_240, description="Largest body of a request to the HTTP API.")
     api_slow_seconds: float = Field(10, gt=0, description="How long a request's headers, and its body, may take.")
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         100, ge=1, description="Job runs that may wait, half of them of one caller; beyond it a trigger is refused."
     )
 
-    alert_seconds: float = Field(30, ge=1, le=3600, description="Time between two looks at the rules of the alerts.")
+    alert_seconds: float = Field(30, ge=1, le=3600, description="Time between two evaluations of the alerts' rules.")
     alert_webhook_url: str | None = Field(
         None, pattern=r"^https?://", description="Where alerts are posted as JSON; unset posts nothing."
     )
@@ -157,8 +157,8 @@ class Settings(BaseSettings):
         3,
         gt=0,
         le=24,
-        description="How long after an event's first record another of its id is a duplicate, whatever"
-        " time it carries; with the same time it always is.",
+        description="How long after an event's first record another one with its id is a duplicate, even with another"
+        " time; with the same time it always is.",
     )
     fold_memory_mb: int = Field(
         1024, ge=128, description="Memory of what the stream keeps of the newest hours, in MB; more goes to disk."
@@ -167,8 +167,8 @@ class Settings(BaseSettings):
     currency: str | None = Field(
         None,
         pattern=r"^[A-Z]{3}$",
-        description="Currency of the shop (ISO 4217), in which gold.kpis_hourly tells revenue: purchases of others do "
-        "not count there, those without a currency do. Unset: that of the hour, and no revenue where it has several.",
+        description="Currency of the shop (ISO 4217), in which gold.kpis_hourly states revenue: purchases in others do "
+        "not count there, those without a currency do. Unset: that of the hour, and no revenue if it has several.",
     )
     top_n: int = Field(10, ge=1, le=1000, description="Ranks kept in the top-products tables.")
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from math import ceil, inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import tenacity
@@ -22,7 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchEr
 from lakehouse.errors import UsageError
 from lakehouse.s3 import delta_options, s3_client
 from lakehouse.settings import Settings
-from lakehouse.table import Table
+from lakehouse.table import LOG_HOURS, Table
 
 ATTEMPTS = 10
 FRESH_SECONDS = 60.0
@@ -37,6 +37,17 @@ _AFTERWARDS = PostCommitHookProperties(cleanup_expired_logs=False)
 _MADE_BEFORE = "Concurrent transaction"
 """So delta-rs says it."""
 Change = Callable[[pa.Table], pa.Table]
+_PROPERTIES = {
+    # A checkpoint costs a second of a core; what it saves is the reading of some small files with each commit.
+    "delta.checkpointInterval": "50",
+}
+
+
+class Compacted(NamedTuple):
+    """How many files became how many."""
+
+    files: int
+    into: int
 
 
 def require_conditional_put(settings: Settings) -> None:
@@ -70,14 +81,14 @@ class SmallTables:
         self._turns: dict[str, threading.RLock] = {}
         self._guard = threading.Lock()
 
-    def create(self, table: Table, properties: dict[str, str]) -> None:
-        """Create the table; nothing when it is there."""
+    def create(self, table: Table) -> None:
+        """Create the table with its declared properties; nothing when it is there."""
         DeltaTable.create(
             self._address(table),
             Schema.from_json(table.schema.json()),
             mode="ignore",
             partition_by=list(table.partition_by),
-            configuration=properties,
+            configuration=properties_of(table),
             storage_options=self._options,
         )
 
@@ -149,25 +160,26 @@ class SmallTables:
         declared = {field.name: field for field in Schema.from_json(table.schema.json()).fields}
         self._settled(table, lambda opened: opened.alter.add_columns([declared[name] for name in names]))
 
-    def set_properties(self, table: Table, properties: dict[str, str]) -> None:
-        """Bring the table to these properties; nothing is written when it has them."""
+    def set_properties(self, table: Table, properties: dict[str, str] | None = None) -> None:
+        """Bring the table to these properties, the declared ones by default; nothing is written when it has them."""
+        wanted = properties_of(table) if properties is None else properties
 
         def attempt(opened: DeltaTable) -> None:
-            changed = dict(properties.items() - opened.metadata().configuration.items())
+            changed = dict(wanted.items() - opened.metadata().configuration.items())
             if changed:
                 opened.alter.set_table_properties(changed, raise_if_not_exists=False)
 
         self._settled(table, attempt)
 
-    def compact(self, table: Table, days: Iterable[date] | None = None) -> tuple[int, int]:
-        """Merge small files, of `days` only where they are given; how many became how many."""
+    def compact(self, table: Table, days: Iterable[date] | None = None) -> Compacted:
+        """Merge small files, of `days` only where they are given."""
         wanted = None if days is None else [str(day) for day in days]
         if wanted == []:
-            return 0, 0
+            return Compacted(0, 0)
         chosen = None if wanted is None else [(table.partition_by[0], "in", wanted)]
         found: dict[str, Any] = {}
         self._settled(table, lambda opened: found.update(opened.optimize.compact(chosen, target_size=COMPACTED_BYTES)))
-        return int(found["numFilesRemoved"]), int(found["numFilesAdded"])
+        return Compacted(int(found["numFilesRemoved"]), int(found["numFilesAdded"]))
 
     def vacuum(self, table: Table, *, orphans: bool = False) -> None:
         """Delete files that no version of the table's last `keep_hours` needs; with `orphans` those that no version
@@ -268,3 +280,18 @@ def _shaped(rows: pa.Table, schema: pa.Schema, names: list[str]) -> pa.Table:
 def _marked(mark: str, transactions: Sequence[Transaction] = (), **noted: bool) -> CommitProperties:
     metadata = ({"userMetadata": mark} if mark else {}) | noted
     return CommitProperties(custom_metadata=metadata or None, app_transactions=list(transactions))
+
+
+def properties_of(table: Table) -> dict[str, str]:
+    """Delta's properties of a table, as it is declared."""
+    kept = {
+        "delta.deletedFileRetentionDuration": _minutes(table.keep_hours),
+        # Delta takes none that is shorter than that of the files; stream/log_cleanup.py shortens the log.
+        "delta.logRetentionDuration": _minutes(max(LOG_HOURS, table.keep_hours)),
+    }
+    statistics = {"delta.dataSkippingStatsColumns": ",".join(table.statistics)} if table.statistics else {}
+    return _PROPERTIES | kept | table.properties | statistics
+
+
+def _minutes(hours: float) -> str:
+    return f"interval {round(hours * 60)} minutes"

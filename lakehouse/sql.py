@@ -50,13 +50,15 @@ class Result:
 
 
 class SqlReader:
-    """A reusable connection to one lake; may be shared by threads. Use as a context manager, or close it."""
+    """A reusable connection to one lake; each query sees the newest snapshot. May be shared by threads. Use as a
+    context manager, or close it."""
 
     def __init__(
         self, settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf, threads: int | None = None
     ) -> None:
-        """Prepare DuckDB; S3 is not asked before the first query that names a table. Each may take `seconds`. A lookup
-        in many small files waits for S3 more than it works: more `threads` than cores make it faster."""
+        """Prepare DuckDB; S3 is not asked before the first query that names a table. What needs more memory goes to
+        disk, what takes longer than `seconds` is ended. A lookup in many small files waits for S3 more than it works:
+        more `threads` than cores make it faster."""
         self.settings, self._seconds = settings, seconds
         self._views: set[str] = set()
         self._keys: tuple[str, str, str] | None = None
@@ -84,27 +86,27 @@ class SqlReader:
 
         Raises UsageError for a statement that does more than read, ShoplakeError for one that fails.
         """
-        pieces = sql_guard.check_reading(sql)
-        layer = sql_guard.listed_layer(pieces)
-        if layer is not None:
+        if (layer := sql_guard.listed_layer(sql)) is not None:
             return tables(layer)
-        names = list(grains()) if sql_guard.mentions_catalog(pieces) else sql_guard.named_tables(pieces)
-        missing = self._attach(names, every=names != sql_guard.named_tables(pieces))
+        reading = sql_guard.check_reading(sql)
+        names = list(grains()) if reading.asks_catalog else list(reading.tables)
+        missing = self._attach(names, every=reading.asks_catalog)
         return self._run(sql, missing, retry=True)
 
     def arrow(self, sql: str) -> pa.Table:
         """All rows of a statement of this project's own making (not a user's: it is not looked at)."""
-        cursor = self._ready_cursor()
+        cursor = self.cursor()
         with self._plain_errors([]):
             return cursor.execute(sql).to_arrow_table()
 
     def batches(self, sql: str, rows: int = 100_000) -> pa.RecordBatchReader:
         """`arrow`, in batches as they are read."""
-        cursor = self._ready_cursor()
+        cursor = self.cursor()
         with self._plain_errors([]):
             return lasting(cursor, cursor.execute(sql).to_arrow_reader(rows))
 
-    def _ready_cursor(self) -> duckdb.DuckDBPyConnection:
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """For several statements of this project's own making, with temporary tables between them."""
         _probe(self.settings)
         with self._lock:
             self._refresh_secret()
@@ -243,12 +245,7 @@ def lasting(cursor: duckdb.DuckDBPyConnection, found: pa.RecordBatchReader) -> p
     return pa.RecordBatchReader.from_batches(found.schema, batches())
 
 
-def connect(
-    settings: Settings, memory_mb: int = MEMORY_MB, seconds: float = math.inf, threads: int | None = None
-) -> SqlReader:
-    """A reader of the lake for many queries; each sees the newest snapshot. What needs more memory goes to disk; what
-    takes longer than `seconds` is ended."""
-    return SqlReader(settings, memory_mb, seconds, threads)
+connect = SqlReader
 
 
 def query(settings: Settings, sql: str) -> list[dict[str, Any]]:

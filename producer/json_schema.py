@@ -46,7 +46,9 @@ def _envelope_field(field: Field) -> Schema:
 def field_schema(field: Field) -> Schema:
     """The schema of a field that is there and not null."""
     if field.kind == "products":
-        return {"type": "array", "items": _line(), "description": field.description}
+        properties = {each.name: _or_null(field_schema(each)) for each in contract.PRODUCT_LINE}
+        line = {"type": "object", "properties": properties}
+        return {"type": "array", "items": line, "description": field.description}
     limits: dict[str, Schema] = {
         "identifier": {"type": "string", "minLength": 1, "maxLength": contract.MAX_IDENTIFIER_LENGTH},
         "text": {"type": "string", "maxLength": contract.MAX_TEXT_LENGTH},
@@ -59,10 +61,6 @@ def field_schema(field: Field) -> Schema:
         "choice": {"enum": list(field.choices)},
     }
     return {**limits[field.kind], "description": field.description}
-
-
-def _line() -> Schema:
-    return {"type": "object", "properties": {f.name: _or_null(field_schema(f)) for f in contract.PRODUCT_LINE}}
 
 
 def _or_null(schema: Schema) -> Schema:

@@ -59,7 +59,7 @@ def _shifted(record: Record, shift: timedelta) -> Record:
     if moment is None or record.value is None:
         return record
     try:
-        moved = _rfc3339(moment + shift)
+        moved = (moment + shift).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         event = json.loads(record.value, parse_float=_as_written, parse_int=_as_written, object_pairs_hook=_unique)
         return record._replace(value=orjson.dumps(event | {"timestamp": moved}))
     except (OverflowError, RecursionError, ValueError):
@@ -91,7 +91,3 @@ def _moment(record: Record) -> datetime | None:
         return datetime.fromisoformat(said.upper()) if _TIMESTAMP.fullmatch(said) else None
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -90,7 +90,8 @@ class Sender:
         if ledger is not None:
             ledger.parent.mkdir(parents=True, exist_ok=True)
         self._ledger = ledger.open("wb") if ledger is not None else None
-        self._pending: deque[tuple[Any, int, dict[str, object] | None]] = deque()
+        self._pending: deque[tuple[Any, Record, int]] = deque()
+        """What is not answered yet: the future of its answer, the record, and when it was sent (epoch milliseconds)."""
         self._pending_bytes = 0
         self._producer: Any = None
         self._last_answer = time.monotonic()
@@ -101,30 +102,29 @@ class Sender:
 
         Raises ShoplakeError when the broker answers but refuses for good.
         """
-
-        def is_open() -> bool:
-            try:
-                apply_topics(self._settings)
-            except ShoplakeError as error:
-                if isinstance(error.__cause__, BrokerResponseError) and not isinstance(error.__cause__, RetriableError):
-                    raise
-                return False
-            try:
-                self._producer = open_producer(self._settings)
-                for topic in TOPICS:
-                    self._producer.partitions_for(topic)
-            except (KafkaError, OSError):
-                self._discard_producer()
-                return False
-            return True
-
         while not self._stop.is_set():
-            self.counts.waiting = not (kafka_answers(self._settings) and is_open())
+            self.counts.waiting = not (kafka_answers(self._settings) and self._opens())
             if not self.counts.waiting:
                 self._last_answer = time.monotonic()
                 return True
             self._stop.wait(0.5)
         return False
+
+    def _opens(self) -> bool:
+        """Whether the topics are as declared now, and the producer knows them."""
+        try:
+            apply_topics(self._settings)
+            self._producer = open_producer(self._settings)
+            for topic in TOPICS:
+                self._producer.partitions_for(topic)
+        except ShoplakeError as error:
+            if isinstance(error.__cause__, BrokerResponseError) and not isinstance(error.__cause__, RetriableError):
+                raise
+            return False
+        except (KafkaError, OSError):
+            self._discard_producer()
+            return False
+        return True
 
     def send(self, records: Iterable[Record]) -> None:
         """Send records in order; waits while too many are unacknowledged. Drops the rest when stopped."""
@@ -135,18 +135,14 @@ class Sender:
                 if self._stop.is_set():
                     return
             now_ms = int(time.time() * 1000)
-            value = record.value
+            self.counts.sent += 1
             try:
-                future = send(record.topic, value, record.key, None, None, now_ms)
+                future = send(record.topic, record.value, record.key, None, None, now_ms)
             except (KafkaError, ValueError):
-                self.counts.sent += 1
                 self.counts.failed += 1
                 continue
-            self.counts.sent += 1
-            size = len(value) if value else 0
-            self._pending_bytes += size
-            entry = _ledger_entry(record, now_ms) if self._ledger is not None else None
-            self._pending.append((future, size, entry))
+            self._pending_bytes += len(record.value or b"")
+            self._pending.append((future, record, now_ms))
         self._harvest()
 
     def finish(self) -> None:
@@ -168,25 +164,20 @@ class Sender:
 
     def _harvest(self) -> None:
         """Count the answers that have come."""
-        pending, acked = self._pending, 0
+        pending, now = self._pending, time.monotonic()
         while pending and pending[0][0].is_done:
-            future, size, entry = pending.popleft()
-            self._pending_bytes -= size
+            future, record, sent_ms = pending.popleft()
+            self._pending_bytes -= len(record.value or b"")
             if future.exception is not None:
                 self.counts.failed += 1
                 continue
-            acked += 1
-            if entry is not None and self._ledger is not None:
-                entry["partition"], entry["offset"] = future.value.partition, future.value.offset
-                self._ledger.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
-        if acked:
-            self.counts.acked += acked
-            self.counts.waiting = False
-            self._last_answer = time.monotonic()
+            self.counts.acked += 1
+            self._last_answer = now
+            if self._ledger is not None:
+                self._ledger.write(_ledger_line(record, sent_ms, future.value))
         if not pending:
-            self._last_answer = time.monotonic()
-        elif time.monotonic() - self._last_answer > SILENCE_SECONDS:
-            self.counts.waiting = True
+            self._last_answer = now
+        self.counts.waiting = now - self._last_answer > SILENCE_SECONDS
 
     def _discard_producer(self) -> None:
         if self._producer is not None:
@@ -217,15 +208,15 @@ def open_producer(settings: Settings) -> Any:
     )
 
 
-def _ledger_entry(record: Record, now_ms: int) -> dict[str, object]:
+def _ledger_line(record: Record, sent_ms: int, place: Any) -> bytes:
     entry: dict[str, object] = {
         "topic": record.topic,
-        "partition": None,
-        "offset": None,
+        "partition": place.partition,
+        "offset": place.offset,
         "event_id": record.event_id,
         "sha256": None if record.value is None else hashlib.sha256(record.value).hexdigest(),
-        "produced_at": now_ms,
+        "produced_at": sent_ms,
     }
     if record.defect:
         entry["defect"], entry["reason"] = record.defect, record.reason
-    return entry
+    return orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)

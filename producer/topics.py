@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
 
@@ -28,19 +28,9 @@ TOPICS = tuple(dict.fromkeys(event_type.topic for event_type in EVENT_TYPES))
 """The topics' names, in the order of the contract."""
 
 
-@dataclass(frozen=True)
-class Topic:
-    """One topic as it should be on the broker."""
-
-    name: str
-    partitions: int
-    replication: int
-    config: dict[str, str]
-
-
-def declared_topics(settings: Settings) -> list[Topic]:
-    """The topics that `settings` ask for."""
-    config = {
+def declared_config(settings: Settings) -> dict[str, str]:
+    """The configuration that every topic should have on the broker."""
+    return {
         "retention.ms": str(settings.topic_retention_hours * 3_600_000),
         "cleanup.policy": "delete",
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
@@ -48,7 +38,6 @@ def declared_topics(settings: Settings) -> list[Topic]:
         "message.timestamp.after.max.ms": str(FURTHEST_AHEAD_MS),
         "message.timestamp.before.max.ms": str(FURTHEST_BACK_MS),
     }
-    return [Topic(name, settings.topic_partitions, settings.topic_replication, config) for name in TOPICS]
 
 
 def apply_topics(settings: Settings) -> None:
@@ -57,18 +46,11 @@ def apply_topics(settings: Settings) -> None:
     Missing topics are created, partitions are raised (never lowered: Kafka cannot), retention and the other
     configurations are updated. Raises ShoplakeError when the broker is away or refuses.
     """
-    topics = declared_topics(settings)
-    try:
-        with KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=10_000, **client_options(settings)
-        ) as admin:
-            _create_missing(admin, topics)
-            _raise_partitions(admin, topics)
-            _update_configs(admin, topics)
-            admin.wait_for_topics([topic.name for topic in topics], timeout_ms=30_000)
-    except (KafkaError, OSError) as error:
-        message = f"The topics could not be applied to Kafka at {settings.bootstrap}: {_what_happened(error)}."
-        raise ShoplakeError(message) from error
+    with _admin(settings, "applied to") as admin:
+        _create_missing(admin, settings)
+        _raise_partitions(admin, settings.topic_partitions)
+        _update_configs(admin, declared_config(settings))
+        admin.wait_for_topics(list(TOPICS), timeout_ms=30_000)
 
 
 def spread_topics(settings: Settings) -> int:
@@ -78,25 +60,33 @@ def spread_topics(settings: Settings) -> int:
 
     Raises ShoplakeError when the broker is away or refuses.
     """
-    try:
-        with KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=10_000, **client_options(settings)
-        ) as admin:
-            found = admin.describe_cluster()["brokers"]
-            brokers = {one["broker_id"]: one.get("rack") or "" for one in found if not one.get("is_fenced")}
-            described = sorted(admin.describe_topics(list(TOPICS)), key=lambda topic: topic["name"])
-            partitions = [
-                (TopicPartition(topic["name"], one["partition_index"]), len(one["replica_nodes"]))
-                for topic in described
-                for one in sorted(topic["partitions"], key=lambda one: one["partition_index"])
-            ]
-            results = admin.alter_partition_reassignments(placed(partitions, brokers))
-    except (KafkaError, OSError) as error:
-        message = f"The topics could not be spread over Kafka at {settings.bootstrap}: {_what_happened(error)}."
-        raise ShoplakeError(message) from error
+    with _admin(settings, "spread over") as admin:
+        found = admin.describe_cluster()["brokers"]
+        brokers = {one["broker_id"]: one.get("rack") or "" for one in found if not one.get("is_fenced")}
+        described = sorted(admin.describe_topics(list(TOPICS)), key=lambda topic: topic["name"])
+        partitions = [
+            (TopicPartition(topic["name"], one["partition_index"]), len(one["replica_nodes"]))
+            for topic in described
+            for one in sorted(topic["partitions"], key=lambda one: one["partition_index"])
+        ]
+        results = admin.alter_partition_reassignments(placed(partitions, brokers))
     if refused := [f"{where.topic} {where.partition}: {error.__name__}" for where, error in results.items() if error]:
         raise ShoplakeError(f"Kafka refused to move partitions ({'; '.join(refused)}).")
     return len(partitions)
+
+
+@contextmanager
+def _admin(settings: Settings, done: str) -> Iterator[KafkaAdminClient]:
+    """The broker's administration. An error with it says that the topics could not be `done` to Kafka."""
+    options = {"bootstrap_timeout_ms": 10_000, **client_options(settings)}
+    try:
+        with KafkaAdminClient(bootstrap_servers=settings.bootstrap, **options) as admin:
+            yield admin
+    except (KafkaError, OSError) as error:
+        # The broker's own words where there are some: the error itself repeats the whole exchange.
+        said = re.search(r"error_message='([^']+)'", str(error))
+        what = said[1].rstrip(".") if said else type(error).__name__
+        raise ShoplakeError(f"The topics could not be {done} Kafka at {settings.bootstrap}: {what}.") from error
 
 
 def placed(
@@ -111,43 +101,30 @@ def placed(
     }
 
 
-def _what_happened(error: Exception) -> str:
-    """The broker's own words where there are some: the error itself repeats the whole exchange."""
-    said = re.search(r"error_message='([^']+)'", str(error))
-    return said[1].rstrip(".") if said else type(error).__name__
-
-
-def _create_missing(admin: KafkaAdminClient, topics: list[Topic]) -> None:
+def _create_missing(admin: KafkaAdminClient, settings: Settings) -> None:
+    wanted = {"num_partitions": settings.topic_partitions, "replication_factor": settings.topic_replication}
     existing = set(admin.list_topics())
-    missing = {
-        topic.name: {"num_partitions": topic.partitions, "replication_factor": topic.replication}
-        for topic in topics
-        if topic.name not in existing
-    }
+    missing = [name for name in TOPICS if name not in existing]
     if not missing:
         return
     try:
-        admin.create_topics(missing, wait_for_metadata=True)
+        admin.create_topics(dict.fromkeys(missing, wanted), wait_for_metadata=True)
     except TopicAlreadyExistsError:  # another process was faster
-        admin.wait_for_topics(list(missing))
+        admin.wait_for_topics(missing)
 
 
-def _raise_partitions(admin: KafkaAdminClient, topics: list[Topic]) -> None:
-    described = admin.describe_topics([topic.name for topic in topics])
-    current = {topic["name"]: len(topic["partitions"]) for topic in described}
-    raised = {topic.name: topic.partitions for topic in topics if topic.partitions > current[topic.name]}
-    if raised:
-        admin.create_partitions(raised)
+def _raise_partitions(admin: KafkaAdminClient, wanted: int) -> None:
+    described = admin.describe_topics(list(TOPICS))
+    if fewer := [topic["name"] for topic in described if len(topic["partitions"]) < wanted]:
+        admin.create_partitions(dict.fromkeys(fewer, wanted))
 
 
-def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
-    known = admin.describe_configs(
-        [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics], False, "all"
-    )["topic"]
+def _update_configs(admin: KafkaAdminClient, wanted: Mapping[str, str]) -> None:
+    topics = [ConfigResource(ConfigResourceType.TOPIC, name) for name in TOPICS]
     changed = [
-        ConfigResource(ConfigResourceType.TOPIC, topic.name, changes)
-        for topic in topics
-        if (changes := config_changes(topic, known[topic.name]))
+        ConfigResource(ConfigResourceType.TOPIC, name, changes)
+        for name, known in admin.describe_configs(topics, False, "all")["topic"].items()
+        if (changes := config_changes(wanted, known))
     ]
     if not changed:
         return
@@ -157,13 +134,12 @@ def _update_configs(admin: KafkaAdminClient, topics: list[Topic]) -> None:
         raise ShoplakeError(f"Kafka refused a topic configuration ({'; '.join(refused)}).")
 
 
-def config_changes(topic: Topic, known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def config_changes(wanted: Mapping[str, str], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """What must be sent to the broker: the keys that it knows and has other values of.
 
     MSK Serverless is a Kafka 2.8 that refuses keys which it does not list, and a `cleanup.policy` after the topic's
     making. It has one limit for both directions of a record's time.
     """
-    wanted = topic.config
     if "message.timestamp.before.max.ms" not in known:
-        wanted = wanted | {"message.timestamp.difference.max.ms": str(FURTHEST_BACK_MS)}
+        wanted = {**wanted, "message.timestamp.difference.max.ms": str(FURTHEST_BACK_MS)}
     return {key: value for key, value in wanted.items() if key in known and known[key].get("value") != value}

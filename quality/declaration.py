@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
 Severity = Literal["block", "warn"]
+Ask = Callable[[str], list[dict[str, Any]]]
+"""Answers one reading statement with rows."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,11 @@ class Suite:
     rows: str
     expectations: tuple[Expectation, ...]
     day_column: str = ""
-    part: str = ""
     unit: str = ""
-
-    @property
-    def name(self) -> str:
-        """Unique among the suites."""
-        return f"{self.table}.{self.part}" if self.part else self.table
 
     def id_of(self, expectation: Expectation) -> str:
         """Stable id of one of its expectations."""
         return f"{self.table}.{expectation.name}"
-
-    def query(self, days: Sequence[date] | None) -> str:
-        """The statement, over these days or (None) over everything."""
-        return self.where(self.on(days))
 
     def on(self, days: Sequence[date] | None) -> str:
         """The condition that picks these days; none for everything (None)."""
@@ -73,7 +65,7 @@ class Suite:
         listed = ", ".join(f"DATE '{day}'" for day in days) or "NULL"
         return f"{self.day_column} IN ({listed})"
 
-    def where(self, condition: str) -> str:
+    def query(self, condition: str = "") -> str:
         """The statement, over the rows where an SQL condition on `day_column` holds; none is everything."""
         measured = ", ".join(f"{each.measure} AS {each.name}" for each in self.expectations)
         return f"SELECT {measured} FROM ({self._rows(condition)})"  # noqa: S608 - the names are declared in this project
@@ -87,9 +79,14 @@ class Suite:
         return f"coalesce(({self.unit})::VARCHAR, '')"
 
     def failing_units(self, expectation: Expectation, condition: str = "") -> str:
-        """A statement that names the units that fail, over the rows where `condition` holds, as `where`."""
+        """A statement that names the units that fail, over the rows where `condition` holds, as `query`."""
         rows = self._rows(condition)
         return f"SELECT DISTINCT {self.unit_text} AS unit FROM ({rows}) WHERE {expectation.fails}"  # noqa: S608 - the names are declared in this project
+
+
+def suite(table: str, rows: str, *expectations: Expectation, day_column: str = "", unit: str = "") -> Suite:
+    """A suite of these expectations."""
+    return Suite(table, rows, expectations, day_column, unit)
 
 
 def seen(table: str, key: str) -> str:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lakehouse.sql_guard import check_reading, named_tables
+from lakehouse.sql_guard import check_reading
 from lakehouse.sql_text import quoted_text
-from quality.declaration import Suite
+from quality.declaration import Ask, Suite
 from quality.results import NEWEST
 from quality.suites import SUITES
-
-if TYPE_CHECKING:
-    from lakehouse.sql import SqlReader
-
-Ask = Callable[[str], list[dict[str, Any]]]
-"""Answers one reading statement with rows."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ def rule(ask: Ask, table: str, changed: str = "") -> Ruling:
 def _wrong(ask: Ask, suite: Suite, changed: str) -> Iterator[tuple[str, str]]:
     """The `block` expectations of a suite that fail, with a condition that picks the rows; none for all of them."""
     blocking = [each for each in suite.expectations if each.severity == "block"]
-    rows = ask(suite.where(changed)) if blocking else []
+    rows = ask(suite.query(changed)) if blocking else []
     for each in blocking:
         if not each.holds([row[each.name] for row in rows]):
             units = suite.failing_units(each, changed) if suite.unit else ""
@@ -101,12 +95,10 @@ def _recorded_rows(name: str, row: Mapping[str, Any]) -> str:
 def _alone(table: str) -> tuple[Suite, ...]:
     """The suites of a table whose query reads no other table."""
     return tuple(
-        suite
-        for suite in SUITES
-        if suite.table == table and set(named_tables(check_reading(suite.query(None)))) == {table}
+        suite for suite in SUITES if suite.table == table and set(check_reading(suite.query()).tables) == {table}
     )
 
 
-def failing(reader: SqlReader) -> list[dict[str, object]]:
+def failing(ask: Ask) -> list[dict[str, object]]:
     """Every expectation whose newest result is a failure, with until when it is overridden (null: not)."""
-    return reader.query(_FAILING)
+    return ask(_FAILING)

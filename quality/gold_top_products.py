@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quality.declaration import Suite, between, no_row, none
+from quality.declaration import between, no_row, none, suite
 from quality.gold_kpis import HOUR
 
 HOURLY, LAST_HOUR = "gold.top_products_hourly", "gold.top_products_last_hour"
@@ -25,43 +25,37 @@ _ARE_RANKS = (
 )
 
 SUITES = (
-    Suite(
+    suite(
         HOURLY,
         _RANKS.format(period="hour_start", table=HOURLY, where="{days}"),
-        (
-            *_ARE_RANKS,
-            no_row("status_is_known", "status NOT IN ('provisional', 'final')", "Provisional or final."),
-        ),
+        *_ARE_RANKS,
+        no_row("status_is_known", "status NOT IN ('provisional', 'final')", "Provisional or final."),
         day_column="hour_date",
         unit=HOUR,
     ),
-    Suite(
+    suite(
         HOURLY,
         """
         WITH ranked AS (SELECT hour_start, sum(views) AS views FROM gold.top_products_hourly WHERE {days} GROUP BY 1)
         SELECT hour_start FROM ranked LEFT JOIN gold.kpis_hourly AS figures USING (hour_start)
         WHERE ranked.views > coalesce(figures.product_views, 0) AND hour_start < now() - INTERVAL 2 HOUR
         """,
-        (no_row("views_are_in_the_figures", "true", "No hour ranks more views than it had."),),
+        no_row("views_are_in_the_figures", "true", "No hour ranks more views than it had."),
         day_column="hour_date",
-        part="figures",
         unit=HOUR,
     ),
     # The rows of the last hour are one window: no unit of it can be shown without the rest.
-    Suite(LAST_HOUR, _RANKS.format(period="as_of", table=LAST_HOUR, where="true"), _ARE_RANKS),
-    Suite(
+    suite(LAST_HOUR, _RANKS.format(period="as_of", table=LAST_HOUR, where="true"), *_ARE_RANKS),
+    suite(
         LAST_HOUR,
         f"""
         SELECT count(DISTINCT as_of) AS windows,
             count(*) FILTER (as_of - window_start <> INTERVAL 60 MINUTES) AS other_length FROM {LAST_HOUR}
         """,  # noqa: S608 - the names are declared in this project
-        (
-            between("is_one_window", "windows", 0, 1, "All rows are of one window.", "block"),
-            none("is_an_hour", "other_length", "The window is 60 minutes long."),
-        ),
-        part="window",
+        between("is_one_window", "windows", 0, 1, "All rows are of one window.", "block"),
+        none("is_an_hour", "other_length", "The window is 60 minutes long."),
     ),
-    Suite(
+    suite(
         LAST_HOUR,
         # No row is right after an hour without a view, and wrong while silver has had one for ten minutes.
         f"""
@@ -71,7 +65,6 @@ SUITES = (
                 AND event_time > now() - INTERVAL 50 MINUTE), 0) AS minutes
         FROM {LAST_HOUR}
         """,  # noqa: S608 - the names are declared in this project
-        (between("is_fresh", "minutes", None, 10, "The window ended within ten minutes."),),
-        part="freshness",
+        between("is_fresh", "minutes", None, 10, "The window ended within ten minutes."),
     ),
 )

@@ -1,21 +1,16 @@
-"""Lets Great Expectations judge what the suites measure. Nothing large is read into memory: SQL measures."""
+"""Great Expectations as the judge of what SQL measures."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from quality.declaration import Severity, Suite
+from quality.declaration import Ask, Severity, Suite
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Measure = Callable[[str], "pd.DataFrame"]
-"""Answers one SQL statement with a frame that has the statement's columns, also when it has no rows."""
 _SHOWN = 5
 MOST_UNITS = 1000
 """So many units that fail are named; where there are more, all of the table is held back."""
@@ -50,22 +45,22 @@ class Judge:
         measured = context.data_sources.add_pandas("lake").add_dataframe_asset("measured")
         self._measured = measured.add_batch_definition_whole_dataframe("whole")
 
-    def judge(self, suites: Iterable[Suite], measure: Measure, days: Sequence[date] | None = None) -> list[Verdict]:
+    def judge(self, suites: Iterable[Suite], ask: Ask, days: Sequence[date] | None = None) -> Iterator[Verdict]:
         """Every expectation's verdict, over the given days or over everything."""
-        return [verdict for suite in suites for verdict in self._judge(suite, measure, days)]
+        import pandas as pd
 
-    def _judge(self, suite: Suite, measure: Measure, days: Sequence[date] | None) -> Iterator[Verdict]:
-        batch = self._measured.get_batch({"dataframe": measure(suite.query(days))})
-        for each in suite.expectations:
-            result = batch.validate(self._between(column=each.name, min_value=each.low, max_value=each.high))
-            figures = _observed(result)
-            if not result.success and suite.unit:
-                units = [str(unit) for unit in measure(suite.failing_units(each, suite.on(days)))["unit"]]
-                figures["failing"] = units if len(units) <= MOST_UNITS else None
-            observed = json.dumps(figures, default=str)
-            yield Verdict(suite.table, suite.id_of(each), each.severity, bool(result.success), observed, each.means)
-
-
-def _observed(result: Any) -> dict[str, Any]:
-    figures = result.result or {}
-    return {"rows": figures.get("element_count"), "unexpected": figures.get("partial_unexpected_list", [])[:_SHOWN]}
+        for suite in suites:
+            condition = suite.on(days)
+            # The columns are named, since an answer may have no rows.
+            frame = pd.DataFrame(ask(suite.query(condition)), columns=[each.name for each in suite.expectations])
+            batch = self._measured.get_batch({"dataframe": frame})
+            for each in suite.expectations:
+                result = batch.validate(self._between(column=each.name, min_value=each.low, max_value=each.high))
+                said = result.result or {}
+                unexpected = said.get("partial_unexpected_list", [])[:_SHOWN]
+                figures = {"rows": said.get("element_count"), "unexpected": unexpected}
+                if not result.success and suite.unit:
+                    units = [str(row["unit"]) for row in ask(suite.failing_units(each, condition))]
+                    figures["failing"] = units if len(units) <= MOST_UNITS else None
+                observed = json.dumps(figures, default=str)
+                yield Verdict(suite.table, suite.id_of(each), each.severity, bool(result.success), observed, each.means)

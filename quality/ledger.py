@@ -11,18 +11,16 @@ on meanwhile.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lakehouse.broker import Offsets, Span
 from lakehouse.hours import number_of, sql_on_days
 from lakehouse.sql_text import utc_text
-
-if TYPE_CHECKING:
-    from lakehouse.sql import SqlReader
+from quality.declaration import Ask
 
 _OF_BOOK = ("silver", "duplicates", "quarantined")
 BOOKED = ("bronze", *_OF_BOOK)
@@ -98,23 +96,23 @@ counted AS (
     SELECT topic, "partition", "offset", max(hour) AS hour, max(was) AS was, count(*) FILTER (layer = 'bronze') AS
         in_bronze, count(*) FILTER (layer = 'silver') AS in_silver, count(*) FILTER (layer = 'refused') AS in_quarantine
     FROM (FROM kept UNION ALL BY NAME FROM accepted UNION ALL BY NAME FROM refused UNION ALL BY NAME FROM erased)
-    GROUP BY ALL),
+    GROUP BY ALL)
+"""
+_FATES = f"""{_RECORDS},
 judged AS (
     SELECT *, CASE WHEN was IS NOT NULL THEN 'erased' WHEN in_bronze = 0 THEN 'foreign'
         WHEN in_bronze > 1 THEN 'doubled' WHEN in_silver + in_quarantine > 1 THEN 'twice'
-        WHEN in_silver = 1 THEN 'silver' WHEN in_quarantine = 1 THEN 'quarantined' ELSE 'rest' END AS fate FROM counted)
-"""
-_FATES = f"""{_RECORDS}
-SELECT topic, "partition", hour, fate, was, count(*) AS records, min("offset") AS first,
-    count(*) FILTER (in_bronze + in_silver + in_quarantine > 0) AS present FROM judged GROUP BY ALL
-ORDER BY topic, "partition", first
-"""  # noqa: S608 - the text is declared in this project
-_LOST = f"""{_RECORDS},
+        WHEN in_silver = 1 THEN 'silver' WHEN in_quarantine = 1 THEN 'quarantined' ELSE 'rest' END AS fate
+    FROM counted),
 rest AS (SELECT judged.*, try(decode(value)) AS text FROM judged
     JOIN bronze.events USING (topic, "partition", "offset") WHERE fate = 'rest' AND ingest_date >= DATE '{{day}}'),
-named AS (SELECT *, CASE WHEN json_valid(text) THEN json_extract_string(text, '$.event_id') END AS event_id FROM rest)
-SELECT topic, "partition", hour, count(*) AS records, min("offset") AS first FROM named ANTI JOIN silver.events
-USING (event_id) GROUP BY ALL ORDER BY topic, "partition", first
+named AS (SELECT *, CASE WHEN json_valid(text) THEN json_extract_string(text, '$.event_id') END AS event_id FROM rest),
+lost AS (SELECT topic, "partition", "offset", true AS is_lost FROM named ANTI JOIN silver.events USING (event_id)),
+told AS (SELECT * REPLACE (CASE WHEN fate <> 'rest' THEN fate WHEN is_lost THEN 'lost' ELSE 'duplicates' END AS fate)
+    FROM judged LEFT JOIN lost USING (topic, "partition", "offset"))
+SELECT topic, "partition", hour, fate, was, count(*) AS records, min("offset") AS first,
+    count(*) FILTER (in_bronze + in_silver + in_quarantine > 0) AS present FROM told GROUP BY ALL
+ORDER BY topic, "partition", first
 """  # noqa: S608 - the text is declared in this project
 _GAPS = f"""{_RECORDS},
 edges AS (SELECT topic, "partition", "offset" FROM kept UNION SELECT topic, "partition", "offset" FROM erased
@@ -152,7 +150,7 @@ _SAID = {
 
 
 def reconcile(
-    reader: SqlReader,
+    ask: Ask,
     bounds: Callable[[], tuple[Offsets, Offsets]],
     since: datetime | None,
     reach: timedelta = _REACH,
@@ -170,37 +168,35 @@ def reconcile(
     """
     mark = utc_text(since or datetime.fromtimestamp(0, UTC))
     ledger = Ledger()
-    ranges = reader.query(_RANGES.format(since=mark))
+    ranges = ask(_RANGES.format(since=mark))
     ledger.partitions = len(ranges)
     ledger.through = max((row["newest"] for row in ranges), default=None)
     begin, end = bounds()
-    ledger.faults += _offset_faults(reader, ranges, begin, end, held)
+    ledger.faults += _offset_faults(ask, ranges, begin, end, held)
     if ranges:
         first_day = min(row["oldest"] for row in ranges).date() - reach if since else _FIRST_DAY
-        _compare_records(reader, ledger, ranges, first_day)
-        ledger.faults += _unread(reader, ranges, first_day, held)
+        _compare_records(ask, ledger, ranges, first_day)
+        ledger.faults += _unread(ask, ranges, first_day, held)
     ledger.faults.sort(key=lambda fault: fault.at)  # each look found its own; the first of all is to be named
     if ranges:
-        ledger.days = [row["day"] for row in reader.query(_DAYS.format(since=mark))]
-        ledger.faults += _gold_faults(reader, ledger, waiting)
+        ledger.days = [row["day"] for row in ask(_DAYS.format(since=mark))]
+        ledger.faults += _gold_faults(ask, ledger, waiting)
         if ledger.waiting and since and datetime.now(UTC) - since < LONGEST_WAIT:
             ledger.through = None
     return ledger
 
 
-def _offset_faults(
-    reader: SqlReader, ranges: list[dict[str, Any]], begin: Offsets, end: Offsets, held: Held
-) -> Iterator[Fault]:
+def _offset_faults(ask: Ask, ranges: list[dict[str, Any]], begin: Offsets, end: Offsets, held: Held) -> Iterator[Fault]:
     """Batches that do not follow each other, begin behind the broker's beginning, or reach beyond its end.
 
     Where a batch ends the next begins, also over offsets without a record: a hole is a batch that is not in the book,
     unless Kafka holds no record there (until 0.1.0 a batch ended with its last record).
     """
-    for row in reader.query(_BEGINNINGS):
+    for row in ask(_BEGINNINGS):
         oldest = begin.get(row["topic"], {}).get(str(row["partition"]))
         if oldest is not None and row["first"] > oldest:
             yield _fault(row, oldest, f"the book begins at offset {row['first']}, Kafka at {oldest}")
-    uneven = reader.query(_BATCHES)
+    uneven = ask(_BATCHES)
     holes = [Span(row["topic"], row["partition"], row["before"], row["from_offset"]) for row in uneven]
     first_in = held([hole for hole in holes if hole.first < hole.end]) if holes else {}
     for row, hole in zip(uneven, holes, strict=True):
@@ -215,43 +211,41 @@ def _offset_faults(
             yield _fault(row, known, f"the book is at offset {row['end']}, Kafka ends at {known}")
 
 
-def _compare_records(reader: SqlReader, ledger: Ledger, ranges: list[dict[str, Any]], first_day: date) -> None:
-    in_bronze: Counter[tuple[str, int]] = Counter()
-    fates: Counter[tuple[str, int, str]] = Counter()
-    for row in reader.query(_looking_at(_FATES, ranges, first_day)):
-        if row["fate"] != "foreign":
-            in_bronze[row["topic"], row["partition"]] += row["records"]
-        if row["fate"] in _SAID:
-            said = f"{row['records']} records from offset {row['first']} on are {_SAID[row['fate']]}"
-            ledger.faults.append(_fault(row, row["first"], said))
+def _compare_records(ask: Ask, ledger: Ledger, ranges: list[dict[str, Any]], first_day: date) -> None:
+    found: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    for row in ask(_looking_at(_FATES, ranges, first_day)):
+        counted, fate, records = found[row["topic"], row["partition"]], row["fate"], row["records"]
+        if fate != "foreign":
+            counted["bronze"] += records
+        if said := _SAID.get(fate):
+            what = f"{records} records from offset {row['first']} on are {said}"
+            ledger.faults.append(_fault(row, row["first"], what))
             continue
-        fate = "duplicates" if row["fate"] == "rest" else row["fate"]
-        ledger.rows[fate] += row["records"]
-        ledger.rows["bronze"] += row["records"]
-        fates[row["topic"], row["partition"], row["was"] or fate] += row["records"]
+        ledger.rows[fate] += records
+        ledger.rows["bronze"] += records
+        counted[row["was"] or fate] += records
         if row["was"] and row["present"]:
             ledger.notes.append(f"{_place(row)}: {row['present']} records are to be erased and still there")
     for row in ranges:
-        kept = in_bronze[row["topic"], row["partition"]]
-        if kept != row["bronze_rows"]:
+        counted = found[row["topic"], row["partition"]]
+        if counted["bronze"] != row["bronze_rows"]:
             # A sum says less than a record that is named: it comes behind those of its partition.
-            ledger.faults.append(_fault(row, row["end"], f"bronze has {kept} records, the book {row['bronze_rows']}"))
-        if row["offsets"] != row["bronze_rows"]:
-            empty = row["offsets"] - row["bronze_rows"]
+            what = f"bronze has {counted['bronze']} records, the book {row['bronze_rows']}"
+            ledger.faults.append(_fault(row, row["end"], what))
+        if empty := row["offsets"] - row["bronze_rows"]:
             ledger.notes.append(f"{_place(row)}: {empty} offsets hold no record (transactions, compaction)")
-        ledger.notes += _other_fates(row, {fate: fates[row["topic"], row["partition"], fate] for fate in _OF_BOOK})
-    for row in reader.query(_looking_at(_LOST, ranges, first_day)):
-        said = f"{row['records']} records from offset {row['first']} on are {_SAID['lost']}"
-        ledger.faults.append(_fault(row, row["first"], said))
+        if other := [f"{counted[one]} {one}, the book {row[one]}" for one in _OF_BOOK if counted[one] != row[one]]:
+            why = "rebuilt since with other rules, or a wrong book"
+            ledger.notes.append(f"{_place(row)}: {'; '.join(other)} ({why})")
 
 
-def _unread(reader: SqlReader, ranges: list[dict[str, Any]], first_day: date, held: Held) -> Iterator[Fault]:
+def _unread(ask: Ask, ranges: list[dict[str, Any]], first_day: date, held: Held) -> Iterator[Fault]:
     """Records that Kafka holds at offsets which the book has, but bronze has nothing of. Looked for only where
     there are more offsets than records."""
     wide = [row for row in ranges if row["end"] - row["first"] != row["bronze_rows"]]
     if not wide:
         return
-    gaps = [Span(**row) for row in reader.query(_looking_at(_GAPS, wide, first_day))]
+    gaps = [Span(**row) for row in ask(_looking_at(_GAPS, wide, first_day))]
     for gap, offset in held(gaps).items():
         if offset is not None:
             yield _fault(gap._asdict(), offset, f"Kafka holds a record at offset {offset}, which bronze does not have")
@@ -263,13 +257,7 @@ def _looking_at(sql: str, ranges: list[dict[str, Any]], first_day: date) -> str:
     return sql.format(ranges=listed, day=first_day)
 
 
-def _other_fates(row: dict[str, Any], found: dict[str, int]) -> list[str]:
-    """What became of a partition's records, where the book tells otherwise: right after a backfill by other rules."""
-    other = [f"{found[fate]} {fate}, the book {row[fate]}" for fate in found if found[fate] != row[fate]]
-    return [f"{_place(row)}: {'; '.join(other)} (rebuilt since with other rules, or a wrong book)"] if other else []
-
-
-def _gold_faults(reader: SqlReader, ledger: Ledger, waiting: Callable[[], Collection[int]]) -> list[Fault]:
+def _gold_faults(ask: Ask, ledger: Ledger, waiting: Callable[[], Collection[int]]) -> list[Fault]:
     """Hours that have ended and whose total differs from silver's, also after a while; where a fault is known already,
     nobody is kept waiting."""
     unequal: list[dict[str, Any]] = []
@@ -279,7 +267,7 @@ def _gold_faults(reader: SqlReader, ledger: Ledger, waiting: Callable[[], Collec
         if attempt:
             time.sleep(GOLD_PAUSE_SECONDS)
         expected = set(waiting())
-        hours = reader.query(
+        hours = ask(
             _GOLD.format(
                 on_days=sql_on_days("hour_date", ledger.days), on_event_days=sql_on_days("event_date", ledger.days)
             )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from quality.declaration import Suite, none
+from quality.declaration import none, suite
 
 TABLE = "ops.batches"
 
 SUITES = (
-    Suite(
+    suite(
         TABLE,
         """
         WITH rows_ AS (
@@ -18,10 +18,8 @@ SUITES = (
             count(*) FILTER (bronze_rows > to_offset - from_offset) AS too_many
         FROM rows_
         """,
-        (
-            none("identity_holds", "unbalanced", "bronze = silver + duplicates + quarantined in every batch."),
-            none("offsets_are_read_once", "overlapping", "No batch begins before the end of the one before."),
-            none("rows_have_offsets", "too_many", "No batch has more rows than offsets."),
-        ),
+        none("identity_holds", "unbalanced", "bronze = silver + duplicates + quarantined in every batch."),
+        none("offsets_are_read_once", "overlapping", "No batch begins before the end of the one before."),
+        none("rows_have_offsets", "too_many", "No batch has more rows than offsets."),
     ),
 )

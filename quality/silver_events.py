@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from producer.contract import DATA_FIELDS, EVENT_TYPES, MAX_AMOUNT, MAX_QUANTITY, TOPIC_OF_TYPE
-from quality.declaration import Suite, between, none
+from quality.declaration import between, none, suite
 
 TABLE = "silver.events"
 _HOMES = ", ".join(f"('{name}', '{topic}')" for name, topic in TOPIC_OF_TYPE.items())
@@ -15,7 +15,7 @@ _NEEDED = " OR ".join(
 )
 
 SUITES = (
-    Suite(
+    suite(
         TABLE,
         f"""
         SELECT count(*) - count(DISTINCT (event_id, event_time)) AS repeated_events,
@@ -32,21 +32,19 @@ SUITES = (
             count(*) FILTER (payment_status NOT IN ({_STATUSES})) AS in_another_status
         FROM silver.events WHERE {{days}}
         """,  # noqa: S608 - the names are declared in this project
-        (
-            none("each_event_once", "repeated_events", "No event_id comes twice with the same time."),
-            none("each_record_once", "repeated_records", "No Kafka record was accepted twice."),
-            none("is_complete", "incomplete", "Identity, type, user, time and coordinates are there."),
-            none("has_its_data", "without_their_data", "What the contract requires of a type is there."),
-            none("is_on_its_topic", "on_another_topic", "Types are known, and stand on their topic."),
-            none("amounts_are_possible", "impossible_amounts", "Prices and amounts are within the contract."),
-            none("counts_are_possible", "impossible_counts", "Quantities and result counts are within the contract."),
-            none("is_in_its_partition", "on_another_day", "event_date is the day of event_time."),
-            none("payment_status_is_known", "in_another_status", "No other payment status exists."),
-            none("is_not_from_the_future", "from_the_future", "No event is an hour ahead of its record.", "warn"),
-        ),
+        none("each_event_once", "repeated_events", "No event_id comes twice with the same time."),
+        none("each_record_once", "repeated_records", "No Kafka record was accepted twice."),
+        none("is_complete", "incomplete", "Identity, type, user, time and coordinates are there."),
+        none("has_its_data", "without_their_data", "What the contract requires of a type is there."),
+        none("is_on_its_topic", "on_another_topic", "Types are known, and stand on their topic."),
+        none("amounts_are_possible", "impossible_amounts", "Prices and amounts are within the contract."),
+        none("counts_are_possible", "impossible_counts", "Quantities and result counts are within the contract."),
+        none("is_in_its_partition", "on_another_day", "event_date is the day of event_time."),
+        none("payment_status_is_known", "in_another_status", "No other payment status exists."),
+        none("is_not_from_the_future", "from_the_future", "No event is an hour ahead of its record.", "warn"),
         day_column="event_date",
     ),
-    Suite(
+    suite(
         TABLE,
         """
         WITH hours AS (
@@ -57,17 +55,15 @@ SUITES = (
         WHERE before.events >= 100
             AND before.hour + INTERVAL 24 HOUR BETWEEN now() - INTERVAL 25 HOUR AND now() - INTERVAL 1 HOUR
         """,
-        (between("volume_is_usual", "ratio", 0.1, 10, "An hour holds a tenth to ten times of the hour a day before."),),
-        part="volume",
+        between("volume_is_usual", "ratio", 0.1, 10, "An hour holds a tenth to ten times of the hour a day before."),
     ),
-    Suite(
+    suite(
         TABLE,
         # From the book: however long nothing has come, it is small to look through.
         "SELECT date_diff('minute', max(committed_at), now()) AS minutes FROM ops.batches WHERE silver_rows > 0",
-        (between("is_fresh", "minutes", None, 60, "The newest event was accepted within the last hour."),),
-        part="freshness",
+        between("is_fresh", "minutes", None, 60, "The newest event was accepted within the last hour."),
     ),
-    Suite(
+    suite(
         TABLE,
         """
         WITH counted AS (
@@ -80,7 +76,6 @@ SUITES = (
             FROM counted)
         SELECT event_type, abs(share_today - share_earlier) AS drift FROM shares WHERE is_enough
         """,
-        (between("types_do_not_drift", "drift", 0, 0.2, "A type's share today is within 0.2 of the week before."),),
-        part="drift",
+        between("types_do_not_drift", "drift", 0, 0.2, "A type's share today is within 0.2 of the week before."),
     ),
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from producer.contract import REASONS
-from quality.declaration import Suite, between, none
+from quality.declaration import between, none, suite
 
 TABLE = "silver.quarantine"
 _KNOWN = ", ".join(map(repr, REASONS))
 
 SUITES = (
-    Suite(
+    suite(
         TABLE,
         f"""
         SELECT count(*) - count(DISTINCT (topic, "partition", "offset")) AS repeated,
@@ -20,21 +20,18 @@ SUITES = (
             count(*) FILTER (reason_code NOT IN ({_KNOWN})) AS unknown
         FROM silver.quarantine WHERE {{days}}
         """,  # noqa: S608 - the names are declared in this project
-        (
-            none("each_record_once", "repeated", "No record is refused twice."),
-            none("is_complete", "incomplete", "Coordinates, reason and time are there."),
-            none("status_is_told", "untold", "Open, or resolved by somebody."),
-            none("reason_is_known", "unknown", "The reason is in the catalogue."),
-        ),
+        none("each_record_once", "repeated", "No record is refused twice."),
+        none("is_complete", "incomplete", "Coordinates, reason and time are there."),
+        none("status_is_told", "untold", "Open, or resolved by somebody."),
+        none("reason_is_known", "unknown", "The reason is in the catalogue."),
         day_column="ingest_date",
     ),
-    Suite(
+    suite(
         TABLE,
         """
         SELECT sum(quarantined_rows) / sum(bronze_rows) AS share FROM ops.batches
         WHERE committed_at >= now() - INTERVAL 24 HOUR HAVING sum(bronze_rows) >= 100
         """,
-        (between("few_are_refused", "share", 0, 0.2, "At most a fifth of a day's records is refused."),),
-        part="share",
+        between("few_are_refused", "share", 0, 0.2, "At most a fifth of a day's records is refused."),
     ),
 )

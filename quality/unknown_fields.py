@@ -55,15 +55,14 @@ SELECT topic, event_type, left(place || key, 200) AS path, min(processed_at) AS 
     max(processed_at) AS last_seen, count(*) AS count, arg_min(left(value::VARCHAR, 200), processed_at) AS sample
 FROM places, json_each(fields) WHERE place <> '' OR key NOT IN ('context', 'data') GROUP BY ALL
 """
-_SUMMED = """
-SELECT topic, event_type, path, min(first_seen) AS first_seen, max(last_seen) AS last_seen, sum(count)::BIGINT AS count,
-    arg_min(sample, first_seen) AS sample
-FROM {rows} GROUP BY ALL
-"""
-_NAMED = f"""
-SELECT * REPLACE (if(row_number() OVER (PARTITION BY topic, event_type ORDER BY path = '{OTHERS}', first_seen, path)
-    > {MOST}, '{OTHERS}', path) AS path)
-FROM ({_SUMMED.format(rows="(FROM known UNION ALL BY NAME FROM fresh)")})
+_MERGED = f"""
+WITH seen AS (FROM known UNION ALL BY NAME FROM fresh),
+places AS (SELECT topic, event_type, path, row_number() OVER (PARTITION BY topic, event_type
+    ORDER BY path = '{OTHERS}', min(first_seen), path) AS place FROM seen
+    GROUP BY topic, event_type, path)
+SELECT topic, event_type, if(place > {MOST}, '{OTHERS}', path) AS path, min(first_seen) AS first_seen,
+    max(last_seen) AS last_seen, sum(count)::BIGINT AS count, arg_min(sample, first_seen) AS sample
+FROM seen JOIN places USING (topic, event_type, path) GROUP BY ALL
 """  # noqa: S608 - the names are declared in this project
 
 
@@ -77,7 +76,7 @@ def update(lake: Lake, reader: SqlReader) -> int:
     fresh = reader.arrow(found_in(source, counted_until(known, mark), newest))
     if fresh.num_rows:
         known = merged(known, fresh)
-        lake.overwrite(TABLE, known)
+        lake.small.overwrite(TABLE, known, lake.mark)
     marks.move(lake, MARK, "", newest)
     return int(known.num_rows)
 
@@ -99,4 +98,4 @@ def merged(known: pa.Table, fresh: pa.Table) -> pa.Table:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("known", known)
         connection.register("fresh", fresh)
-        return connection.execute(_SUMMED.format(rows=f"({_NAMED})")).to_arrow_table()
+        return connection.execute(_MERGED).to_arrow_table()

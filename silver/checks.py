@@ -44,8 +44,8 @@ class Limits:
 def judge(records: DataFrame, limits: Limits | None = None) -> DataFrame:
     """Bronze rows with the silver columns added, and `reason_code`/`reason_detail` (null: valid).
 
-    Grain: one bronze record. Columns of a refused record may be null; `event_time` is UTC. What `silver.fast_checks`
-    accepts needs nothing else; all others go the long road below.
+    Grain: one bronze record. Columns of a refused record may be null; `event_time` is UTC. Records that
+    `silver.fast_checks` accepts are done; all others take the slow path below.
     """
     limits = limits or Limits()
     times = timedelta(minutes=limits.max_future_minutes), timedelta(days=limits.max_age_days)
@@ -67,18 +67,18 @@ def judge(records: DataFrame, limits: Limits | None = None) -> DataFrame:
 def violations(records: DataFrame, limits: Limits | None = None) -> DataFrame:
     """`records` with `violations`: every check that fails, as an array of (code, detail) in the order of checking.
 
-    For a person who asks about a few records. `judge` stops at the first: it stands in the way of every event.
+    For a person who asks about a few records; `judge`, which every event passes, stops at the first.
     """
     typed = _typed(_of_its_version(_opened(_parsed(records))))
     found = F.array_compact(F.array(*_reasons(limits or Limits())))
-    # What is no object lacks every field; to list them all would say nothing.
+    # A value that is no object lacks every field: listing them all would say nothing.
     listed = F.when(_is_object(), found).otherwise(F.slice(found, 1, 1))
     return typed.select(*records.columns, listed.alias("violations"))
 
 
 def _parsed(records: DataFrame, is_left: Column | None = None) -> DataFrame:
-    """Add `_text` and `_json`, of those that are left or of all. The text is parsed as the first of two array elements,
-    the second being a hash of it: so anything after the first JSON value is noticed, which the parser would ignore."""
+    """Add `_text` and `_json`, of the records that are left or of all. The text is parsed as the first of two array
+    elements, the second being its hash: so text after the first JSON value, which the parser ignores, is noticed."""
     is_read = F.octet_length("value") <= MAX_VALUE_BYTES
     text = F.when(is_read if is_left is None else is_left & is_read, F.col("value").cast("string"))
     with_text = records.select("*", F.when(F.is_valid_utf8(text), text).alias("_text"))
@@ -94,13 +94,12 @@ def _opened(parsed: DataFrame) -> DataFrame:
     """Add `_shape`, the event's fields with their JSON types as text, and per place (envelope, context, data) its
     fields read as a struct; as a map, too, where the shape is not one that the contract describes.
 
-    Nearly all events have a usual shape, and one look at it tells what the maps would tell field by field, several
-    times as fast.
+    Nearly all events have a usual shape. Checking it once is several times as fast as checking the maps' fields.
     """
     structs = [F.try_variant_get("_json", path, _struct(place)).alias(f"_{place}") for place, path in _PATHS.items()]
     read = parsed.select("*", F.schema_of_variant("_json").alias("_shape"), *structs)
     is_unusual = ~F.col("_shape").rlike(_usual_shape())
-    for field in _LATER:  # one that does not fit may have to stay in `extra`, which the maps tell
+    for field in _LATER:  # one that does not fit may have to stay in `extra`: that takes the maps
         is_outside = _is_outside(field, F.col(f"_{field.place}.{field.name}"))
         is_unusual = is_unusual | F.coalesce(is_outside, F.lit(False))
     maps = [
@@ -115,7 +114,7 @@ def _usual_shape() -> str:
 
     Spark writes the fields of an object in alphabetical order, and quotes every name that is not a plain word.
     """
-    number = r"(?:BIGINT|DECIMAL\(1?\d,\d\))"  # more digits may be more than a column keeps: the maps tell
+    number = r"(?:BIGINT|DECIMAL\(1?\d,\d\))"  # more digits may not fit the column: that takes the maps
     types = {"amount": number, "quantity": "BIGINT", "count": "BIGINT", "version": "BIGINT"}
 
     def shape_of(fields: Sequence[Field], **nested: str) -> str:
@@ -135,10 +134,10 @@ def _struct(place: str) -> str:
 
 
 def _of_its_version(opened: DataFrame) -> DataFrame:
-    """Add, per field that came after the first version, whether it is read from this event, and per place the others.
+    """Add, per field newer than the first version, whether it is read from this event, and per place the others.
 
-    It is when the event states the field's version or a newer one. In an older event it is when it fits; else it is
-    left in `extra`, where it was before: what was accepted once is never refused because the contract has grown.
+    A field is read if the event states its version or a newer one, or if it fits. Otherwise it stays in `extra`, as
+    before: what was accepted once is never refused because the contract has grown.
     """
     stated = F.coalesce("_envelope.schema_version", F.lit(1))
     read = [((stated >= field.since) | _fits(field)).alias(_reads(field)) for field in _LATER]
@@ -151,7 +150,7 @@ def _later_in(place: str) -> list[Field]:
 
 
 def _left(place: str) -> Column:
-    """Names of the fields that are not read: almost always none, which has to be known fast."""
+    """Names of the fields that are not read: almost always none, so that case must be fast."""
     is_all_read, names = F.lit(True), []
     for field in _later_in(place):
         is_all_read = is_all_read & F.col(_reads(field))
@@ -305,7 +304,7 @@ def _reasons(limits: Limits) -> list[Column]:
 def _whole_value_reasons() -> list[Column]:
     is_empty = F.trim(F.regexp_replace("_text", r"\s", "")) == ""
     is_broken = F.col("_json").isNull()
-    # The pattern is dear, and a look for the plain text tells that it has nothing to find.
+    # The pattern is slow; a search for the plain text shows that it has nothing to find.
     may_have_nul = F.col("_text").contains(r"\u0000") | F.col("_text").contains("\0")
     has_nul = may_have_nul & F.col("_text").rlike(_NUL)
     start = F.substring("_text", 1, 80)
@@ -355,7 +354,7 @@ def _missing(path: str, condition: Column) -> Column:
 
 
 def _blank(path: str, value: Column, is_needed: Column) -> Column:
-    """For an identifier that is needed. One without any character is told of by its length."""
+    """For a required identifier. An empty one is refused by its length."""
     return _refuse("missing_field", is_needed & (value != "") & is_blank(value), f"{path} is blank")
 
 
@@ -397,7 +396,7 @@ def _is_outside(field: Field, value: Column) -> Column:
 
 
 def _is_beyond(field: Field) -> Column:
-    """True for an amount of an unusual shape beyond its limits, where a rounded or missing one would not show it.
+    """True for an amount of an unusual shape beyond its limits, which its rounded or missing column does not show.
     Never null."""
     if field.kind != "amount":
         return F.lit(False)
@@ -405,7 +404,7 @@ def _is_beyond(field: Field) -> Column:
 
 
 def _as_double(field: Field) -> Column:
-    """A number of an unusual shape, as near as a double is to it; else null."""
+    """A number of an unusual shape as the nearest double; else null."""
     found = F.col(f"_{field.place}_map").getItem(field.name)
     return F.when(_is_number(_type_name(found)), F.try_variant_get(found, "$", "double"))
 
@@ -473,7 +472,7 @@ def _time_reasons(limits: Limits) -> list[Column]:
     sent, said = F.col("kafka_timestamp"), F.substring("_envelope.timestamp", 1, 80)
     is_sent = fast_checks.is_sent()
     told = F.coalesce(F.concat(sent.cast("string"), F.lit(" UTC")), F.lit("outside the years 1900 to 2199"))
-    # Both times are named: which of them is wrong a person can tell.
+    # Both times are named, so that a person can tell which one is wrong.
     both = _said("timestamp is ", said, ", the record's Kafka time is ", told)
     latest = sent + F.expr(f"INTERVAL {limits.max_future_minutes} MINUTES")
     earliest = sent - F.expr(f"INTERVAL {limits.max_age_days} DAYS")

@@ -1,6 +1,6 @@
 """Which records carry an event that was accepted before. The first accepted record of an event_id wins; a later one is
-a duplicate when it arrives within some hours of the first, whatever time it carries, or carries the same time, at any
-age (docs/decisions/exactly-once.md). A record arrives when its micro-batch begins.
+a duplicate if it arrives within some hours of the first, or at any age if it carries the same time
+(docs/decisions/exactly-once.md). A record arrives when its micro-batch begins.
 
 The stream looks among the ids of the last hours (`stream/fold.py`), and in silver for older events; `backfill` looks
 through all of bronze at once.
@@ -58,8 +58,8 @@ def _walked(state: Column, each: Column, within: timedelta) -> Column:
 
 
 def known_among(candidates: DataFrame, known: DataFrame) -> DataFrame:
-    """Coordinates of the candidates whose event `known` (silver rows) has with the same time, under other coordinates:
-    under the same it is this very record, which a batch wrote that was cut off."""
+    """Coordinates of the candidates whose event `known` (silver rows) has with the same time but other coordinates.
+    With the same coordinates it is this very record, written by an interrupted batch."""
     holders = known.select(*IDENTITY, *(F.col(name).alias(f"known_{name}") for name in COORDINATES))
     is_same_record = (
         (F.col("topic") == F.col("known_topic"))
@@ -82,7 +82,7 @@ def rows_without(rows: pa.Table, coordinates: pa.Table) -> pa.Table:
     places = rows.select(COORDINATES)
     numbered = places.append_column("row", pa.arange(0, rows.num_rows))
     left = numbered.join(coordinates.select(COORDINATES).cast(places.schema), COORDINATES, join_type="left anti")
-    return rows.take(left.column("row").combine_chunks().sort())  # a join keeps no order
+    return rows.take(left.column("row").combine_chunks().sort())  # a join does not keep the order
 
 
 def accepted(candidates: DataFrame) -> DataFrame:

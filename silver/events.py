@@ -64,7 +64,7 @@ TABLE = Table(
     keys=("event_id",),
     partition_by=("event_date",),
     statistics=("event_time", "user_id", "topic", "partition", "offset", "processed_at"),
-    # By time ask the stream (is a late event known?), restatements and the evidence of flags; by user, people.
+    # The stream (is a late event known?), restatements and evidence of flags ask by time; people ask by user.
     cluster_by=("event_time", "user_id"),
     fed="live",
     rows="rebuilt",
@@ -74,7 +74,7 @@ _DUCKDB = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}
 DUCKDB_TYPES = {
     field.name: _DUCKDB.get(kind := field.dataType.simpleString(), kind.upper()) for field in TABLE.schema.fields
 }
-"""The columns' types as DuckDB has them, moments aware."""
+"""The columns' types in DuckDB; moments have a zone."""
 
 
 def rows(accepted: pa.Table, at: datetime) -> pa.Table:

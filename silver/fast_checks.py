@@ -1,8 +1,8 @@
-"""The fast road of the checks: one pattern takes a usual event apart, and cannot accept what is wrong.
+"""The fast path of the checks: one pattern parses a usual event, and cannot accept a wrong one.
 
-Nearly all events are JSON objects of known fields with plain texts and plain numbers. One pattern over the text tells
-that and takes the values out, for what it costs to parse the JSON alone. It only ever accepts: everything else is
-judged by `silver.checks`, which stays the authority.
+Nearly all events are JSON objects of known fields with plain texts and plain numbers. One pattern over the text
+recognises these and extracts the values, at the cost of parsing the JSON alone. It only ever accepts: everything else
+is judged by `silver.checks`, which stays the authority.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from producer.contract import Field
 from silver.events import AMOUNT, PRODUCT_LINES
 
 _MARK = "\1"
-"""Stands before each value that was taken out. No value has it: it is a control character."""
+"""Stands before each extracted value. No value contains it: it is a control character."""
 # Characters that mean in JSON what they are. Java looks them up in a table when they are listed one by one.
 _PLAIN = "".join(('[^"', r"\\", *(f"\\x{code:02x}" for code in range(32)), "]"))
-# A text that begins visibly is not blank; what else is not takes the long road.
+# A text that begins with a visible character is not blank; any other takes the slow path.
 _FIRST = contract.VISIBLE[:-1] + r'"\\\x00]'
 _VALUES = {
     "identifier": f'"({_FIRST}{_PLAIN}{{0,{contract.MAX_IDENTIFIER_LENGTH - 1}}})"',
@@ -37,7 +37,7 @@ _VALUES = {
     "count": r"(0|[1-9]\d{0,14})",
 }
 _KAFKA_BEGAN, _KAFKA_ENDS = "2011-01-01", "2100-01-01"
-"""A Kafka time outside is none: seconds for milliseconds (1970), nothing set (1969), microseconds (null in bronze)."""
+"""A Kafka time outside is wrong: seconds for milliseconds (1970), nothing set (1969), microseconds (null in bronze)."""
 _READ_AS = {"amount": AMOUNT.simpleString(), "quantity": "int", "count": "bigint", "version": "int"}
 
 
@@ -50,7 +50,7 @@ def tried(records: DataFrame, most_ahead: timedelta, most_behind: timedelta) -> 
     # In a value of this length no field is too long.
     value = F.when(F.octet_length("value") <= contract.MAX_TEXT_LENGTH, F.col("value").cast("string"))
     taken = F.when(value.startswith("{"), F.regexp_replace(value, F.lit(pattern), F.lit(values)))
-    # What is no UTF-8 becomes U+FFFD when the pattern looks at it.
+    # The pattern turns bytes that are not UTF-8 into U+FFFD.
     is_taken = F.col("_taken").startswith(_MARK) & ~F.col("_taken").contains("\ufffd")
     moment = _text("event_time").try_cast("timestamp")
     lines = F.when(_text("products") != "", F.try_parse_json(_text("products")).try_cast(PRODUCT_LINES))
@@ -61,7 +61,7 @@ def tried(records: DataFrame, most_ahead: timedelta, most_behind: timedelta) -> 
         .select("*", moment.alias("_event_time"), lines.alias("_products"))
         .select("*", F.when(_is_right(most_ahead, most_behind), fast).alias("_fast"))
     )
-    # The detour by an array makes Spark write what follows as a method of its own: Java compiles no long ones.
+    # The detour by an array makes Spark generate a method of its own for what follows: Java compiles no long ones.
     return read.select(*records.columns, F.explode(F.array("_fast")).alias("_fast"))
 
 
@@ -73,7 +73,7 @@ def is_sent() -> Column:
 
 
 def column(field: Field) -> Column:
-    """A field's column of silver as the fast road has read it, null where it has not."""
+    """A field's column of silver as the fast path has read it; null where it has not."""
     if field.kind in ("products", "timestamp"):
         return F.col(f"_fast.{field.silver_column}")
     text = _text(field.silver_column, "_fast.texts")
@@ -94,7 +94,7 @@ def _pattern() -> tuple[str, str]:
     numbers, values = count(1), list[int]()
 
     def once() -> str:
-        """A group that takes nothing, but only the first time: no name may come twice."""
+        """An empty group that matches only once: no name may come twice."""
         return rf"((?!\{next(numbers)}))"
 
     def members(fields: Iterable[Field]) -> Iterator[str]:
@@ -137,7 +137,7 @@ def _is_right(most_ahead: timedelta, most_behind: timedelta) -> Column:
         needed = (_text(contract.DATA_FIELDS[name].silver_column) != "" for name in declared.required)
         homes.append(reduce(and_, needed, is_home))
     behind = F.unix_micros("kafka_timestamp") - F.unix_micros("_event_time")
-    # Less a day: with a clock change in between, days may be longer or shorter.
+    # Less a day, because clock changes make days longer or shorter.
     longest = most_behind - timedelta(days=1)
     conditions = [
         _text("event_id") != "",

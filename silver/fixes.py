@@ -26,11 +26,11 @@ Event = dict[str, Any]
 _MARK = "\0#"
 _MARKED = re.compile(r'"\\u0000#([^"]*)"')
 _MOST_DIGITS = 18
-"""A whole number of more is none of the contract's, and may be written in few letters: 1e999999999."""
+"""The contract's whole numbers are shorter, and few characters can write a longer one: 1e999999999."""
 
 
 class _Exact(str):
-    """A number with decimals, spelled as it came (`_MARK` before it): as a double it would lose some."""
+    """A number with decimals, spelled as it came (`_MARK` before it): as a double it would lose digits."""
 
     __slots__ = ()
 
@@ -39,7 +39,7 @@ _PREFIX = re.compile(rb"\A(?:\0.{4}|\xef\xbb\xbf)", re.DOTALL)
 """A schema registry's number of a schema, or a byte order mark."""
 _LINES = "data.products"
 _MOST_OPENED = 100
-"""Brackets in the JSON of a default: Python's reader gives up on some thousand, its writer earlier."""
+"""Brackets in the JSON of a default: Python's reader fails at some thousand, its writer earlier."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def parse(text: str) -> tuple[Step, ...]:
 
 
 def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None) -> Refused:
-    """The record with every step applied; it was read when it `arrived`. What is not one well-formed JSON object stays
-    as it is."""
+    """The record with every step applied; the stream read it when it `arrived`. A value that is not one well-formed
+    JSON object stays as it is."""
     if record.value and any(step.verb == "strip" for step in steps):
         record = replace(record, value=_stripped(record.value))
     event = _json_of(record.value)
@@ -91,7 +91,7 @@ def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = N
 
 
 def _stripped(value: bytes) -> bytes:
-    """The value without a prefix, without the schema that Kafka Connect sends beside it, and no text of a text."""
+    """The value without a prefix, without the schema that Kafka Connect sends beside it, and unquoted if a text."""
     value = _PREFIX.sub(b"", value)
     found = _json_of(value)
     if isinstance(found, dict) and found.keys() == {"schema", "payload"}:
@@ -156,7 +156,7 @@ def _bytes_of(found: Any) -> bytes:
 
 
 def _json_of(value: bytes | None) -> Any:
-    """What is written there; None if reading it would already repair it: a repair has to be declared."""
+    """The value's JSON; None if merely reading it would repair it: a repair has to be declared."""
     if b"\\u0000#" in (value or b""):
         return None  # a NUL, which the contract refuses, would be taken for `_MARK`
     try:
@@ -210,7 +210,7 @@ def _cast(event: Event, step: Step) -> None:
     holders, name = _places(event, step.path)
     for held in holders:
         if held.get(name) is not None:
-            with suppress(TypeError, ValueError, ArithmeticError):  # it stays what it is, and is refused again for it
+            with suppress(TypeError, ValueError, ArithmeticError):  # it stays as it is, and is refused again
                 held[name] = step.argument(held[name])
 
 

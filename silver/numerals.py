@@ -1,5 +1,5 @@
-"""Numbers and moments as people and their programs write them, for the desk: what can be read in one way only is read,
-everything else is refused with ValueError."""
+"""Numbers and moments as people and their programs write them, for fixes: unambiguous texts are read, all others raise
+ValueError."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DATE = r"(?P<first>\d{1,4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<last>\
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<fraction>\d+))?)?"
 _MOMENT = re.compile(rf"{_DATE}(?:[Tt]|,? ){_TIME} ?(?P<zone>[^\[]*)(\[(?P<named>.+)\])?", re.ASCII)
 _OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>[0-5]\d)?( [A-Z]{2,5})?", re.ASCII)
-"""What Go writes behind it, as `+0200 CEST`, says nothing new."""
+"""The abbreviation that Go adds (`+0200 CEST`) says nothing new."""
 _MAIL_DATE = re.compile(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} .+", re.ASCII)
 _SCRIPT_DATE = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d) (\d{4}) (\d\d:\d\d:\d\d) GMT([+-]\d{4}).*", re.ASCII)
 """As JavaScript writes a date."""
@@ -32,12 +32,12 @@ _UNIX_DATE = re.compile(
 """As Java and `date` write one."""
 _UTC_MARK = re.compile(r" ?(Z|UTC|GMT|[+-]00:?00)\Z", re.ASCII | re.IGNORECASE)
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
-"""From so much on a number since 1970 counts this many to the second: as the next larger unit it would lie beyond the
-year 5000."""
+"""From the first number on, a time since 1970 counts this many units per second: in the next larger unit it would lie
+beyond the year 5000."""
 
 
 def plain_number(text: str) -> str:
-    """A number as JSON spells it: of `19.90`, `12,50`, `1.234,50`, `1,234.50`, `1,234,567`. `1,234` is two numbers."""
+    """A number as JSON spells it: of `19.90`, `12,50`, `1.234,50`, `1,234.50`, `1,234,567`. `1,234` is ambiguous."""
     text = text.strip()
     if _COMMA.fullmatch(text):
         text = text.replace(",", ".")
@@ -49,7 +49,7 @@ def plain_number(text: str) -> str:
 
 
 def number_with_comma(text: str) -> str:
-    """A number as JSON spells it, of a text whose comma marks the decimals: `1.234` is a thousand and more."""
+    """A number as JSON spells it, of a text whose comma marks the decimals: `1.234` is 1234."""
     text = text.strip()
     if not _DECIMAL_COMMA.fullmatch(text):
         raise ValueError("not a number with a decimal comma")
@@ -63,8 +63,8 @@ def _as_json(text: str) -> str:
 
 
 def moment_of(text: str, zone: tzinfo | None) -> str:
-    """RFC 3339 in UTC of a number since 1970 (seconds, or what is too large for them) or of a written moment. One that
-    states no zone is in `zone`; without that, it has none. What is RFC 3339 stays as it is."""
+    """RFC 3339 in UTC of a number since 1970 (seconds, or smaller units if it is too large) or of a written moment. A
+    moment without a zone is in `zone`, without that an error. RFC 3339 stays as it is."""
     text = text.strip()
     if _RFC_3339.fullmatch(text):
         return text
@@ -112,7 +112,7 @@ def _written(found: re.Match[str], zone: tzinfo | None) -> datetime:
 
 
 def _stated(text: str | None) -> tzinfo | None:
-    """The zone that a text names behind a moment; abbreviations but these are used for several."""
+    """The zone that a text names after a moment; other abbreviations than these are ambiguous."""
     if not text:
         return None
     if text.upper() in ("Z", "UTC", "GMT"):
@@ -124,7 +124,7 @@ def _stated(text: str | None) -> tzinfo | None:
 
 
 def _placed(local: datetime, zone: tzinfo | None) -> datetime:
-    """The moment of a local time, unless clocks were changed then and it was twice, or never."""
+    """The moment of a local time. Raises ValueError if a clock change repeated or skipped it."""
     first, second = local.replace(tzinfo=zone, fold=0), local.replace(tzinfo=zone, fold=1)
     if first.utcoffset() != second.utcoffset():
         raise ValueError("clocks were changed then")

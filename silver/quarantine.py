@@ -81,8 +81,7 @@ def refused(judged: DataFrame) -> DataFrame:
 
 
 def rows(refused: pa.Table, at: datetime) -> pa.Table:
-    """Judged records of a micro-batch that began at `at`, those with a reason, as rows of the table; `resolved_by` is
-    left out, nobody has."""
+    """Refused records of a micro-batch that began at `at`, as rows of the table without `resolved_by`."""
     known = refused.select([name for name in TABLE.columns if name in refused.column_names])
     return with_constants(
         known, contract_version=CONTRACT_VERSION, quarantined_at=at, status="open", ingest_date=at.date()

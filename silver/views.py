@@ -13,8 +13,7 @@ PARTITION_COLUMN = "event_date"
 
 @dataclass(frozen=True)
 class View:
-    """`layer.name`, as SQL spells it, one row of which is `grain`: a SELECT over silver.events. `columns` by name with
-    their meaning."""
+    """A SELECT over silver.events, in SQL `layer.name`. One row is `grain`; `columns` maps names to meanings."""
 
     full_name: str
     grain: str

@@ -85,37 +85,27 @@ from lakehouse import sql_guard, watchdog  # noqa: E402
 from lakehouse.errors import ShoplakeError  # noqa: E402
 
 
-def refusal(sql: str) -> str | None:
-    """Why a statement, of SQL Lab or of a chart, does not run: the rules of `shoplake sql`. None: it runs."""
+def SQL_QUERY_MUTATOR(sql, **_others):
+    """The statement, of SQL Lab or of a chart, as it is, unless the rules of `shoplake sql` refuse it."""
+    from superset.exceptions import QueryObjectValidationError
+
     try:
         sql_guard.check_reading(sql)
     except ShoplakeError as error:
-        return str(error)
-    return None
-
-
-def SQL_QUERY_MUTATOR(sql, **_others):
-    """The statement as it is, or a refusal."""
-    from superset.exceptions import QueryObjectValidationError
-
-    if why := refusal(sql):
-        raise QueryObjectValidationError(why)
+        raise QueryObjectValidationError(str(error)) from None
     return sql
 
 
 _CONNECT = yaml.safe_load((Path(__file__).resolve().parent / "databases" / "shoplake.yaml").read_text(encoding="utf-8"))
 
 
-def _lock_duckdb(uri, params, *_others):
+def DB_CONNECTION_MUTATOR(uri, params, *_others):
     """Whatever an administrator types, and where the database's YAML has no address, DuckDB opens the published file,
     read-only and locked: no other file, no memory database from which files can be read."""
     if uri.drivername.startswith("duckdb"):
         uri = uri.set(database=os.environ["SHOPLAKE_SERVING_FILE"], query={})
         params = {**params, "connect_args": copy.deepcopy(_CONNECT["extra"]["engine_params"]["connect_args"])}
     return uri, params
-
-
-DB_CONNECTION_MUTATOR = _lock_duckdb
 
 
 QUESTION_SECONDS = SQLLAB_TIMEOUT - 5.0
@@ -153,7 +143,7 @@ def _keep_no_questions() -> None:
     DBEventLogger.log = lambda *_asked, **_named: None
 
 
-def _change(app) -> None:
+def FLASK_APP_MUTATOR(app) -> None:
     """What the project adds to Superset, once it is made."""
     import viewers
 
@@ -163,12 +153,6 @@ def _change(app) -> None:
     _end_long_questions()
     _keep_no_questions()
     viewers.keep_to_charts(security_manager._get_current_object())
-
-
-def _may_look() -> bool:
-    from flask_login import current_user
-
-    return current_user.is_authenticated or AUTH_ROLE_PUBLIC == "Viewer"
 
 
 def _add_welcome(app) -> None:
@@ -185,10 +169,7 @@ def _add_welcome(app) -> None:
 
     @app.before_request
     def welcome() -> str | None:
-        if request.path != "/superset/welcome/" or not _may_look():
+        if request.path != "/superset/welcome/" or not (current_user.is_authenticated or AUTH_ROLE_PUBLIC == "Viewer"):
             return None
         may_change = security_manager.can_access("can_execute_sql_query", "SQLLab")
         return render_template_string(page, boards=boards, may_change=may_change, user=current_user)
-
-
-FLASK_APP_MUTATOR = _change

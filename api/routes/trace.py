@@ -7,7 +7,7 @@ from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from api.authentication import TraceReader
 from api.models import Moment
@@ -25,10 +25,8 @@ RETRY_SECONDS = 5
 Given = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00]*$")]
 
 
-class AskedRecords(BaseModel):
+class AskedRecords(BaseModel, extra="forbid"):
     """Which records: exactly one of the first three."""
-
-    model_config = ConfigDict(extra="forbid")
 
     event_id: Given | None = Field(None, description="Every record that carries this event.")
     key: Given | None = Field(None, description="The newest records with this Kafka key, the user's id.")
@@ -40,10 +38,8 @@ class AskedRecords(BaseModel):
     limit: int = Field(20, ge=1, le=100, description="Most records of a key.")
 
 
-class AskedNumber(BaseModel):
+class AskedNumber(BaseModel, extra="forbid"):
     """Which number of gold."""
-
-    model_config = ConfigDict(extra="forbid")
 
     table: Given = Field(description="An hourly gold table, as gold.kpis_hourly.")
     hour: Moment = Field(description="The clock hour, or any moment in it.")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from lakehouse.monitoring.freshness import POLL_SECONDS, FreshnessProbe
+from benchmarks.freshness import POLL_SECONDS, FreshnessProbe
 from lakehouse.s3 import delta_options
 from lakehouse.settings import Settings
 from producer.record import Record

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import boto3
 import typer
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from rich.console import Console
 from rich.markup import escape
 
 from deploy.aws import release as releases
+from deploy.aws.installation import Installation
+from deploy.aws.shelf import Pin
+from deploy.aws.stacks import Event, Plan, Report
 from lakehouse.errors import ShoplakeError, UsageError
-
-if TYPE_CHECKING:
-    from deploy.aws.installation import Installation
-    from deploy.aws.shelf import Pin
-    from deploy.aws.stacks import Event, Plan, Report
 
 app = typer.Typer(
     help="Release, deploy and destroy an installation on AWS.",
@@ -195,8 +195,6 @@ def destroy(
 
 def main() -> None:
     """Run the command line; an error a person can act on becomes one sentence and its exit code."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         app()
     except ShoplakeError as error:
@@ -240,11 +238,6 @@ def _refuse_other_brokers(installation: Installation, size: Size | None) -> None
 
 def _installation(name: str, region: str | None) -> Installation:
     """Raises UsageError without credentials or a region."""
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
-
-    from deploy.aws.installation import Installation
-
     try:
         # The `aws` command reads AWS_REGION first, and boto3 does not read it at all.
         session = boto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)

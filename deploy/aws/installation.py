@@ -110,11 +110,8 @@ class Installation:
         if not group:
             return None
         found = self._session.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
-        for one in found["AutoScalingGroups"]:
-            for machine in one["Instances"]:
-                if machine["LifecycleState"] == "InService":
-                    return str(machine["InstanceId"])
-        return None
+        machines = [machine for one in found["AutoScalingGroups"] for machine in one["Instances"]]
+        return next((str(one["InstanceId"]) for one in machines if one["LifecycleState"] == "InService"), None)
 
     def install_release(self, release: str) -> str:
         """Let the running instance take a release; what it said last. It goes back by itself when it does not come up.

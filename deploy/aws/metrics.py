@@ -7,8 +7,11 @@ import re
 import urllib.request
 from typing import Any
 
+import boto3
 import psutil
 
+from deploy.aws.start import environment
+from lakehouse.services import state
 from lakehouse.settings import Settings, load_settings
 
 NAMESPACE = "Shoplake"
@@ -46,17 +49,12 @@ def send(client: Any, name: str, values: dict[str, tuple[float, str]]) -> None:
 
 def main() -> None:
     """Look once and send."""
-    import boto3
-
-    from deploy.aws.start import environment
-    from lakehouse.services.state import status
-
     os.environ.update(environment(os.environ, boto3.Session()))
     settings = load_settings()
     send(
         boto3.client("cloudwatch"),
         os.environ["SHOPLAKE_NAME"],
-        figures(settings, status(settings), _exposition(settings)),
+        figures(settings, state.status(settings), _exposition(settings)),
     )
 
 

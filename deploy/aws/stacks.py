@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -20,8 +20,7 @@ _CANCELLED = ("cancelled", "following resource(s) failed")
 _CLOCKS_DIFFER = timedelta(minutes=2)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A resource that a change set touches. `replacement` is CloudFormation's: True, False or Conditional."""
 
     action: str
@@ -30,8 +29,7 @@ class Change:
     replacement: str
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A change set that was made and not executed."""
 
     stack: str
@@ -40,8 +38,7 @@ class Plan:
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """What became of one resource. `path` names its stacks too."""
 
     id: str
@@ -121,7 +118,7 @@ class Stacks:
         made = self._client.create_change_set(ChangeSetName=f"shoplake-{uuid.uuid4().hex[:12]}", **wanted)
         plan = Plan(name, made["Id"], is_new, ())
         if self._has_changes(plan):
-            return replace(plan, changes=tuple(self._changes(plan.change_set)))
+            return plan._replace(changes=tuple(self._changes(plan.change_set)))
         self.discard(plan)
         return None
 
@@ -171,14 +168,13 @@ class Stacks:
 
     def _changes(self, change_set: str, path: str = "") -> Iterator[Change]:
         """What a change set touches, and those that are nested in it."""
-        for page in self._client.get_paginator("describe_change_set").paginate(ChangeSetName=change_set):
-            for one in page["Changes"]:
-                found = one["ResourceChange"]
-                name = f"{path}{found['LogicalResourceId']}"
-                if nested := found.get("ChangeSetId"):
-                    yield from self._changes(nested, f"{name}/")
-                else:
-                    yield Change(found["Action"], name, found["ResourceType"], found.get("Replacement") or "False")
+        pages = self._client.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)
+        for found in pages.search("Changes[].ResourceChange"):
+            name = f"{path}{found['LogicalResourceId']}"
+            if nested := found.get("ChangeSetId"):
+                yield from self._changes(nested, f"{name}/")
+            else:
+                yield Change(found["Action"], name, found["ResourceType"], found.get("Replacement") or "False")
 
     def _follow(self, stack: str, began: datetime, report: Report) -> str:
         """Report the events until the stack has come to rest; its last status."""
@@ -211,12 +207,9 @@ class Stacks:
             yield from self._events(inner, began, f"{path}{name}/")
 
     def _recent(self, stack: str, began: datetime) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack)
         try:
-            for page in self._client.get_paginator("describe_stack_events").paginate(StackName=stack):
-                for one in page["StackEvents"]:
-                    if one["Timestamp"] < began - _CLOCKS_DIFFER:
-                        return
-                    yield one
+            yield from takewhile(lambda one: one["Timestamp"] >= began - _CLOCKS_DIFFER, pages.search("StackEvents"))
         except ClientError as error:
             if "exist" not in str(error):
                 raise

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake_secret import PRIVATE_FILE
 from lakehouse.reports import replace_text
@@ -145,8 +147,6 @@ def _secret(session: Any, arn: str) -> dict[str, Any]:
 
 def main() -> None:
     """Become what the unit runs, or `shoplake` with the arguments given."""
-    import boto3
-
     session, is_unit = boto3.Session(), not sys.argv[1:]
     shoplake = str(Path(sys.executable).with_name("shoplake"))
     try:

@@ -27,7 +27,7 @@ from lakehouse.catalog import TABLES
 from lakehouse.delta_log import Snapshot, snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock
-from lakehouse.s3 import delete_objects, inside, s3_client
+from lakehouse.s3 import delete_objects, inside, listed, s3_client
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
@@ -159,10 +159,9 @@ def _clear(client: Any, settings: Settings) -> None:
                 f"The bucket {settings.bucket} has records already ({table.full_name}): restore into an empty one "
                 "(SHOPLAKE_BUCKET), or move what is there away first."
             )
-    pages = client.get_paginator("list_objects_v2")
     for table in TABLES:
-        for page in pages.paginate(Bucket=settings.bucket, Prefix=f"{table.layer}/{table.name}/"):
-            delete_objects(client, settings.bucket, [{"Key": one["Key"]} for one in page.get("Contents", ())])
+        objects = listed(client, settings.bucket, f"{table.layer}/{table.name}/")
+        delete_objects(client, settings.bucket, [{"Key": one["Key"]} for one in objects])
 
 
 def _is_filled_without_records(table: Table) -> bool:

@@ -50,7 +50,7 @@ def status(format: HowToPrint = Format.table) -> None:
     from quality.gate import blocked_by, failing
 
     with connect(load_settings()) as reader:
-        found = failing(reader)
+        found = failing(reader.query)
     tables = blocked_by(found)
     held, passed, rows = _at_publish()
     if format is Format.json:
@@ -104,7 +104,7 @@ def override(
     Example: [bold]shoplake quality override gold.kpis_hourly.each_hour_once --for 2h --reason "known, being fixed"[/]
     """
     from lakehouse import probes
-    from lakehouse.lake import arrow_rows, properties_of
+    from lakehouse.lake import arrow_rows
     from lakehouse.small_tables import SmallTables
     from quality import results
     from quality.suites import SUITES
@@ -122,7 +122,7 @@ def override(
     if not probes.s3_answers(settings):
         raise ShoplakeError("S3 does not answer; `shoplake status` tells whether the platform runs.")
     tables, row = SmallTables(settings), (expectation, reason.strip(), getpass.getuser(), now, until)
-    tables.create(results.OVERRIDES, properties_of(results.OVERRIDES))
+    tables.create(results.OVERRIDES)
     tables.append(results.OVERRIDES, arrow_rows(results.OVERRIDES, [row]))
     typer.echo(f"{expectation} blocks nothing until {until:%Y-%m-%d %H:%M} UTC.")
 

@@ -23,12 +23,10 @@ _FACTS = (
     " quarantined_at"
 )
 
-app = typer.Typer()
-quarantine = typer.Typer(help="See refused records, learn why, bring them home.", no_args_is_help=True)
-app.add_typer(quarantine, name="quarantine")
+app = typer.Typer(name="quarantine", help="See refused records, learn why, bring them home.", no_args_is_help=True)
 
 
-@quarantine.command("list")
+@app.command("list")
 def list_records(
     reason: Reason = None,
     topic: Topic = None,
@@ -73,7 +71,7 @@ def list_records(
         print_result(reader.stream(rows), OutputFormat(format), None)
 
 
-@quarantine.command()
+@app.command()
 def show(record: RecordId, format: HowToPrint = Format.table) -> None:
     """Show a refused record: why, what came, and who brought it back.
 
@@ -84,7 +82,7 @@ def show(record: RecordId, format: HowToPrint = Format.table) -> None:
     _print({**found, "key": _readable(found["key"]), "value": _readable(found["value"])}, format)
 
 
-@quarantine.command()
+@app.command()
 def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
     """Judge a refused record by today's checks, and list everything that is wrong with it.
 
@@ -108,7 +106,7 @@ def explain(record: RecordId, format: HowToPrint = Format.table) -> None:
     _print(facts, format)
 
 
-@quarantine.command()
+@app.command()
 def replay(
     ids: Annotated[
         list[str] | None, typer.Argument(help="Records as topic-partition-offset; none: by the options.")

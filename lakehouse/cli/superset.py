@@ -11,12 +11,10 @@ import typer
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings, load_settings
 
-app = typer.Typer()
-group = typer.Typer(help="Superset's dashboards: log in, import, export.", no_args_is_help=True)
-app.add_typer(group, name="superset")
+app = typer.Typer(name="superset", help="Superset's dashboards: log in, import, export.", no_args_is_help=True)
 
 
-@group.command()
+@app.command()
 def login(
     reset: Annotated[bool, typer.Option("--reset", help="Make a new password for the administrator.")] = False,
 ) -> None:
@@ -43,7 +41,7 @@ def login(
     replace_text(path, json.dumps(passwords), mode=0o600)
 
 
-@group.command("import")
+@app.command("import")
 def import_() -> None:
     """Bring Superset to what the YAML under `superset/` says; what was removed there is removed here.
 
@@ -54,7 +52,7 @@ def import_() -> None:
     print("Superset shows the dashboards of superset/.")
 
 
-@group.command()
+@app.command()
 def export() -> None:
     """Write what was changed in Superset back into the YAML under `superset/`.
 

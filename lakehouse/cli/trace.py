@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from lakehouse.sql import SqlReader
 
 
-app = typer.Typer()
-desk = typer.Typer(help="Where a record went, and which events a number comes from.", no_args_is_help=True)
-app.add_typer(desk, name="trace")
+app = typer.Typer(name="trace", help="Where a record went, and which events a number comes from.", no_args_is_help=True)
 
 
-@desk.command()
+@app.command()
 def event(
     event_id: Annotated[str | None, typer.Argument(help="The event's id: every record that carries it.")] = None,
     key: Annotated[str | None, typer.Option(help="The newest records with this Kafka key, the user's id.")] = None,
@@ -51,7 +49,7 @@ def event(
         typer.echo()
 
 
-@desk.command()
+@app.command()
 def figure(
     table: Annotated[str, typer.Argument(help="An hourly gold table.")],
     hour: Annotated[str, typer.Argument(help="The clock hour, UTC, as 2026-11-29T10.")],

@@ -21,10 +21,9 @@ from lakehouse import hours as clock
 from lakehouse import persons
 from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
-from lakehouse.jobs import cohort_retention, quality, reconcile
-from lakehouse.jobs.erasing import Erasing, of_run
+from lakehouse.jobs import cohort_retention, erasing, quality, reconcile
+from lakehouse.jobs.merging import run_name
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import erasures, marks
 from lakehouse.s3 import s3_client
@@ -66,11 +65,10 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     if user is None:
         raise UsageError("This person was forgotten already, or asked for more than a day ago: give the id again.")
     say("Looking for the person's records")
-    erasing = Erasing(lake, user)
-    found = erasing.found()
-    erasing.note(found)
+    records = erasing.found(lake, user)
+    erasing.note(lake, records)
     say("Writing bronze, silver and quarantine without them")
-    days = erasing.erase(found)
+    days = erasing.erase(lake, user, records)
     if not control.is_wanted(settings):
         _delete_fold(settings)
     hours = _unfinished_hours(lake)
@@ -82,7 +80,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     say("Deleting old files")
     deleted = sum(old_versions.delete(lake, s3_client(settings), table, before) for table in TABLES)
     reworded = persons.reword(settings, persons.as_word(user), r"\1forgotten")
-    left = erasing.left()
+    own, mentions = erasing.left(lake, user)
     figures = {
         **_counted(lake),
         "gold_hours": len(hours),
@@ -90,9 +88,9 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         "cleared_cells": cleared,
         "registry_rows": reworded,
         "deleted_files": deleted,
-        "mentions": left.of_others,
+        "mentions": mentions,
     }
-    receipt = _receipt(lake, user, figures, left.own)
+    receipt = _receipt(lake, user, figures, own)
     persons.drop(settings, user)
     return receipt
 
@@ -154,7 +152,7 @@ def _wait(seconds: int, say: Say) -> None:
 
 def _counted(lake: Lake) -> dict[str, int]:
     """Records that this run has erased, over all its attempts."""
-    counts = Counter(of_run(lake).column("was").to_pylist())
+    counts = Counter(erasing.of_run(lake).column("was").to_pylist())
     names = {"silver": "silver_rows", "quarantined": "quarantined_rows", "duplicates": "duplicate_rows"}
     return {name: counts[was] for was, name in names.items()}
 

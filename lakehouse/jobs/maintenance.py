@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field, field_validator
 from lakehouse import persons
 from lakehouse.catalog import TABLES
 from lakehouse.jobs.parameters import Say
-from lakehouse.lake import Compacted, Lake
-from lakehouse.s3 import s3_client
+from lakehouse.lake import Lake
+from lakehouse.s3 import listed, s3_client
+from lakehouse.small_tables import Compacted
 from lakehouse.stream import clustering, log_cleanup
 from lakehouse.table import Table
 
@@ -48,11 +49,11 @@ def tidy(lake: Lake, client: Any, table: Table, today: date) -> dict[str, Any]:
     """Compact, cluster and vacuum a table and clean its log; safe beside the stream, jobs and readers
     (`lakehouse.table`). Files and bytes of the result are what lies in S3, old versions included."""
     before = _files(client, lake, table)
-    lake.set_properties(table)
+    lake.small.set_properties(table)
     # Before the days are clustered: afterwards it would merge some of their files again, and they would seem new.
-    compacted = lake.compact(table)
+    compacted = lake.small.compact(table)
     days = clustering.cluster(lake, client, table, today)
-    lake.vacuum(table, orphans=True)
+    lake.small.vacuum(table, orphans=True)
     log_cleanup.clean(client, lake.settings.bucket, table)
     return saved(table, before, _files(client, lake, table), compacted, days)
 
@@ -83,6 +84,5 @@ def _log(files: Files) -> list[str]:
 
 
 def _files(client: Any, lake: Lake, table: Table) -> Files:
-    where = {"Bucket": lake.settings.bucket, "Prefix": f"{table.layer}/{table.name}/"}
-    pages = client.get_paginator("list_objects_v2").paginate(**where)
-    return {str(found["Key"]): int(found["Size"]) for page in pages for found in page.get("Contents", [])}
+    found = listed(client, lake.settings.bucket, f"{table.layer}/{table.name}/")
+    return {str(one["Key"]): int(one["Size"]) for one in found}

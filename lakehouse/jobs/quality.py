@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from lakehouse.jobs.merging import run_name
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
 from lakehouse.sql import SqlReader, connect
 from lakehouse.sql_text import utc_text
 from quality import results, unknown_fields
+from quality.judge import Judge, Verdict
 from quality.suites import SUITES
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from quality.judge import Verdict
 
 WRITES = (results.TABLE, unknown_fields.TABLE, marks.TABLE)
 NAME = "quality"
@@ -61,12 +57,9 @@ def chosen(tables: str | None) -> tuple[str, ...]:
 
 def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     """Judge, and write every verdict down; figures and the failing expectations. A failing table fails no run."""
-    from quality.judge import Judge
-
     now = datetime.now(UTC)
     tables = chosen(parameters.tables)
     suites = tuple(suite for suite in SUITES if suite.table in tables)
-    judge = Judge()
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Looking for unknown fields")
         fields = unknown_fields.update(lake, reader)
@@ -75,7 +68,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
             parameters.scope == "due" and full_is_due(marks.current(lake, NAME, _FULL), now)
         )
         days = None if is_full else _changed_days(lake, reader)
-        verdicts = judge.judge(suites, lambda sql: measured(reader, sql), days)
+        verdicts = [*Judge().judge(suites, reader.query, days)]
     say("Writing the results")
     scope = "full" if days is None else "incremental"
     _write(lake, verdicts, scope, now)
@@ -98,14 +91,6 @@ def full_is_due(last: datetime | None, now: datetime) -> bool:
     passed = datetime.combine(now.date(), FULL_FROM, UTC)
     due = passed if passed <= now else passed - timedelta(days=1)
     return last is None or last < due
-
-
-def measured(reader: SqlReader, sql: str) -> pd.DataFrame:
-    """The answer of one statement as a frame, with its columns also when it has no rows."""
-    import pandas as pd
-
-    found = reader.stream(sql)
-    return pd.DataFrame(list(found.rows), columns=list(found.columns))
 
 
 def _changed_days(lake: Lake, reader: SqlReader) -> list[date] | None:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from lakehouse import broker
 from lakehouse.errors import ShoplakeError
+from lakehouse.jobs.merging import run_name
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.resolution import run_name
 from lakehouse.lake import Lake
 from lakehouse.ops import marks
 from lakehouse.reports import read_report
@@ -40,7 +40,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     with connect(lake.settings, lake.settings.sql_memory_mb) as reader:
         say("Comparing Kafka, bronze, silver, quarantine and gold")
         bounds, held = partial(broker.bounds, lake.settings, TOPICS), partial(broker.first_held, lake.settings)
-        found = ledger.reconcile(reader, bounds, since, reach, held, partial(_waiting_hours, lake.settings))
+        found = ledger.reconcile(reader.query, bounds, since, reach, held, partial(_waiting_hours, lake.settings))
         say("Comparing gold and the serving file")
         now = datetime.now(UTC)
         # Gold may have changed since the mark without a new batch: a job, a hand.

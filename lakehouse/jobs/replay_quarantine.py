@@ -16,17 +16,16 @@ from operator import and_
 from typing import Any, Literal, NamedTuple
 
 from kafka.errors import KafkaError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AwareDatetime, BaseModel, Field, ValidationInfo, field_validator
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from bronze.events import RECORD_COLUMNS
 from lakehouse import hours as clock
-from lakehouse.broker import Offsets
 from lakehouse.errors import ShoplakeError
+from lakehouse.jobs.merging import merge, run_name, same_in
 from lakehouse.jobs.parameters import Say
-from lakehouse.jobs.resolution import resolve, run_name
 from lakehouse.lake import Lake, materialized
 from lakehouse.ops import replays
 from lakehouse.raw_records import Place, places_in
@@ -48,10 +47,8 @@ _CHOSEN = StructType(
 )
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid", frozen=True):
     """Parameters of a run. Without a choice it takes every open record."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     reason: str | None = Field(None, description="Only records refused with this reason code.")
     topic: str | None = Field(None, description="Only records of this Kafka topic.")
@@ -106,7 +103,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         return figures | {"already_in_silver": sum(row["is_known"] for row in records)}
     fates = _brought_home(lake, records, say)
     say("Marking the records as resolved")
-    resolve(lake, [(fate.record, fate.outcome, fate.place) for fate in fates], parameters.fix)
+    _resolve(lake, fates, parameters.fix)
     outcomes = Counter(fate.outcome for fate in fates)
     told = {name: outcomes[name] for name in ("accepted", "duplicate", "known")}
     return figures | told | {"resolved": len(fates), "left": accepted - len(fates), "run": run_name(lake)}
@@ -230,16 +227,13 @@ def _send_again(settings: Settings, records: list[Row]) -> list[Place]:
 
 def _wait_until_read(lake: Lake, places: list[Place], say: Say) -> None:
     """Return when all places are in the stream's book. Raises ShoplakeError when it does not come that far."""
-    wanted: Offsets = {}
-    for place in places:
-        of_topic = wanted.setdefault(place.topic, {})
-        of_topic[str(place.partition)] = max(place.offset + 1, of_topic.get(str(place.partition), 0))
+    wanted = {(place.topic, str(place.partition)): place.offset for place in sorted(places)}  # the last of each
     end, last = time.monotonic() + PATIENCE_SECONDS, None
     with open_reader(lake.settings) as reader:
         while True:
             say("Waiting until the stream has read them")
             read = booked(reader)
-            if all(read.get(t, {}).get(p, 0) >= offset for t, each in wanted.items() for p, offset in each.items()):
+            if all(read.get(topic, {}).get(partition, 0) > offset for (topic, partition), offset in wanted.items()):
                 return
             if read != last:
                 end, last = time.monotonic() + PATIENCE_SECONDS, read
@@ -249,3 +243,25 @@ def _wait_until_read(lake: Lake, places: list[Place], say: Say) -> None:
                     " runs; nothing comes twice."
                 )
             time.sleep(0.5)
+
+
+def _resolve(lake: Lake, fates: list[Fate], fix: str | None) -> None:
+    """Write down what became of the records: in `ops.replays`, and as resolved in `silver.quarantine`."""
+    if not fates:
+        return
+    run, now = run_name(lake), datetime.now(UTC)
+    rows = [
+        (run, row["origin"], row["partition"], row["offset"], row["was"], row["event_id"], fix, outcome,
+         *(place or (None, None, None)), now)
+        for row, outcome, place in fates
+    ]  # fmt: skip
+    # An earlier try of this run may have written some of them and died before it marked them as resolved.
+    written = {tuple(row[key] for key in replays.TABLE.keys) for row in lake.small.read(replays.TABLE).to_pylist()}
+    if left := [row for row in rows if (row[0], *row[1:4]) not in written]:
+        lake.append_rows(replays.TABLE, left)
+    found = [(row["ingest_date"], row["origin"], row["partition"], row["offset"]) for row, _, _ in fates]
+    places = lake.spark.createDataFrame(found, "ingest_date date, topic string, partition int, offset bigint")
+    on_days = clock.sql_on_days("kept.ingest_date", {day for day, *_ in found})
+    is_it = same_in("ingest_date", *COORDINATES)
+    done = f"UPDATE SET status = 'resolved', resolved_by = '{run}'"
+    merge(lake, quarantine.TABLE, places, f"{on_days} AND {is_it} AND kept.status = 'open'", done)

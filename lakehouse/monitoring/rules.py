@@ -38,9 +38,9 @@ RULES = (
         "stream_silent_seconds",
         60,
         60,
-        "The stream has not said for a minute that it lives.",
-        "Look at `shoplake status` and the end of stream.log and spark.log. It is started again by itself; when that"
-        " goes on, the last line of stream.log says why.",
+        "The stream has not reported for a minute.",
+        "See `shoplake status` and the end of stream.log and spark.log. The supervisor restarts it; if that keeps"
+        " happening, the last line of stream.log says why.",
     ),
     Rule(
         "stream_behind",
@@ -49,8 +49,8 @@ RULES = (
         "alert_lag_records",
         60,
         "More records wait on the broker than the stream should leave there.",
-        "`shoplake status` shows the lag. When it grows, the traffic is more than this machine can take: give Spark"
-        " more cores and memory. When it falls, a backlog is being worked off: wait.",
+        "`shoplake status` shows the lag. If it grows, this machine is too small for the traffic: give Spark more"
+        " cores and memory. If it falls, the stream is catching up: wait.",
     ),
     Rule(
         "data_stale",
@@ -58,7 +58,7 @@ RULES = (
         "unread_seconds",
         "alert_freshness_seconds",
         60,
-        "Records wait, and none has reached the tables for long.",
+        "Records wait, but none has reached the tables for a while.",
         "If somebody stopped the stream, `shoplake run stream -p action=start` starts it; else see stream_silent.",
     ),
     Rule(
@@ -67,8 +67,8 @@ RULES = (
         "failed_jobs",
         0,
         0,
-        "The newest run of a job failed or was lost. It is over when a run of the job succeeds.",
-        "`shoplake runs list --state failed` and `shoplake runs logs ID` say why; run the job again once it is mended.",
+        "The newest run of a job failed or was lost. The alert ends when a run of the job succeeds.",
+        "`shoplake runs list --state failed` and `shoplake runs logs ID` say why; fix that and run the job again.",
     ),
     Rule(
         "table_blocked",
@@ -76,8 +76,8 @@ RULES = (
         "blocked_tables",
         0,
         0,
-        "A table fails its expectations: dashboards stay on its last good version, or lack the rows that fail.",
-        "`shoplake quality status` names the expectation. Mend the data (a backfill of the days), then `shoplake"
+        "A table fails its expectations: dashboards show its last good version, or lack the rows that fail.",
+        "`shoplake quality status` names the expectation. Correct the data (backfill the days), then `shoplake"
         " quality check`; or let it pass for a while with `shoplake quality override`.",
     ),
     Rule(
@@ -87,8 +87,8 @@ RULES = (
         0,
         0,
         "An expectation that must hold fails where nothing can be held back: in silver or in the books.",
-        "`shoplake quality status` says what it means. A backfill of the days rebuilds silver and gold from bronze;"
-        " then `shoplake quality check`.",
+        "`shoplake quality status` explains it. A backfill of the days rebuilds silver and gold from bronze; then"
+        " `shoplake quality check`.",
     ),
     Rule(
         "ledger_unbalanced",
@@ -106,9 +106,9 @@ RULES = (
         "largest_broken_share",
         0.05,
         0,
-        "A producer sends another shape: many of a topic's records are refused for one and the same field.",
-        "Ask the producer's owner. `shoplake quarantine list` shows the records; they are kept, and come home with"
-        " `shoplake quarantine replay --fix` (docs/how-to/quality.md).",
+        "A producer has changed its events: many records of a topic are refused for the same field.",
+        "Ask the producer's owner. `shoplake quarantine list` shows the records; they are kept, and `shoplake"
+        " quarantine replay --fix` sends them again (docs/how-to/quality.md).",
     ),
     Rule(
         "quarantine_rising",
@@ -125,7 +125,7 @@ RULES = (
         "publisher_failing",
         0,
         120,
-        "The serving file is not brought up to date: dashboards and SQL over gold show an old state.",
-        "Look at `shoplake status` and the end of publisher.log.",
+        "The serving file is not updated: dashboards and SQL over gold show an old state.",
+        "See `shoplake status` and the end of publisher.log.",
     ),
 )

@@ -11,7 +11,7 @@ from lakehouse.broker import Offsets
 from lakehouse.table import Extract, Table, column
 
 SERVED_DAYS = 2
-"""The book grows by thousands of rows an hour; dashboards look at so many days of it."""
+"""The book grows by thousands of rows an hour; dashboards show this many days of it."""
 TABLE = Table(
     layer="ops",
     name="batches",
@@ -72,7 +72,7 @@ TABLE = Table(
 
 
 class Plan(NamedTuple):
-    """What a micro-batch reads: from its begin to before its end, per topic-partition; one without a begin is new, and
+    """The offsets that a micro-batch reads per topic-partition, `end` excluded. A partition without a begin is new, and
     read from 0."""
 
     begin: Offsets
@@ -80,8 +80,8 @@ class Plan(NamedTuple):
 
 
 def planned(counts: pa.Table, plan: Plan | None) -> pa.Table:
-    """Rows of the book with the offsets that Spark planned to read, which are more than those of the records: a
-    transaction leaves marks that are no records, an aborted one all of its own, and compaction takes records away.
+    """Rows of the book with the offsets that Spark planned to read. Some have no record: transaction markers, records
+    of aborted transactions, and those that compaction removed.
 
     So a batch begins where the last one ended, and nothing waits behind the last record.
     """

@@ -1,4 +1,4 @@
-"""ops.erasures and ops.erased_records: who was forgotten, as a hash, and which records the lake no longer has for it.
+"""ops.erasures and ops.erased_records: who was forgotten, as a hash, and which records were erased for that.
 
 The ledger counts these records as erased: they were read, and are missing with a reason.
 """

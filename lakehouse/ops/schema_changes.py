@@ -1,7 +1,7 @@
-"""ops.migrations, and what writes it: a declared column that a table in the lake does not have is added to it.
+"""ops.migrations, and what writes it: declared columns that a table in the lake lacks are added to it.
 
-Old rows have NULL, who does not know the column reads and writes on, and doing it again finds nothing to do. How the
-contract grows: docs/decisions/schema-change.md.
+Old rows have NULL, older code reads and writes on, and a second run finds nothing to do. How the contract grows:
+docs/decisions/schema-change.md.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def _apply(lake: Lake, table: Table) -> list[str]:
     reraise=True,
 )
 def _add_missing(lake: Lake, table: Table) -> list[StructField]:
-    """Somebody else may be first: what is missing is looked at again with each try."""
+    """Another process may be first, so each attempt looks again at what is missing."""
     missing = missing_columns(table, lake.read(table).schema)
     if missing:
-        lake.add_columns(table, missing)
+        lake.small.add_columns(table, [field.name for field in missing])
     return missing
 
 
@@ -89,7 +89,7 @@ def _change(field: StructField) -> str:
 
 
 def _log(lake: Lake, table: Table, change: str) -> None:
-    """Written before the change is made, once for ever: whoever dies in between, the next one makes the change."""
+    """Write the row before the change, and only once: if this process dies in between, the next makes the change."""
     log.info("migration", table=table.full_name, change=change)
     row = (table.full_name, change, CONTRACT_VERSION, datetime.now(UTC))
     with contextlib.suppress(CommitFailedError):  # somebody else has written it

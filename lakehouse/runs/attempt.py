@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import structlog
 import tenacity
@@ -28,9 +28,6 @@ from lakehouse.runs.states import State
 from lakehouse.secret_words import hide, secret_words
 from lakehouse.session import commit_mark, connect, end_session, mark_commits
 from lakehouse.settings import Settings
-
-if TYPE_CHECKING:
-    from pyspark.sql.connect.shell.progress import ProgressHandler
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 8.0
@@ -105,7 +102,7 @@ class Attempt:
         self._say("Connecting to Spark")
         self._spark = connect(self._settings, self._run.session_id)
         mark_commits(self._spark, self._run.id)
-        self._spark.registerProgressHandler(cast("ProgressHandler", self._news.spark_progress))
+        self._spark.registerProgressHandler(self._news.spark_progress)  # type: ignore[arg-type]  # a function will do
         lake = Lake(self._spark, self._settings)
         lake.create_tables([*TABLES, *(table for table in self._job.writes if table not in TABLES)])
         schema_changes.apply(lake, self._job.writes)

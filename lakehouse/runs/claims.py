@@ -31,7 +31,7 @@ class Line:
 
     message: str
     level: str = "info"
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] | None = None
     at: datetime = field(default_factory=now)
 
 
@@ -77,8 +77,8 @@ class Claims:
             return None
         taken = {table for job in under_way for table in self._locks(job)}
         for run in waiting:
-            wanted = self._locks(run.job)
-            if taken.isdisjoint(wanted) and (not self._needs_spark(run.job) or with_spark()):
+            wanted, job = self._locks(run.job), self._registry.jobs.get(run.job)
+            if taken.isdisjoint(wanted) and (job is None or not job.needs_spark or with_spark()):
                 return run
             taken |= wanted  # younger runs do not overtake it
         return None
@@ -86,10 +86,6 @@ class Claims:
     def _locks(self, job: str) -> set[str]:
         known = self._registry.jobs.get(job)
         return set(known.locks) if known else {f"job:{job}"}
-
-    def _needs_spark(self, job: str) -> bool:
-        known = self._registry.jobs.get(job)
-        return known is not None and known.needs_spark
 
     def beat(self, run: Run, progress: dict[str, Any] | None = None, lines: Iterable[Line] = ()) -> State:
         """Show that the worker lives, with its news; the run's state now. Raises LostRun."""
@@ -189,6 +185,4 @@ def _requeue(run: Run, cause: str, pause: float) -> bool:
 
 
 def _add_lines(run: Run, lines: Iterable[Line]) -> None:
-    run.lines.add_all(
-        LogLine(at=line.at, level=line.level, message=line.message, fields=line.fields or None) for line in lines
-    )
+    run.lines.add_all(LogLine(**vars(line)) for line in lines)

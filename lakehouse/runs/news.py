@@ -90,5 +90,5 @@ def _into_the_run(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     if (news := event.pop("news", None)) is not None:
         apart = ("event", "level", "timestamp", "run")
         fields = {name: str(value)[:_LONGEST_FIELD] for name, value in event.items() if name not in apart}
-        news.log(Line(str(event["event"]), str(event["level"]), fields))
+        news.log(Line(str(event["event"]), str(event["level"]), fields or None))
     return event

@@ -7,7 +7,6 @@ that is seen for the first time, or was paused, starts from now: nothing is made
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim
@@ -79,16 +78,24 @@ def _schedule(job: Job, cron: str, row: ScheduleRow | None) -> Schedule:
 def trigger_due(registry: RunRegistry, moment: datetime | None = None) -> list[Run]:
     """Submit what is due; the runs that this call made. Several processes may call it at once.
 
-    A due time that a full queue refuses stays due and is tried again at the next call.
+    A run and the note that its due time is served are one transaction. A due time that a full queue refuses stays due
+    and is tried again at the next call.
     """
     at = moment or now()
-    with registry.database.reading() as session:
-        known = {row.job: row for row in session.scalars(select(ScheduleRow))}
     made: list[Run] = []
-    for job in registry.jobs.values():
-        if _due(job, known.get(job.name), at) is not None:
-            with suppress(QueueFull):
-                made += _serve(registry, job, at)
+    with registry.database.writing() as session:
+        known = {row.job: row for row in session.scalars(select(ScheduleRow))}
+        for job in registry.jobs.values():
+            row = known.get(job.name)
+            if (due := _due(job, row, at)) is None:
+                continue
+            is_first = row is None or row.last_due_at is None
+            if not is_first and (job.makes_up or at - due <= MISSED):
+                try:
+                    made.append(registry.queue(session, job, job.parse(job.scheduled_with), CALLER, "schedule"))
+                except QueueFull:
+                    continue
+            session.merge(ScheduleRow(job=job.name, paused=False, last_due_at=due))
     return made
 
 
@@ -100,17 +107,3 @@ def _due(job: Job, row: ScheduleRow | None, at: datetime) -> datetime | None:
         return at
     due = last_due(job.schedule, at)
     return due if due > row.last_due_at else None
-
-
-def _serve(registry: RunRegistry, job: Job, at: datetime) -> list[Run]:
-    """The run of a due time, if it makes one: it and the note that the time is served are one transaction."""
-    with registry.database.writing() as session:
-        row = session.get(ScheduleRow, job.name)
-        due = _due(job, row, at)
-        if due is None:  # another process was first
-            return []
-        is_first = row is None or row.last_due_at is None
-        session.merge(ScheduleRow(job=job.name, paused=False, last_due_at=due))
-        if is_first or not (job.makes_up or at - due <= MISSED):
-            return []
-        return [registry.queue(session, job, job.parse(job.scheduled_with), CALLER, "schedule")]

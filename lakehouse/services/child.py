@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,23 +29,6 @@ MAX_LOG_BYTES = 20 * 1024 * 1024
 KEPT_LOGS = 3
 
 
-@dataclass
-class Restart:
-    """Exponential back-off; a child that stayed healthy for a while starts over with a short pause."""
-
-    count: int = 0
-    not_before: float = 0.0
-
-    def plan(self, now: float, healthy_since: float | None) -> float:
-        """Note one more failure; how many seconds to wait."""
-        if healthy_since is not None and now - healthy_since >= STABLE_SECONDS:
-            self.count = 0
-        pause = min(LONGEST_PAUSE_SECONDS, 2.0**self.count)
-        self.count += 1
-        self.not_before = now + pause
-        return pause
-
-
 class Child:
     """A service's process and its state: `down`, `starting`, `up`, `failed` or `external`."""
 
@@ -61,7 +44,7 @@ class Child:
         self._healthy_since: float | None = None
         self._next_check = 0.0
         self._failed_checks = self._looks_over_limit = 0
-        self._restart = Restart()
+        self._failures, self._not_before = 0, 0.0
 
     @property
     def pid(self) -> int | None:
@@ -80,7 +63,7 @@ class Child:
             self.state == "failed"
             and not self.was_up
             and not self.service.is_optional
-            and self._restart.count >= FIRST_START_ATTEMPTS
+            and self._failures >= FIRST_START_ATTEMPTS
         )
 
     def tick(self, dependencies_ready: bool) -> None:
@@ -89,7 +72,7 @@ class Child:
         if self.state == "external":
             self._welcome()
         elif self._process is None:
-            if dependencies_ready and now >= self._restart.not_before:
+            if dependencies_ready and now >= self._not_before:
                 self._start(now)
         elif (code := self._process.poll()) is not None:
             self._process = None
@@ -100,7 +83,7 @@ class Child:
     def stop(self) -> None:
         """End the child and what it started."""
         if self._process is not None:
-            _end_family(self._process, self.service.stop_seconds)
+            _end_family(self._process.pid, self.service.stop_seconds)
         self._process = None
         self.state = "down" if self.service.is_embedded else "external"
 
@@ -160,7 +143,7 @@ class Child:
                 self.service.on_up()
             except ShoplakeError as error:
                 self.state, self.message = "failed", str(error)
-                self._restart.count = FIRST_START_ATTEMPTS
+                self._failures = FIRST_START_ATTEMPTS
                 return
             self.was_up = True
         self.message = ""
@@ -169,13 +152,16 @@ class Child:
 
     def _kill(self, now: float, why: str) -> None:
         if self._process is not None:
-            _end_family(self._process, patience=5)
+            _end_family(self._process.pid, patience=5)
         self._process = None
         self._fail(now, why)
 
     def _fail(self, now: float, why: str, *, has_run: bool = True) -> None:
-        pause = self._restart.plan(now, self._healthy_since)
-        self._healthy_since = None
+        """Note one more failure, and when to try again: later each time, unless it had stayed healthy for a while."""
+        if self._healthy_since is not None and now - self._healthy_since >= STABLE_SECONDS:
+            self._failures = 0
+        pause = min(LONGEST_PAUSE_SECONDS, 2.0**self._failures)
+        self._failures, self._not_before, self._healthy_since = self._failures + 1, now + pause, None
         self.state = "failed"
         self.message = f"{self.service.name} {why}"
         if has_run:  # else its log tells nothing, and what kept it from starting says what to do
@@ -234,16 +220,10 @@ def spawn(
         )
 
 
-def _end_family(process: subprocess.Popen[bytes], patience: float) -> None:
-    """End a child with its own children, which would otherwise live on as orphans."""
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.Error:
-        family = []
-    process.terminate()
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    processes.end_processes(family, patience=2)
+def _end_family(pid: int, patience: float) -> None:
+    """End a child, and then its own children, which would otherwise live on as orphans."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        family = process.children(recursive=True)
+        processes.end_processes([process], patience)
+        processes.end_processes(family, patience=2)

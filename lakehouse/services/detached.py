@@ -75,7 +75,7 @@ def stop(settings: Settings, report: Callable[[Snapshot], None] = lambda _snapsh
     anything to end."""
     supervisor = lock_holder(settings)
     if supervisor is not None:
-        _end_supervisor(supervisor, lambda: _tell(settings, supervisor, report))
+        _end_supervisor(settings, supervisor, report)
     left = processes.end_lake_processes(settings)
     write_state(settings, None)
     lock_path(settings).unlink(missing_ok=True)
@@ -113,21 +113,13 @@ def _tell(settings: Settings, supervisor: int, report: Callable[[Snapshot], None
     return snapshot
 
 
-def _end_supervisor(pid: int, tell: Callable[[], object]) -> None:
+def _end_supervisor(settings: Settings, pid: int, report: Callable[[Snapshot], None]) -> None:
+    """It has ended when its lock is free. One that does not end in time is killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
+        process, end = psutil.Process(pid), time.monotonic() + STOP_SECONDS
         process.terminate()
-        if not _ends_within(process, STOP_SECONDS, tell):
-            process.kill()
-            _ends_within(process, 10, tell)
-
-
-def _ends_within(process: psutil.Process, seconds: float, tell: Callable[[], object]) -> bool:
-    """Whether it ends. One that its parent has not asked about has ended, too: psutil's `wait` would go on waiting."""
-    end = time.monotonic() + seconds
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > end:
-            return False
-        tell()
-        time.sleep(POLL_SECONDS)
-    return True
+        while lock_holder(settings) == pid:
+            if time.monotonic() > end:
+                process.kill()
+            _tell(settings, pid, report)
+            time.sleep(POLL_SECONDS)

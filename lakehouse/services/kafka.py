@@ -13,8 +13,8 @@ from lakehouse.reports import replace_text
 from lakehouse.services.jars import class_path
 from lakehouse.services.service import Service, java, jvm_options, log4j, properties
 from lakehouse.settings import Settings
+from producer.topics import MAX_MESSAGE_BYTES, apply_topics
 
-MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 LOG4J = log4j("org.apache.kafka.common.config.AbstractConfig")
 
 
@@ -66,7 +66,7 @@ def service(settings: Settings) -> Service:
         },
         is_healthy=lambda _pid: kafka_answers(settings),
         prepare=lambda: _prepare(settings),
-        on_up=lambda: _apply_topics(settings),
+        on_up=lambda: apply_topics(settings),
         memory_limit_mb=settings.kafka_memory_mb + 320,
         memory_mb=settings.kafka_memory_mb // 2 + 96,
     )
@@ -97,9 +97,3 @@ def _prepare(settings: Settings) -> None:
     done = subprocess.run(command, env={"CLASSPATH": class_path("kafka")}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ShoplakeError(f"Kafka's storage cannot be formatted: {(done.stderr or done.stdout).strip()}")
-
-
-def _apply_topics(settings: Settings) -> None:
-    from producer.topics import apply_topics
-
-    apply_topics(settings)

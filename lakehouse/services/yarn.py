@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +17,7 @@ from xml.sax.saxutils import escape
 
 from lakehouse.errors import ShoplakeError
 from lakehouse.reports import replace_text
-from lakehouse.s3 import s3_client
+from lakehouse.s3 import listed, s3_client
 from lakehouse.services.jars import jar_set
 from lakehouse.settings import Settings
 
@@ -90,7 +89,7 @@ def _bring_archive(settings: Settings, spark_jars: Path) -> None:
 
     client, key = s3_client(settings), f"{PREFIX}{_archive_name(spark_jars)}"
     try:
-        there = set(_keys(client, settings.bucket))
+        there = {str(one["Key"]) for one in listed(client, settings.bucket, PREFIX)}
         for old in there - {key}:
             client.delete_object(Bucket=settings.bucket, Key=old)
         if key not in there:
@@ -109,11 +108,6 @@ def _upload_archive(client: Any, settings: Settings, key: str, spark_jars: Path)
         client.upload_file(str(archive), settings.bucket, key)
     finally:
         archive.unlink(missing_ok=True)
-
-
-def _keys(client: Any, bucket: str) -> Iterator[str]:
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX):
-        yield from (each["Key"] for each in page.get("Contents", ()))
 
 
 def _jars(spark_jars: Path) -> list[Path]:

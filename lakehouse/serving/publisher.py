@@ -29,7 +29,8 @@ from lakehouse.sql import SqlReader
 from lakehouse.sql_text import quoted_name, quoted_text
 from lakehouse.table import Extract, Table
 from quality import results
-from quality.gate import Ask, Ruling, rule
+from quality.declaration import Ask
+from quality.gate import Ruling, rule
 
 _GATE_TABLES = {results.TABLE.full_name, results.OVERRIDES.full_name}
 _TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "int": "INTEGER", "array<string>": "VARCHAR[]"}
@@ -233,7 +234,7 @@ class Publisher:
     def _changes(self, source: Source, old: int | None, new: int | None) -> Changes:
         if new is None:
             return Changes(is_nothing=True)
-        return self._log.changes(source.delta, old, new) if old is not None else Changes.unknown()
+        return self._log.changes(source.delta, old, new) if old is not None else Changes()
 
     def _refresh(self, target: duckdb.DuckDBPyConnection, source: Source, changes: Changes, new: int | None) -> None:
         """Bring a table to version `new`: by its changed partitions where it has any, else whole."""
@@ -246,7 +247,7 @@ class Publisher:
             target.execute(f"DELETE FROM {source.name}{gone}")  # noqa: S608 - the names are declared in this project
             self._insert(target, source, self._small.read(source.delta, changes.partitions or None))
             return
-        if changes.only_added:
+        if changes.files:
             files = ", ".join(quoted_text(self._reader.address(source.delta.full_name, file)) for file in changes.files)
             options = f"union_by_name = true, hive_partitioning = {bool(source.delta.partition_by)}"
             scan = f"(SELECT * FROM read_parquet([{files}], {options}){where})"  # noqa: S608 - the names are declared in this project
@@ -257,7 +258,7 @@ class Publisher:
         self._insert(target, source, self._reader.arrow(source.select.format(scan=scan)))
         if source.keep:
             target.execute(f"DELETE FROM {source.name} WHERE NOT ({source.keep})")  # noqa: S608 - the names are declared in this project
-        if source.merged and changes.only_added:
+        if source.merged and changes.files:
             target.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {source.merged}; DELETE FROM {source.name}")  # noqa: S608 - the names are declared in this project
             target.execute(f"INSERT INTO {source.name} BY NAME FROM merged")
 

@@ -16,7 +16,7 @@ import duckdb
 
 from lakehouse import sql_guard
 from lakehouse.errors import ShoplakeError
-from lakehouse.serving.file import BATCH_MINUTES, PUBLISHED, open_with_moments
+from lakehouse.serving.file import BATCH_MINUTES, PUBLISHED, asked, open_with_moments
 from lakehouse.settings import Settings
 from lakehouse.sql import Result, SqlReader, answer, connect
 from lakehouse.sql_names import explained
@@ -44,11 +44,6 @@ class ServingReader:
         """The rows of one reading statement, as dictionaries."""
         return list(self.stream(sql).dicts())
 
-    def tables(self) -> set[str]:
-        """The names of what can be asked for."""
-        rows = self.query(f"SELECT table_name FROM {PUBLISHED}")  # noqa: S608 - the names are declared in this project
-        return {BATCH_MINUTES, *(str(row["table_name"]) for row in rows)}
-
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
@@ -61,14 +56,10 @@ def _plain_errors() -> Iterator[None]:
 def reader_for(settings: Settings, sql: str) -> ServingReader | None:
     """The serving file's reader when it can answer `sql`; None when nothing is published, or it names other tables."""
     path = settings.serving_file
-    if not path.is_file():
+    if not path.is_file() or sql_guard.listed_layer(sql) is not None:
         return None
-    pieces = sql_guard.tokens(sql)
-    if sql_guard.listed_layer(pieces) is not None:
-        return None
-    reader = ServingReader(path)
-    is_known = set(sql_guard.named_tables(pieces)) <= reader.tables()
-    return reader if is_known else None
+    published = {BATCH_MINUTES, *(row["table_name"] for row in asked(settings, f"SELECT table_name FROM {PUBLISHED}"))}  # noqa: S608 - the name is declared in this project
+    return ServingReader(path) if published.issuperset(sql_guard.check_reading(sql).tables) else None
 
 
 class Answers:

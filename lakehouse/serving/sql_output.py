@@ -40,14 +40,6 @@ def _moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _decimal(value: Decimal) -> orjson.Fragment | None:
-    return orjson.Fragment(_digits(value)) if value.is_finite() else None
-
-
 def _digits(value: Decimal) -> str:
     """Every digit that counts, and no exponent."""
     text = f"{value:f}"
@@ -60,8 +52,8 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     time: time.isoformat,
     timedelta: str,
     int: lambda value: value if abs(value) < 2**63 else orjson.Fragment(str(value)),
-    float: _number,
-    Decimal: _decimal,
+    float: lambda value: value if math.isfinite(value) else None,
+    Decimal: lambda value: orjson.Fragment(_digits(value)) if value.is_finite() else None,
     bytes: lambda value: base64.b64encode(value).decode("ascii"),
     UUID: str,
     list: lambda value: [plain(item) for item in value],
@@ -152,12 +144,9 @@ def print_table(result: Result, console: Console, limit: int = TABLE_ROWS) -> No
         _print_records(result, cells, console)
     else:
         console.print(grid)
-    note = f"the first {len(cells)} rows; there are more: --limit 0 shows all" if more else _count(len(cells))
+    note = "1 row" if len(cells) == 1 else f"{len(cells):,} rows"
+    note = f"the first {len(cells)} rows; there are more: --limit 0 shows all" if more else note
     console.print(Text(f"({note})", style="dim"), soft_wrap=True)
-
-
-def _count(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
 def cell(value: Any) -> Text:

@@ -1,7 +1,7 @@
-"""Lays rows with like values of a table's `cluster_by` into the same files, so that a lookup passes the others over.
+"""Puts rows with similar values of a table's `cluster_by` into the same files, so that a lookup skips the others.
 
-A past day is written anew once, and again when enough was added to it since: a run costs what has changed, not what
-exists. The running day is left to those who write it.
+A past day is rewritten once, and again when enough was added to it since: a run costs what has changed, not what
+exists. The running day is left to its writers.
 """
 
 from __future__ import annotations

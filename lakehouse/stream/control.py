@@ -1,4 +1,4 @@
-"""Whether the stream shall run: a word in a file, written by the `stream` job and read by the stream's process."""
+"""Whether the stream should run: a word in a file, written by the `stream` job and read by the stream's process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lakehouse.settings import Settings
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Whether the query shall run; it shall unless somebody has said otherwise."""
+    """True if the query should run: unless somebody has stopped it."""
     try:
         return _file(settings).read_text().strip() != "stopped"
     except OSError:
@@ -17,7 +17,7 @@ def is_wanted(settings: Settings) -> bool:
 
 
 def want(settings: Settings, state: str) -> None:
-    """Say that the query shall be `running` or `stopped`; holds until somebody says otherwise, also over restarts."""
+    """Set the wanted state, `running` or `stopped`; it holds until the next call, also across restarts."""
     replace_text(_file(settings), state)
 
 

@@ -1,8 +1,8 @@
-"""What the stream keeps of the newest hours of silver, in DuckDB on a local disk: a micro-batch is folded into it, and
-live gold follows from it. The cost of both goes with the batch, not with the hours that are kept.
+"""The stream's state of the newest hours of silver, in DuckDB on a local disk: each micro-batch is folded into it, and
+live gold is read from it. Both cost what the batch weighs, not the hours that are kept.
 
-It is a function of silver, and a cache: the file says which micro-batch it is of (its tag), and what is not of the last
-batch in the book is made anew from silver. One transaction spans a micro-batch, from `take` to `commit`.
+It is a function of silver, and a cache: the file names its micro-batch (its tag). If that is not the last batch in the
+book, the state is rebuilt from silver. One transaction spans a micro-batch, from `take` to `commit`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ OF_EVENT = {name: kind for name, kind in silver_events.DUCKDB_TYPES.items() if n
 FULL_HOURS = 2
 SWEEP_SECONDS = 60
 CHECKPOINT_MB = 256
-"""So much is written to the log before the file takes it in, which a batch waits for."""
+"""The size of the log at which the file takes it in, which a batch waits for."""
 ROWS_OF_ONE_THREAD = 20_000
 LEAST_MEMORY_MB = 128
 MICROS_OF_HOUR = HOUR // timedelta(microseconds=1)
 SEEN_MICROS = MICROS_OF_HOUR // 6
-"""Of so long a time the ids of a file are read at once."""
+"""The span of arrivals whose ids are read from the file at once."""
 _EVENT = f"""
     epoch_us(event_time) AS moment, epoch_us(event_time) // {MICROS_OF_HOUR} AS hour,
     hash(user_id) AS u, {", ".join(name for name in OF_EVENT if name != "event_time")}
@@ -67,7 +67,7 @@ def frontier_at(now: datetime) -> datetime:
 
 
 def _merged(name: str, kept: Kept) -> Iterator[tuple[str, str]]:
-    """The table whose rows of equal grain are made one, and the SQL that does; none where that is not worth it."""
+    """The table whose rows of equal grain are merged, and the SQL for it; none where that is not worth it."""
     if kept.is_set:
         yield f"{name}_sizes", _MERGED_SIZES
     elif kept.merged:
@@ -76,8 +76,8 @@ def _merged(name: str, kept: Kept) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a micro-batch came to: coordinates of its duplicates, the window's hours that changed, older hours, how far
-    back its events in the window go (microseconds), and its rows of the book."""
+    """The result of a micro-batch: coordinates of its duplicates, the window's hours that changed, older hours, the
+    time of its oldest event in the window (microseconds), and its rows of the book."""
 
     duplicates: pa.Table
     touched: set[int]
@@ -87,7 +87,7 @@ class Taken:
 
 
 class Fold:
-    """The state of one stream; used by one thread, but for `snapshot`."""
+    """The state of one stream; used by one thread, except `snapshot`."""
 
     def __init__(self, path: Path, tables: Sequence[Table], dedupe: timedelta, memory_mb: int) -> None:
         """Open `path`, or make it anew when it is in use or broken; the state is whatever the file holds."""
@@ -118,12 +118,12 @@ class Fold:
         return connection
 
     def _remove(self) -> None:
-        """A process that still has the file keeps its own."""
+        """A process that still has the file open keeps it."""
         for file in (self._path, self._path.with_name(self._path.name + ".wal")):
             file.unlink(missing_ok=True)
 
     def tag(self) -> str | None:
-        """What the file is of; None when it was never whole, or was kept by another version of the code."""
+        """The batch that the file belongs to; None if it is incomplete or of another version of the code."""
         try:
             found = self._connection.execute("SELECT text FROM tag").fetchall()
         except duckdb.Error:
@@ -132,16 +132,16 @@ class Fold:
         return tag if version == self._version else None
 
     def close(self) -> None:
-        """Let go of the file; what was taken and not committed is forgotten."""
+        """Close the file; what was taken and not committed is lost."""
         self._connection.close()
 
     def advance(self, now: datetime) -> None:
-        """The window moves on with time: what came before it is no longer told from here."""
+        """The window moves on with time: earlier hours are no longer answered from here."""
         self.first_hour = number_of(frontier_at(now))
 
     def load(self, accepted: pa.RecordBatchReader | None, tag: str, now: datetime) -> None:
-        """Forget everything and read OF_EVENT and `processed_at` of all events of silver that the window, or the
-        looking up of duplicates, needs. The state is of `tag` then."""
+        """Forget everything and read OF_EVENT and `processed_at` of the events of silver that the window or the search
+        for duplicates needs. The state then belongs to `tag`."""
         self._connection.close()
         self._remove()
         self._connection = self._open()
@@ -182,7 +182,7 @@ class Fold:
         )
 
     def hold(self, written: pa.Table | None) -> None:
-        """Remember events that silver has of a batch that was cut off: the very records are accepted again, others with
+        """Remember events that an interrupted batch wrote to silver: the same records are accepted again, others with
         their ids are not. `written` has event_id, event_time, processed_at and coordinates."""
         c = self._connection
         c.execute('CREATE OR REPLACE TEMP TABLE held(topic VARCHAR, "partition" INT, "offset" BIGINT)')
@@ -200,11 +200,11 @@ class Fold:
     def _share_memory(self) -> None:
         """Hashes of ids count as the state's memory: DuckDB gets what they leave."""
         left = max(self._memory_mb - self._seen.megabytes, LEAST_MEMORY_MB)
-        with suppress(duckdb.OutOfMemoryException):  # too much is in use just now: the next minute comes
+        with suppress(duckdb.OutOfMemoryException):  # too much is in use now: the next minute tries again
             self._connection.execute(f"SET memory_limit = '{left}MiB'")
 
     def _see_ids(self, ids: str, since: int) -> None:
-        """Remember the hashes of some rows of ids, which arrived at `since` or in the time that is read at once."""
+        """Remember the hashes of some rows of ids, which arrived at `since` or up to SEEN_MICROS later."""
         found = self._connection.execute(f"SELECT low, moment FROM {ids}").to_arrow_table()
         if found.num_rows:
             newest = pc.max(found.column("moment")).as_py()
@@ -220,10 +220,10 @@ class Fold:
         return {int(row[0]) for row in found}
 
     def take(self, facts: pa.Table, known: pa.Table | None, arrived: datetime) -> Taken:
-        """Fold a micro-batch in, whose records `facts` has (refused ones too); `known` are coordinates of duplicates
-        that the ids need not tell."""
+        """Fold in a micro-batch, whose records are `facts` (refused ones too); `known` are coordinates of duplicates
+        that were found elsewhere."""
         c, at = self._connection, micros(arrived)
-        # Two threads take a small batch no faster than one, and a third more of the processor.
+        # For a small batch two threads are no faster than one, and cost a third more of the processor.
         c.execute("SET threads = 1" if facts.num_rows < ROWS_OF_ONE_THREAD else "RESET threads")
         c.execute("BEGIN")
         c.register("arrived_facts", facts)
@@ -234,7 +234,7 @@ class Fold:
             SELECT {_EVENT}, {_ID}, {_COORDINATES}, kafka_timestamp, ({_COORDINATES}) IN (FROM held) AS is_held
             FROM arrived_facts WHERE {_VALID}"""
         )
-        # Half of an id tells nearly all; the rest is looked at where it hits.
+        # Half of a hash recognises nearly all ids as new; the rest is compared where it hits.
         since = self._seen.since(c.execute("SELECT low FROM candidates").to_arrow_table().column("low").to_numpy())
         c.execute(
             f"""CREATE OR REPLACE TEMP TABLE hits AS SELECT c.*, i.rowid AS row
@@ -246,7 +246,7 @@ class Fold:
                 AND i.high = hits.high AND (i.arrived >= {at - self._dedupe} OR i.moment = hits.moment)
             UNION SELECT {_COORDINATES} FROM candidates SEMI JOIN known_before USING ({_COORDINATES})"""
         )
-        # The first of an id in this batch is the first that is none of those.
+        # Of this batch's other records with one id, the first counts.
         c.execute(
             f"""INSERT INTO duplicates
             SELECT {_COORDINATES} FROM candidates ANTI JOIN duplicates USING ({_COORDINATES})
@@ -271,7 +271,7 @@ class Fold:
         for name, kept in reversed(self._kept.items()):
             rows = kept.of_batch
             if kept.is_set:
-                # Hours as constants: DuckDB passes over the blocks of all others.
+                # Hours as constants: DuckDB skips the blocks of all others.
                 known = f"(FROM {name} WHERE age IN ({', '.join(hours) or 'NULL'}))"
                 c.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS FROM ({rows}) AS fresh NATURAL ANTI JOIN {known}")
                 c.execute(f"INSERT INTO {name}_sizes {_SIZES.format(of='fresh')}")
@@ -314,13 +314,13 @@ class Fold:
         return self._connection.execute(sql).to_arrow_table()
 
     def commit(self, tag: str, now: datetime) -> None:
-        """What was taken stays: the file is of `tag` now. Once a minute what is old goes."""
+        """Keep what was taken: the file belongs to `tag` now. Once a minute, drop what is old."""
         self._connection.execute("DELETE FROM tag")
         self._connection.execute("INSERT INTO tag VALUES (?)", [f"{self._version} {tag}"])
         self._connection.execute("COMMIT")
         if now.timestamp() - self._swept >= SWEEP_SECONDS:
             self._swept = now.timestamp()
-            # Apart: DuckDB crashes when many rows are deleted in the transaction that has inserted them.
+            # Separately: DuckDB crashes when many rows are deleted in the transaction that has inserted them.
             self._connection.execute("BEGIN")
             self._sweep(now)
             self._connection.execute("COMMIT")
@@ -342,7 +342,7 @@ class Fold:
 
     @contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for another thread, which sees what is committed now, and nothing of what comes."""
+        """A connection for another thread, which sees what is committed now, and nothing later."""
         with self._connection.cursor() as cursor:
             cursor.begin()
             yield cursor

@@ -30,7 +30,6 @@ from silver import events as silver_events
 HOURLY = tuple(table for table in TABLES if table.hourly)
 """Gold tables whose rows belong to one clock hour (`hour_start`) and live in the partition `hour_date`."""
 Range = tuple[datetime, datetime]
-FOR_EVER = datetime.max.replace(tzinfo=UTC)
 COLUMNS = sorted({name for table in TABLES for name in table.reads})
 """Columns of silver.events that gold is computed from."""
 
@@ -42,39 +41,25 @@ class GoldRefresh:
         """Keep `lake`."""
         self._lake = lake
 
-    def restate(
-        self,
-        hours: Iterable[int],
-        now: datetime,
-        tables: tuple[Table, ...] = HOURLY,
-        flags_of: Iterable[int] | None = None,
-        flags_until: datetime = FOR_EVER,
-    ) -> list[str]:
-        """Recompute hours from `silver.events`, and the flags that events of `flags_of` can touch: by default of all
-        these hours. Flags of `flags_until` on are left to the one who keeps them.
-
-        Returns what was not so before, a sentence per table and hour.
-        """
+    def restate(self, hours: Iterable[int], now: datetime, tables: tuple[Table, ...] = HOURLY) -> list[str]:
+        """Recompute hours from `silver.events`; returns what changed, as a text per table and hour."""
         wanted = set(hours)
-        if not wanted:
+        if not wanted or not tables:
             return []
-        fresh: list[tuple[Table, pa.Table]] = []
-        if tables:
-            # Once, so that all tables are of the same events; and written together, since the gate compares them.
-            events = materialized(self._events(clock.ranges_of(wanted)).where(clock.is_in(wanted)))
-            made = ((table, table.hourly) for table in tables)
-            fresh = [(table, hourly(events, self._lake.settings).toArrow()) for table, hourly in made if hourly]
+        # Read once, so that all tables see the same events; written together, since the gate compares them.
+        events = materialized(self._events(clock.ranges_of(wanted)).where(clock.is_in(wanted)))
+        made = ((table, table.hourly) for table in tables)
+        fresh = [(table, hourly(events, self._lake.settings).toArrow()) for table, hourly in made if hourly]
         different: list[str] = []
         closed = closed_hour(now, self._lake.settings)
         for table, rows in fresh:
             before = replace_hours(self._lake.small, table, rows, wanted, now, closed)
             different += different_hours(table, before, rows)
-        self._restate_flags(wanted if flags_of is None else set(flags_of), now, flags_until)
         return different
 
-    def _restate_flags(self, hours: set[int], now: datetime, until: datetime) -> None:
-        touched = [(first, last + CONTEXT) for first, last in clock.ranges_of(hours)]
-        emits = [(first, min(last, until)) for first, last in touched if first < until]
+    def restate_flags(self, hours: Iterable[int], now: datetime) -> None:
+        """Recompute the flags that events of these hours can touch."""
+        emits = flags_touched_by(hours)
         if emits:
             events = materialized(self._events([(first - CONTEXT, last) for first, last in emits]))
             first, last = min(emit[0] for emit in emits), max(emit[1] for emit in emits)
@@ -101,7 +86,10 @@ class GoldRefresh:
     def _restate_what_grows(self, left: set[int], tables: tuple[Table, ...], with_flags: bool) -> None:
         before = self._events_per_hour(left)
         for attempt in range(ATTEMPTS):
-            self.restate(left, datetime.now(UTC), tables=tables, flags_of=None if with_flags else ())
+            now = datetime.now(UTC)
+            self.restate(left, now, tables)
+            if with_flags:
+                self.restate_flags(left, now)
             after = self._events_per_hour(left)
             left = {hour for hour in left if before.get(hour) != after.get(hour)}
             if not left:
@@ -114,6 +102,11 @@ class GoldRefresh:
         events = self._lake.read(silver_events.TABLE).where(clock.on_dates(reads) & clock.within(reads))
         counts = events.groupBy(clock.hour_number().alias("hour")).agg(F.count("*").alias("events")).collect()
         return {row["hour"]: row["events"] for row in counts}
+
+
+def flags_touched_by(hours: Iterable[int]) -> list[Range]:
+    """The times at which flags begin that events of these hours can belong to."""
+    return [(first, last + CONTEXT) for first, last in clock.ranges_of(hours)]
 
 
 def closed_hour(now: datetime, settings: Settings) -> int:
@@ -148,7 +141,7 @@ def replace_hours(
 
 
 def different_hours(table: Table, before: pa.Table | None, fresh: pa.Table) -> list[str]:
-    """A sentence for each hour whose rows in `fresh` differ from those `before`."""
+    """`table hour` for each hour whose rows in `fresh` differ from those `before`."""
     if before is None:
         return []
     told = ", ".join(fresh.column_names)
@@ -167,8 +160,8 @@ def _hour_numbers(rows: pa.Table) -> pa.Array:
 
 
 def replace_flags(small: SmallTables, found: pa.Table, emits: list[Range]) -> int:
-    """Make the flags whose first crossing lies in `emits` those that were `found`; they keep when they were first
-    detected. Nothing is written when they are the same. Returns how many are new."""
+    """Replace the flags whose first crossing lies in `emits` by those `found`; known flags keep their `detected_at`.
+    Nothing is written when they are the same. Returns how many are new."""
     is_emitted = " OR ".join(
         f"(event_time >= TIMESTAMPTZ '{first.isoformat()}' AND event_time < TIMESTAMPTZ '{last.isoformat()}')"
         for first, last in emits

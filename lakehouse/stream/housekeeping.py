@@ -48,10 +48,10 @@ class Housekeeping:
             is_rebuilt = rebuilt.is_under_way(self._s3, self._lake.settings.bucket)
             left_alone = ("replaced", "rebuilt") if is_rebuilt else ("replaced",)
             for table in (table for table in OURS if table.rows not in left_alone):
-                self._lake.compact(table, of_column.get(table.partition_by[0]) if table.partition_by else None)
+                self._lake.small.compact(table, of_column.get(table.partition_by[0]) if table.partition_by else None)
             if time.monotonic() - self._vacuumed >= VACUUM_SECONDS:
                 for table in OURS:
-                    self._lake.vacuum(table)
+                    self._lake.small.vacuum(table)
                     log_cleanup.clean(self._s3, self._lake.settings.bucket, table)
                 self._vacuumed = time.monotonic()
         except Exception:  # the stream must not end because tidying up failed

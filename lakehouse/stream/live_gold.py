@@ -1,6 +1,6 @@
-"""When gold is written while the stream runs: hours of the window with every batch, from the fold; beside the batches
-the window's flags, and older hours. An older hour, and an hour that has just closed, is recomputed by Spark from
-silver: that is its final row.
+"""When gold is written while the stream runs: the window's hours with every batch, from the fold; the window's flags
+and older hours beside the batches. Spark recomputes an older hour, and one that has just closed, from silver: that is
+its final row.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from lakehouse.catalog import TABLES
 from lakehouse.hours import micros
 from lakehouse.lake import Lake
 from lakehouse.reports import write_report
-from lakehouse.stream import recovery
+from lakehouse.stream import late_flags, recovery
 from lakehouse.stream.fold import MICROS_OF_HOUR, Fold, Taken
-from lakehouse.stream.gold_refresh import GoldRefresh, closed_hour, replace_flags, replace_hours
+from lakehouse.stream.gold_refresh import GoldRefresh, closed_hour, flags_touched_by, replace_flags, replace_hours
 from lakehouse.table import Table
 from quality import results
 
@@ -32,12 +32,12 @@ SCAN_SECONDS = 2.0
 """Shortest time between two scans for flags."""
 RECENT = timedelta(minutes=10)
 STRAGGLER_SECONDS = 60.0
-"""Events older than RECENT widen a scan, which makes it dearer: they wait for the next wide one."""
+"""Events older than RECENT make a scan wider and dearer: they wait this long for a wide one."""
 LATE_SECONDS, LATE_PAUSE, LONGEST_PAUSE = 15.0, 9, 600.0
-"""How long an older hour waits for more of its kind; and after a restatement, for so many times as long as it took."""
+"""Time that an older hour waits for others; the pause after a restatement, as a multiple of it; the longest pause."""
 LONG_SECONDS = 240.0
-"""Must stay below `recovery.LOOK_BACK`: hours that waited longer are booked as late_pending; recovery looks at the
-batches of the others again."""
+"""Hours that waited longer are booked as late_pending. Must stay below `recovery.LOOK_BACK`, so that recovery restates
+the others."""
 EQUALS_HISTORY = ("gold", "live_equals_history", "block")
 MEANS = "What the stream has said of an hour is what Spark makes of it from silver when it has closed."
 
@@ -59,7 +59,7 @@ class LiveGold:
         self._widely_scanned = -STRAGGLER_SECONDS
         self._closed = self._closed_hour(now)
         self._unscanned: int | None = micros(self._tellable_from())
-        """Where the flags of what came since the last scan begin; None: nothing came."""
+        """Where the next scan has to begin; None: nothing came since the last one."""
         self._recompute: Future[list[str] | None] | None = None
         self._scanning: Future[None] | None = None
         self._scanned_from = 0
@@ -69,12 +69,12 @@ class LiveGold:
 
     @property
     def waits_for_long(self) -> bool:
-        """Whether an hour that has to be restated from silver has been waiting for minutes."""
+        """True if an hour that has to be restated from silver has been waiting for minutes."""
         waiting = ((self._late, self._late_since), (self._restating, self._restating_since))
         return any(hours and time.monotonic() - since > LONG_SECONDS for hours, since in waiting)
 
     def close(self) -> None:
-        """Wait for what is done beside the batches; another one goes on from the tables."""
+        """Wait for the work beside the batches; the next instance continues from the tables."""
         self._beside.shutdown()
         self._pool.shutdown()
         for work in (self._recompute, self._scanning):
@@ -92,15 +92,15 @@ class LiveGold:
         self._write(now)
 
     def _leave_to_silver(self) -> None:
-        """Flags of events that came before what the fold can tell are restated with their hours."""
+        """Flags that are too old for the fold are restated with their hours."""
         first = self._tellable_from()
         if self._unscanned is not None and self._unscanned < micros(first):
-            oldest = self._unscanned // MICROS_OF_HOUR  # of an hour, flags of CONTEXT after it are restated, too
+            oldest = self._unscanned // MICROS_OF_HOUR  # with an hour, flags of CONTEXT after it are restated, too
             self._add_late(set(range(oldest, max(oldest + 1, clock.number_of(first)))), with_flags=True)
             self._unscanned = micros(first)
 
     def idle(self, now: datetime) -> None:
-        """No events: the rolling hour moves on all the same, and hours close."""
+        """Without events the rolling hour still moves on, and hours close."""
         self._late_due = 0.0
         if self._touched or self._closed_hour(now) > self._closed or time.monotonic() - self._written >= IDLE_SECONDS:
             self._write(now)
@@ -129,9 +129,9 @@ class LiveGold:
             self._lake.small.overwrite(table, rows)
 
     def work_beside(self, now: datetime, *, in_backlog: bool = False) -> None:
-        """Begin a scan for flags, and the restatement of older hours, when it is due and the one before has ended. One
-        that failed ends the stream, and the restarted stream does it again. In a backlog older hours wait longer: each
-        batch brings more of them, and needs the cores."""
+        """Begin a scan for flags and the restatement of older hours, each when it is due and the last one has ended. A
+        failure ends the stream, and the restarted stream tries again. In a backlog older hours wait longer: each batch
+        brings more of them, and needs the cores."""
         self._leave_to_silver()
         if self._recompute is not None and self._recompute.done():
             self._ended(self._recompute.result(), now)
@@ -141,7 +141,7 @@ class LiveGold:
         moment = time.monotonic()
         waits = LONGEST_PAUSE if in_backlog else LATE_SECONDS
         is_due = moment >= self._late_due and moment - self._late_since >= waits
-        # A scan that began before the window moved on would put older flags over those of the recompute.
+        # A scan that began before the window moved on would overwrite flags of the recompute with older ones.
         is_apart = self._scanning is None or self._scanned_from >= micros(self._tellable_from())
         if self._recompute is None and self._late and is_due and is_apart:
             self._restating, self._restating_since = self._late, self._late_since
@@ -153,8 +153,8 @@ class LiveGold:
             self._scanning = self._beside.submit(self._scan, self._scanned_from, now)
 
     def _ended(self, different: list[str] | None, now: datetime) -> None:
-        """Hours that got events while they were restated from an older silver are written again; else what silver told
-        of closed hours is compared with what the stream has said, and a difference raises an alert."""
+        """Hours that got events while they were restated are written again. If there are none, closed hours must be as
+        the stream had written them: a difference raises an alert."""
         grew = self._restating & self._grew
         self._touched |= {hour for hour in grew if hour >= self._fold.first_hour}
         self._add_late({hour for hour in grew if hour < self._fold.first_hour}, with_flags=True)
@@ -182,24 +182,28 @@ class LiveGold:
             self._report()
 
     def _report(self) -> None:
-        """Say that gold changed, and which clock hours still wait for their recompute."""
+        """Report that gold changed, and which clock hours still wait for their recompute."""
         write_report(self._lake.settings.gold_report, waiting_hours=sorted(self._late | self._restating))
 
     def _restate(self, hours: set[int], flags_of: set[int], now: datetime, tellable_from: datetime) -> list[str] | None:
-        """What of the closed hours among them was not as the stream had said; None when there was none. The flags that
-        the fold can tell are the scan's, which goes on meanwhile."""
+        """Restate hours; returns which closed ones differed from what the stream had written, None if none had closed.
+        Flags from `tellable_from` on are left to the scan, which runs meanwhile."""
         began = time.monotonic()
-        different = self._gold.restate(hours, now, flags_of=flags_of, flags_until=tellable_from)
+        different = self._gold.restate(hours, now)
+        for begin, end in flags_touched_by(flags_of):
+            if begin < tellable_from:
+                end = min(end, tellable_from)
+                replace_flags(self._lake.small, late_flags.flags(self._lake, begin, end, now), [(begin, end)])
         took = time.monotonic() - began
         self._late_due = time.monotonic() + min(LATE_PAUSE * took, LONGEST_PAUSE)
-        # An older hour is other than it was since late events came; a closed one must be what the stream has said.
+        # Late events change an older hour; a closed one must be as the stream had written it.
         newest = self._closed_hour(now)
         kept = (hour for hour in hours if self._fold.first_hour <= hour <= newest)
         closed = {f"{clock.start_of(hour):%Y-%m-%d %H:00}" for hour in kept}
         return [each for each in different if each.split(" ", 1)[1] in closed] if closed else None
 
     def _tellable_from(self) -> datetime:
-        """From when on the fold can tell flags: they depend on what came before them."""
+        """From when on the fold can find flags, which depend on the events before them."""
         return clock.start_of(self._fold.first_hour) + CONTEXT
 
     def _closed_hour(self, now: datetime) -> int:
@@ -207,7 +211,7 @@ class LiveGold:
 
     def _add_late(self, hours: set[int], *, with_flags: bool = False) -> None:
         """Remember hours to restate from silver; the first one starts the clock. The flags of an hour that has merely
-        closed are known from the scans, and to make them again would cost more than the hour."""
+        closed are known from the scans, and recomputing them would cost more than the hour."""
         if hours and not self._late:
             self._late_since = time.monotonic()
         self._late |= hours

@@ -1,7 +1,7 @@
 """Deletes old entries of a Delta table's log: all before the newest checkpoint that is itself old enough.
 
-Delta does so too, but only at a commit that writes a checkpoint (`delta.checkpointInterval`) and to the day: the log of
-a table that is not written any more would stay. No commit is made, so that no writer is disturbed.
+Delta does so too, but only at a commit that writes a checkpoint (`delta.checkpointInterval`), and by whole days: the
+log of a table that is no longer written would stay. This makes no commit, so it disturbs no writer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.delta_log import log_versions
-from lakehouse.s3 import delete_objects
+from lakehouse.s3 import delete_objects, listed
 from lakehouse.table import LOG_HOURS, Table
 
 _OF_VERSION = re.compile(r"^(\d{20})\.(?:json|crc|checkpoint(?:\.\d{10}\.\d{10})?\.parquet)$")
@@ -21,16 +21,14 @@ _OF_VERSION = re.compile(r"^(\d{20})\.(?:json|crc|checkpoint(?:\.\d{10}\.\d{10})
 def clean(client: Any, bucket: str, table: Table, before: datetime | None = None) -> int:
     """Delete the expired files of a table's log (`before`: LOG_HOURS ago), the oldest first; how many they were."""
     log = f"{table.layer}/{table.name}/_delta_log/"
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=log)
-    listed = [found for page in pages for found in page.get("Contents", [])]
-    written = {str(found["Key"])[len(log) :]: found["LastModified"] for found in listed}
+    written = {str(one["Key"])[len(log) :]: one["LastModified"] for one in listed(client, bucket, log)}
     names = expired(written, before or datetime.now(UTC) - timedelta(hours=LOG_HOURS))
     delete_objects(client, bucket, [{"Key": log + name} for name in names])
     return len(names)
 
 
 def expired(written: Mapping[str, datetime], before: datetime) -> list[str]:
-    """Names in a log, each with its time, that no version needs which was the newest at `before` or later."""
+    """Names in a log, each with its time, which versions that were the newest at `before` or later do not need."""
     _, checkpoints = log_versions(written)
     begin = max((version for version, parts in checkpoints.items() if _is_old(parts, written, before)), default=0)
     versions = {name: int(match[1]) for name in written if (match := _OF_VERSION.match(name))}

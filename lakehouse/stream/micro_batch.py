@@ -1,11 +1,11 @@
 """The way of one micro-batch: Kafka → gold, bronze and silver → the book. Read `__call__` and `_process`.
 
-The records come judged, by the streaming query's own plan. The fold tells duplicates among them and makes live gold;
-bronze and silver are written beside it. While one batch is written, Spark reads and judges the next.
+The streaming query judges the records. The fold finds duplicates among them and computes live gold; bronze and silver
+are written meanwhile. While one batch is written, Spark reads and judges the next.
 
-Exactly once, whatever dies and whenever: every start of the stream goes on where the book ends, whatever Spark took
-for done; what the tables already hold beyond that is left out by its coordinates; the fold is that of the last batch
-in the book; and `ops.batches`, the book, is written last (docs/decisions/exactly-once.md).
+Exactly once, whatever dies and whenever: every start of the stream continues where the book ends, whatever Spark
+considers done. Records that tables already hold beyond that are skipped by their coordinates. The fold is that of the
+last batch in the book. `ops.batches`, the book, is written last (docs/decisions/exactly-once.md).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from silver import events as silver_events
 from silver.deduplicate import COORDINATES
 
 APPENDED = tuple(table for table in TABLES if table.fed == "live" and table.rows != "replaced")
-"""What a batch is added to, and must not be added to twice."""
+"""The tables that a batch is appended to, and must not be appended to twice."""
 FACTS = [*COORDINATES, "kafka_timestamp", "reason_code", *OF_EVENT]
-"""What the fold is told of a judged record."""
+"""The columns of a judged record that the fold gets."""
 _IDLE_CLAIM_SECONDS = 10.0
 
 
@@ -60,8 +60,8 @@ class MicroBatch:
         self._writing: Future[None] | None = None
 
     def __call__(self, judged: DataFrame, spark_batch_id: int) -> None:
-        """Read one micro-batch and hand it to the thread that writes, when that has done with the one before. What
-        failed there is raised here: a tick of the source calls every second."""
+        """Read one micro-batch and hand it to the writer thread, once that has finished the last one. Its failures are
+        raised here, within a second: the source ticks."""
         now, number = datetime.now(UTC), self._start.first_batch_id + spark_batch_id
         plan = offset_log.plan_of(self._checkpoint, spark_batch_id)
         is_empty = plan is not None and plan.begin == plan.end
@@ -72,7 +72,7 @@ class MicroBatch:
         self._writing = self._writer.submit(self._write, judged.sparkSession, records, plan, number, now)
 
     def wait(self) -> None:
-        """Return when what was handed over is written; what failed in it is raised."""
+        """Return when the batch that was handed over is written; raises its failure."""
         if self._writing is not None:
             self._writing.result()
 
@@ -105,8 +105,8 @@ class MicroBatch:
         self._housekeeping.after_batch(clock.dates_of(taken.touched | taken.late), now)
 
     def _prepare(self, spark: SparkSession, now: datetime) -> None:
-        """Before the first batch, and after a job has replaced rows that the fold is made of: make it anew, and find
-        what an earlier process left undone."""
+        """Before the first batch, and after a job has replaced rows behind the fold: rebuild it, and find what an
+        earlier process left undone."""
         if not self._is_ready:
             self._lake = Lake(spark, self._settings)
             self._housekeeping = Housekeeping(self._lake)
@@ -123,7 +123,7 @@ class MicroBatch:
         self._fold.advance(now)
 
     def _load(self, note: str | None, now: datetime) -> None:
-        """The fold of the last batch in the book: as it was left, or from silver, whose `note` was read before."""
+        """Load the fold of the last batch in the book: as it was left, or from silver, whose `note` was read before."""
         self._rebuilt = note
         if self._fold.tag() != self._tag():
             with connect(self._settings, self._settings.fold_memory_mb) as reader:
@@ -138,14 +138,14 @@ class MicroBatch:
         return f"{self._booked} {self._rebuilt}"
 
     def _require_claim(self, at_most_every: float = 0.0) -> None:
-        """A stream that another has taken the lake from writes nothing more."""
+        """A stream that has lost the lake to another one writes nothing more."""
         if time.monotonic() - self._required >= at_most_every:
             writer.require(self._s3, self._settings.bucket, self._token)
             self._required = time.monotonic()
 
     def _known_of_old(self, facts: pa.Table, now: datetime) -> pa.Table | None:
-        """Coordinates of records whose event silver has with the same time, of an arrival that the fold no longer
-        knows; None where there can be none."""
+        """Coordinates of records whose event silver has with the same time, but which arrived before the fold's memory;
+        None where there can be none."""
         dedupe = timedelta(hours=self._settings.dedupe_hours)
         if now - self._began_at < dedupe:
             return None
@@ -174,15 +174,15 @@ class MicroBatch:
         ]
 
     def _may_be_there(self, book: pa.Table) -> bool:
-        """True when a batch that was cut off can have written some of these records."""
+        """True if an interrupted batch may have written some of these records."""
         return any(
             row["from_offset"] < self._start.in_lake.get(row["topic"], {}).get(str(row["partition"]), 0)
             for row in book.select(["topic", "partition", "from_offset"]).to_pylist()
         )
 
     def _append(self, table: Table, rows: pa.Table, may_be_there: bool, mark: str) -> None:
-        """Each try asks for the claim anew: a commit that the next stream has fenced off must not be made behind it.
-        The history of the table says which batch it was."""
+        """Each attempt checks the claim again: a commit that the next stream has fenced off must not be made behind it.
+        The table's history names the batch."""
         if may_be_there:
             rows = deduplicate.rows_without(rows, recovery.held_beyond(self._lake, table, self._start.offsets))
         self._lake.small.append(table, rows, mark, before=self._require_claim)

@@ -14,13 +14,13 @@ from typing import Any
 
 from lakehouse.delta_log import snapshot
 from lakehouse.lake import Lake
-from lakehouse.s3 import delete_objects, s3_client
+from lakehouse.s3 import delete_objects, listed, s3_client
 from lakehouse.stream import log_cleanup
 from lakehouse.table import Table
 
 _KEY = "_shoplake/closed"
 _TICK_SECONDS = 1.1
-"""S3 tells the time in whole seconds."""
+"""S3's clock shows whole seconds."""
 
 
 def close(lake: Lake, tables: Iterable[Table]) -> datetime:
@@ -29,23 +29,22 @@ def close(lake: Lake, tables: Iterable[Table]) -> datetime:
     Files that were written before the returned moment (by the clock of S3) and are not in the newest version will never
     be added: commits under way fail, and are repeated with new files.
     """
-    listed, client, bucket = list(tables), s3_client(lake.settings), lake.settings.bucket
-    lake.fence(listed, uuid.uuid4().hex)
-    for table in listed:
+    closed, client, bucket = list(tables), s3_client(lake.settings), lake.settings.bucket
+    lake.fence(closed, uuid.uuid4().hex)
+    for table in closed:
         lake.small.checkpoint(table)
     time.sleep(_TICK_SECONDS)
     client.put_object(Bucket=bucket, Key=_KEY, Body=b"")
     moment: datetime = client.head_object(Bucket=bucket, Key=_KEY)["LastModified"]
-    lake.fence(listed, uuid.uuid4().hex)
+    lake.fence(closed, uuid.uuid4().hex)
     return moment
 
 
 def delete(lake: Lake, client: Any, table: Table, before: datetime) -> int:
-    """Delete what was written before then and no newest version needs: data files, log, and versions that the bucket
-    keeps of them; how many objects. Readers of an older version fail from now on."""
+    """Delete what was written before `before` and the newest version does not need: data files, log, and versions that
+    the bucket keeps of them. Returns how many objects. Readers of an older version fail from now on."""
     bucket, prefix = lake.settings.bucket, f"{table.layer}/{table.name}/"
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    found = [one for page in pages for one in page.get("Contents", []) if one["LastModified"] < before]
+    found = [one for one in listed(client, bucket, prefix) if one["LastModified"] < before]
     newest = snapshot(client, bucket, table)  # read after the listing: a listed file is in it, or is not needed
     if newest is None:
         return 0

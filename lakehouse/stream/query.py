@@ -40,7 +40,7 @@ from silver import checks
 _COLUMNS = ["topic", "partition", "offset", "timestamp", "key", "value"]
 _HEARTBEAT_SECONDS = 5.0
 _RECORDS_PER_TASK = 10_000
-"""A backlog of one topic is read in pieces, so that all cores have as much to do."""
+"""A backlog of one topic is read in pieces, so that all cores share the work."""
 Say = Callable[[str], None]
 
 
@@ -52,8 +52,8 @@ def source(spark: SparkSession, settings: Settings, start: Start) -> DataFrame:
         .option("kafka.bootstrap.servers", settings.bootstrap)
         .options(**spark_options(settings))
         .option("kafka.isolation.level", broker.ISOLATION)
-        # After each poll Spark asks the broker for the newest offset, an answer that waits behind the poll for what
-        # comes next: half a second per partition where little comes. Polls are few, then, and do not wait.
+        # After each poll Spark asks the broker for the newest offset. That answer waits behind the next poll: half a
+        # second per partition with little traffic. So polls are few and do not wait.
         .option("kafka.fetch.max.wait.ms", 1)
         .option("kafka.max.poll.records", _RECORDS_PER_TASK)
         .option("subscribe", ",".join(TOPICS))
@@ -82,7 +82,7 @@ def _starting_offsets(settings: Settings, start: Start) -> str:
 
 
 def _new_checkpoint(settings: Settings, start: Start) -> Path:
-    """A folder of this start's own; those of earlier ones go."""
+    """A new folder for this start; those of earlier ones are deleted."""
     folder = settings.checkpoints / "stream"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def _new_checkpoint(settings: Settings, start: Start) -> Path:
 
 def run(settings: Settings, say: Say) -> None:
     """Run the stream until it is told to end (SIGTERM, SIGINT). Raises ShoplakeError when it cannot go on, UsageError
-    beside another one.
+    if another one runs.
 
     While `run/stream.desired` says "stopped" there is no query: the process waits, and starts one when told.
     """
@@ -160,7 +160,7 @@ class _Report:
         self.batch: dict[str, Any] | None = None
 
     def write(self, state: str, *, at_most_every: float = 0.0) -> None:
-        """Write it, but not yet when nothing but time has changed since the last write."""
+        """Write it, unless the state is the same and the last write is recent."""
         now = time.monotonic()
         if state == self._state and now - self._written < at_most_every:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -16,12 +16,12 @@ from bronze import events as bronze_events
 from gold import top_products
 from lakehouse import hours as clock
 from lakehouse.broker import Offsets
-from lakehouse.delta_log import snapshot
+from lakehouse.delta_log import DataFile, snapshot
 from lakehouse.lake import Lake
 from lakehouse.ops import batches
 from lakehouse.s3 import s3_client
 from lakehouse.sql import SqlReader
-from lakehouse.sql_text import quoted_text
+from lakehouse.sql_text import quoted_text, utc_text
 from lakehouse.stream.fold import OF_EVENT, frontier_at
 from lakehouse.table import Table
 from silver import events as silver_events
@@ -82,7 +82,7 @@ def booked_offsets(lake: Lake) -> Offsets:
 
 def offsets_in_lake(lake: Lake, booked: Offsets) -> Offsets:
     """Next offset per topic-partition that neither the book nor bronze, silver or quarantine has; more than
-    `booked` where a batch was cut off between its writes."""
+    `booked` where a batch was interrupted between its writes."""
     is_beyond = ~is_before(booked)
     held = [
         lake.read(table).where(is_beyond).select(*COORDINATES)
@@ -134,29 +134,28 @@ def accepted_since(lake: Lake, reader: SqlReader, booked: Offsets, now: datetime
     """
     since = now - timedelta(hours=lake.settings.dedupe_hours)
     frontier = min(frontier_at(now), since)
-    found = snapshot(s3_client(lake.settings), lake.settings.bucket, silver_events.TABLE)
-    files = [
-        path
-        for path, file in (found.live if found else {}).items()
-        if file.written_at >= since or (file.partition[0] or "") >= str(frontier.date())
-    ]
-    if not files or not booked:
+    files = silver_files(
+        lake, reader, lambda file: file.written_at >= since or (file.partition[0] or "") >= str(frontier.date())
+    )
+    if files is None or not booked:
         return None
-    listed = ", ".join(quoted_text(reader.address(silver_events.TABLE.full_name, file)) for file in files)
     is_booked = " OR ".join(
         f'(topic = {quoted_text(topic)} AND "partition" = {partition} AND "offset" < {offset})'
         for topic, partitions in booked.items()
         for partition, offset in partitions.items()
     )
-    is_new = f"event_time >= {_moment(frontier)} OR processed_at >= {_moment(since)}"
+    is_new = f"event_time >= TIMESTAMPTZ '{utc_text(frontier)}' OR processed_at >= TIMESTAMPTZ '{utc_text(since)}'"
     return reader.batches(
-        f"SELECT {', '.join(OF_EVENT)}, processed_at FROM read_parquet([{listed}], union_by_name = true)"  # noqa: S608 - names of this project
-        f" WHERE ({is_new}) AND ({is_booked})"
+        f"SELECT {', '.join(OF_EVENT)}, processed_at FROM {files} WHERE ({is_new}) AND ({is_booked})"  # noqa: S608 - names of this project
     )
 
 
-def _moment(moment: datetime) -> str:
-    return f"TIMESTAMPTZ '{moment.isoformat()}'"
+def silver_files(lake: Lake, reader: SqlReader, is_wanted: Callable[[DataFile], bool]) -> str | None:
+    """Some files of silver.events as a table of DuckDB; None if there are none."""
+    found = snapshot(s3_client(lake.settings), lake.settings.bucket, silver_events.TABLE)
+    files = [path for path, file in (found.live if found else {}).items() if is_wanted(file)]
+    listed = ", ".join(quoted_text(reader.address(silver_events.TABLE.full_name, file)) for file in files)
+    return f"read_parquet([{listed}], union_by_name = true)" if files else None
 
 
 def late_hours(lake: Lake, before: datetime) -> set[int]:

@@ -1,8 +1,8 @@
 """Who writes the lake: a claim in its bucket, so that two streams never write at once.
 
 A killed client leaves its query behind in the Spark server, and nothing on this machine knows of a stream on another
-one. So a stream claims the lake before it looks where to go on: it ends what an earlier one of the same data folder
-left, refuses to begin beside a living one of another, and every micro-batch asks whether the claim is still its own.
+one. So a stream claims the lake before it reads where to continue: it ends what an earlier one of the same data folder
+left, and refuses to start beside a live one of another. Every micro-batch checks that the claim is still its own.
 """
 
 from __future__ import annotations

@@ -94,18 +94,6 @@ def _in_kolkata(due: float) -> str:
     return local.removesuffix("Z") + "456+05:30"
 
 
-def _deep(text: bytes) -> bytes:
-    return text[:-1] + b',"deep":' + b"[" * 2000 + b"]" * 2000 + b"}"
-
-
-def _oversized(text: bytes) -> bytes:
-    return text[:-1] + b',"note":"' + b"far too much " * 90_000 + b'"}'
-
-
-def _doubled_key(text: bytes) -> bytes:
-    return b'{"user_id":"u-first",' + text[1:]
-
-
 _WHOLE_VALUE = (
     Defect("tombstone", "tombstone", lambda _event, _due: None),
     _raw("schema_registry_prefix", "schema_registry_prefix", lambda text: b"\0\0\0\0A" + text),
@@ -115,14 +103,16 @@ _WHOLE_VALUE = (
     _raw("not_json", "not_json", lambda _: b"event_id=e1001&event_type=page_view"),
     _raw("trailing_garbage", "not_json", lambda text: text + b" %%"),
     _raw("two_objects", "not_json", lambda text: text + text),
-    _raw("doubled_key", "not_json", _doubled_key),
-    _raw("deep_nesting", "not_json", _deep),
+    _raw("doubled_key", "not_json", lambda text: b'{"user_id":"u-first",' + text[1:]),
+    _raw("deep_nesting", "not_json", lambda text: text[:-1] + b',"deep":' + b"[" * 2000 + b"]" * 2000 + b"}"),
     _raw("array", "not_an_object", lambda text: b"[" + text + b"]"),
     _raw("number", "not_an_object", lambda _: b"42"),
     _raw("string", "not_an_object", lambda _: b'"page_view"'),
     _raw("null", "not_an_object", lambda _: b"null"),
     _raw("invalid_utf8", "invalid_utf8", lambda text: text[:-1] + b',"note":"\xff\xfe\xc3"}'),
-    _raw("oversized", "too_large", _oversized, large=True),
+    _raw(
+        "oversized", "too_large", lambda text: text[:-1] + b',"note":"' + b"far too much " * 90_000 + b'"}', large=True
+    ),
 )
 
 _ENVELOPE = (

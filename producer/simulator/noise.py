@@ -13,7 +13,6 @@ from producer.simulator.calendar import rfc3339
 from producer.simulator.defects import DEFECTS, HARMLESS, Defect
 from producer.simulator.options import SimulationOptions
 
-HOUR_MS = 3_600_000
 RARE_SHARE = 0.1
 """How often a large defect takes its turn: each of them costs a megabyte."""
 

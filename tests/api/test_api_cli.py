@@ -22,9 +22,9 @@ from lakehouse.jobs import JOBS
 from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
 from lakehouse.services.service import PROJECT_ROOT, child_environment
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import command_line
+from tests.support.platform import free_settings
 from tests.support.served_api import ServedApi, served, wait_until, worked_off
 
 OUTCOMES = {

@@ -13,7 +13,7 @@ import pytest
 from api.server import refuse_unsafe
 from lakehouse.errors import UsageError
 from lakehouse.probes import says_ok
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 from tests.support.served_api import ServedApi, served, wait_until
 
 ALIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -14,9 +14,9 @@ from lakehouse.runs.claims import Claims
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.service import child_environment
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import command_line
+from tests.support.platform import free_settings
 from tests.support.served_api import something_listening, wait_until
 
 CALLERS = 4

@@ -27,8 +27,8 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.ports import is_loopback
 from lakehouse.services.service import child_environment
-from lakehouse.services.testing import free_settings
 from tests.support import command_line
+from tests.support.platform import free_settings
 from tests.support.served_api import ServedApi, is_problem, served, wait_until
 
 

@@ -365,23 +365,23 @@ class FailedStack:
         return self
 
     def paginate(self, StackName):
+        self.stack = StackName
+        return self
+
+    def search(self, _):
         now = datetime.now(UTC)
         return [
             {
-                "StackEvents": [
-                    {
-                        "EventId": f"{name}{second}",
-                        "StackId": StackName,
-                        "LogicalResourceId": name,
-                        "PhysicalResourceId": own,
-                        "ResourceType": kind,
-                        "ResourceStatus": status,
-                        "ResourceStatusReason": reason,
-                        "Timestamp": now.replace(microsecond=second),
-                    }
-                    for name, kind, status, reason, second, own in self.EVENTS[StackName]
-                ]
+                "EventId": f"{name}{second}",
+                "StackId": self.stack,
+                "LogicalResourceId": name,
+                "PhysicalResourceId": own,
+                "ResourceType": kind,
+                "ResourceStatus": status,
+                "ResourceStatusReason": reason,
+                "Timestamp": now.replace(microsecond=second),
             }
+            for name, kind, status, reason, second, own in self.EVENTS[self.stack]
         ]
 
 

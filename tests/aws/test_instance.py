@@ -12,9 +12,9 @@ from deploy.aws import metrics, start
 from deploy.aws.start import environment
 from lakehouse.errors import ShoplakeError
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import misspelt
 from tests.support.aws import settings_of
+from tests.support.platform import free_settings
 
 
 def secret(session, value: str) -> str:

@@ -15,10 +15,10 @@ from lakehouse.services.jars import class_path, fetch_jars
 from lakehouse.services.kafka import kafka_properties
 from lakehouse.services.service import java, properties
 from lakehouse.services.spark import spark_conf
-from lakehouse.services.testing import free_settings
 from producer.sender import open_producer
 from producer.topics import TOPICS, apply_topics, spread_topics
 from tests.support.authority import authority
+from tests.support.platform import free_settings
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")]
 SOURCE = Path(__file__).with_name("BrokerSide.java")

@@ -14,7 +14,7 @@ from lakehouse.services import jars, s3
 from lakehouse.services.jars import class_path, fetch_jars
 from lakehouse.services.service import java
 from lakehouse.services.spark import s3a_conf, spark_home
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 pytestmark = pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
 SOURCE = Path(__file__).with_name("Commit.java")

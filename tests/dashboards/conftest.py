@@ -8,9 +8,9 @@ import pytest
 
 from lakehouse.services import superset
 from lakehouse.services.child import Child, alone
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import sample_serving
+from tests.support.platform import free_settings
 
 
 @pytest.fixture(scope="package")

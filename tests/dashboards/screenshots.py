@@ -23,12 +23,12 @@ from lakehouse.cli.runs import follow
 from lakehouse.services import superset
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.services.state import status
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from producer.publish import publish
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support.browser import SLUGS, browser_page, log_in, open_dashboard
+from tests.support.platform import free_settings
 from tests.support.shop import Shop
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"

@@ -11,10 +11,10 @@ import requests
 
 from lakehouse.services import superset
 from lakehouse.services.child import alone
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import sample_serving
 from tests.support.browser import SLUGS, browser_page, open_dashboard, password, rows_of
+from tests.support.platform import free_settings
 from tests.support.postgres import new_database, postgres_server
 
 pytestmark = [pytest.mark.superset, pytest.mark.nightly]

@@ -18,9 +18,9 @@ from lakehouse.services.detached import stop
 from lakehouse.services.ports import is_free
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.browser import SLUGS, browser_page, empty_charts, log_in
+from tests.support.platform import free_settings
 from tests.support.shop import eventually
 
 pytestmark = [pytest.mark.superset, pytest.mark.e2e]

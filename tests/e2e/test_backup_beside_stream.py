@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from lakehouse.services.service import child_environment
-from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from lakehouse.stream import control as stream_control
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support import pages
+from tests.support.platform import platform
 from tests.support.shop import DAY_MS, IDENTITY, Shop, assert_books_balance, assert_gold_is_right, eventually, live_load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]

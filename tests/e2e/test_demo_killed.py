@@ -12,7 +12,7 @@ import pytest
 
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 KILLED_AFTER = {

@@ -16,13 +16,13 @@ import pytest
 
 from lakehouse.services.detached import start_detached, stop
 from lakehouse.services.service import child_environment
-from lakehouse.services.testing import free_settings
 from lakehouse.serving.reader import Answers
 from lakehouse.settings import Settings
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support import pages
 from tests.support.pages import ROOT, Block
+from tests.support.platform import free_settings
 from tests.support.receiver import Receiver
 from tests.support.shop import DAY_MS, Shop
 

@@ -15,12 +15,12 @@ import pytest
 
 from lakehouse import persons
 from lakehouse.services.service import child_environment
-from lakehouse.services.testing import platform
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support import pages, traces
+from tests.support.platform import platform
 from tests.support.shop import DAY_MS, Shop, eventually, live_load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]

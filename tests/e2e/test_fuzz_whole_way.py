@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from lakehouse.services.state import status
-from lakehouse.services.testing import platform
 from producer.simulator import SimulationOptions, simulate
 from tests.support.fuzz import REASON_OF_KIND
+from tests.support.platform import platform
 from tests.support.shop import Shop, assert_books_balance, assert_gold_is_right
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]

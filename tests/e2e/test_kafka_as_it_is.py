@@ -14,9 +14,9 @@ from kafka import KafkaProducer
 from kafka.errors import InvalidTimestampError
 
 from lakehouse.lake import Lake
-from lakehouse.services.testing import platform
 from lakehouse.session import connect
 from lakehouse.stream.progress import lag
+from tests.support.platform import platform
 from tests.support.refused import replayed
 from tests.support.shop import Shop, eventually, shoplake
 

@@ -19,7 +19,6 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.jobs import JOBS
 from lakehouse.lake import Lake
 from lakehouse.ops import schema_changes
-from lakehouse.services.testing import platform
 from lakehouse.serving.file import published
 from lakehouse.session import connect
 from lakehouse.sql import connect as open_sql
@@ -30,6 +29,7 @@ from quality import results
 from quality.gate import blocked_by, failing
 from quality.suites import SUITES
 from silver import events as silver_events
+from tests.support.platform import platform
 from tests.support.refused import AGES, NOW, VIEWS, assert_identity, purchase, replayed, view
 from tests.support.shop import Shop, eventually, shoplake
 
@@ -162,7 +162,7 @@ def run_job(desk: Shop, name: str, **parameters: Any) -> dict[str, Any]:
 
 def blocked_tables(desk: Shop) -> dict[str, list[str]]:
     with open_sql(desk.settings) as reader:
-        return blocked_by(failing(reader))
+        return blocked_by(failing(reader.query))
 
 
 def held_back(desk: Shop) -> dict[str, str]:
@@ -218,7 +218,7 @@ def test_poisoned_gold_is_blocked_until_it_is_right(desk: Shop, lake: Lake) -> N
     assert blocked_tables(desk) == {}
     assert desk.ask("select reason from ops.quality_overrides") == [{"reason": "a test"}]
     eventually(lambda: held_back(desk) == {}, 60, "an override lets it through")
-    lake.overwrite(results.OVERRIDES, lake.small.read(results.OVERRIDES).slice(0, 0))
+    lake.small.overwrite(results.OVERRIDES, lake.small.read(results.OVERRIDES).slice(0, 0))
     assert blocked_tables(desk) == {table: [expectation]}
 
     assert run_job(desk, "quality", scope="incremental")["blocking"] == [expectation], "the old day is judged again"

@@ -20,7 +20,6 @@ from lakehouse.services import s3
 from lakehouse.services.jars import class_path, fetch_jars
 from lakehouse.services.service import java, properties
 from lakehouse.services.spark import s3a_conf, spark_home
-from lakehouse.services.testing import free_settings, platform
 from lakehouse.settings import Settings
 from lakehouse.sql import connect
 from producer.simulator.engine import simulate
@@ -28,6 +27,7 @@ from producer.simulator.options import SimulationOptions
 from tests.support import pages
 from tests.support.authority import PASSWORD, authority, key_store
 from tests.support.folder_s3 import FolderTable
+from tests.support.platform import free_settings, platform
 from tests.support.shop import DAY_MS, Shop, assert_books_balance, assert_gold_is_right, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]

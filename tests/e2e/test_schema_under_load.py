@@ -28,10 +28,10 @@ from lakehouse.monitoring.rules import RULES
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.services import service
 from lakehouse.services.service import PROJECT_ROOT, child_environment
-from lakehouse.services.testing import platform
 from lakehouse.settings import Settings
 from producer.publish import publish
 from producer.record import Record
+from tests.support.platform import platform
 from tests.support.shop import IDENTITY, Shop, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]

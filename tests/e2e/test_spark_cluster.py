@@ -17,9 +17,9 @@ import pytest
 from lakehouse.services.detached import stop
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import pages
+from tests.support.platform import free_settings
 from tests.support.shop import (
     Shop,
     assert_books_balance,

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from lakehouse.services.state import status
-from lakehouse.services.testing import free_settings, running
 from tests.support import yarn
+from tests.support.platform import free_settings, running
 from tests.support.shop import (
     Shop,
     assert_books_balance,

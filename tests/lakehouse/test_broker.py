@@ -13,8 +13,8 @@ from lakehouse.broker import Span
 from lakehouse.services import kafka
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
+from tests.support.platform import free_settings
 
 TOPIC = "shop.purchases"
 

@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse import broker
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS
 from lakehouse.persons import reword
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 USER = "u-4711-Grün"
 

@@ -43,6 +43,6 @@ def test_a_report_without_its_time_is_infinitely_old(report: dict[str, object]) 
 
 def test_a_secret_is_for_this_user_alone_also_when_a_crash_left_a_file(tmp_path: Path) -> None:
     file = tmp_path / "secret"
-    (tmp_path / "secret.new").write_text("left")
+    (tmp_path / f"secret.{os.getpid()}.new").write_text("left")
     replace_text(file, json.dumps("x"), mode=0o600)
     assert file.read_text() == '"x"' and file.stat().st_mode & 0o777 == 0o600

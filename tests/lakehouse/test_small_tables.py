@@ -19,11 +19,11 @@ from pyspark.sql.types import ArrayType, DateType, DecimalType, DoubleType, Stri
 
 from lakehouse import small_tables
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.lake import Lake, arrow_rows, properties_of
+from lakehouse.lake import Lake, arrow_rows
 from lakehouse.ops.schema_changes import missing_columns
 from lakehouse.s3 import delta_options, s3_client
 from lakehouse.settings import Settings
-from lakehouse.small_tables import SmallTables
+from lakehouse.small_tables import SmallTables, properties_of
 from lakehouse.stream import log_cleanup
 from lakehouse.table import Table, column
 from tests.support.memory_s3 import memory_lake
@@ -61,7 +61,7 @@ def table() -> Table:
 def small(settings: Settings, table: Table) -> SmallTables:
     """Has the table, without rows."""
     made = SmallTables(settings)
-    made.create(table, properties_of(table))
+    made.create(table)
     return made
 
 

@@ -6,7 +6,7 @@ from kafka import TopicPartition
 from lakehouse.settings import Settings
 from producer import contract
 from producer.json_schema import event_schema
-from producer.topics import config_changes, declared_topics, placed
+from producer.topics import TOPICS, config_changes, declared_config, placed
 
 
 def test_the_schema_is_a_schema_and_knows_every_field() -> None:
@@ -16,11 +16,10 @@ def test_the_schema_is_a_schema_and_knows_every_field() -> None:
 
 
 def test_topics_come_from_the_contract_and_the_settings() -> None:
-    topics = declared_topics(Settings(topic_partitions=5, topic_retention_hours=2, _env_file=None))
-    assert {topic.name for topic in topics} == set(contract.TOPIC_OF_TYPE.values())
-    assert {(topic.partitions, topic.config["retention.ms"]) for topic in topics} == {(5, "7200000")}
-    ahead = {topic.config["message.timestamp.after.max.ms"] for topic in topics}
-    assert ahead == {"3600000"}, "a time that Spark cannot read does not come in"
+    config = declared_config(Settings(topic_retention_hours=2, _env_file=None))
+    assert set(TOPICS) == set(contract.TOPIC_OF_TYPE.values())
+    assert config["retention.ms"] == "7200000"
+    assert config["message.timestamp.after.max.ms"] == "3600000", "a time that Spark cannot read does not come in"
 
 
 def test_added_brokers_get_their_share_and_replicas_are_in_different_zones() -> None:
@@ -34,17 +33,17 @@ def test_added_brokers_get_their_share_and_replicas_are_in_different_zones() -> 
 
 
 def test_a_topic_of_msk_serverless_gets_only_what_it_takes() -> None:
-    (topic, *_) = declared_topics(Settings(topic_retention_hours=2, _env_file=None))
-    new = dict.fromkeys(topic.config, "other") | {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
+    wanted = declared_config(Settings(topic_retention_hours=2, _env_file=None))
+    new = dict.fromkeys(wanted, "other") | {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
     of_serverless = {
         name: {"value": value}
         for name, value in {**new, "message.timestamp.difference.max.ms": str(2**63 - 1)}.items()
         if name not in ("message.timestamp.after.max.ms", "message.timestamp.before.max.ms")
     }
-    assert set(config_changes(topic, of_serverless)) == {
+    assert set(config_changes(wanted, of_serverless)) == {
         "retention.ms",
         "max.message.bytes",
         "message.timestamp.difference.max.ms",
     }
-    as_declared = {name: {"value": value} for name, value in topic.config.items()}
-    assert config_changes(topic, as_declared) == {}
+    as_declared = {name: {"value": value} for name, value in wanted.items()}
+    assert config_changes(wanted, as_declared) == {}

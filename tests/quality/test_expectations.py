@@ -6,11 +6,10 @@ import json
 from datetime import date
 
 import duckdb
-import pandas as pd
 import pytest
 
 from lakehouse.catalog import TABLES
-from lakehouse.sql_guard import check_reading, named_tables
+from lakehouse.sql_guard import check_reading
 from quality import gate, ledger
 from quality.declaration import Suite
 from quality.judge import Judge, Verdict
@@ -175,12 +174,7 @@ def judge() -> Judge:
 def verdicts(
     judge: Judge, lake: duckdb.DuckDBPyConnection, suites: tuple[Suite, ...] = SUITES, days: list[date] | None = None
 ) -> dict[str, Verdict]:
-    def measure(sql: str) -> pd.DataFrame:
-        check_reading(sql)
-        found = lake.execute(sql)
-        return pd.DataFrame(found.fetchall(), columns=[column[0] for column in found.description or []])
-
-    return {verdict.expectation: verdict for verdict in judge.judge(suites, measure, days)}
+    return {verdict.expectation: verdict for verdict in judge.judge(suites, Reader(lake).query, days)}
 
 
 def test_sound_data_is_as_expected(judge: Judge, lake: duckdb.DuckDBPyConnection) -> None:
@@ -213,7 +207,7 @@ def assert_it_fails(judge: Judge, lake: duckdb.DuckDBPyConnection, name: str, pl
         found = verdicts(judge, lake, suites)
         assert not found[name].success
         (suite,) = suites
-        rows = Reader(lake).query(suite.query(None))
+        rows = Reader(lake).query(suite.query())
         holds = {suite.id_of(each): each.holds([row[each.name] for row in rows]) for each in suite.expectations}
         assert holds == {id_: verdict.success for id_, verdict in found.items()}
         for each in suite.expectations:
@@ -281,17 +275,16 @@ def test_every_table_of_silver_and_gold_has_a_suite() -> None:
 def test_every_statement_names_tables_of_the_lake() -> None:
     known = {table.full_name for table in TABLES}
     for suite in SUITES:
-        assert set(named_tables(check_reading(suite.query(None)))) <= known, suite.name
-    ledgers = (ledger._RANGES, ledger._BATCHES, ledger._FATES, ledger._LOST, ledger._DAYS, ledger._GOLD)
+        assert set(check_reading(suite.query()).tables) <= known, suite.table
+    ledgers = (ledger._RANGES, ledger._BATCHES, ledger._FATES, ledger._DAYS, ledger._GOLD)
     for sql in (*ledgers, gate._FAILING):
         statement = sql.replace("{ranges}", "('t', 0, 0, 1)").replace("{since}", "2026-01-01")
         statement = (
             statement.replace("{on_days}", "true").replace("{on_event_days}", "true").replace("{day}", "2026-01-01")
         )
-        assert set(named_tables(check_reading(statement))) <= known, sql
+        assert set(check_reading(statement).tables) <= known, sql
 
 
 def test_expectations_have_names_of_their_own() -> None:
     names = [suite.id_of(each) for suite in SUITES for each in suite.expectations]
     assert len(names) == len(set(names))
-    assert len({suite.name for suite in SUITES}) == len(SUITES)

@@ -51,24 +51,24 @@ def tables() -> Iterator[Tables]:
 
 
 def test_nothing_is_blocked_before_anything_is_checked(tables: Tables) -> None:
-    assert blocked_by(failing(tables)) == {}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables.query)) == {}
 
 
 def test_the_newest_result_counts(tables: Tables) -> None:
     tables.result(ONE, True, 30)
     tables.result(ONE, False, 20)
     tables.result(TWO, False, 20)
-    assert blocked_by(failing(tables)) == {"gold.a": [ONE, TWO]}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables.query)) == {"gold.a": [ONE, TWO]}
     tables.result(ONE, True, 10)
-    assert blocked_by(failing(tables)) == {"gold.a": [TWO]}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables.query)) == {"gold.a": [TWO]}
     tables.result(TWO, True, 10)
-    assert blocked_by(failing(tables)) == {}  # type: ignore[arg-type]
+    assert blocked_by(failing(tables.query)) == {}
 
 
 def test_a_warning_only_reports(tables: Tables) -> None:
     tables.result(ONE, False, 1, severity="warn")
-    assert blocked_by(failing(tables)) == {}  # type: ignore[arg-type]
-    assert [row["expectation"] for row in failing(tables)] == [ONE]  # type: ignore[arg-type]
+    assert blocked_by(failing(tables.query)) == {}
+    assert [row["expectation"] for row in failing(tables.query)] == [ONE]
 
 
 def test_an_override_holds_until_it_expires(tables: Tables) -> None:
@@ -76,8 +76,8 @@ def test_an_override_holds_until_it_expires(tables: Tables) -> None:
     tables.result(TWO, False, 1)
     tables.override(ONE, 60)
     tables.override(TWO, -1)
-    assert blocked_by(failing(tables)) == {"gold.a": [TWO]}  # type: ignore[arg-type]
-    assert len(failing(tables)) == 2  # type: ignore[arg-type]
+    assert blocked_by(failing(tables.query)) == {"gold.a": [TWO]}
+    assert len(failing(tables.query)) == 2
 
 
 def test_a_ruling_sees_what_is_wrong_before_anything_was_checked(empty_lake: duckdb.DuckDBPyConnection) -> None:

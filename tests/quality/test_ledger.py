@@ -104,7 +104,7 @@ def lake(books: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_sound_books_balance(lake: Reader) -> None:
-    found = reconcile(lake, lambda: (BEGIN, ENDS), None)
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS), None)
     assert (found.faults, found.notes, found.partitions) == ([], [], 4)
     assert found.rows == {"bronze": 400, "silver": 360, "duplicates": 20, "quarantined": 20, "erased": 0}
     assert found.gold_hours == 4
@@ -130,7 +130,7 @@ ONE_OF_EACH = ((0, 8, "silver"), (0, 9, "duplicates"), (1, 9, "quarantined"))
 
 def test_erased_records_count_as_what_they_were(lake: Reader) -> None:
     erase(lake, *ONE_OF_EACH)
-    found = reconcile(lake, lambda: (BEGIN, ENDS), None, held=lambda spans: {span: span.first for span in spans})
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS), None, held=lambda spans: {span: span.first for span in spans})
     assert (found.faults, found.notes) == ([], [])
     assert found.rows == {"bronze": 400, "silver": 359, "duplicates": 19, "quarantined": 19, "erased": 3}
 
@@ -146,14 +146,14 @@ def test_erased_records_are_no_records_that_were_not_read(lake: Reader) -> None:
         asked.extend(spans)
         return dict.fromkeys(spans)
 
-    assert reconcile(lake, lambda: (BEGIN, ends), None, held=held).faults == []
+    assert reconcile(lake.query, lambda: (BEGIN, ends), None, held=held).faults == []
     assert {(span.first, span.end) for span in asked} == {(100, 101)}
 
 
 def test_what_is_missing_beside_erased_records_is_named(lake: Reader) -> None:
     erase(lake, *ONE_OF_EACH)
     lake.connection.execute(f"DELETE FROM bronze.events WHERE {CLICK}; DELETE FROM silver.events WHERE {CLICK}")
-    faults = [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
+    faults = [str(fault) for fault in reconcile(lake.query, lambda: (BEGIN, ENDS), None).faults]
     assert "shop.clicks partition 0: bronze has 99 records, the book 100" in faults
 
 
@@ -162,7 +162,7 @@ def test_records_of_a_run_that_has_not_ended_are_noted(lake: Reader) -> None:
         f'INSERT INTO ops.erased_records BY NAME SELECT topic, "partition", "offset", \'silver\' AS was'
         f" FROM bronze.events WHERE {CLICK}"
     )
-    found = reconcile(lake, lambda: (BEGIN, ENDS), None)
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS), None)
     assert found.faults == []
     assert found.notes == ["shop.clicks partition 0 2026-09-03 10:00: 1 records are to be erased and still there"]
 
@@ -170,27 +170,27 @@ def test_records_of_a_run_that_has_not_ended_are_noted(lake: Reader) -> None:
 @pytest.mark.parametrize("planted", FAULTS)
 def test_a_fault_is_named_with_its_place(lake: Reader, planted: str) -> None:
     lake.connection.execute(planted)
-    assert FAULTS[planted] in [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
+    assert FAULTS[planted] in [str(fault) for fault in reconcile(lake.query, lambda: (BEGIN, ENDS), None).faults]
 
 
 def test_where_a_fault_is_known_nobody_waits_for_gold(lake: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(ledger, "time", SimpleNamespace(sleep=waits.append))
     lake.connection.execute("UPDATE gold.kpis_hourly SET page_views = page_views + 1")
-    assert reconcile(lake, lambda: (BEGIN, ENDS), None).faults and len(waits) == ledger.GOLD_ATTEMPTS - 1
+    assert reconcile(lake.query, lambda: (BEGIN, ENDS), None).faults and len(waits) == ledger.GOLD_ATTEMPTS - 1
     waits.clear()
     for planted in ORDERED:
         lake.connection.execute(planted)
-    assert reconcile(lake, lambda: (BEGIN, ENDS), None).faults and not waits
+    assert reconcile(lake.query, lambda: (BEGIN, ENDS), None).faults and not waits
 
 
 def test_gold_that_waits_for_its_recompute_is_noted(lake: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "time", SimpleNamespace(sleep=lambda _: None))
     hour = datetime(2026, 9, 3, 11, tzinfo=UTC)
     lake.connection.execute(f"UPDATE gold.kpis_hourly SET clicks = clicks + 1 WHERE hour_start = '{hour}'")
-    named = [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
+    named = [str(fault) for fault in reconcile(lake.query, lambda: (BEGIN, ENDS), None).faults]
     assert named == ["shop.clicks 2026-09-03 11:00: gold.kpis_hourly counts 55, silver 54"]
-    found = reconcile(lake, lambda: (BEGIN, ENDS), None, waiting=lambda: {number_of(hour)})
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS), None, waiting=lambda: {number_of(hour)})
     assert (found.faults, found.waiting) == ([], 1)
     assert found.notes == ["totals of gold that wait for a recompute, since late events came: 1"]
 
@@ -198,7 +198,7 @@ def test_gold_that_waits_for_its_recompute_is_noted(lake: Reader, monkeypatch: p
 def test_several_faults_are_in_the_order_of_the_data(lake: Reader) -> None:
     for planted in ORDERED:
         lake.connection.execute(planted)
-    found = [str(fault) for fault in reconcile(lake, lambda: (BEGIN, ENDS), None).faults]
+    found = [str(fault) for fault in reconcile(lake.query, lambda: (BEGIN, ENDS), None).faults]
     assert found == [
         "shop.clicks partition 0 2026-09-03 10:00: 1 records from offset 3 on are in neither silver nor quarantine, and"
         " no duplicates",
@@ -214,7 +214,7 @@ def test_several_faults_are_in_the_order_of_the_data(lake: Reader) -> None:
 
 
 def test_the_broker_has_at_least_what_the_book_has(lake: Reader) -> None:
-    found = reconcile(lake, lambda: (BEGIN, ENDS | {"shop.page_views": {"0": 99, "1": 100}}), None)
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS | {"shop.page_views": {"0": 99, "1": 100}}), None)
     assert [str(fault) for fault in found.faults] == [
         "shop.page_views partition 0: the book is at offset 100, Kafka ends at 99"
     ]
@@ -223,7 +223,7 @@ def test_the_broker_has_at_least_what_the_book_has(lake: Reader) -> None:
 def test_offsets_without_records_are_explained(lake: Reader) -> None:
     lake.connection.execute("UPDATE ops.batches SET to_offset = 101 WHERE from_offset = 50 AND topic = 'shop.clicks'")
     ends = {topic: {"0": 101, "1": 101} for topic in ENDS}
-    found = reconcile(lake, lambda: (BEGIN, ends), None)
+    found = reconcile(lake.query, lambda: (BEGIN, ends), None)
     assert found.faults == []
     assert found.notes == [
         f"shop.clicks partition {number}: 1 offsets hold no record (transactions, compaction)" for number in (0, 1)
@@ -232,7 +232,7 @@ def test_offsets_without_records_are_explained(lake: Reader) -> None:
 
 def test_what_kafka_deleted_after_it_was_read_is_no_fault(lake: Reader) -> None:
     begin = {topic: {"0": 70, "1": 100} for topic in BEGIN}
-    assert reconcile(lake, lambda: (begin, ENDS), None).faults == []
+    assert reconcile(lake.query, lambda: (begin, ENDS), None).faults == []
 
 
 def test_a_book_that_tells_other_fates_is_noted(lake: Reader) -> None:
@@ -240,7 +240,7 @@ def test_a_book_that_tells_other_fates_is_noted(lake: Reader) -> None:
         "UPDATE ops.batches SET silver_rows = 44, quarantined_rows = 6"
         " WHERE topic = 'shop.clicks' AND \"partition\" = 1 AND from_offset = 50"
     )
-    found = reconcile(lake, lambda: (BEGIN, ENDS), None)
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS), None)
     assert found.faults == []
     assert found.notes == [
         "shop.clicks partition 1: 90 silver, the book 89; 10 quarantined, the book 11"
@@ -249,12 +249,12 @@ def test_a_book_that_tells_other_fates_is_noted(lake: Reader) -> None:
 
 
 def test_only_what_is_new_is_looked_at(lake: Reader) -> None:
-    first = reconcile(lake, lambda: (BEGIN, ENDS), None)
-    assert reconcile(lake, lambda: (BEGIN, ENDS), first.through).partitions == 0
+    first = reconcile(lake.query, lambda: (BEGIN, ENDS), None)
+    assert reconcile(lake.query, lambda: (BEGIN, ENDS), first.through).partitions == 0
     lake.connection.execute("UPDATE ops.batches SET committed_at = committed_at - INTERVAL 1 DAY WHERE from_offset = 0")
     lake.connection.execute(f"DELETE FROM silver.events WHERE {CLICK}")
     (middle,) = lake.query("SELECT min(committed_at) + INTERVAL 1 HOUR AS at FROM ops.batches")
-    later = reconcile(lake, lambda: (BEGIN, ENDS), middle["at"], timedelta(days=1))
+    later = reconcile(lake.query, lambda: (BEGIN, ENDS), middle["at"], timedelta(days=1))
     assert later.rows["bronze"] == 200
     assert not [fault for fault in later.faults if "offset 3" in str(fault)]
 
@@ -274,20 +274,20 @@ def test_offsets_without_a_record_are_no_loss_where_kafka_holds_none(lake: Reade
         asked.extend(spans)
         return dict.fromkeys(spans)
 
-    found = reconcile(lake, lambda: (BEGIN, ENDS), None, held=nothing)
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS), None, held=nothing)
     assert (found.faults, found.notes[:1]) == (
         [], ["shop.clicks partition 1: 1 offsets hold no record (transactions, compaction)"],
     )  # fmt: skip
     hole, at_60 = Span("shop.clicks", 1, 50, 53), Span("shop.clicks", 1, 60, 61)
     assert asked == [hole, at_60, hole]
 
-    found = reconcile(lake, lambda: (BEGIN, ENDS), None, held=lambda _: {hole: 51, at_60: 60})
+    found = reconcile(lake.query, lambda: (BEGIN, ENDS), None, held=lambda _: {hole: 51, at_60: 60})
     assert [str(fault) for fault in found.faults] == [
         "shop.clicks partition 1: offsets from 50 to 52 are in no batch",
         "shop.clicks partition 1: Kafka holds a record at offset 51, which bronze does not have",
         "shop.clicks partition 1: Kafka holds a record at offset 60, which bronze does not have",
     ]
-    cannot_tell = reconcile(lake, lambda: (BEGIN, ENDS), None, held=lambda _: {})
+    cannot_tell = reconcile(lake.query, lambda: (BEGIN, ENDS), None, held=lambda _: {})
     assert [str(fault) for fault in cannot_tell.faults] == [
         "shop.clicks partition 1: offsets from 50 to 52 are in no batch"
     ]
@@ -297,4 +297,4 @@ def test_where_every_offset_has_a_record_kafka_is_not_asked(lake: Reader) -> Non
     def never(spans: list[Span]) -> dict[Span, int | None]:
         raise AssertionError(spans)
 
-    assert reconcile(lake, lambda: (BEGIN, ENDS), None, held=never).faults == []
+    assert reconcile(lake.query, lambda: (BEGIN, ENDS), None, held=never).faults == []

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from lakehouse.cli import app, quality
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.services.testing import free_settings
 from lakehouse.small_tables import SmallTables
 from quality import results
 from tests.support.memory_s3 import memory_lake
+from tests.support.platform import free_settings
 
 KNOWN = "gold.kpis_hourly.each_hour_once"
 

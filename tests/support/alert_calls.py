@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from lakehouse.monitoring import watch as watch_module
 from lakehouse.monitoring.book import Book
 from lakehouse.monitoring.figures import Figure
 from lakehouse.monitoring.rules import RULES
-from lakehouse.monitoring.sinks import WebhookSink
+from lakehouse.monitoring.sinks import Sink, to_webhook
 from lakehouse.monitoring.watch import Watch
 from lakehouse.runs.database import Database
 from lakehouse.runs.registry import RunRegistry
@@ -42,7 +43,10 @@ def note_and_tell(settings: Settings, url: str, values: dict[str, float]) -> int
     """Watch, beside others, until what is seen was told; how often this process has looked."""
     watch_module.TELL_SECONDS = 0.05
     figures, database = Seen(seen(**values)), RunRegistry(settings).database
-    watch, book = watch_over(settings, database, figures, [WebhookSink(url)]), Book(settings, database)
+    watch, book = (
+        watch_over(settings, database, figures, [Sink("webhook", partial(to_webhook, url))]),
+        Book(settings, database),
+    )
     watch.start()
     end = time.monotonic() + 120
     while time.monotonic() < end:

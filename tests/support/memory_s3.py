@@ -20,8 +20,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
+from tests.support.platform import free_settings
 
 Headers = dict[str, str]
 

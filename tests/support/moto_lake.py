@@ -10,8 +10,8 @@ import pytest
 from moto import mock_aws
 
 from lakehouse.services import s3
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
+from tests.support.platform import free_settings
 
 
 @contextmanager

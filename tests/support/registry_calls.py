@@ -16,9 +16,9 @@ from lakehouse.runs.database import Database
 from lakehouse.runs.models import Base, Run
 from lakehouse.runs.registry import QueueFull, RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.table import Table, column
+from tests.support.platform import free_settings
 
 
 class Parameters(BaseModel):

@@ -26,9 +26,9 @@ from lakehouse.runs.claims import Claims
 from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.table import Table, column
+from tests.support.platform import free_settings
 
 
 class Parameters(BaseModel):

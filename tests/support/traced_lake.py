@@ -17,11 +17,10 @@ from bronze import events as bronze_events
 from gold import fraud
 from lakehouse import hours as clock
 from lakehouse.catalog import TABLES
-from lakehouse.lake import arrow_schema, properties_of
+from lakehouse.lake import arrow_schema
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.stream.gold_refresh import HOURLY, closed_hour, replace_hours
@@ -29,6 +28,7 @@ from lakehouse.table import Table
 from producer.record import Record
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
+from tests.support.platform import free_settings
 
 PARTITIONS = 2
 GOLD = (*HOURLY, fraud.TABLE)
@@ -43,7 +43,7 @@ def served_lake(folder: Path, **overrides: object) -> Iterator[Settings]:
         s3.ensure_bucket(settings)
         small = SmallTables(settings)
         for table in TABLES:
-            small.create(table, properties_of(table))
+            small.create(table)
         yield settings
 
 

@@ -10,20 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import tenacity
 from rich.console import Console, RenderableType
 
 from lakehouse import broker
-from lakehouse.api_client import ApiClient
+from lakehouse.api_client import ApiClient, patient
 from lakehouse.cli.demo import page, view
 from lakehouse.cli.demo.steps import Step, Steps, what_it_takes
 from lakehouse.cli.demo.traffic import CARDS, Traffic
 from lakehouse.cli.demo.view import Trust
 from lakehouse.cli.runs import follow
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.lake_secret import keep_private
 from lakehouse.lock import lock_holder
 from lakehouse.monitoring.figures import held_back
 from lakehouse.services import superset
@@ -50,12 +49,7 @@ BESIDE = "In another terminal (shoplake is .venv/bin/shoplake)"
 AFTER = "What to do next: the data stays (shoplake is .venv/bin/shoplake)"
 FIX = "cast data.price=number; route; rekey"
 """Mends what can be mended of the simulator's defects: prices as text, the wrong topic, another's key."""
-patiently = tenacity.Retrying(
-    stop=tenacity.stop_after_delay(180),
-    wait=tenacity.wait_fixed(1),
-    retry=tenacity.retry_if_exception_type(ShoplakeError) & tenacity.retry_if_not_exception_type(UsageError),
-    reraise=True,
-)
+patiently = patient(180, 1)
 """Asks again while a part of the platform is away: the supervisor brings it back within a minute or two."""
 
 
@@ -72,15 +66,15 @@ class Plan:
 
 def run(settings: Settings, plan: Plan, console: Console) -> bool:
     """Run the demo; whether what it shows is right. On a terminal it stays up until Ctrl-C, then tells everything."""
-    folder, began = settings.data_dir / "truth", datetime.now(UTC)
-    folder.mkdir(parents=True, exist_ok=True)
+    began = datetime.now(UTC)
+    keep_private(settings)
     console.print(what_it_takes(settings, sum(STEPS.values())))
     steps = Steps(console, STEPS)
-    with _platform_with_history(settings, plan, folder, steps, console), connect(settings) as reader:
+    with _platform_with_history(settings, plan, steps, console), connect(settings) as reader:
         with steps.step(READ) as step:
             step.done = f"{_wait_until_read(settings, reader, step):,} records read into the lake"
         trust = _look_at_trust(settings, reader, began, steps)
-        with _traffic(settings, plan, folder, console.is_terminal) as traffic:
+        with _traffic(settings, plan, console.is_terminal) as traffic:
             if console.is_terminal:
                 _show_until_interrupted(settings, console, traffic, trust)
             else:
@@ -128,16 +122,14 @@ def _ended(settings: Settings, job: str, parameters: dict[str, Any]) -> dict[str
 
 
 @contextmanager
-def _platform_with_history(
-    settings: Settings, plan: Plan, folder: Path, steps: Steps, console: Console
-) -> Iterator[None]:
+def _platform_with_history(settings: Settings, plan: Plan, steps: Steps, console: Console) -> Iterator[None]:
     """The platform, started when it does not run yet; what was started here is ended here."""
     was_running = lock_holder(settings) is not None
     if not was_running:
         require_startable(settings)
     has_started = False
     try:
-        with steps.step(START) as step, _history_beside(settings, plan, folder, step) as may_begin:
+        with steps.step(START) as step, _history_beside(settings, plan, step) as may_begin:
             if was_running:
                 may_begin.set()
             else:
@@ -151,13 +143,13 @@ def _platform_with_history(
 
 
 @contextmanager
-def _history_beside(settings: Settings, plan: Plan, folder: Path, step: Step) -> Iterator[threading.Event]:
+def _history_beside(settings: Settings, plan: Plan, step: Step) -> Iterator[threading.Event]:
     """Publish the history while the platform starts, from when the event that it yields is set."""
     may_begin, ending = threading.Event(), threading.Event()
 
     def publish_it() -> Counts:
         may_begin.wait()
-        return _publish_history(settings, plan, folder, ending)
+        return _publish_history(settings, plan, ending)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="history") as pool:
         publishing = pool.submit(publish_it)
@@ -188,27 +180,25 @@ def _telling(may_begin: threading.Event, step: Step) -> Callable[[Snapshot], Non
     return tell
 
 
-def _publish_history(settings: Settings, plan: Plan, folder: Path, ending: threading.Event) -> Counts:
-    return publish(simulate(_options(plan, folder / "history.jsonl")), settings, stop=ending)
+def _publish_history(settings: Settings, plan: Plan, ending: threading.Event) -> Counts:
+    return publish(simulate(_options(plan)), settings, stop=ending)
 
 
-def _options(plan: Plan, truth: Path, **more: Any) -> SimulationOptions:
+def _options(plan: Plan, **more: Any) -> SimulationOptions:
     """The shop's history; live traffic has the same people."""
     return SimulationOptions(
         now_ms=int(time.time() * 1000),
         seed=plan.seed,
         history_ms=plan.history_days * DAY_MS,
         history_events=plan.history_events,
-        truth=truth,
         **more,
     )
 
 
-def _traffic(settings: Settings, plan: Plan, folder: Path, is_open_ended: bool) -> Traffic:
+def _traffic(settings: Settings, plan: Plan, is_open_ended: bool) -> Traffic:
     """Live traffic that goes on from the history."""
     live = _options(
         plan,
-        folder / "live.jsonl",
         history_is_sent=True,
         live=True,
         rate=plan.rate,
@@ -217,7 +207,7 @@ def _traffic(settings: Settings, plan: Plan, folder: Path, is_open_ended: bool) 
         duplicates=0.02,
         fraud=0.0,  # an episode is up to 400 events, minutes of this rate; the thief comes besides
     )
-    return Traffic(settings, live, folder / "live-ledger.jsonl")
+    return Traffic(settings, live)
 
 
 def _wait_until_read(settings: Settings, reader: SqlReader, step: Step | None = None, seconds: float = 600) -> int:
@@ -257,8 +247,7 @@ def _wait_for_the_last(settings: Settings, reader: SqlReader, traffic: Traffic, 
         if time.monotonic() > end:
             raise ShoplakeError(f"Trying {CARDS} cards has raised no flag; see {settings.logs / 'stream.log'}.")
         time.sleep(0.5)
-    time.sleep(1)
-    traffic.measured()
+    patiently(lambda: traffic.measure(reader))
 
 
 def _show_until_interrupted(settings: Settings, console: Console, traffic: Traffic, trust: Trust) -> None:

@@ -6,18 +6,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import orjson
 import psutil
 
-from lakehouse.monitoring.freshness import Freshness, FreshnessProbe
 from lakehouse.processes import lake_processes
 from lakehouse.settings import Settings
 from lakehouse.sql import SqlReader
+from lakehouse.sql_text import utc_text
 from producer.contract import TOPIC_OF_TYPE
 from producer.publish import publish
 from producer.record import Record
@@ -26,13 +25,22 @@ from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 
 TARGET = (2.0, 5.0)
-"""Seconds from produced to visible in gold: half of the records, and 99 of 100."""
+"""Seconds from produced until gold and the book have it: half of the records, and 99 of 100."""
 CARDS = 6
 CARD_SECONDS = 1.5
 THIEF_AFTER = 3.0
 LOOK_SECONDS = 5.0
+FRESHNESS = """
+SELECT quantile_cont(seconds, 0.5) AS p50, quantile_cont(seconds, 0.99) AS p99, count(*) AS samples
+FROM (SELECT epoch(committed_at - kafka_timestamp) AS seconds
+    FROM silver.events
+    JOIN (SELECT DISTINCT started_at, committed_at FROM ops.batches) ON started_at = processed_at
+    WHERE event_date >= current_date - 1 AND processed_at >= TIMESTAMPTZ '{since}'
+        AND kafka_timestamp >= TIMESTAMPTZ '{since}')
+"""
+"""Gold is written before the book: a batch that is in the book can be seen in gold."""
 MEASURED_SECONDS = 120
-"""Of open-ended traffic the first seconds are measured, the slowest there are."""
+"""So long back freshness is measured."""
 
 
 @dataclass
@@ -60,35 +68,41 @@ class Thief:
         return Record(TOPIC_OF_TYPE["purchase"], self.user_id.encode(), orjson.dumps(event), at, event_id)
 
 
+@dataclass(frozen=True)
+class Freshness:
+    """Seconds from produced until gold and the book have it; None when nothing could be measured."""
+
+    p50: float | None = None
+    p99: float | None = None
+    samples: int = 0
+
+
 class Traffic:
     """Sends, beside whatever the block does, until the block ends or the duration of `options` is over."""
 
-    def __init__(self, settings: Settings, options: SimulationOptions, ledger: Path) -> None:
-        self._settings, self._options, self._ledger = settings, options, ledger
+    def __init__(self, settings: Settings, options: SimulationOptions) -> None:
+        self._settings, self._options = settings, options
         self._began = options.now_ms / 1000
-        self._records: list[Record] = []
         self._end = threading.Event()
-        self._probe = FreshnessProbe(settings)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="traffic")
         self._cpu = (0.0, 0.0, 0.0)
         self._next_look = 0.0
         self.thief: Thief | None = None
         self.caught: Thief | None = None
         """The last one whose flag was seen."""
-        self.freshness = Freshness(None, None, 0)
-        """Of what was sent so far, as `look` saw it last."""
+        self.freshness = Freshness()
+        """Of what was sent of late, as `measure` saw it last."""
         self.why = ""
         """What kept freshness from its target."""
 
     def __enter__(self) -> Traffic:
-        """Begin: first the look at gold that all others are compared with."""
+        """Begin."""
         self._cpu = _cpu_seconds(self._settings)
-        self._probe.start()
-        self._sending = self._pool.submit(self._send)
+        self._sending = self._pool.submit(publish, self._all(), self._settings, live_from=self._began, stop=self._end)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send no more; freshness is measured until `measured`."""
+        """Send no more."""
         self._end.set()
         self._pool.shutdown()
 
@@ -105,7 +119,7 @@ class Traffic:
         """Let a thief begin, where none is at it."""
         if self.thief is None or self.thief.tried >= CARDS:
             now = time.time()
-            self.thief = Thief(f"thief-{now * 1000:.0f}", now)
+            self.thief = Thief(f"thief-{now * 1e6:.0f}", now)
 
     def look_for_flag(self, reader: SqlReader) -> bool:
         """Whether the thief's flag can be read; the first time, how long it took is noted."""
@@ -125,16 +139,12 @@ class Traffic:
         self.look_for_flag(reader)
         if time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + LOOK_SECONDS
-            with suppress(OSError, ValueError):  # the ledger is just being written
-                self._judge()
+            self.measure(reader)
 
-    def measured(self) -> None:
-        """Everything that was sent is read: look at freshness for the last time."""
-        self._probe.stop()
-        self._judge()
-
-    def _judge(self) -> None:
-        self.freshness = self._probe.result(list(self._records), self._ledger)
+    def measure(self, reader: SqlReader) -> None:
+        """Look at freshness, and at what kept it from its target."""
+        since = utc_text(datetime.fromtimestamp(max(self._began, time.time() - MEASURED_SECONDS), UTC))
+        self.freshness = Freshness(**reader.query(FRESHNESS.format(since=since))[0])
         self.why = self._why_slow()
 
     def _why_slow(self) -> str:
@@ -149,9 +159,6 @@ class Traffic:
             return "the lake had all processors busy; it is slowest in its first minutes"
         return f"the processors had time: look for slow micro-batches in {self._settings.logs / 'stream.log'}"
 
-    def _send(self) -> Counts:
-        return publish(self._all(), self._settings, ledger=self._ledger, live_from=self._began, stop=self._end)
-
     def _all(self) -> Iterator[Record]:
         with closing(simulate(self._options)) as records:
             next_card = self._began + THIEF_AFTER
@@ -160,13 +167,8 @@ class Traffic:
                     self.try_cards()
                 if self.thief is not None and self.thief.tried < CARDS and record.due >= next_card:
                     next_card = record.due + CARD_SECONDS
-                    yield self._noted(self.thief.card(record.due))
-                yield self._noted(record)
-
-    def _noted(self, record: Record) -> Record:
-        if record.due < self._began + MEASURED_SECONDS:
-            self._records.append(record)
-        return record
+                    yield self.thief.card(record.due)
+                yield record
 
 
 def _cpu_seconds(settings: Settings) -> tuple[float, float, float]:

@@ -247,8 +247,8 @@ def retention(rows: Rows, periods: int = 9, period: str = "week") -> RenderableT
 
 
 def freshness(p50: float | None, p99: float | None, samples: int, said: str = "") -> Text:
-    """Seconds from produced to visible in gold by SQL, against the target; `said` tells why it is missed."""
-    text = Text("Freshness, produced → visible in gold by SQL: ", style="bold")
+    """Seconds from produced until it is in gold and the book, against the target; `said` tells why it is missed."""
+    text = Text("Freshness, produced → in gold and in the book: ", style="bold")
     if p50 is None or p99 is None or not samples:
         return text.append("not measured yet", style="dim")
     for name, seconds, most in (("p50", p50, TARGET[0]), ("p99", p99, TARGET[1])):

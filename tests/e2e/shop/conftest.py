@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from lakehouse.services.testing import free_settings, running
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
+from tests.support.platform import free_settings, running
 from tests.support.shop import DAY_MS, KEPT_BACK, Shop
 
 

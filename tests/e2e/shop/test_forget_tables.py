@@ -22,8 +22,7 @@ from lakehouse.backups import backup
 from lakehouse.catalog import TABLES
 from lakehouse.delta_log import DeltaLog
 from lakehouse.errors import UsageError
-from lakehouse.jobs import JOBS, cohort_retention, forget
-from lakehouse.jobs.erasing import Erasing
+from lakehouse.jobs import JOBS, cohort_retention, erasing, forget
 from lakehouse.lake import Lake
 from lakehouse.ops import replays
 from lakehouse.runs.registry import RunRegistry
@@ -154,7 +153,7 @@ class Seen:
         ends = self.stream.ends()
         begin = {topic: {"0": 0} for topic in ends}
         with open_sql(self.lake.settings) as reader:
-            found = reconcile(reader, lambda: (begin, ends), None)
+            found = reconcile(reader.query, lambda: (begin, ends), None)
         return [str(fault) for fault in found.faults], found.rows, found.notes
 
     def forget(self, user: str, say: Any = lambda _doing: None) -> dict[str, Any]:
@@ -193,6 +192,7 @@ def seen(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]
     stream = Stream(lake, MicroBatch(settings, Start({}), folder / "checkpoint", token))
     fill(stream)
     GoldRefresh(lake).restate(_hours(lake), datetime.now(UTC))
+    GoldRefresh(lake).restate_flags(_hours(lake), datetime.now(UTC))
     cohort_retention.run(lake, cohort_retention.Parameters(timezone="Europe/Berlin"), lambda _doing: None)
     with open_sql(settings) as reader:
         unknown_fields.update(lake, reader)
@@ -318,9 +318,8 @@ def named(seen: Seen) -> Seen:
 
 
 def test_a_record_of_another_that_names_the_person_is_not_hers(named: Seen) -> None:
-    erasing = Erasing(named.lake, NAMED)
-    assert [row["was"] for row in erasing.found().to_pylist()] == ["silver"]
-    assert erasing.left() == (1, 1)
+    assert [row["was"] for row in erasing.found(named.lake, NAMED).to_pylist()] == ["silver"]
+    assert erasing.left(named.lake, NAMED) == (1, 1)
 
 
 @pytest.mark.nightly
@@ -338,7 +337,7 @@ def test_a_record_of_another_that_names_the_person_stays_and_is_told(named: Seen
 
 @pytest.mark.parametrize("user", ["event_id", "shop"])
 def test_an_id_that_is_any_word_takes_no_record_of_others(seen: Seen, user: str) -> None:
-    assert Erasing(seen.lake, user).found().num_rows == 0
+    assert erasing.found(seen.lake, user).num_rows == 0
 
 
 def test_whom_nobody_knows_any_more_cannot_be_forgotten(seen: Seen) -> None:

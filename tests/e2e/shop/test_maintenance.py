@@ -203,5 +203,5 @@ def test_a_table_that_is_there_gets_the_properties_that_are_declared(lake: Lake,
         lake.append(old, rows(lake, turn * ROWS, ROWS))
     assert tidy(lake, client, new, TODAY)["clustered_days"] == 1, "Delta refuses columns without statistics"
     version = version_of(lake, new)
-    lake.set_properties(new)
+    lake.small.set_properties(new)
     assert version_of(lake, new) == version

@@ -51,7 +51,7 @@ def spark_lake(shop: Shop) -> Iterator[Lake]:
 def written(spark_lake: Lake) -> list[int]:
     """Rows of 7 commits with at least 2 checkpoints, over 3 partitions."""
     spark_lake.create_tables([TABLE])
-    spark_lake.overwrite(TABLE, _rows(spark_lake, 0, 0).toArrow())
+    spark_lake.small.overwrite(TABLE, _rows(spark_lake, 0, 0).toArrow())
     for commit in range(COMMITS):
         spark_lake.append(TABLE, _rows(spark_lake, commit * 100, commit * 100 + 100))
     log = f"{spark_lake.path(TABLE)}/_delta_log/*.checkpoint*.parquet"

@@ -17,9 +17,9 @@ from lakehouse.processes import lake_processes
 from lakehouse.s3 import s3_client
 from lakehouse.services.service import child_environment
 from lakehouse.services.state import status
-from lakehouse.services.testing import free_settings, platform
 from lakehouse.session import connect
 from lakehouse.settings import Settings
+from tests.support.platform import free_settings, platform
 from tests.support.shop import Shop, eventually
 
 pytestmark = pytest.mark.e2e

@@ -32,9 +32,9 @@ from lakehouse.lock import LakeLock
 from lakehouse.ops import batches, marks
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.s3 import s3_client
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support.folder_s3 import FolderTable
+from tests.support.platform import free_settings
 
 
 def nothing(_table: str, _done: int, _total: int) -> None:

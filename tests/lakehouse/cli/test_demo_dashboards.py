@@ -10,8 +10,8 @@ from lakehouse.cli.demo import tour as demo
 from lakehouse.errors import UsageError
 from lakehouse.services import superset
 from lakehouse.services.state import ServiceState, Snapshot, write_state
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
+from tests.support.platform import free_settings
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from lakehouse.cli.demo import tour as demo
 from lakehouse.cli.demo.steps import Step
 from lakehouse.services.state import ServiceState, Snapshot
-from lakehouse.services.testing import free_settings
 from producer.sender import Counts
+from tests.support.platform import free_settings
 
 PLAN = demo.Plan()
 
@@ -24,7 +24,7 @@ class Publisher:
         self.was_ended: list[bool] = []
         monkeypatch.setattr(demo, "_publish_history", self)
 
-    def __call__(self, _settings: object, _plan: object, _folder: object, ending: threading.Event) -> Counts:
+    def __call__(self, _settings: object, _plan: object, ending: threading.Event) -> Counts:
         self.was_ended.append(ending.is_set())
         self.began.set()
         return Counts(sent=5, acked=5, failed=0, seconds=0.1)
@@ -62,7 +62,7 @@ def test_history_begins_once_this_lakes_kafka_is_up_and_an_external_one_waits_fo
 
 def test_history_is_sent_while_the_platform_still_starts(publisher: Publisher, tmp_path: Path) -> None:
     step = Step("Starting", 60)
-    with demo._history_beside(free_settings(tmp_path), PLAN, tmp_path, step) as may_begin:
+    with demo._history_beside(free_settings(tmp_path), PLAN, step) as may_begin:
         assert not publisher.began.wait(0.1)
         may_begin.set()
         assert publisher.began.wait(10)
@@ -73,7 +73,7 @@ def test_history_is_sent_while_the_platform_still_starts(publisher: Publisher, t
 def test_nothing_is_sent_when_the_start_fails(publisher: Publisher, tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="a busy port"),
-        demo._history_beside(free_settings(tmp_path), PLAN, tmp_path, Step("Starting", 60)),
+        demo._history_beside(free_settings(tmp_path), PLAN, Step("Starting", 60)),
     ):
         raise RuntimeError("a busy port")
     assert publisher.was_ended == [True]

@@ -22,9 +22,9 @@ from rich.console import Console
 from lakehouse.cli.demo import page as demo_page
 from lakehouse.cli.demo import view
 from lakehouse.errors import ShoplakeError
-from lakehouse.services.testing import free_settings
 from producer.contract import REASONS
 from tests.support.demo_rows import NOW, REASON, Canned, extras
+from tests.support.platform import free_settings
 
 SIZES = [(80, 24), (120, 40)]
 LAST = re.compile(r"Ctrl-C ends and prints all · n next · p back · f fraud · page (\d+)/(\d+)")

@@ -9,7 +9,7 @@ from rich.console import Console
 from lakehouse.cli.demo import steps as demo_steps
 from lakehouse.cli.demo.steps import FULLEST, Step, Steps, what_it_takes
 from lakehouse.services.doctor import memory_needed_mb
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 
 class Clock:

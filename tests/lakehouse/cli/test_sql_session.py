@@ -15,9 +15,9 @@ import pytest
 
 from lakehouse import sql_guard
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import sample_serving
+from tests.support.platform import free_settings
 
 SECONDS = 20
 WHAT_ARE_YOU, A_DARK_TERMINAL = "\x1b[c", "\x1b]11;rgb:0000/0000/0000\x07\x1b[?6c"

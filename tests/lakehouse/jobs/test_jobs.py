@@ -13,7 +13,8 @@ import pytest
 from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
 from lakehouse.jobs import JOBS, backfill, find, maintenance
-from lakehouse.lake import Compacted, Lake
+from lakehouse.lake import Lake
+from lakehouse.small_tables import Compacted
 from lakehouse.table import KEEP_HOURS, READER_SECONDS
 from lakehouse.wording import MOMENT
 

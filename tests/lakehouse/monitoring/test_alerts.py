@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from lakehouse.monitoring.book import Book, firing
 from lakehouse.monitoring.rules import RULES
-from lakehouse.monitoring.sinks import NotSent, WebhookSink
+from lakehouse.monitoring.sinks import NotSent, Sink, to_webhook
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
 from tests.support.alert_calls import Seen, note_and_tell, seen, watch_over
@@ -113,7 +114,7 @@ def test_a_receiver_that_fails_hangs_and_recovers_gets_each_message_once(
 ) -> None:
     monkeypatch.setattr("lakehouse.monitoring.watch.TELL_SECONDS", 0.05)
     monkeypatch.setattr("lakehouse.monitoring.watch.LONGEST_PAUSE_SECONDS", 0.2)
-    sink = WebhookSink(receiver.url, seconds=0.3)
+    sink = Sink("webhook", partial(to_webhook, receiver.url, seconds=0.3))
     told: list[dict[str, Any]] = []
 
     class Kept:
@@ -169,4 +170,4 @@ def test_a_look_from_outside_makes_no_database(tmp_path: Any, settings: Settings
 def test_a_slow_receiver_takes_no_longer_than_allowed(receiver: Receiver, answer: str) -> None:
     receiver.answer = answer
     with pytest.raises(NotSent, match=r"webhook at 127\.0\.0\.1 (did not answer within 0 s|cannot be reached)"):
-        WebhookSink(receiver.url, seconds=0.3).send({"id": "1"})
+        to_webhook(receiver.url, {"id": "1"}, seconds=0.3)

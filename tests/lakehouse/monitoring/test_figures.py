@@ -17,10 +17,10 @@ from lakehouse.monitoring.rules import RULES
 from lakehouse.reports import write_report
 from lakehouse.runs.models import Run, new_id, now
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.testing import free_settings
 from lakehouse.serving.file import PUBLISHED
 from lakehouse.settings import Settings
 from tests.support.declared_tables import Reader
+from tests.support.platform import free_settings
 
 BATCH = """
 INSERT INTO ops.batches BY NAME SELECT 'shop.clicks' AS topic, 0 AS "partition", {bronze} AS bronze_rows,

@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 
 from lakehouse.monitoring.book import message
 from lakehouse.monitoring.rules import RULES
-from lakehouse.monitoring.sinks import LogSink, NotSent, SnsSink, WebhookSink, sinks
+from lakehouse.monitoring.sinks import NotSent, sinks, to_log, to_sns, to_webhook
 from lakehouse.runs.models import now
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import command_line
 from tests.support.alert_calls import seen
+from tests.support.platform import free_settings
 from tests.support.receiver import Receiver
 
 PAGE = (PROJECT_ROOT / "docs" / "reference" / "alerts.md").read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def a_message(settings: Settings) -> dict[str, object]:
 
 def test_a_webhook_gets_the_whole_message(settings: Settings, receiver: Receiver) -> None:
     sent = a_message(settings)
-    WebhookSink(receiver.url).send(sent)
+    to_webhook(receiver.url, sent)
     assert receiver.accepted == [sent] and receiver.keys == [sent["id"]]
 
 
@@ -57,7 +57,7 @@ def test_a_webhook_gets_the_whole_message(settings: Settings, receiver: Receiver
 def test_the_log_gets_a_line_of_fields(settings: Settings, state: str, level: str) -> None:
     given = a_message(settings) | {"state": state}
     with capture_logs() as lines:
-        LogSink().send(given)
+        to_log(given)
     fields = {name: value for name, value in given.items() if name != "text"}
     assert lines == [{"event": "alert", "log_level": level, **fields}]
 
@@ -68,19 +68,22 @@ def test_any_other_answer_is_no_success_and_the_address_stays_secret(
 ) -> None:
     receiver.answer = answer
     with pytest.raises(NotSent, match=f"answered {answer}") as error:
-        WebhookSink(receiver.url).send(a_message(settings))
+        to_webhook(receiver.url, a_message(settings))
     assert "s3cret" not in str(error.value)
 
 
 def test_nobody_there_is_said_without_the_address(settings: Settings) -> None:
     with pytest.raises(NotSent, match="cannot be reached") as error:
-        WebhookSink("http://127.0.0.1:9/s3cret").send(a_message(settings))
+        to_webhook("http://127.0.0.1:9/s3cret", a_message(settings))
     assert "s3cret" not in str(error.value)
 
 
 @pytest.mark.parametrize("topic", [TOPIC, f"{TOPIC}.fifo"])
-def test_sns_gets_the_message_with_what_subscriptions_filter_by(settings: Settings, topic: str) -> None:
+def test_sns_gets_the_message_with_what_subscriptions_filter_by(
+    settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = boto3.client("sns", region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s")  # noqa: S106
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
     sent = a_message(settings)
     fifo = {"MessageGroupId": RULES[0].name, "MessageDeduplicationId": sent["id"]} if "fifo" in topic else {}
     expected = {
@@ -99,11 +102,11 @@ def test_sns_gets_the_message_with_what_subscriptions_filter_by(settings: Settin
     )
     with Stubber(client) as aws:
         aws.add_response("publish", {"MessageId": "m1"}, expected)
-        SnsSink(topic, client).send(sent)
+        to_sns(topic, sent)
         aws.assert_no_pending_responses()
         aws.add_client_error("publish", "AuthorizationError", "not allowed")
         with pytest.raises(NotSent, match="not allowed"):
-            SnsSink(topic, client).send(sent)
+            to_sns(topic, sent)
     assert json.loads(bodies[0]) == sent
 
 

@@ -15,8 +15,8 @@ from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.runs.claims import Line
 from lakehouse.runs.failures import explain
 from lakehouse.runs.news import News, log_as_json
-from lakehouse.services.testing import free_settings
 from lakehouse.session import SparkAway, _address
+from tests.support.platform import free_settings
 
 
 def stage(number: int, tasks: int, done: int, bytes_read: int = 0) -> SimpleNamespace:

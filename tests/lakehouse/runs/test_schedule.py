@@ -15,7 +15,7 @@ from lakehouse.jobs.quality import full_is_due
 from lakehouse.runs.claims import Claims
 from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.runs.schedule import _serve, all_of, last_due, next_due, set_paused, trigger_due
+from lakehouse.runs.schedule import all_of, last_due, next_due, set_paused, trigger_due
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 from tests.support.registry_calls import registry_at, settings_for, trigger_due_at
@@ -76,13 +76,6 @@ def test_a_due_time_makes_one_run(registry: RunRegistry) -> None:
     assert (run.caller, run.trigger, run.parameters) == ("schedule", "schedule", {"number": 1})
     assert due(registry, NOON + hours(2)) == ["hourly"]
     assert due(registry, datetime(2027, 3, 2, 2, 10, tzinfo=UTC)) == ["nightly", "hourly"]
-
-
-def test_several_who_look_for_the_first_time_make_no_run(registry: RunRegistry) -> None:
-    """Each has seen that nobody had looked before."""
-    job = registry.jobs["hourly"]
-    assert [_serve(registry, job, NOON + timedelta(seconds=late)) for late in range(3)] == [[], [], []]
-    assert registry.list() == []
 
 
 def test_of_missed_due_times_only_the_newest_makes_a_run(registry: RunRegistry) -> None:

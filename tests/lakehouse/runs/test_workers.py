@@ -17,9 +17,9 @@ from lakehouse.runs.models import Run
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.service import child_environment
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from tests.support import job_worker
+from tests.support.platform import free_settings
 from tests.support.shop import eventually
 
 

@@ -14,8 +14,8 @@ from lakehouse.services.s3 import s3proxy_properties
 from lakehouse.services.service import child_environment, java, properties
 from lakehouse.services.services import services
 from lakehouse.services.spark import s3a_conf, spark_conf
-from lakehouse.services.testing import free_settings
 from tests.support.authority import authority
+from tests.support.platform import free_settings
 
 
 def test_spark_speaks_delta_in_utc_and_listens_here_only(tmp_path):

@@ -5,7 +5,7 @@ from lakehouse.cli.demo import SMALL
 from lakehouse.errors import UsageError
 from lakehouse.services import doctor
 from lakehouse.services.doctor import examine, java_version, require_startable
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 
 def by_name(settings):

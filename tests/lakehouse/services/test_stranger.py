@@ -20,7 +20,7 @@ from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.service import CLIENT_SECRETS, child_environment
 from lakehouse.services.services import services
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

@@ -13,7 +13,7 @@ from lakehouse.cli.platform import StartReporter
 from lakehouse.services import superset
 from lakehouse.services.child import FIRST_START_ATTEMPTS, Child
 from lakehouse.services.state import Snapshot
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 
 def refused(folder: Path, **overrides: object) -> Child:
@@ -22,7 +22,7 @@ def refused(folder: Path, **overrides: object) -> Child:
     child = Child(superset.service(settings), settings)
     for _ in range(FIRST_START_ATTEMPTS + 1):
         child.tick(True)
-        child._restart.not_before = 0.0
+        child._not_before = 0.0
     assert child.state == "failed" and child.pid is None
     assert not child.has_given_up and Snapshot.of(1, [child]).is_up
     return child

@@ -1,6 +1,7 @@
 """Lock, ports, back-off, log rotation, leftovers: without any JVM."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,12 +19,12 @@ from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import LakeLock, lock_holder, lock_path
 from lakehouse.probes import replies
 from lakehouse.services import detached
-from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, Restart, rotate
+from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, rotate
 from lakehouse.services.ports import busy_port_message, check_ports
 from lakehouse.services.service import Service
 from lakehouse.services.state import ServiceState, Snapshot, read_state, status, write_state
 from lakehouse.services.supervisor import Supervisor
-from lakehouse.services.testing import free_settings
+from tests.support.platform import free_settings
 
 
 def test_the_lock_has_one_holder(tmp_path):
@@ -49,10 +50,22 @@ def test_the_lock_dies_with_its_holder(tmp_path):
     lock.release()
 
 
-def test_a_supervisor_that_its_parent_has_not_asked_about_has_ended(monkeypatch):
-    monkeypatch.setattr(detached, "STOP_SECONDS", 5)
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    detached._end_supervisor(child.pid, lambda: None)
+HOLD = """
+import time
+from lakehouse.lock import LakeLock
+from lakehouse.settings import load_settings
+lock = LakeLock(load_settings())
+lock.acquire()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_supervisor_that_its_parent_has_not_asked_about_has_ended(settings):
+    environment = os.environ | {"SHOPLAKE_DATA_DIR": str(settings.data_dir)}
+    child = subprocess.Popen([sys.executable, "-c", HOLD], env=environment, stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"held\n"
+    assert detached.stop(settings)
     assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
     assert child.wait() == -15
 
@@ -77,20 +90,16 @@ def test_one_port_for_two_parts_is_refused(tmp_path):
         check_ports({"SHOPLAKE_A": port, "SHOPLAKE_B": port})
 
 
-def test_pauses_grow_and_start_over_after_a_healthy_while():
-    restart = Restart()
-    pauses = [restart.plan(0, None) for _ in range(8)]
-    assert pauses == [
-        1,
-        2,
-        4,
-        8,
-        16,
-        32,
-        LONGEST_PAUSE_SECONDS,
-        LONGEST_PAUSE_SECONDS,
-    ]
-    assert restart.plan(STABLE_SECONDS + 1, healthy_since=0) == 1
+def test_pauses_grow_and_start_over_after_a_healthy_while(settings):
+    child = Child(service(SLEEP), settings)
+
+    def pause(now: float) -> int:
+        child._fail(now, "died")
+        return int(re.search(r"next start in (\d+) s", child.message)[1])
+
+    assert [pause(0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    child._healthy_since = 0
+    assert pause(STABLE_SECONDS + 1) == 1
 
 
 def test_a_large_log_is_moved_aside_while_it_is_written(tmp_path):

@@ -12,8 +12,8 @@ from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.services import s3, yarn
 from lakehouse.services.services import services
 from lakehouse.services.spark import spark_conf
-from lakehouse.services.testing import free_settings
 from tests.support.moto_lake import moto_lake
+from tests.support.platform import free_settings
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lakehouse.errors import ShoplakeError
-from lakehouse.services.testing import free_settings
 from lakehouse.serving import sql_output
 from lakehouse.serving.reader import Answers, reader_for
 from lakehouse.settings import Settings
 from tests.support import sample_serving
+from tests.support.platform import free_settings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "sql.md").read_text(encoding="utf-8")
 SECTION = PAGE.split("## Ten questions")[1].split("\n## ")[0]

@@ -12,10 +12,10 @@ import duckdb
 import pytest
 
 from lakehouse.reports import write_report
-from lakehouse.services.testing import free_settings
 from lakehouse.serving.publishing import wait_until_seen
 from lakehouse.settings import Settings
 from tests.support import sample_serving
+from tests.support.platform import free_settings
 
 RETENTION = "gold.cohort_retention"
 

@@ -185,8 +185,8 @@ def test_the_days_that_are_audited_are_the_partitions_that_changed() -> None:
 
     partitions = {table.full_name: table.partition_by[:1] for table in TABLES if table.layer == "gold"}
     for suite in SUITES:
-        if suite.day_column and suite.table in partitions and "silver.events" not in suite.query(None):
-            assert partitions[suite.table] == (suite.day_column,), suite.name
+        if suite.day_column and suite.table in partitions and "silver.events" not in suite.query():
+            assert partitions[suite.table] == (suite.day_column,), suite.table
 
 
 def test_every_gold_suite_can_be_asked_of_the_serving_file(lake: Lake) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from gold import fraud, kpis, top_products
 from lakehouse import hours as clock
-from lakehouse.lake import arrow_schema, properties_of
+from lakehouse.lake import arrow_schema
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.stream import gold_refresh
@@ -45,7 +45,7 @@ def small(server: Settings) -> SmallTables:
     """Gold without rows."""
     made = SmallTables(server.model_copy(update={"bucket": f"lake-{next(BUCKETS)}"}))
     for table in (kpis.TABLE, top_products.HOURLY, fraud.TABLE):
-        made.create(table, properties_of(table))
+        made.create(table)
     return made
 
 
@@ -245,5 +245,5 @@ def test_tables_of_an_hour_are_written_when_all_are_computed(
         return write(small, table, *given)
 
     monkeypatch.setattr(gold_refresh, "replace_hours", writing)
-    refresh.restate({1}, NOON, (computing(top_products.HOURLY), computing(kpis.TABLE)), flags_of=())
+    refresh.restate({1}, NOON, (computing(top_products.HOURLY), computing(kpis.TABLE)))
     assert told == [f"{do} {name}" for do in ("compute", "write") for name in ("top_products_hourly", "kpis_hourly")]

@@ -33,7 +33,7 @@ class Lake:
     """Hears what it is asked for."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings, self.small = settings, self
         self.compacted: set[str] = set()
         self.vacuumed: set[str] = set()
 

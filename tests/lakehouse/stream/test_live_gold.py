@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from gold.fraud_rules import CONTEXT
 from lakehouse import hours as clock
 from lakehouse.hours import micros
 from lakehouse.stream import live_gold, recovery
@@ -44,16 +45,15 @@ class Written:
         self.rolling = 0
         self.restated: list[set[int]] = []
         self.scans: list[datetime] = []
+        self.late: list[tuple[datetime, datetime]] = []
         self.different: list[str] = []
         self.verdicts: list[Any] = []
         self.may_end = threading.Event()
         self.may_end.set()
         self._time = moving
 
-    def restate(self, hours: set[int], _now: datetime, flags_of: set[int], flags_until: datetime) -> list[str]:
+    def restate(self, hours: set[int], _now: datetime) -> list[str]:
         self.restated.append(set(hours))
-        self.flags_of = set(flags_of)
-        self.flags_until = flags_until
         self.may_end.wait(10)
         self._time.now += self._time.work_seconds
         return self.different
@@ -64,6 +64,10 @@ class Written:
     def replace_hours(self, _small: Any, table: Any, _rows: Any, hours: set[int], *_: Any) -> None:
         if table.name == "kpis_hourly":
             self.live.append(set(hours))
+
+    def late_flags(self, _lake: Any, begin: datetime, end: datetime, _now: datetime) -> str:
+        self.late.append((begin, end))
+        return "flags"
 
     def flags(self, _reader: Any, _events: str, emit_from: int, _to: int, _now: datetime) -> str:
         self.scans.append(clock.start_of(0) + timedelta(microseconds=emit_from))
@@ -84,6 +88,7 @@ def written(moving: Time, monkeypatch: pytest.MonkeyPatch) -> Written:
     monkeypatch.setattr(live_gold, "replace_hours", made.replace_hours)
     monkeypatch.setattr(live_gold, "replace_flags", lambda *_: 0)
     monkeypatch.setattr(live_gold.fraud_live, "flags", made.flags)
+    monkeypatch.setattr(live_gold.late_flags, "flags", made.late_flags)
     monkeypatch.setattr(recovery, "late_hours", lambda _lake, _before: set())
     return made
 
@@ -153,7 +158,8 @@ def test_late_hours_wait_for_each_other(gold: LiveGold, written: Written, moving
     moving.now += LATE_SECONDS
     batch(gold, OLD_HOUR + 2)
     assert written.restated == [{OLD_HOUR, OLD_HOUR + 1, OLD_HOUR + 2}]
-    assert written.flags_of == written.restated[0]
+    first = clock.start_of(OLD_HOUR)
+    assert written.late == [(first, first + timedelta(hours=3) + CONTEXT)]
 
 
 def test_late_hours_wait_for_the_end_of_a_backlog(gold: LiveGold, written: Written, moving: Time) -> None:
@@ -235,7 +241,7 @@ def test_an_hour_that_closes_is_recomputed_and_a_difference_is_told(
     moving.now += LATE_SECONDS
     gold.idle(closes)
     settle(gold)
-    assert written.restated == [{RUNNING}] and not written.flags_of
+    assert written.restated == [{RUNNING}] and not written.late
     gold.idle(closes)
     ((_run, _at, table, expectation, severity, success, observed, *_),) = written.verdicts
     assert (table, expectation, severity, success) == (*live_gold.EQUALS_HISTORY, False)
@@ -264,7 +270,14 @@ def test_a_long_restatement_does_not_hold_up_flags(gold: LiveGold, written: Writ
     assert written.scans == [NOW] and gold._recompute is not None and not gold._recompute.done()
     written.may_end.set()
     settle(gold)
-    assert written.flags_until == clock.start_of(FIRST_HOUR) + timedelta(minutes=90)
+
+
+def test_flags_that_the_fold_tells_are_left_to_the_scans(gold: LiveGold, written: Written, moving: Time) -> None:
+    gold.after_batch(taken(FIRST_HOUR - 1), NOW)
+    moving.now += LATE_SECONDS
+    gold.work_beside(NOW)
+    settle(gold)
+    assert written.late == [(clock.start_of(FIRST_HOUR - 1), clock.start_of(FIRST_HOUR) + CONTEXT)]
 
 
 def test_flags_are_recomputed_after_a_scan_that_began_before_the_window_moved_on(
@@ -287,7 +300,6 @@ def test_flags_are_recomputed_after_a_scan_that_began_before_the_window_moved_on
     gold.work_beside(NOW)
     settle(gold)
     assert written.restated == [{OLD_HOUR}]
-    assert written.flags_until == begin + timedelta(hours=1)
 
 
 def test_stragglers_wait_for_a_wide_scan(gold: LiveGold, written: Written, moving: Time) -> None:

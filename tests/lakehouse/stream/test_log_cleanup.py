@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.catalog import TABLES
-from lakehouse.lake import properties_of
+from lakehouse.small_tables import properties_of
 from lakehouse.stream.log_cleanup import commits_to_read, expired
 from lakehouse.table import KEEP_HOURS, LOG_HOURS
 

@@ -8,10 +8,10 @@ import pytest
 
 from lakehouse import hours as clock
 from lakehouse import s3
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.stream import rebuilt
 from tests.support.moto_lake import moto_lake
+from tests.support.platform import free_settings
 
 
 @pytest.fixture

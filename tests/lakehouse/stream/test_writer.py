@@ -11,11 +11,11 @@ import pytest
 from lakehouse import s3
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lock import StreamLock
-from lakehouse.services.testing import free_settings
 from lakehouse.settings import Settings
 from lakehouse.stream import writer
 from lakehouse.stream.writer import Writer
 from tests.support.moto_lake import moto_lake
+from tests.support.platform import free_settings
 
 
 @pytest.fixture
