@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
-import yaml
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
@@ -151,16 +149,7 @@ def complete_moto() -> None:
         return found
 
     parsing.clean_json = without_no_value
-
-    class Loader(yaml.CSafeLoader):
-        """Reads a template in a tenth of the time, and each test reads some dozens."""
-
-    Loader.add_multi_constructor("", tag)
-    models.yaml = responses.yaml = SimpleNamespace(
-        load=lambda text, **_: yaml.load(text, Loader),  # noqa: S506 - our own templates
-        Loader=Loader,
-        add_multi_constructor=lambda *_: None,
-    )
+    models.yaml_tag_constructor = responses.yaml_tag_constructor = tag
     Stack.get_cfn_attribute = nested_output
     Stack.update_from_cloudformation_json = classmethod(nested_update)
     CloudFormationBackend.execute_change_set = with_outputs
