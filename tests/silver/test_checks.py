@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
@@ -429,7 +430,8 @@ def mutated(chance: random.Random) -> tuple[str, bytes]:
         if place and chance.random() < 0.2:
             del place[chance.choice(list(place))]
         else:
-            place[chance.choice(list(place) if place and chance.random() < 0.7 else NAMES)] = chance.choice(ODD_VALUES)
+            name = chance.choice(list(place) if place and chance.random() < 0.7 else NAMES)
+            place[name] = deepcopy(chance.choice(ODD_VALUES))  # or it may be put into itself
     value = json.dumps(event, ensure_ascii=chance.random() < 0.7).encode("utf-8", "surrogatepass")
     if chance.random() < 0.3:
         cut, end = sorted(chance.choices(range(len(value) + 1), k=2))
