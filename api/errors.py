@@ -18,6 +18,8 @@ from lakehouse.serving.newest import NothingPublishedError
 from lakehouse.wording import in_words
 
 DATABASE_RETRY_SECONDS = 2
+MOST_ERRORS = 100
+"""Listed in one answer, which would else be many times as long as the request."""
 _KINDS = (Problem, RegistryAway, NothingPublishedError, RequestValidationError, ClientDisconnect, HTTPException)
 
 
@@ -59,7 +61,7 @@ def _problem(request: Request, error: Exception) -> Problem:
 def wrong(errors: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], detail: str = "", place: str = "") -> Problem:
     """The problem of these pydantic errors. `fields` are JSON schemas by name, to say what is expected; they are at
     `place` in the request."""
-    listed = [_entry(error, fields, place) for error in errors]
+    listed = [_entry(error, fields, place) for error in errors[:MOST_ERRORS]]
     first = listed[0]
     return Problem("wrong-parameter", detail or f"{first['field']} is wrong: {first['message']}.", errors=listed)
 

@@ -74,9 +74,10 @@ class RequestContext:
         return self._app
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")
-        method = scope["method"] if route != "unknown" else "other"
-        self._latency.labels(method, route, str(status)).observe(seconds)
+        route = scope.get("route")
+        # Each new label is kept for ever: a caller may make up any number of methods.
+        method = scope["method"] if scope["method"] in (getattr(route, "methods", None) or ()) else "other"
+        self._latency.labels(method, getattr(route, "path", "unknown"), str(status)).observe(seconds)
         # The query string stays out of the log: it is the caller's own text. Keys travel in headers, never logged.
         self._log.info(
             "request",

@@ -19,6 +19,7 @@ _SHORTEST = 4
 def secret_words() -> list[str]:
     """The longest first, so that an address goes before its parts."""
     words = {os.environ.get(name, "") for name in (*VARIABLES, *ADDRESSES)}
+    words.add(os.environ.get("SHOPLAKE_SPARK_REMOTE", "").partition(";")[2])  # what stands behind the address
     for name in ADDRESSES:
         _, _, rest = os.environ.get(name, "").partition("://")
         login, at, place = rest.rpartition("@")

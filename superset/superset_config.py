@@ -24,6 +24,13 @@ RATELIMIT_APPLICATION = "6000 per minute"
 AUTH_RATE_LIMITED = True
 AUTH_RATE_LIMIT = "10 per minute"
 MAX_CONTENT_LENGTH = 2**20
+# What people choose in filters. Superset would keep all that a viewer sends, for 90 days; of these files the oldest go.
+FILTER_STATE_CACHE_CONFIG = EXPLORE_FORM_DATA_CACHE_CONFIG = {
+    "CACHE_TYPE": "FileSystemCache",
+    "CACHE_DIR": str(HOME / "choices"),
+    "CACHE_THRESHOLD": 200,
+    "CACHE_DEFAULT_TIMEOUT": 7 * 86_400,
+}
 _OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -152,7 +159,11 @@ def FLASK_APP_MUTATOR(app) -> None:
     _add_welcome(app)
     _end_long_questions()
     _keep_no_questions()
-    viewers.keep_to_charts(security_manager._get_current_object())
+    manager = security_manager._get_current_object()
+    # Superset limits its login page alone, and programs log in elsewhere.
+    api = next(view for view in manager.appbuilder.baseviews if view.endpoint == "SecurityApi")
+    manager.limiter.limit(AUTH_RATE_LIMIT, methods=["POST"])(api.blueprint)
+    viewers.keep_to_charts(manager)
 
 
 def _add_welcome(app) -> None:

@@ -1,4 +1,5 @@
-"""Who may not use SQL Lab asks what the charts ask: filters and columns as they like, SQL of their own never."""
+"""Who may not use SQL Lab asks what the charts ask: filters and columns as they like, SQL of their own never, and no
+step behind the SQL that makes much of little."""
 
 from __future__ import annotations
 
@@ -6,13 +7,26 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 CLAUSES = ("where", "having")
+MOST_QUESTIONS, MOST_COLUMNS = 10, 50
+"""In one request, and in one answer."""
+SIZED_BY = (
+    ("pivot", "index", "x_axis"),
+    ("pivot", "columns", "groupby"),
+    ("resample", "rule", "resample_rule"),
+    ("histogram", "bins", "bins"),
+    ("prophet", "periods", "forecastPeriods"),
+    ("select", "columns", ""),
+    ("aggregate", "groupby", ""),
+)
+"""Of each step behind the SQL that may return far more than it gets, the option that says how much, and the parameter
+of a chart that it comes from; no chart has the last two."""
 
 
 def expressions(value: Any) -> Iterator[str]:
-    """Every `sqlExpression` in a chart's parameters, or in a part of a question."""
+    """Every `sqlExpression` in a chart's parameters, or in a part of a question; Superset makes SQL of any value."""
     if isinstance(value, Mapping):
-        if isinstance(text := value.get("sqlExpression"), str):
-            yield text
+        if (text := value.get("sqlExpression")) is not None:
+            yield str(text)
         for part in value.values():
             yield from expressions(part)
     elif isinstance(value, list | tuple):
@@ -55,8 +69,40 @@ def foreign_sql(
     return next((text for name in CLAUSES if (text := extras.get(name)) and canonical(text) not in conditions), None)
 
 
+def foreign_work(question: Mapping[str, Any], charts: Collection[Mapping[str, Any]]) -> str | None:
+    """The first step behind the SQL, or layer of another chart, that no chart of the dataset has, or too large a number
+    of columns; None when all is well."""
+    layers = [_shape(one) for chart in charts for one in chart.get("annotation_layers") or ()]
+    width = sum(len(question.get(part) or ()) for part in ("columns", "metrics"))
+    found = [step for step in question.get("post_processing") or () if not any(_takes(one, step) for one in charts)]
+    found += [one for one in question.get("annotation_layers") or () if _shape(one) not in layers]
+    found += [f"{width} columns"] if width > MOST_COLUMNS else []
+    return str(found[0]) if found else None
+
+
+def _takes(chart: Mapping[str, Any], step: Mapping[str, Any]) -> bool:
+    """Whether the size of what a step returns is a chart's; `_b` is the second question of one with two."""
+    options = step.get("options") or {}
+    return all(
+        _labels(options.get(option)) <= _labels(chart.get(parameter)) | _labels(chart.get(f"{parameter}_b"))
+        for operation, option, parameter in SIZED_BY
+        if operation == step.get("operation")
+    )
+
+
+def _labels(value: Any) -> set[str]:
+    """The names in a list of columns, or of other values; one alone is a list, too."""
+    several = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    return {str(one.get("label")) if isinstance(one, Mapping) else str(one) for one in several}
+
+
+def _shape(layer: Mapping[str, Any]) -> tuple[str, str, list[str]]:
+    """A layer without what a dashboard's filter changes in it: other times, and no other parameter."""
+    return str(layer.get("sourceType")), str(layer.get("value")), sorted(layer.get("overrides") or ())
+
+
 def keep_to_charts(manager: Any) -> None:
-    """Make Superset's security manager refuse SQL of their own to all who may not use SQL Lab."""
+    """Make Superset's security manager refuse all else to all who may not use SQL Lab."""
     allow = manager.raise_for_access
 
     def raise_for_access(**asked: Any) -> None:
@@ -78,22 +124,22 @@ def _check(context: Any) -> None:
 
     dataset = context.datasource
     found = db.session.query(Slice).filter_by(datasource_id=dataset.id, datasource_type=dataset.type).all()
+    charts, columns = [chart.params_dict for chart in found], {column.column_name for column in dataset.columns}
     engine = dataset.database.db_engine_spec.engine
+    asked = len(context.queries) + sum(len(query.time_offsets or ()) for query in context.queries)
+    if asked > MOST_QUESTIONS:
+        _refuse(f"{asked} questions at once")
     for query in context.queries:
-        text = foreign_sql(
-            query.to_dict(),
-            [chart.params_dict for chart in found],
-            {column.column_name for column in dataset.columns},
-            lambda clause: sanitize_clause(clause, engine),
-        )
-        if text is not None:
-            _refuse(text)
+        question = {**query.to_dict(), "annotation_layers": query.annotation_layers}
+        text = foreign_sql(question, charts, columns, lambda clause: sanitize_clause(clause, engine))
+        if (own := text if text is not None else foreign_work(question, charts)) is not None:
+            _refuse(own)
 
 
 def _refuse(text: str) -> None:
     from superset.errors import ErrorLevel, SupersetError, SupersetErrorType
     from superset.exceptions import SupersetSecurityException
 
-    message = f"Only those who may use SQL Lab ask with SQL of their own; no chart has: {text[:100]}"
+    message = f"Only those who may use SQL Lab ask with SQL of their own, or for more than charts do: {text[:100]}"
     kind = SupersetErrorType.DATASOURCE_SECURITY_ACCESS_ERROR
     raise SupersetSecurityException(SupersetError(error_type=kind, message=message, level=ErrorLevel.ERROR))

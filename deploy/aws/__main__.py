@@ -15,13 +15,13 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from rich.console import Console
-from rich.markup import escape
 
 from deploy.aws import release as releases
 from deploy.aws.installation import Installation
 from deploy.aws.shelf import Pin
 from deploy.aws.stacks import Event, Plan, Report
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.terminal import shown
 
 app = typer.Typer(
     help="Release, deploy and destroy an installation on AWS.",
@@ -206,7 +206,7 @@ def main() -> None:
 
 
 def _say_error(sentence: str, code: int) -> None:
-    console.print(f"[bold red]deploy:[/] {escape(sentence)}")
+    console.print(f"[bold red]deploy:[/] {shown(sentence)}")
     sys.exit(code)
 
 
@@ -301,7 +301,7 @@ def _install(installation: Installation, release: str, before: str | None) -> No
     try:
         with console.status(f"The instance takes {release} …"):
             last = installation.install_release(release)
-        console.print(last)
+        console.print(shown(last))
     except ShoplakeError:
         pin = installation.shelf.pin(before) if before else None
         if before and pin and (plan := installation.plan(before, pin, {})):
@@ -327,9 +327,9 @@ def _progress(text: str) -> Iterator[Report]:
 
         def report(event: Event) -> None:
             if event.status.endswith("_IN_PROGRESS"):
-                now.update(f"{text}: {escape(event.path)}")
+                now.update(f"{text}: {shown(event.path)}")
             else:
-                console.print(f"  {event.status} {event.path}  {escape(event.reason)}".rstrip())
+                console.print(f"  {event.status} {event.path}  {shown(event.reason)}".rstrip())
 
         yield report
 

@@ -130,7 +130,7 @@ def doctor() -> None:
     table = Table("check", "", "finding", show_lines=False)
     marks = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failure": "[red]fails[/]"}
     for check in checks:
-        table.add_row(check.name, marks[check.result], check.message)
+        table.add_row(check.name, marks[check.result], shown(check.message))
     Console().print(table)
     if any(check.result == "failure" for check in checks):
         raise typer.Exit(2)

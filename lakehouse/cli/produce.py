@@ -16,6 +16,7 @@ import typer
 from lakehouse.cli.common import length
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import load_settings
+from lakehouse.terminal import visible
 
 if TYPE_CHECKING:
     from producer.record import Record
@@ -77,7 +78,7 @@ def produce(
         _send((record for record in islice(found, count)), to, ledger, 0.0 if rate else None, count)
         if left_out:
             kinds = ", ".join(f"{lines:,} {kind}" for kind, lines in left_out.most_common(20))
-            typer.echo(f"Left out, for the contract has no event type for them: {kinds}.", err=True)
+            typer.echo(f"Left out, for the contract has no event type for them: {visible(kinds)}.", err=True)
         return
 
     from producer.simulator import SimulationOptions, simulate

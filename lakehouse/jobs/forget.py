@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -70,7 +71,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     say("Writing bronze, silver and quarantine without them")
     days = erasing.erase(lake, user, records)
     if not control.is_wanted(settings):
-        _delete_fold(settings)
+        _delete(settings.fold_file.parent, f"{settings.fold_file.name}*")
     hours = _unfinished_hours(lake)
     _restate(lake, hours, say)
     say("Clearing texts that name the person")
@@ -79,6 +80,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     _wait(parameters.wait_seconds, say)
     say("Deleting old files")
     deleted = sum(old_versions.delete(lake, s3_client(settings), table, before) for table in TABLES)
+    _delete(settings.superset_home / "choices", "*")
     reworded = persons.reword(settings, persons.as_word(user), r"\1forgotten")
     own, mentions = erasing.left(lake, user)
     figures = {
@@ -95,9 +97,9 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
     return receipt
 
 
-def _delete_fold(settings: Settings) -> None:
-    """Delete the memory of a stopped stream, which would still hold the person."""
-    for file in settings.fold_file.parent.glob(f"{settings.fold_file.name}*"):
+def _delete(folder: Path, names: str) -> None:
+    """Delete what may still hold the person: the memory of a stopped stream, what people chose in filters."""
+    for file in folder.glob(names):
         file.unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -264,6 +265,7 @@ def _home(settings: Settings) -> Path:
 
 def _prepare(settings: Settings) -> None:
     for folder in ("local", "warehouse", "derby", "s3a"):
+        shutil.rmtree(_home(settings) / folder, ignore_errors=True)  # a killed server leaves records of people there
         (_home(settings) / folder).mkdir(parents=True, exist_ok=True)
     write_java_store(settings)
     if settings.spark_is_on_yarn:

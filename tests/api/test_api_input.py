@@ -95,6 +95,12 @@ def test_a_wrong_parameter_is_named_with_what_is_expected(api: ServedApi):
     )
 
 
+def test_an_answer_is_not_many_times_as_long_as_its_question(api: ServedApi):
+    given = {"parameters": {f"n{number}": 1 for number in range(5_000)}}
+    body = is_problem(api.operator.post(RUNS, json=given), 422, "wrong-parameter")
+    assert 50 < len(body["errors"]) < 500 and "n0 of plain" in body["detail"]
+
+
 def test_no_answer_sends_its_reader_to_the_answer_itself():
     assert [name for name, kind in KINDS.items() if "`detail`" in kind.remedy] == []
 

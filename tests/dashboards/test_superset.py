@@ -1,11 +1,13 @@
 """A real Superset over a published file: what viewers see and cannot do, and the dashboards as code."""
 
+import functools
 import itertools
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -29,13 +31,18 @@ expect.set_options(timeout=60_000)
 
 
 def session(settings: Settings, name: str) -> requests.Session:
-    """Logged in over the API."""
+    """Logged in over the API, which few may do in a minute; a token is valid for a quarter of an hour."""
+    return logged_in(settings.superset_url, name, password(settings, name), int(time.monotonic()) // 600)
+
+
+@functools.cache
+def logged_in(url: str, name: str, password: str, _while: int) -> requests.Session:
     made = requests.Session()
-    made.headers["Referer"] = settings.superset_url
-    given = {"username": name, "password": password(settings, name), "provider": "db", "refresh": False}
-    token = made.post(f"{settings.superset_url}/api/v1/security/login", json=given, timeout=30).json()["access_token"]
+    made.headers["Referer"] = url
+    given = {"username": name, "password": password, "provider": "db", "refresh": False}
+    token = made.post(f"{url}/api/v1/security/login", json=given, timeout=30).json()["access_token"]
     made.headers["Authorization"] = f"Bearer {token}"
-    csrf = made.get(f"{settings.superset_url}/api/v1/security/csrf_token/", timeout=30)
+    csrf = made.get(f"{url}/api/v1/security/csrf_token/", timeout=30)
     made.headers["X-CSRFToken"] = csrf.json().get("result", "")
     return made
 
@@ -235,6 +242,10 @@ def test_a_viewer_gets_nothing_by_sql_of_his_own(settings: Settings, outside: di
         {"extras": {"where": "1 = (SELECT count(*) FROM range(1000000000000))"}},
         {"extras": {"having": "count(*) > 1 + 1"}},
         {"orderby": [[{"expressionType": "SQL", "label": "x", "sqlExpression": "max(1 + 1)"}, True]]},
+        {"metrics": [{"expressionType": "SQL", "label": "x", "sqlExpression": ["max(1 + 1)"]}]},
+        {"post_processing": [{"operation": "histogram", "options": {"column": "count", "groupby": [], "bins": 10**8}}]},
+        {"annotation_layers": [{"name": "x", "annotationType": "EVENT", "sourceType": "line", "value": 1}]},
+        {"time_offsets": [f"{days} days ago" for days in range(1, 20)]},
     ],
 )
 def test_nor_by_any_other_part_of_a_question(settings: Settings, changed: dict[str, object]) -> None:
@@ -263,6 +274,19 @@ def test_what_is_asked_fills_no_disk(settings: Settings) -> None:
         assert records.execute("SELECT count(*) FROM logs").fetchone() == (0,)
     large = viewer.post(f"{url}/api/v1/chart/data", json={**question, "a": "a" * 2**20}, timeout=60)
     assert large.status_code == 413
+
+
+def test_what_is_chosen_fills_no_disk(settings: Settings) -> None:
+    """And nobody who is forgotten stays in it for long."""
+    viewer, url = session(settings, "viewer"), settings.superset_url
+    board = viewer.get(f"{url}/api/v1/dashboard/", timeout=30).json()["result"][0]["id"]
+    chosen = {"value": json.dumps("u4711" * 1_000)}
+    for _ in range(300):
+        assert viewer.post(f"{url}/api/v1/dashboard/{board}/filter_state", json=chosen, timeout=30).status_code == 201
+    assert 0 < len([*(settings.superset_home / "choices").iterdir()]) < 300
+    with closing(sqlite3.connect(settings.superset_home / "superset.sqlite3")) as records:
+        kept = records.execute("SELECT count(*) FROM key_value WHERE resource = 'superset_metastore_cache'")
+        assert kept.fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
@@ -371,3 +395,11 @@ def test_a_chart_that_is_removed_here_disappears_there(settings: Settings, asset
 def chart_names(settings: Settings) -> set[str]:
     answer = session(settings, "viewer").get(f"{settings.superset_url}/api/v1/chart/?q=(page_size:100)", timeout=30)
     return {chart["slice_name"] for chart in answer.json()["result"]}
+
+
+def test_guessing_passwords_is_limited_where_programs_log_in_too(settings: Settings) -> None:
+    """The last one here: for a minute nobody else may log in there."""
+    guess = {"username": "admin", "password": "guess", "provider": "db"}  # pragma: allowlist secret
+    url = f"{settings.superset_url}/api/v1/security/login"
+    found = {requests.post(url, json=guess, timeout=30).status_code for _ in range(25)}
+    assert found == {401, 429}

@@ -56,6 +56,10 @@ def test_a_manifest_that_names_files_of_this_machine_is_refused_before_anything_
         restore(settings, str(tmp_path), lambda *_: None)
 
 
+ARCHIVE, OTHERS = "_shoplake/spark/jars-1.tar", {"made_at": "2026-11-30T10:00:00+00:00", "registry": "none"}
+"""What executors on YARN would run, in a manifest that is right otherwise."""
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -67,6 +71,10 @@ def test_a_manifest_that_names_files_of_this_machine_is_refused_before_anything_
         '{"format": 1, "made_at": "2026-11-30T10:00:00+00:00", "registry": "other", "tables": {}}',
         '{"format": 1, "made_at": "2026-11-30T10:00:00+00:00", "registry": "none", "tables": {"a": {"files": [1]}}}',
         '{"format": 1, "made_at": "2026-11-30T10:00:00+00:00", "registry": "none", "tables": {"a": 1}}',
+        *(
+            json.dumps({"format": 1, "tables": {name: {"files": [ARCHIVE]}}, **OTHERS})
+            for name in ("gold.kpis", "_shoplake.spark")
+        ),
     ],
 )
 def test_a_manifest_that_no_lake_has_written_is_one_sentence(tmp_path: Path, text: str) -> None:

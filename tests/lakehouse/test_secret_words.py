@@ -11,21 +11,24 @@ from lakehouse.settings import load_settings
 
 WEBHOOK = "https://hooks.example/services/T0/B1/s3cr3t?key=p4ss"  # pragma: allowlist secret
 DATABASE = "postgresql://superset:pa%2Fss%40word@db.example:5432/records"  # pragma: allowlist secret
+REMOTE = "sc://spark.example:15002/;use_ssl=true;token=t0ken"  # pragma: allowlist secret
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPLAKE_ALERT_WEBHOOK_URL", WEBHOOK)
     monkeypatch.setenv("SHOPLAKE_SUPERSET_DATABASE_URL", DATABASE)
+    monkeypatch.setenv("SHOPLAKE_SPARK_REMOTE", REMOTE)
 
 
 @pytest.mark.parametrize(
-    "text", [WEBHOOK, DATABASE, "POST /services/T0/B1/s3cr3t", "pa%2Fss%40word", "pa/ss@word", "?key=p4ss"]
+    "text",
+    [WEBHOOK, DATABASE, REMOTE, "POST /services/T0/B1/s3cr3t", "pa%2Fss%40word", "pa/ss@word", "?key=p4ss"],
 )
 def test_addresses_and_their_parts_are_hidden(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     access_log().info("request", path=f"a {text} b", status=200)
     told = capsys.readouterr().out + hide(text, secret_words())
-    assert "***" in told and not any(word in told for word in ("s3cr3t", "p4ss", "ss@word", "ss%40word"))
+    assert "***" in told and not any(word in told for word in ("s3cr3t", "p4ss", "ss@word", "ss%40word", "t0ken"))
 
 
 def test_what_is_short_or_unset_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

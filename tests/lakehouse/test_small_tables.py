@@ -88,7 +88,7 @@ def opened(settings: Settings, table: Table) -> DeltaTable:
 
 def test_a_table_is_made_as_it_is_declared_and_once(settings: Settings, small: SmallTables, table: Table) -> None:
     small.append(table, rows("a"))
-    small.create(table, {})
+    small.create(table)
     found = opened(settings, table)
     assert found.version() == 1
     assert json.loads(found.schema().to_json()) == json.loads(table.schema.json())

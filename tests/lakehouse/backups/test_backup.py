@@ -118,15 +118,31 @@ def test_keys_come_back_revoked(lake: HandMade, tmp_path: Path) -> None:
         assert [(one.name, one.revoked_at is None) for one in keys.listed(registry.database)] == [("dashboards", False)]
 
 
-@pytest.mark.parametrize("kind", ["triggers", "no database", "missing"])
+TRIGGER = "CREATE TRIGGER t AFTER UPDATE ON api_keys BEGIN DELETE FROM runs; END;"
+ROW = "'x', 'h', '[]', 0"
+THEIRS = f"INSERT INTO {{}} (id, name, secret_hash, scopes, created_at) VALUES ('a', {ROW}), ('b', {ROW});"
+COLUMNS = "id, name, secret_hash, scopes, created_at, expires_at, last_used_at, revoked_at"
+FOREIGN = {
+    "triggers": TRIGGER,
+    "a disguise": f"{TRIGGER} PRAGMA writable_schema = ON; UPDATE sqlite_master SET type = 'table' WHERE name = 't';",
+    "a virtual table": f"DROP TABLE api_keys; CREATE TABLE theirs ({COLUMNS}); {THEIRS.format('theirs')}"
+    f"CREATE VIRTUAL TABLE api_keys USING fts5({COLUMNS}, content='theirs');"
+    "INSERT INTO api_keys (api_keys) VALUES ('rebuild');",
+    "constraints": f"DROP TABLE api_keys; CREATE TABLE api_keys ({COLUMNS} UNIQUE ON CONFLICT IGNORE);"
+    + THEIRS.format("api_keys"),
+}
+"""Registries in which a key would stay as it is, or more would happen, when keys are revoked."""
+
+
+@pytest.mark.parametrize("kind", ["triggers", "a disguise", "a virtual table", "constraints", "no database", "missing"])
 def test_a_registry_that_no_lake_has_written_is_refused_before_anything_is_done(
     lake: HandMade, tmp_path: Path, kind: str
 ) -> None:
     made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
     file = Path(made["path"]) / backup.REGISTRY
-    if kind == "triggers":
+    if kind in FOREIGN:
         with closing(sqlite3.connect(file)) as registry:
-            registry.execute("CREATE TRIGGER t AFTER UPDATE ON api_keys BEGIN DELETE FROM runs; END")
+            registry.executescript(FOREIGN[kind])
     elif kind == "missing":
         file.unlink()
     else:

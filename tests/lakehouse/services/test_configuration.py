@@ -8,6 +8,7 @@ import pytest
 
 from lakehouse.errors import UsageError
 from lakehouse.s3 import java_options, write_java_store
+from lakehouse.services import spark
 from lakehouse.services.cluster import cluster_conf, join
 from lakehouse.services.kafka import kafka_properties
 from lakehouse.services.s3 import s3proxy_properties
@@ -38,6 +39,17 @@ def test_spark_compiles_as_little_as_is_asked_for_and_its_servers_little_always(
     spark = shlex.split(spark_conf(settings)["spark.driver.extraJavaOptions"])
     assert [("-XX:TieredStopAtLevel=1" in options) for options in servers] == [True, True]
     assert ("-XX:TieredStopAtLevel=1" in spark) == (jit == "quick")
+
+
+def test_what_a_killed_spark_has_left_goes_at_the_next_start(tmp_path):
+    """Shuffled rows are records of people, and gigabytes."""
+    settings = free_settings(tmp_path)
+    left = [settings.data_dir / "spark" / name for name in ("local/blockmgr-1/0c/shuffle_0.data", "s3a/s3ablock-1.tmp")]
+    for file in left:
+        file.parent.mkdir(parents=True)
+        file.write_text("u4711")
+    spark.service(settings).prepare()
+    assert not any(file.exists() for file in left) and left[1].parent.is_dir()
 
 
 def test_s3a_never_trades_safety_of_commits_for_speed(tmp_path):

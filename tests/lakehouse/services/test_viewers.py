@@ -10,7 +10,8 @@ import yaml
 
 from lakehouse.services import superset
 
-foreign_sql = runpy.run_path(str(superset.FOLDER / "viewers.py"))["foreign_sql"]
+viewers = runpy.run_path(str(superset.FOLDER / "viewers.py"))
+foreign_sql, foreign_work = viewers["foreign_sql"], viewers["foreign_work"]
 CHARTS = [yaml.safe_load(path.read_text())["params"] for path in sorted((superset.FOLDER / "charts").glob("*.yaml"))]
 COLUMNS = {"hour_start", "revenue", "purchases"}
 SUM = {"expressionType": "SQL", "sqlExpression": "sum(revenue)", "label": "revenue"}
@@ -37,6 +38,8 @@ def test_what_charts_ask_passes(question: dict[str, Any]) -> None:
         {"metrics": [{**SUM, "sqlExpression": EVIL}]},
         {"columns": [{"expressionType": "SQL", "sqlExpression": EVIL}]},
         {"columns": [EVIL]},
+        {"metrics": [{**SUM, "sqlExpression": [EVIL]}]},
+        {"annotation_layers": [{"value": 1, "overrides": {"metrics": [{**SUM, "sqlExpression": EVIL}]}}]},
         {"orderby": [[{"expressionType": "SQL", "sqlExpression": EVIL}, True]]},
         {"filter": [{"col": {"sqlExpression": EVIL}, "op": "==", "val": 1}]},
         {"series_limit_metric": {**SUM, "sqlExpression": EVIL}},
@@ -51,3 +54,51 @@ def test_sql_of_ones_own_is_found_wherever_it_stands(question: dict[str, Any]) -
 
 def test_a_column_of_another_dataset_is_no_column() -> None:
     assert foreign_sql({"columns": ["secret"]}, [], COLUMNS) == "secret"
+
+
+CHART = {
+    "x_axis": "hour_start",
+    "groupby": ["rule", {"label": "how bad", "sqlExpression": "upper(severity)", "expressionType": "SQL"}],
+    "annotation_layers": [{"sourceType": "line", "value": 7, "overrides": {"time_range": None}}],
+    "resample_rule": "1D",
+}
+PIVOT = {"index": ["hour_start"], "columns": ["how bad", "rule"], "aggregates": {"revenue": {"operator": "mean"}}}
+
+
+def then(operation: str, **options: Any) -> dict[str, Any]:
+    return {"post_processing": [{"operation": "flatten"}, {"operation": operation, "options": options}]}
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        then("pivot", **PIVOT),
+        then("resample", rule="1D", method="ffill"),
+        then("rename", columns={"revenue": None}),
+        then("contribution", orientation="row"),
+        {"annotation_layers": [{"sourceType": "line", "value": 7, "overrides": {"time_range": "Last week"}}]},
+        {"columns": ["hour_start"] * 10},
+    ],
+)
+def test_what_charts_do_behind_the_sql_passes(question: dict[str, Any]) -> None:
+    assert foreign_work(question, [{}, CHART]) is None
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        then("histogram", column="revenue", groupby=[], bins=10**8),
+        then("resample", rule="1ms", method="ffill"),
+        then("pivot", **{**PIVOT, "columns": ["flag_id"]}),
+        then("pivot", **{**PIVOT, "index": ["flag_id"]}),
+        then("select", columns=["revenue"] * 100_000),
+        then("aggregate", groupby=["flag_id"], aggregates={}),
+        then("prophet", periods=10**9),
+        {"annotation_layers": [{"sourceType": "line", "value": 8, "overrides": {"time_range": None}}]},
+        {"annotation_layers": [{"sourceType": "line", "value": 7, "overrides": {"where": EVIL}}]},
+        {"metrics": [{**SUM, "label": f"x{number}"} for number in range(10_000)]},
+    ],
+)
+def test_nobody_makes_much_of_little(question: dict[str, Any]) -> None:
+    """Superset would end with all who look at it: its memory has a limit."""
+    assert foreign_work(question, [{}, CHART]) is not None
