@@ -16,7 +16,7 @@ test: java .venv/.installed jars ## Run the tests; of the nightly ones none, or 
 	@$(MAKE) -j 2 test-parts test-platform
 
 test-parts: # what the platform leaves of the machine
-	@nice -n 5 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e --ignore=tests/dashboards --nightly $(NIGHTLY)
+	@nice -n 5 $(BIN)/python -m pytest -n 2 --dist loadscope --ignore=tests/e2e --ignore=tests/dashboards --nightly $(NIGHTLY)
 
 test-platform: # told in one piece at its end
 	@mkdir -p build; $(BIN)/python -m pytest tests/e2e --nightly $(NIGHTLY) > build/test-platform.log 2>&1; code=$$?; \

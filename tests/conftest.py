@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import duckdb
 import pytest
 from pyspark.sql import SparkSession
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import nightly
 from tests.support.declared_tables import create_tables
@@ -18,11 +22,44 @@ time.tzset()
 # Servers of tests live for minutes and see little data. Benchmarks and installations compile in full.
 os.environ.setdefault("SHOPLAKE_JAVA_JIT", "quick")
 
+SPARK = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.default.parallelism": "1",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.ansi.enabled": "true",
+    # Code that was made once is kept, as in the platform: the checks alone are dozens of large classes.
+    "spark.sql.codegen.cache.maxEntries": "2000",
+    "spark.sql.codegen.useIdInClassName": "false",
+    # Else the planner would judge small frames itself, and no compiled code would be tested.
+    "spark.sql.execution.arrow.localRelationThreshold": "0",
+    "spark.driver.memory": "1g",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
+    " -XX:+UseSerialGC",
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     numbers = map(str, range(len(nightly.SHARES)))
     which = "which of the nightly tests run: the number of a share, or all (the default), or none"
     parser.addoption("--nightly", choices=("all", "none", *numbers), default="all", help=which)
+
+
+class WholeFiles(LoadScopeScheduling):
+    """A worker gets a whole file, and one of them all files that need Spark."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(self.config.rootpath / nodeid.partition("::")[0])
+
+
+@cache
+def scope_of(file: Path) -> str:
+    return "spark" if "mark.spark" in file.read_text(encoding="utf-8") else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WholeFiles:
+    return WholeFiles(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,19 +81,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    session = (
-        SparkSession.builder.master("local[1]")
-        .appName("tests")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.default.parallelism", "1")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.adaptive.enabled", "false")
-        .config("spark.sql.ansi.enabled", "true")
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC -XX:TieredStopAtLevel=1")
-        .getOrCreate()
-    )
+    session = SparkSession.builder.master("local[1]").config(map=SPARK).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()

@@ -23,6 +23,7 @@ from lakehouse.runs.claims import Claims, Line
 from lakehouse.runs.states import State
 from lakehouse.services.service import PROJECT_ROOT, child_environment
 from lakehouse.settings import Settings
+from tests.support import command_line
 from tests.support.platform import free_settings
 from tests.support.served_api import ServedApi, served, wait_until, worked_off
 
@@ -55,11 +56,8 @@ def _work_off(api: ServedApi, stop: threading.Event) -> None:
 
 
 def shoplake(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
     environment = {**child_environment(settings), "COLUMNS": "200", **more}
-    return subprocess.run(
-        command, env=environment, cwd=settings.data_dir, capture_output=True, text=True, timeout=120, check=False
-    )
+    return command_line.shoplake(*arguments, environment=environment, folder=settings.data_dir)
 
 
 def one_sentence(done: subprocess.CompletedProcess[str], code: int) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
+from multiprocessing.context import ForkServerProcess
 
 import httpx
 import pytest
@@ -18,6 +15,7 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.service import child_environment
 from lakehouse.settings import Settings
+from tests.support import command_line
 from tests.support.platform import free_settings
 from tests.support.served_api import something_listening, wait_until
 
@@ -26,18 +24,10 @@ PATIENCE = 240
 """Seconds for what takes one on a quiet machine."""
 
 
-def start(settings: Settings) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lakehouse.cli", "api"],
-        env=child_environment(settings),
-        cwd=settings.data_dir,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_until(
-        lambda: says_ok(f"{settings.own_api_url}/livez") or process.poll() is not None, "the API answers", PATIENCE
-    )
-    assert process.poll() is None
+def start(settings: Settings) -> ForkServerProcess:
+    process = command_line.begun("api", environment=child_environment(settings), folder=settings.data_dir)
+    wait_until(lambda: says_ok(f"{settings.own_api_url}/livez") or process.exitcode, "the API answers", PATIENCE)
+    assert process.exitcode is None
     return process
 
 
@@ -107,8 +97,8 @@ def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, spark, 
             place = kill % 2
             before = sum(len(caller.accepted) for caller in callers)
             wait_until(lambda: sum(len(caller.accepted) for caller in callers) > before, "runs are accepted", PATIENCE)  # noqa: B023 - asked before the loop goes on
-            os.kill(processes[place].pid, signal.SIGKILL)
-            processes[place].wait()
+            processes[place].kill()
+            processes[place].join()
             processes[place] = start((first, second)[place])
         stop.set()
         for thread in (worker, *callers):
@@ -117,7 +107,7 @@ def test_killed_with_runs_in_flight_nothing_is_lost_or_doubled(tmp_path, spark, 
         stop.set()
         for process in processes:
             process.kill()
-            process.wait()
+            process.join()
     answers = {key: ids for caller in callers for key, ids in caller.accepted.items()}
     assert len(answers) >= kills and all(len(ids) == 1 for ids in answers.values())
     accepted = {run_id for ids in answers.values() for run_id in ids}

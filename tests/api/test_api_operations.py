@@ -27,6 +27,7 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.ports import is_loopback
 from lakehouse.services.service import child_environment
+from tests.support import command_line
 from tests.support.platform import free_settings
 from tests.support.served_api import ServedApi, is_problem, served, wait_until
 
@@ -220,13 +221,12 @@ def api_process(settings) -> subprocess.Popen[str]:
 def test_it_refuses_to_start_unsafe_or_on_a_busy_port_with_one_sentence(tmp_path):
     settings = free_settings(tmp_path, api_host="0.0.0.0")  # noqa: S104
     settings.data_dir.mkdir()
-    process = api_process(settings)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 2 and "without TLS" in said and "Traceback" not in said
+    public = command_line.shoplake("api", environment=child_environment(settings), folder=tmp_path)
     with socket.create_server(("127.0.0.1", settings.api_port)):
-        process = api_process(free_settings(tmp_path, api_port=settings.api_port))
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 2 and f"Port {settings.api_port} is held by" in said and "Traceback" not in said
+        here = child_environment(free_settings(tmp_path, api_port=settings.api_port))
+        busy = command_line.shoplake("api", environment=here, folder=tmp_path)
+    for done, said in ((public, "without TLS"), (busy, f"Port {settings.api_port} is held by")):
+        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_it_ends_gracefully_and_its_followers_go_on_with_the_next(tmp_path):

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pyspark.sql import SparkSession
 
+from gold import revenue
 from lakehouse.delta_log import DeltaLog
 from lakehouse.serving.figures import Figures
 from lakehouse.serving.newest import open_publish
@@ -21,6 +22,7 @@ from producer.record import Record
 from tests.support.served_api import ServedApi, is_problem, served
 from tests.support.traced_lake import bronze_of, fill, served_lake
 
+pytestmark = pytest.mark.spark
 HOUR = datetime(2026, 9, 3, 10, tzinfo=UTC)
 ODD = "a/b?c=d&e #%\u00fc"
 """An id that an address must escape."""
@@ -35,7 +37,8 @@ def purchase(event_id: str, amount: object) -> Record:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Iterator[ServedApi]:
     with served_lake(tmp_path_factory.mktemp("traced")) as lake:
-        fill(lake, spark, bronze_of([purchase("e1", 0.000000001), purchase(ODD, 12.5), purchase("e3", "12.5")]))
+        sent = [purchase("e1", 0.000000001), purchase(ODD, 12.5), purchase("e3", "12.5")]
+        fill(lake, spark, bronze_of(sent), [revenue.TABLE])
         with connect(lake) as reader:
             Publisher(lake, reader, DeltaLog(lake)).publish()
         own = {"data_dir": lake.data_dir, "s3_port": lake.s3_port, "s3_endpoint": None}

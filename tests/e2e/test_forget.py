@@ -1,6 +1,6 @@
 """A person is forgotten on a platform whose stream goes on, as docs/forget-a-person.md says it.
 
-What it must leave alone, and every step by itself: tests/e2e/test_forget_tables.py.
+What it must leave alone, and every step by itself: tests/e2e/shop/test_forget_tables.py.
 """
 
 from __future__ import annotations

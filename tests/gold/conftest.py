@@ -9,16 +9,20 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 Events = Callable[[list[dict[str, Any]]], DataFrame]
 
-SCHEMA = (
-    "event_id string, event_type string, event_time timestamp, user_id string, session_id string, device_id string, "
-    "ip string, country string, product_id string, product_name string, "
-    "order_id string, amount decimal(28,9), currency string, payment_status string, "
-    "card_fingerprint string, topic string, partition int, offset long, processed_at timestamp"
+TEXTS = (
+    "event_id event_type user_id session_id device_id ip country product_id product_name order_id currency "
+    "payment_status card_fingerprint topic"
+)
+SCHEMA = pa.schema(
+    dict.fromkeys(TEXTS.split(), pa.string())
+    | dict.fromkeys(("event_time", "processed_at"), pa.timestamp("us", "UTC"))
+    | {"amount": pa.decimal128(28, 9), "partition": pa.int32(), "offset": pa.int64()}
 )
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -33,10 +37,12 @@ def events(spark: SparkSession) -> Events:
     """Silver events from dictionaries; what is left out gets a default or null."""
 
     def build(rows: list[dict[str, Any]]) -> DataFrame:
-        names = [part.split()[0] for part in SCHEMA.split(", ")]
         defaults = {"event_type": "product_view", "user_id": "u1", "event_time": NOON}
-        numbered = ({"event_id": f"e{number:05d}", **defaults, **row} for number, row in enumerate(rows))
-        return spark.createDataFrame([tuple(exact(row.get(name)) for name in names) for row in numbered], SCHEMA)
+        numbered = [
+            {"event_id": f"e{number:05d}", **defaults, **row, "amount": exact(row.get("amount"))}
+            for number, row in enumerate(rows)
+        ]
+        return spark.createDataFrame(pa.Table.from_pylist(numbered, SCHEMA))
 
     return build
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.settings import Settings
+from tests.support.command_line import FORKS
 from tests.support.registry_calls import registry_at, settings_for
 
 
@@ -31,5 +31,5 @@ def registry(settings: Settings) -> Iterator[RunRegistry]:
 @pytest.fixture(scope="session")
 def processes() -> Iterator[ProcessPoolExecutor]:
     """Three other processes."""
-    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(3, mp_context=FORKS) as pool:
         yield pool

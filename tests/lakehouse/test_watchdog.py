@@ -135,15 +135,16 @@ def test_ctrl_c_ends_the_command_like_any_other(tmp_path: Path, road: str, asked
 def test_a_text_that_fills_the_memory_fails_alone() -> None:
     asked = """
         import duckdb, resource
-        from lakehouse.watchdog import limit_memory
-        limit_memory(512)
-        connection = duckdb.connect(config={"memory_limit": "512MB", "threads": 2})
+        from lakehouse import watchdog
+        watchdog.SPARE_MB = 256  # less is sooner full
+        watchdog.limit_memory(256)
+        connection = duckdb.connect(config={"memory_limit": "256MB", "threads": 2})
         try:
             connection.execute("SELECT length(lpad('', 2000000000, 'x'))").fetchall()
         except duckdb.OutOfMemoryException:
             print("refused")
         print(connection.execute("SELECT 42").fetchone()[0])
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 < 1700)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 < 700)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(asked)], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["refused", "42", "True"], done.stderr

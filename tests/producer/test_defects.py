@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from producer.contract import REASONS, TOPIC_OF_TYPE
 from producer.json_schema import event_schema

@@ -204,11 +204,12 @@ def assert_it_fails(judge: Judge, lake: duckdb.DuckDBPyConnection, name: str, pl
     lake.execute("BEGIN")
     try:
         lake.execute(planted)
-        assert not verdicts(judge, lake, suites)[name].success
+        found = verdicts(judge, lake, suites)
+        assert not found[name].success
         (suite,) = suites
         rows = Reader(lake).query(suite.query())
         holds = {suite.id_of(each): each.holds([row[each.name] for row in rows]) for each in suite.expectations}
-        assert holds == {id_: verdict.success for id_, verdict in verdicts(judge, lake, suites).items()}
+        assert holds == {id_: verdict.success for id_, verdict in found.items()}
         for each in suite.expectations:
             units = Reader(lake).query(suite.failing_units(each)) if suite.unit else []
             assert bool(units) == bool(suite.unit and not holds[suite.id_of(each)])

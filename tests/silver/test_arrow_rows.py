@@ -16,6 +16,7 @@ from lakehouse.small_tables import as_declared
 from lakehouse.table import Table
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
+from tests.support.arrived import frame_of
 
 pytestmark = pytest.mark.spark
 
@@ -37,12 +38,8 @@ GOOD = {
 @pytest.fixture(scope="module")
 def judged(spark: SparkSession) -> DataFrame:
     values = [json.dumps(GOOD), json.dumps({**GOOD, "user_id": 7}), "{", None]
-    rows = [
-        ("shop.purchases", 0, offset, AT, bytearray(b"u5678"), None if value is None else bytearray(value.encode()))
-        for offset, value in enumerate(values)
-    ]
-    names = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
-    return checks.judge(spark.createDataFrame(rows, names))
+    sent = [("shop.purchases", AT, b"u5678", value and value.encode()) for value in values]
+    return checks.judge(frame_of(spark, sent))
 
 
 def declared(rows: pa.Table, table: Table) -> list[dict[str, object]]:

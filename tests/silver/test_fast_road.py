@@ -22,20 +22,13 @@ from producer.record import Record
 from producer.simulator import SimulationOptions, simulate
 from silver import checks, fast_checks
 from tests.silver.test_checks import CASES, EVERYTHING, KAFKA_TIME, mutated, scribbled
+from tests.support.arrived import Sent, frame_of
 
 pytestmark = pytest.mark.spark
 
-SCHEMA = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
 LIMITS = (timedelta(minutes=5), timedelta(days=400))
 LONGEST_METHOD = 8000
 """Bytes of code beyond which Java does not compile a method."""
-Sent = tuple[str, datetime, bytes | None, bytes | None]
-"""Topic, Kafka time, key, value."""
-
-
-def frame_of(spark: SparkSession, records: list[Sent]) -> DataFrame:
-    rows = [(topic, 0, number, time, key, value) for number, (topic, time, key, value) in enumerate(records)]
-    return spark.createDataFrame(rows, SCHEMA)
 
 
 def taken(spark: SparkSession, records: list[Sent]) -> set[int]:
@@ -230,17 +223,17 @@ def varied(chance: random.Random, record: Sent) -> Sent:
 
 def chosen(chance: random.Random) -> Iterator[Sent]:
     options = SimulationOptions(
-        now_ms=1_788_430_500_000, seed=chance.randrange(2**32), live=True, rate=500, count=300, malformed=0.05
+        now_ms=1_788_430_500_000, seed=chance.randrange(2**32), live=True, rate=500, count=600, malformed=0.05
     )
     yield from map(sent, simulate(options))
     yield from ((case.topic, KAFKA_TIME, case.key, case.value) for case in CASES if len(case.value or b"") < 5_000)
     yield from (of_event(text) for text in (*USUAL, *USUAL, *UNUSUAL, *BROKEN))
     for make in (mutated, mutated, mutated, scribbled):
-        yield from ((topic, KAFKA_TIME, None, value) for topic, value in (make(chance) for _ in range(50)))
+        yield from ((topic, KAFKA_TIME, None, value) for topic, value in (make(chance) for _ in range(100)))
 
 
 @settings(
-    max_examples=4,
+    max_examples=2,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -14,10 +14,10 @@ from pyspark.sql import SparkSession
 from producer.simulator import SimulationOptions, simulate
 from producer.simulator.defects import DEFECTS, HARMLESS
 from silver import checks
+from tests.support.arrived import frame_of
 from tests.support.fuzz import REASON_OF_KIND
 
 RECORDS = 4_000
-SCHEMA = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
 
 
 def test_the_expectations_are_those_of_all_kinds() -> None:
@@ -33,11 +33,8 @@ def test_every_record_of_a_mixed_traffic_gets_its_answer(spark: SparkSession) ->
     )  # fmt: skip
     records = list(simulate(options))
     assert {record.defect for record in records} - {None} >= {*REASON_OF_KIND} - {"oversized", "almost_too_old"}
-    rows = [
-        (record.topic, 0, number, datetime.fromtimestamp(record.due, UTC), record.key, record.value)
-        for number, record in enumerate(records)
-    ]
-    judged = checks.judge(spark.createDataFrame(rows, SCHEMA)).select("offset", "reason_code").collect()
+    sent = [(each.topic, datetime.fromtimestamp(each.due, UTC), each.key, each.value) for each in records]
+    judged = checks.judge(frame_of(spark, sent)).select("offset", "reason_code").collect()
     found = {row["offset"]: row["reason_code"] for row in judged}
     assert sorted(found) == list(range(len(records))), "none is lost, none is doubled"
     wrong = Counter(

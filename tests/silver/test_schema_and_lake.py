@@ -13,20 +13,20 @@ import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from pyspark.sql import Row, SparkSession
 
 from producer import contract
 from producer.contract import TOPIC_OF_TYPE
 from silver import checks
 from tests.support.any_event import DAY, Batch, batches
+from tests.support.arrived import frame_of
 from tests.support.record_validator import problems
 
 pytestmark = pytest.mark.spark
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "event.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
 NOON = datetime.fromisoformat(f"{DAY}T12:00:00Z") + timedelta(days=1)
-COLUMNS = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
 RECORDS = 10_000
 BEYOND_A_SCHEMA = {"timestamp_in_future", "timestamp_too_old"}
 SEEN = r"CREATE MACRO seen(said) AS if(regexp_matches(said, '[^\pZ\pC]'), said, NULL)"
@@ -42,12 +42,10 @@ FROM sent ORDER BY "offset"
 
 
 def judged(spark: SparkSession, values: list[bytes]) -> list[Row]:
-    rows = []
-    for offset, value in enumerate(values):
-        name = json.loads(value).get("event_type")
-        topic = TOPIC_OF_TYPE.get(name, "shop.clicks") if isinstance(name, str) else "shop.clicks"
-        rows.append((topic, 0, offset, NOON, None, value))
-    return checks.judge(spark.createDataFrame(rows, COLUMNS)).orderBy("offset").collect()
+    names = [json.loads(value).get("event_type") for value in values]
+    topics = [TOPIC_OF_TYPE.get(name if isinstance(name, str) else "", "shop.clicks") for name in names]
+    sent = [(topic, NOON, None, value) for topic, value in zip(topics, values, strict=True)]
+    return checks.judge(frame_of(spark, sent)).orderBy("offset").collect()
 
 
 @settings(

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from producer.simulator import SimulationOptions, simulate
 from silver import checks
+from tests.support.arrived import frame_of
 
 pytestmark = pytest.mark.spark
 
@@ -23,15 +24,11 @@ EVENT: dict[str, Any] = {
     "context": {"ip": "203.0.113.7", "country": None},
     "data": {"product_id": "p1", "price": 19.9},
 }
-SCHEMA = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
 
 
 def records_of(spark: SparkSession, values: list[bytes], topics: list[str] | None = None) -> DataFrame:
-    rows = [
-        (topics[number] if topics else "shop.page_views", 0, number, TIME, None, value)
-        for number, value in enumerate(values)
-    ]
-    return spark.createDataFrame(rows, SCHEMA)
+    homes = topics or ["shop.page_views"] * len(values)
+    return frame_of(spark, [(topic, TIME, None, value) for topic, value in zip(homes, values, strict=True)])
 
 
 def on_the_long_way(records: DataFrame) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pyspark.sql import Row, SparkSession
 from producer import contract
 from producer.contract import Field
 from silver import checks, events
+from tests.support.arrived import frame_of
 from tests.support.record_validator import problems
 
 LATER = (
@@ -96,23 +97,34 @@ ODD: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
+EVERY_VERSION = [event(version, {"context": {"app_version": "4.2"}, "tenant": "shop-1"}, **FITS)
+                 for version in (None, 1, 2, 4, 7)]  # fmt: skip
+EARLIER = [
+    *(event(version, **odd) for odd in ODD for version in (None, 1)),
+    event(1, {"context": {"app_version": 4.2}}),
+    event(1, {"tenant": {"name": "x"}}),
+]
+STATED = [event(7, **odd) for odd in ODD]
+PROMISED = [event(version, discount="1") for version in (1, 2, 3, 4)]
+MISSING = [event(None, coupon=None, parcels=None), event(7, coupon=None), event(3)]
+BROKEN = [event(version, price="2.50") for version in (None, 1, 7)]
+UNKNOWN = [event(8), event(0)]
+
+
 @pytest.fixture(scope="module")
-def judged(grown: None, spark: SparkSession) -> Any:
-    later = copy_of(checks, "later_checks")
-
-    def judge(sent: list[dict[str, Any]]) -> list[Row]:
-        rows = [(VIEWS, 0, at, TIME, None, json.dumps(one).encode()) for at, one in enumerate(sent)]
-        schema = "topic string, partition int, offset bigint, kafka_timestamp timestamp, key binary, value binary"
-        frame = later.judge(spark.createDataFrame(rows, schema)).drop("key", "value", "kafka_timestamp")
-        return sorted(frame.collect(), key=lambda row: row["offset"])
-
-    return judge
+def judged(grown: None, spark: SparkSession) -> Callable[[list[dict[str, Any]]], list[Row]]:
+    """The rows of some of the events; Spark judges all at once."""
+    everything = [*EVERY_VERSION, *EARLIER, *STATED, *PROMISED, *MISSING, *BROKEN, *UNKNOWN]
+    texts = [json.dumps(one) for one in everything]
+    records = frame_of(spark, [(VIEWS, TIME, None, text.encode()) for text in texts])
+    frame = copy_of(checks, "later_checks").judge(records).drop("key", "value", "kafka_timestamp")
+    rows = dict(zip(texts, frame.orderBy("offset").collect(), strict=True))
+    return lambda sent: [rows[json.dumps(one)] for one in sent]
 
 
 @pytest.mark.spark
 def test_an_event_of_any_version_fills_the_new_columns_when_it_fits(judged: Any) -> None:
-    place = {"context": {"app_version": "4.2"}, "tenant": "shop-1"}
-    for row in judged([event(version, place, **FITS) for version in (None, 1, 2, 4, 7)]):
+    for row in judged(EVERY_VERSION):
         assert (row["reason_code"], row["extra"]) == (None, None)
         assert (row["coupon"], row["discount"], row["gift"], row["parcel_count"]) == ("SAVE", 1.0, "no", 3)
         assert (row["app_version"], row["tenant"], row["price"]) == ("4.2", "shop-1", 2.5)
@@ -120,9 +132,7 @@ def test_an_event_of_any_version_fills_the_new_columns_when_it_fits(judged: Any)
 
 @pytest.mark.spark
 def test_what_was_accepted_before_a_field_was_declared_is_accepted_for_ever(judged: Any) -> None:
-    sent = [event(version, **odd) for odd in ODD for version in (None, 1)]
-    sent += [event(1, {"context": {"app_version": 4.2}}), event(1, {"tenant": {"name": "x"}})]
-    for one, row in zip(sent, judged(sent), strict=True):
+    for one, row in zip(EARLIER, judged(EARLIER), strict=True):
         assert row["reason_code"] is None, one
         assert (row["product_id"], row["price"]) == ("p1", 2.5), "the other fields are read"
         assert [row[name] for name in ("coupon", "discount", "gift", "parcel_count", "app_version", "tenant")] == [
@@ -139,35 +149,32 @@ def test_what_was_accepted_before_a_field_was_declared_is_accepted_for_ever(judg
 
 @pytest.mark.spark
 def test_an_event_that_states_the_version_must_keep_it(judged: Any) -> None:
-    sent = [event(7, **odd) for odd in ODD]
-    reasons = [row["reason_code"] for row in judged(sent)]
+    reasons = [row["reason_code"] for row in judged(STATED)]
     assert reasons == [
         "wrong_type", "wrong_type", "bad_length", "wrong_type", "out_of_range", "out_of_range", "wrong_type",
         "wrong_type", "wrong_type", "wrong_type",
     ]  # fmt: skip
-    for one, reason in zip(sent, reasons, strict=True):
+    for one, reason in zip(STATED, reasons, strict=True):
         assert reason in problems(json.dumps(one).encode(), VIEWS, TIME)
 
 
 @pytest.mark.spark
 def test_a_field_is_a_promise_from_its_own_version_on(judged: Any) -> None:
-    sent = [event(version, discount="1") for version in (1, 2, 3, 4)]
-    assert [row["reason_code"] for row in judged(sent)] == [None, None, "wrong_type", "wrong_type"]
+    assert [row["reason_code"] for row in judged(PROMISED)] == [None, None, "wrong_type", "wrong_type"]
 
 
 @pytest.mark.spark
 def test_null_and_missing_are_the_same_in_every_version(judged: Any) -> None:
-    for row in judged([event(None, coupon=None, parcels=None), event(7, coupon=None), event(3)]):
+    for row in judged(MISSING):
         assert (row["reason_code"], row["coupon"], row["parcel_count"], row["extra"]) == (None, None, None, None)
 
 
 @pytest.mark.spark
 def test_changing_what_exists_is_refused_in_every_version(judged: Any) -> None:
-    broken = [event(version, price="2.50") for version in (None, 1, 7)]
-    assert {(row["reason_code"], row["reason_detail"]) for row in judged(broken)} == {
+    assert {(row["reason_code"], row["reason_detail"]) for row in judged(BROKEN)} == {
         ("wrong_type", "data.price has the type STRING")
     }
-    assert [row["reason_code"] for row in judged([event(8), event(0)])] == ["unknown_version"] * 2
+    assert [row["reason_code"] for row in judged(UNKNOWN)] == ["unknown_version"] * 2
 
 
 def test_the_table_and_the_views_follow_the_contract(grown: None) -> None:

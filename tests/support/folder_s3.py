@@ -71,7 +71,7 @@ class FolderS3:
         self.folder = folder
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder))
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self.server.shutdown()

@@ -34,7 +34,7 @@ def endless(lake: Lake, _parameters: Any, say: Any) -> dict[str, Any]:
     """A write that never ends."""
     lake.create_tables([SCRATCH])
     say("Writing without end")
-    lake.append(SCRATCH, lake.spark.range(0, 10**14, 1, 2).where("hash(id) % 7 = 8"))
+    lake.append(SCRATCH, lake.spark.range(0, 10**14, 1, 2).where("reflect('java.lang.Thread', 'sleep', 10L) = ''"))
     return {}
 
 

@@ -20,6 +20,7 @@ SHARES: tuple[tuple[str, ...], ...] = (
     (
         "tests/e2e/test_backup_beside_stream.py",
         "tests/e2e/shop/test_crashes.py::test_kill_under_load[kafka]",
+        "tests/e2e/shop/test_forget_tables.py",
         "tests/e2e/shop/test_readme.py",
         "tests/lakehouse/serving/test_trace_time.py",
     ),

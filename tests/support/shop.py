@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lakehouse.settings import Settings
-from lakehouse.sql import connect as open_sql
+from lakehouse.sql import SqlReader, connect
 from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.record import Record
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
-from tests.support import oracle
+from tests.support import command_line, oracle
 
 TOP_N = 10
+KEPT_BACK = "OPERATORS_PASSWORD"
+"""A variable of the shell that starts the platform, and no business of its parts."""
 DAY_MS = 86_400_000
 IDENTITY = (
     "select sum(to_offset - from_offset) as offsets, sum(bronze_rows) as bronze, sum(silver_rows) as silver,"
@@ -46,19 +48,18 @@ class Shop:
         self.oracle.sent(records, ledger)
         return outcome.acked
 
+    @cached_property
+    def reader(self) -> SqlReader:
+        """What asks the lake: opened once, since opening it takes longer than most questions."""
+        return connect(self.settings)
+
     def ask(self, sql: str) -> list[dict[str, object]]:
         """Rows of a query over the lake."""
-        with open_sql(self.settings) as reader:
-            return reader.query(sql)
+        return self.reader.query(sql)
 
     def wait_until_read(self, seconds: float = 240) -> None:
         """Return when every record on the broker is in the book."""
-
-        def is_read() -> bool:
-            with open_sql(self.settings) as reader:
-                return behind(self.settings, reader) == 0
-
-        eventually(is_read, seconds, "the stream has read everything")
+        eventually(lambda: behind(self.settings, self.reader) == 0, seconds, "the stream has read everything")
 
 
 def shop_with_history(settings: Settings, folder: Path, seed: int) -> Shop:
@@ -90,6 +91,14 @@ def live_load(shop: Shop, seed: int, seconds: float, rate: float = 150) -> threa
     return thread
 
 
+def beside(settings: Settings, folder: Path, **overrides: object) -> Settings:
+    """A lake with a data folder of its own on the servers of another, which tell their own by its secret."""
+    own = settings.model_copy(update={"data_dir": folder / "lake", **overrides})
+    own.data_dir.mkdir(parents=True, exist_ok=True)
+    (own.data_dir / "lake.secret").write_bytes((settings.data_dir / "lake.secret").read_bytes())
+    return own
+
+
 def environment_of(shop: Shop) -> dict[str, str]:
     """Settings of the shop as environment variables, for commands in processes of their own."""
     return {f"SHOPLAKE_{name.upper()}": str(value) for name, value in shop.settings.model_dump().items() if value}
@@ -97,8 +106,7 @@ def environment_of(shop: Shop) -> dict[str, str]:
 
 def shoplake(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The end of a command line on the shop's lake, with what it said."""
-    command = [sys.executable, "-m", "lakehouse.cli", *arguments]
-    return subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True, check=False)
+    return command_line.shoplake(*arguments, environment=os.environ | environment_of(shop), folder=shop.folder)
 
 
 def eventually(holds: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:

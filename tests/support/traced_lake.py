@@ -24,12 +24,14 @@ from lakehouse.services.jars import fetch_jars
 from lakehouse.settings import Settings
 from lakehouse.small_tables import SmallTables
 from lakehouse.stream.gold_refresh import HOURLY, closed_hour, replace_hours
+from lakehouse.table import Table
 from producer.record import Record
 from silver import checks, deduplicate, quarantine
 from silver import events as silver_events
 from tests.support.platform import free_settings
 
 PARTITIONS = 2
+GOLD = (*HOURLY, fraud.TABLE)
 
 
 @contextmanager
@@ -69,8 +71,9 @@ def bronze_of(records: Sequence[Record], batch: int = 500) -> pa.Table:
     return pa.Table.from_pylist(rows, arrow_schema(bronze_events.TABLE))
 
 
-def fill(settings: Settings, spark: SparkSession, bronze: pa.Table) -> None:
-    """Judge rows of bronze, tell duplicates, and write every layer, gold as it is when all of them have been read."""
+def fill(settings: Settings, spark: SparkSession, bronze: pa.Table, gold: Sequence[Table] = GOLD) -> None:
+    """Judge rows of bronze, tell duplicates, and write every layer, of gold some tables or all, as they are when all
+    rows have been read."""
     small = SmallTables(settings)
     judged = checks.judge(spark.createDataFrame(bronze)).cache()
     candidates = deduplicate.valid(judged)
@@ -80,15 +83,16 @@ def fill(settings: Settings, spark: SparkSession, bronze: pa.Table) -> None:
     small.append(bronze_events.TABLE, bronze)
     small.append(silver_events.TABLE, events.toArrow())
     small.append(quarantine.TABLE, quarantine.refused(judged).toArrow())
-    write_gold(settings, events, max(bronze.column("ingested_at").to_pylist()))
-
-
-def write_gold(settings: Settings, events: DataFrame, at: datetime) -> None:
-    """Gold of all hours, and the flags, as the jobs make them."""
-    small = SmallTables(settings)
+    at = max(bronze.column("ingested_at").to_pylist())
     hours = {row["hour"] for row in events.select(clock.hour_number().alias("hour")).distinct().collect()}
-    for table in HOURLY:
-        replace_hours(small, table, table.hourly(events, settings).toArrow(), hours, at, closed_hour(at, settings))
+    for table in gold:
+        if table is fraud.TABLE:
+            small.overwrite(table, flags_of(events, at))
+        else:
+            replace_hours(small, table, table.hourly(events, settings).toArrow(), hours, at, closed_hour(at, settings))
+
+
+def flags_of(events: DataFrame, at: datetime) -> pa.Table:
+    """All flags of the events, as the job makes them."""
     first, last = events.agg(F.min("event_time"), F.max("event_time")).collect()[0]
-    flags = fraud.flags(events, first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + timedelta(seconds=1), at)
-    small.overwrite(fraud.TABLE, flags.toArrow())
+    return fraud.flags(events, first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + timedelta(seconds=1), at).toArrow()

@@ -13,7 +13,7 @@ import pytest
 from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support.platform import free_settings, running
-from tests.support.shop import DAY_MS, Shop
+from tests.support.shop import DAY_MS, KEPT_BACK, Shop
 
 
 def send_ten_days(shop: Shop, ending: threading.Event) -> None:
@@ -41,6 +41,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with ExitStack() as stack:
         sending = stack.enter_context(ThreadPoolExecutor(max_workers=1)).submit(send_ten_days, made, ending)
         stack.callback(ending.set)  # a platform that does not start must not be waited for
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv(KEPT_BACK, "hunter2")
         stack.enter_context(running(made.settings, stream=True))
         sending.result()
         made.wait_until_read()

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -89,11 +88,6 @@ def wait_for(client: httpx.Client, run_id: str) -> dict[str, Any]:
     return found
 
 
-def test_status_tells_the_address(shop: Shop) -> None:
-    report = status(shop.settings)
-    assert (report["api"]["state"], report["api"]["url"]) == ("up", shop.settings.own_api_url)
-
-
 @pytest.mark.parametrize(
     ("language", "text"),
     [*BLOCKS[:IN_CI], *(pytest.param(*block, marks=pytest.mark.nightly) for block in BLOCKS[IN_CI:])],
@@ -108,12 +102,6 @@ def test_the_page_works_as_it_stands(shop: Shop, environment: dict[str, str], la
 def test_the_readme_triggers_a_job(shop: Shop, client: httpx.Client, environment: dict[str, str]) -> None:
     accepted = json.loads(run_block(shop, environment, "bash", IN_README.text.replace(".venv/bin/", "")))
     assert wait_for(client, accepted["id"])["state"] == "succeeded"
-
-
-def test_the_script_prints_the_result(shop: Shop, environment: dict[str, str]) -> None:
-    told = json.loads(run_block(shop, environment, "bash", "api/examples/trigger_job.sh cohort_retention"))
-    (expected,) = shop.ask("select count(*) as n from gold.cohort_retention where timezone = 'UTC'")
-    assert told["result"]["tables"]["gold.cohort_retention"]["rows"] == expected["n"] > 0
 
 
 def test_everything_is_ready(client: httpx.Client) -> None:
@@ -197,12 +185,3 @@ def test_a_warm_run_starts_within_two_seconds(client: httpx.Client) -> None:
         for run in runs
     ]
     assert len(waits) >= 2 and min(waits) < 2, waits
-
-
-def test_a_running_run_is_cancelled(client: httpx.Client) -> None:
-    run_id = client.post("/v1/jobs/maintenance/runs", json={}).json()["id"]
-    eventually(lambda: client.get(f"/v1/runs/{run_id}").json()["state"] == "running", 60, "it runs")
-    client.post(f"/v1/runs/{run_id}/cancel")
-    asked = time.monotonic()
-    assert wait_for(client, run_id)["state"] in ("cancelled", "succeeded")
-    assert time.monotonic() - asked < 30

@@ -25,7 +25,6 @@ from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.services.state import status
 from lakehouse.session import connect as connect_spark
-from lakehouse.sql import connect
 from lakehouse.stream import control as stream_control
 from lakehouse.stream import offset_log
 from lakehouse.stream.progress import booked, stream_state
@@ -95,8 +94,7 @@ def has_begun_a_large_batch(shop: Shop) -> bool:
     checkpoint = checkpoint_of(shop)
     planned = offset_log.batches(checkpoint)
     planned_to = offset_log.planned_to(checkpoint, planned[-1]) or {}
-    with connect(shop.settings) as reader:
-        read = booked(reader)
+    read = booked(shop.reader)
     new = (
         offset - read.get(topic, {}).get(partition, 0)
         for topic, each in planned_to.items()
@@ -153,9 +151,10 @@ def test_what_is_under_way_when_the_lake_is_taken_over_does_not_come_in(shop: Sh
     lake = Lake(connect_spark(shop.settings), shop.settings)
     table = Table("bench", "fenced", "a row", StructType([column("id", LongType(), "Any number")]), ("id",))
     lake.create_tables([table])
-    rows = lake.spark.range(2_000_000_000).groupBy((F.col("id") % 3).alias("id")).count()  # seconds
+    seconds = F.expr("reflect('java.lang.Thread', 'sleep', 8000L)")  # as a long recompute, without its work
+    rows = lake.spark.range(1, numPartitions=1).select(F.when(seconds.isNull(), F.col("id")).alias("id"))
     with ThreadPoolExecutor() as pool:
-        under_way = pool.submit(rows.select("id").write.format("delta").mode("append").save, lake.path(table))
+        under_way = pool.submit(rows.write.format("delta").mode("append").save, lake.path(table))
         time.sleep(1)
         lake.fence([table], "another")
         assert not under_way.done()

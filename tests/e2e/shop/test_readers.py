@@ -22,7 +22,7 @@ from tests.support.shop import Shop, eventually
 
 pytestmark = pytest.mark.e2e
 
-READERS, FEW_READERS = 16, 4
+READERS, FEW_READERS = 16, 2
 """For minutes, and in the short form: sixteen processes would take the two cores from the stream for a minute."""
 RATE = 50
 LONG_SECONDS = float(os.environ.get("SHOPLAKE_TEST_READER_SECONDS", "600"))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import pages
-from tests.support.shop import Shop, environment_of
+from tests.support.shop import Shop, environment_of, shoplake
 
 pytestmark = pytest.mark.e2e
 
@@ -26,8 +23,7 @@ def test_the_readme_has_commands() -> None:
 
 @pytest.mark.parametrize("arguments", [text for text in COMMANDS if not text.startswith("produce")])
 def test_command_works(shop: Shop, arguments: str) -> None:
-    command = [sys.executable, "-m", "lakehouse.cli", *shlex.split(arguments)]
-    done = subprocess.run(command, env=os.environ | environment_of(shop), capture_output=True, text=True)
+    done = shoplake(shop, *shlex.split(arguments))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

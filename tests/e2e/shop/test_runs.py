@@ -30,7 +30,7 @@ from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support import job_worker
 from tests.support.job_worker import SCRATCH
-from tests.support.shop import Shop, eventually
+from tests.support.shop import Shop, beside, eventually
 from tests.support.shop_runs import busy, ended, lived_legally, look, submit, wait_for, written_once
 
 pytestmark = pytest.mark.e2e
@@ -64,10 +64,7 @@ class Service:
 
 @contextlib.contextmanager
 def service(settings: Settings, folder: Path) -> Iterator[Service]:
-    own = settings.model_copy(update={"data_dir": folder / "own"})
-    own.data_dir.mkdir(parents=True, exist_ok=True)
-    # The servers are the shop's, and tell their own by its secret.
-    (own.data_dir / "lake.secret").write_bytes((settings.data_dir / "lake.secret").read_bytes())
+    own = beside(settings, folder)
     registry = RunRegistry.open(own, job_worker.JOBS)
     with (folder / f"worker-{time.monotonic_ns()}.log").open("wb") as log:
         process = subprocess.Popen(

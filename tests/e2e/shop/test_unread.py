@@ -30,7 +30,7 @@ from lakehouse.stream.progress import behind
 from producer.publish import publish
 from producer.simulator import SimulationOptions, simulate
 from producer.topics import TOPICS
-from tests.support.shop import DAY_MS, Shop
+from tests.support.shop import DAY_MS, Shop, beside
 from tests.support.shop_runs import ended, submit
 
 pytestmark = pytest.mark.e2e
@@ -98,9 +98,7 @@ def read(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> WorkedOff:
     stopped = ended(registry, submit(registry, JOBS["stream"], action="stop"))
     assert stopped.state == State.succeeded, stopped.error
     folder = tmp_path_factory.mktemp("backlog")
-    # The servers are the shop's, and tell their own by its secret.
-    (folder / "lake.secret").write_bytes((shop.settings.data_dir / "lake.secret").read_bytes())
-    return work_off(shop.settings.model_copy(update={"data_dir": folder}), shop.settings, folder, 2_400, 800)
+    return work_off(beside(shop.settings, folder), shop.settings, folder, 2_400, 800)
 
 
 def assert_bounded(done: WorkedOff) -> None:

@@ -63,24 +63,24 @@ def test_statements_are_answered_and_errors_end_nothing(settings: Settings) -> N
     assert "42" in said and "nonsense" in said and "A lamp" in said and "UTC" in said
 
 
-@pytest.mark.parametrize(
-    ("statement", "refusal"),
-    [
-        ("drop table gold.kpis_hourly;", "read-only"),
-        ("select * from read_text('/etc/passwd');", "disabled"),
-        ("attach 'other.db';", "disabled"),
-        ("copy (select 1) to 'stolen.csv';", "disabled"),
-        ("set enable_external_access = true;", "locked"),
-        (".shell touch stolen.csv", "safe"),
-        (".output stolen.csv", "safe"),
-        (".open other.db", "safe"),
-    ],
-)
-def test_the_prompt_reads_the_published_file_and_reaches_nothing_else(
-    settings: Settings, statement: str, refusal: str
-) -> None:
-    said = typed(f"{statement}\nselect 'still ' || 'here' as x;", settings.data_dir)
-    assert refusal in said and "still here" in said and "root:" not in said
+REFUSALS = {
+    "drop table gold.kpis_hourly;": "read-only",
+    "select * from read_text('/etc/passwd');": "disabled",
+    "attach 'other.db';": "disabled",
+    "copy (select 1) to 'stolen.csv';": "disabled",
+    "set enable_external_access = true;": "locked",
+    ".shell touch stolen.csv": "safe",
+    ".output stolen.csv": "safe",
+    ".open other.db": "safe",
+}
+
+
+def test_the_prompt_reads_the_published_file_and_reaches_nothing_else(settings: Settings) -> None:
+    said = typed("\n".join(f"{each}\nselect 'still ' || 'here' as x;" for each in REFUSALS), settings.data_dir)
+    answers = said.split("still here")[:-1]
+    assert len(answers) == len(REFUSALS) and "root:" not in said
+    for answer, (statement, refusal) in zip(answers, REFUSALS.items(), strict=True):
+        assert refusal in answer, statement
     assert not (settings.data_dir / "stolen.csv").exists() and not (settings.data_dir / "other.db").exists()
 
 

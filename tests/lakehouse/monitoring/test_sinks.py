@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import boto3
@@ -21,6 +19,7 @@ from lakehouse.monitoring.sinks import NotSent, sinks, to_log, to_sns, to_webhoo
 from lakehouse.runs.models import now
 from lakehouse.services.service import PROJECT_ROOT
 from lakehouse.settings import Settings
+from tests.support import command_line
 from tests.support.alert_calls import seen
 from tests.support.platform import free_settings
 from tests.support.receiver import Receiver
@@ -133,8 +132,7 @@ def test_documented_command_works(settings: Settings, receiver: Receiver, line: 
     named = [word for word in words if word.startswith("SHOPLAKE_")]
     given = {"SHOPLAKE_DATA_DIR": str(settings.data_dir), "NO_PROXY": "127.0.0.1"}
     given |= {word.split("=")[0]: receiver.url for word in named}
-    command = [sys.executable, "-m", "lakehouse.cli", *words[len(named) + 1 :]]
-    done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, check=False)
+    done = command_line.shoplake(*words[len(named) + 1 :], environment=os.environ | given, folder=PROJECT_ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert receiver.states == ([(RULES[0].name, "test")] if named else [])
@@ -143,8 +141,7 @@ def test_documented_command_works(settings: Settings, receiver: Receiver, line: 
 def test_a_test_message_that_does_not_arrive_is_an_error(settings: Settings, receiver: Receiver) -> None:
     receiver.answer = 503
     given = {"SHOPLAKE_DATA_DIR": str(settings.data_dir), "SHOPLAKE_ALERT_WEBHOOK_URL": receiver.url}
-    command = [sys.executable, "-m", "lakehouse.cli", "alerts", "test"]
-    done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, check=False)
+    done = command_line.shoplake("alerts", "test", environment=os.environ | given, folder=PROJECT_ROOT)
     assert done.returncode == 1 and "Traceback" not in done.stderr and "s3cret" not in done.stdout + done.stderr
     assert "webhook: The webhook at 127.0.0.1 answered 503." in done.stdout and "through to webhook" in done.stderr
 

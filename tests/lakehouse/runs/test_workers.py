@@ -23,10 +23,10 @@ from tests.support.platform import free_settings
 from tests.support.shop import eventually
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A lake of which only the worker service runs, with two workers."""
-    own = free_settings(tmp_path, max_parallel_runs=2)
+    own = free_settings(tmp_path_factory.mktemp("worker"), max_parallel_runs=2)
     own.data_dir.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.job_worker"],

@@ -1,11 +1,12 @@
-"""Another user of the same machine: reaches the ports of the lake, and becomes nobody by it."""
+"""Another user of the same machine: reaches the ports of the lake, and becomes nobody by it.
+
+Spark's port: tests/e2e/shop/test_stranger.py.
+"""
 
 import http.client
 import multiprocessing
 import os
 import stat
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from botocore.exceptions import ClientError
 
 from lakehouse.lake_secret import credentials_of, local_remote, s3_keys, secret_for, spark_token
 from lakehouse.lock import LakeLock
-from lakehouse.services import s3, spark
-from lakehouse.services.child import Child, alone
+from lakehouse.services import s3
+from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
 from lakehouse.services.service import CLIENT_SECRETS, child_environment
 from lakehouse.services.services import services
@@ -70,7 +71,7 @@ def lake(tmp_path):
     """A lake whose folder others can reach, were it open; its lock is held, as `up` does."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    settings = free_settings(tmp_path, spark_memory_mb=1024, java_jit="quick")
+    settings = free_settings(tmp_path)
     settings.data_dir.mkdir(mode=0o755)
     lock = LakeLock(settings)
     lock.acquire()
@@ -117,57 +118,37 @@ def test_programs_of_ones_own_get_what_is_embedded_and_nothing_else(tmp_path):
     assert credentials_of(external) == "" and local_remote(external) == "sc://spark:15002"
 
 
-def test_s3_answers_only_who_knows_the_keys(lake, tmp_path):
+@pytest.fixture(scope="module")
+def s3_server(tmp_path_factory):
+    """The embedded S3 server with its bucket, and its settings."""
     fetch_jars(("s3proxy",))
-    with alone(s3.service(lake), lake):
-        s3.ensure_bucket(lake)
-        client = s3.s3_client(lake)
-        client.put_object(Bucket=lake.bucket, Key="a", Body=b"mine")
-        for path in ("/", f"/{lake.bucket}", f"/{lake.bucket}/a"):
-            assert asked(lake, path) == 403
-        guess = s3.s3_client(free_settings(tmp_path / "other", s3_port=lake.s3_port))
-        for call in (guess.list_buckets, lambda: guess.put_object(Bucket=lake.bucket, Key="a", Body=b"yours")):
-            with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
-                call()
-        assert client.get_object(Bucket=lake.bucket, Key="a")["Body"].read() == b"mine"
+    settings = free_settings(tmp_path_factory.mktemp("s3"))
+    with alone(s3.service(settings), settings) as child:
+        s3.ensure_bucket(settings)
+        yield settings, child
 
 
-MINE = """
-import sys
-from pyspark.sql import SparkSession
-from lakehouse.session import connect
-from lakehouse.settings import load_settings
-spark = connect(load_settings())
-seen = spark.sql("SELECT coalesce(reflect('java.lang.System', 'getenv', 'OPERATORS_PASSWORD'), 'null') AS it")
-print(spark.range(3).count(), spark.conf.get("spark.authenticate"), seen.first()["it"])
-stream = spark.readStream.format("rate").load().writeStream.foreachBatch(lambda rows, number: rows.count())
-stream.trigger(once=True).start().awaitTermination(60)
-# The client of pyspark itself, with the address that `shoplake status --format json` tells.
-print(SparkSession.builder.remote(sys.argv[1]).create().range(2).count())
-"""
-OTHERS = """
-import sys
-from pyspark.sql import SparkSession
-SparkSession.builder.remote(sys.argv[1]).create().range(3).count()
-"""
+def test_s3_answers_only_who_knows_the_keys(s3_server, tmp_path):
+    lake, _ = s3_server
+    client = s3.s3_client(lake)
+    client.put_object(Bucket=lake.bucket, Key="a", Body=b"mine")
+    for path in ("/", f"/{lake.bucket}", f"/{lake.bucket}/a"):
+        assert asked(lake, path) == 403
+    guess = s3.s3_client(free_settings(tmp_path / "other", s3_port=lake.s3_port))
+    for call in (guess.list_buckets, lambda: guess.put_object(Bucket=lake.bucket, Key="a", Body=b"yours")):
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            call()
+    assert client.get_object(Bucket=lake.bucket, Key="a")["Body"].read() == b"mine"
 
 
-def program(text, remote, settings):
-    """A client of Spark, in a process of its own."""
-    command, environment = [sys.executable, "-c", text, remote], child_environment(settings)
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+def test_a_page_in_a_browser_cannot_make_s3_answer(s3_server):
+    """DNS rebinding: the page's own name leads to this machine, and its requests carry no signature."""
+    lake, _ = s3_server
+    assert asked(lake, f"/{lake.bucket}", Host="rebound.example") == 403
 
 
-def test_spark_answers_only_who_knows_the_token(lake, monkeypatch):
-    fetch_jars(("spark", "s3proxy"))
-    monkeypatch.setenv("OPERATORS_PASSWORD", "hunter2")
-    with alone(spark.service(lake), lake):
-        mine = program(MINE, local_remote(lake), lake)
-        assert mine.stdout.split() == ["3", "true", "null", "2"], mine.stderr
-        here = f"sc://localhost:{lake.spark_port}"
-        for remote, answer in ((here, "No authentication token"), (f"{here}/;token=guess", "Invalid authentication")):
-            done = program(OTHERS, remote, lake)
-            assert done.returncode == 1 and answer in done.stderr
+def test_what_a_part_writes_is_for_its_owner(s3_server):
+    assert "Umask:\t0077\n" in Path(f"/proc/{s3_server[1].pid}/status").read_text()
 
 
 def test_each_part_gets_the_secrets_that_it_needs(tmp_path, monkeypatch):
@@ -194,22 +175,3 @@ def test_each_part_gets_the_secrets_that_it_needs(tmp_path, monkeypatch):
     }  # fmt: skip
     assert child_environment(settings, CLIENT_SECRETS)["AWS_PROFILE"] == "shop"
     assert known <= child_environment(settings).keys()
-
-
-def test_what_a_part_writes_is_for_its_owner(lake):
-    fetch_jars(("s3proxy",))
-    service = s3.service(lake)
-    child = Child(service, lake)
-    child.tick(True)
-    try:
-        assert "Umask:\t0077\n" in Path(f"/proc/{child.pid}/status").read_text()
-    finally:
-        child.stop()
-
-
-def test_a_page_in_a_browser_cannot_make_s3_answer(lake):
-    """DNS rebinding: the page's own name leads to this machine, and its requests carry no signature."""
-    fetch_jars(("s3proxy",))
-    with alone(s3.service(lake), lake):
-        s3.ensure_bucket(lake)
-        assert asked(lake, f"/{lake.bucket}", Host="rebound.example") == 403

@@ -22,7 +22,7 @@ from producer.simulator.engine import simulate
 from producer.simulator.options import SimulationOptions
 from tests.support.traced_lake import bronze_of, fill, served_lake
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.nightly, pytest.mark.spark]
 
 DAYS, EVENTS, SECONDS = 60, 200_000, 10.0
 """The limit is for a slow machine that does other work; on an idle one a question takes less than a second."""

@@ -1,4 +1,4 @@
-"""What a bucket keeps of deleted objects goes, where it keeps something; tables: tests/e2e/test_forget_tables.py."""
+"""What a bucket keeps of deleted objects goes, where it keeps some; tables: tests/e2e/shop/test_forget_tables.py."""
 
 from pathlib import Path
 from typing import Any

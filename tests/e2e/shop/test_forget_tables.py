@@ -1,6 +1,6 @@
 """A person is forgotten: nothing of the lake has the id afterwards, and everything else is as it was.
 
-With a real Spark and a real S3 server; micro-batches are handed over as the stream hands them over, without a Kafka.
+A lake of its own on the shop's Spark and S3 server; micro-batches are handed over as the stream hands them over.
 The whole platform, with its stream running: tests/e2e/test_forget.py.
 """
 
@@ -26,9 +26,7 @@ from lakehouse.jobs import JOBS, cohort_retention, erasing, forget
 from lakehouse.lake import Lake
 from lakehouse.ops import replays
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services import s3, spark
-from lakehouse.services.child import alone
-from lakehouse.services.jars import fetch_jars
+from lakehouse.services.s3 import ensure_bucket
 from lakehouse.serving.derived import Extras
 from lakehouse.serving.publisher import Publisher
 from lakehouse.session import connect, mark_commits
@@ -44,13 +42,14 @@ from quality import unknown_fields
 from quality.ledger import reconcile
 from silver import checks
 from tests.support import traces
-from tests.support.platform import free_settings
+from tests.support.shop import Shop, beside
 
 pytestmark = pytest.mark.e2e
 
 VICTIM = "u-4711-Grünfeld"
 NEIGHBOUR = "u-4711-Grünfel"
 """Begins as the other, and is somebody else."""
+NAMED = "u-4713-Blaufeld"
 ACCEPTED, REPEATED, REFUSED = 26, 2, 8
 """What `of_victim` sends, twice."""
 NOW = datetime.now(UTC)
@@ -139,7 +138,7 @@ class Stream:
 
 
 @dataclass
-class Shop:
+class Seen:
     """A lake that has seen a day of everything."""
 
     lake: Lake
@@ -147,6 +146,8 @@ class Shop:
     publisher: Publisher
     registry: RunRegistry
     backup: str
+    logs: Path
+    """Of Spark and the S3 server."""
 
     def faults(self) -> tuple[list[str], dict[str, int], list[str]]:
         ends = self.stream.ends()
@@ -180,35 +181,33 @@ def fill(stream: Stream) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def seen(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     folder: Path = tmp_path_factory.mktemp("forget")
-    settings = free_settings(folder, spark_memory_mb=1536, java_jit="quick", topic_retention_hours=48)
-    fetch_jars(("spark", "s3proxy"))
-    with alone(s3.service(settings), settings), alone(spark.service(settings), settings):
-        s3.ensure_bucket(settings)
-        session = str(uuid.uuid4())
-        lake = Lake(connect(settings, session), settings)
-        lake.create_tables(TABLES)
-        token = Writer(settings).take(session)
-        stream = Stream(lake, MicroBatch(settings, Start({}), folder / "checkpoint", token))
-        fill(stream)
-        GoldRefresh(lake).restate(_hours(lake), datetime.now(UTC))
-        GoldRefresh(lake).restate_flags(_hours(lake), datetime.now(UTC))
-        cohort_retention.run(lake, cohort_retention.Parameters(timezone="Europe/Berlin"), lambda _doing: None)
-        with open_sql(settings) as reader:
-            unknown_fields.update(lake, reader)
-        fix = f'default user_id="{VICTIM}"'
-        replayed = ("run", "shop.clicks", 0, 0, "missing_field", "e1", fix, "accepted", None, None, None, NOW)
-        lake.append_rows(replays.TABLE, [replayed])
-        registry = RunRegistry.open(settings)
-        registry.submit(JOBS["replay_quarantine"], JOBS["replay_quarantine"].parse({"fix": fix}), caller="test")
-        with open_sql(settings) as reader:
-            publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
-            publisher.publish()
-            made = backup.back_up(settings, str(folder / "backups"), lambda *_: None)
-            yield Shop(lake, stream, publisher, registry, made["path"])
-        registry.close()
-        lake.spark.stop()
+    settings = beside(shop.settings, folder, bucket="forget", kafka_bootstrap="127.0.0.1:1", topic_retention_hours=48)
+    ensure_bucket(settings)
+    session = str(uuid.uuid4())
+    lake = Lake(connect(settings, session), settings)
+    lake.create_tables(TABLES)
+    token = Writer(settings).take(session)
+    stream = Stream(lake, MicroBatch(settings, Start({}), folder / "checkpoint", token))
+    fill(stream)
+    GoldRefresh(lake).restate(_hours(lake), datetime.now(UTC))
+    GoldRefresh(lake).restate_flags(_hours(lake), datetime.now(UTC))
+    cohort_retention.run(lake, cohort_retention.Parameters(timezone="Europe/Berlin"), lambda _doing: None)
+    with open_sql(settings) as reader:
+        unknown_fields.update(lake, reader)
+    fix = f'default user_id="{VICTIM}"'
+    replayed = ("run", "shop.clicks", 0, 0, "missing_field", "e1", fix, "accepted", None, None, None, NOW)
+    lake.append_rows(replays.TABLE, [replayed])
+    registry = RunRegistry.open(settings)
+    registry.submit(JOBS["replay_quarantine"], JOBS["replay_quarantine"].parse({"fix": fix}), caller="test")
+    with open_sql(settings) as reader:
+        publisher = Publisher(settings, reader, DeltaLog(settings), extras=Extras(settings, reader))
+        publisher.publish()
+        made = backup.back_up(settings, str(folder / "backups"), lambda *_: None)
+        yield Seen(lake, stream, publisher, registry, made["path"], shop.settings.logs)
+    registry.close()
+    lake.spark.stop()
 
 
 def _hours(lake: Lake) -> set[int]:
@@ -216,41 +215,40 @@ def _hours(lake: Lake) -> set[int]:
     return {row["hour"] for row in rows}
 
 
-def tables_with(shop: Shop, user: str) -> set[str]:
-    return {"/".join(key.split("/")[:2]) for key in traces.in_bucket(shop.lake.settings, persons.spellings(user))}
+def tables_with(seen: Seen, user: str) -> set[str]:
+    return {"/".join(key.split("/")[:2]) for key in traces.in_bucket(seen.lake.settings, persons.spellings(user))}
 
 
-def places(shop: Shop, user: str) -> str:
-    """Files of this machine that have it, but for the S3 server's, which are looked at as objects."""
-    folder = shop.lake.settings.data_dir
-    parts = [path for path in folder.iterdir() if path.name not in ("s3", "spark")]
-    return "\n".join(name for path in parts for name in traces.in_files(path, persons.spellings(user)))
+def places(seen: Seen, user: str) -> str:
+    """Files of this machine that have it; those of the S3 server are looked at as objects."""
+    folders = (seen.lake.settings.data_dir, seen.logs)
+    return "\n".join(name for path in folders for name in traces.in_files(path, persons.spellings(user)))
 
 
-def test_the_lake_has_the_person_everywhere(shop: Shop) -> None:
+def test_the_lake_has_the_person_everywhere(seen: Seen) -> None:
     """Else the tests below could not fail."""
-    assert tables_with(shop, VICTIM) >= {
+    assert tables_with(seen, VICTIM) >= {
         "bronze/events", "silver/events", "silver/quarantine", "gold/user_days", "gold/fraud_flags",
         "ops/unknown_fields", "ops/replays",
     }  # fmt: skip
-    found = places(shop, VICTIM)
+    found = places(seen, VICTIM)
     assert all(name in found for name in ("serving.duckdb", "registry.sqlite3", "fold.duckdb"))
-    assert shop.faults()[0] == []
+    assert seen.faults()[0] == []
 
 
-def test_a_person_is_forgotten_while_the_stream_goes_on(shop: Shop) -> None:
-    (before,) = shop.ask(f"SELECT count(*) AS n FROM silver.events WHERE user_id <> '{VICTIM}'")
-    flags_before = shop.ask(f"SELECT * EXCLUDE detected_at FROM gold.fraud_flags WHERE user_id = '{NEIGHBOUR}'")
+def test_a_person_is_forgotten_while_the_stream_goes_on(seen: Seen) -> None:
+    (before,) = seen.ask(f"SELECT count(*) AS n FROM silver.events WHERE user_id <> '{VICTIM}'")
+    flags_before = seen.ask(f"SELECT * EXCLUDE detected_at FROM gold.fraud_flags WHERE user_id = '{NEIGHBOUR}'")
     said: list[str] = []
 
     def say(doing: str) -> None:
         if doing not in said:
             said.append(doing)
-            shop.stream.take([sent(event(NEIGHBOUR))])
+            seen.stream.take([sent(event(NEIGHBOUR))])
 
-    receipt = shop.forget(VICTIM, say)
+    receipt = seen.forget(VICTIM, say)
     assert len(said) == JOBS["forget"].steps
-    assert VICTIM not in str(receipt) and receipt["person"] == persons.name_of(shop.lake.settings, VICTIM)
+    assert VICTIM not in str(receipt) and receipt["person"] == persons.name_of(seen.lake.settings, VICTIM)
     assert (receipt["silver_rows"], receipt["duplicate_rows"], receipt["quarantined_rows"]) == (
         ACCEPTED,
         REPEATED,
@@ -258,79 +256,91 @@ def test_a_person_is_forgotten_while_the_stream_goes_on(shop: Shop) -> None:
     )
     assert receipt["user_days"] >= 3 and receipt["gold_hours"] >= 5 and receipt["deleted_files"] > 20
     assert (receipt["cleared_cells"], receipt["registry_rows"], receipt["mentions"]) == (2, 1, 0)
-    (written,) = shop.ask("SELECT * FROM ops.erasures")
+    (written,) = seen.ask("SELECT * FROM ops.erasures")
     assert written["person"] == receipt["person"]
-    (after,) = shop.ask("SELECT count(*) AS n FROM silver.events")
+    (after,) = seen.ask("SELECT count(*) AS n FROM silver.events")
     assert after["n"] == before["n"] + len(said)
-    assert shop.ask(f"SELECT * EXCLUDE detected_at FROM gold.fraud_flags WHERE user_id = '{NEIGHBOUR}'") == flags_before
+    assert seen.ask(f"SELECT * EXCLUDE detected_at FROM gold.fraud_flags WHERE user_id = '{NEIGHBOUR}'") == flags_before
 
 
-def test_no_byte_of_the_bucket_has_the_id(shop: Shop) -> None:
-    assert traces.in_bucket(shop.lake.settings, persons.spellings(VICTIM)) == []
-    assert "bronze/events" in tables_with(shop, NEIGHBOUR)
+def test_no_byte_of_the_bucket_has_the_id(seen: Seen) -> None:
+    assert traces.in_bucket(seen.lake.settings, persons.spellings(VICTIM)) == []
+    assert "bronze/events" in tables_with(seen, NEIGHBOUR)
 
 
-def test_no_file_of_the_machine_has_the_id(shop: Shop) -> None:
-    assert "gold.kpis_hourly" in shop.publisher.publish()
-    shop.stream.take([])
-    assert places(shop, VICTIM) == ""
+def test_no_file_of_the_machine_has_the_id(seen: Seen) -> None:
+    assert "gold.kpis_hourly" in seen.publisher.publish()
+    seen.stream.take([])
+    assert places(seen, VICTIM) == ""
 
 
-def test_the_books_balance_with_erased_records(shop: Shop) -> None:
-    faults, rows, notes = shop.faults()
+def test_the_books_balance_with_erased_records(seen: Seen) -> None:
+    faults, rows, notes = seen.faults()
     assert (faults, notes) == ([], [])
     assert rows["erased"] == ACCEPTED + REPEATED + REFUSED
     assert rows["bronze"] == sum(rows[kind] for kind in rows if kind != "bronze")
-    (book,) = shop.ask("SELECT sum(bronze_rows) AS n FROM ops.batches")
+    (book,) = seen.ask("SELECT sum(bronze_rows) AS n FROM ops.batches")
     assert rows["bronze"] == book["n"]
 
 
-def test_gold_is_what_silver_says_without_the_person(shop: Shop) -> None:
-    assert GoldRefresh(shop.lake).restate(_hours(shop.lake), datetime.now(UTC)) == []
+def test_gold_is_what_silver_says_without_the_person(seen: Seen) -> None:
+    assert GoldRefresh(seen.lake).restate(_hours(seen.lake), datetime.now(UTC)) == []
     zone = "Europe/Berlin"
     cohorts = (
         "SELECT sum(retained_users) AS n FROM gold.cohort_retention WHERE period_index = 0 AND granularity = 'day'"
     )
-    (counted,) = shop.ask(f"{cohorts} AND definition = 'n_day' AND activity = 'any' AND timezone = '{zone}'")
-    (users,) = shop.ask(f"SELECT count(DISTINCT user_id) AS n FROM gold.user_days WHERE timezone = '{zone}'")
+    (counted,) = seen.ask(f"{cohorts} AND definition = 'n_day' AND activity = 'any' AND timezone = '{zone}'")
+    (users,) = seen.ask(f"SELECT count(DISTINCT user_id) AS n FROM gold.user_days WHERE timezone = '{zone}'")
     assert counted["n"] == users["n"] > 0
 
 
-def test_a_backfill_brings_nobody_back(shop: Shop) -> None:
+def test_a_backfill_brings_nobody_back(seen: Seen) -> None:
     today = {"from_date": str((NOW - timedelta(days=2)).date()), "to_date": str(NOW.date())}
     backfill = JOBS["backfill"]
-    backfill.run(shop.lake, backfill.parse(today), lambda _doing: None)
-    assert tables_with(shop, VICTIM) == set()
-    assert shop.faults()[0] == []
+    backfill.run(seen.lake, backfill.parse(today), lambda _doing: None)
+    assert tables_with(seen, VICTIM) == set()
+    assert seen.faults()[0] == []
 
 
-def test_the_backup_says_whom_it_still_holds(shop: Shop) -> None:
-    (receipt,) = shop.ask("SELECT backups, notes FROM ops.erasures")
-    assert receipt["backups"] == [f"{shop.backup}, until somebody deletes it"]
+def test_the_backup_says_whom_it_still_holds(seen: Seen) -> None:
+    (receipt,) = seen.ask("SELECT backups, notes FROM ops.erasures")
+    assert receipt["backups"] == [f"{seen.backup}, until somebody deletes it"]
     assert "48 hours" in receipt["notes"][0] and "does not say whether records wait" in receipt["notes"][1]
-    told = json.loads((Path(shop.backup) / "forgotten.json").read_text())
-    assert told == [persons.name_of(shop.lake.settings, VICTIM)]
+    told = json.loads((Path(seen.backup) / "forgotten.json").read_text())
+    assert told == [persons.name_of(seen.lake.settings, VICTIM)]
 
 
-def test_a_record_of_another_that_names_the_person_stays_and_is_told(shop: Shop) -> None:
-    shop.stream.take([sent(event(VICTIM)), sent(event(NEIGHBOUR, "page_view", data={"page_url": f"/of/{VICTIM}"}))])
-    control.want(shop.lake.settings, "stopped")
-    receipt = shop.forget(VICTIM)
+@pytest.fixture(scope="module")
+def named(seen: Seen) -> Seen:
+    """Somebody has sent a record, and is named in one of another."""
+    seen.stream.take([sent(event(NAMED)), sent(event(NEIGHBOUR, "page_view", data={"page_url": f"/of/{NAMED}"}))])
+    return seen
+
+
+def test_a_record_of_another_that_names_the_person_is_not_hers(named: Seen) -> None:
+    assert [row["was"] for row in erasing.found(named.lake, NAMED).to_pylist()] == ["silver"]
+    assert erasing.left(named.lake, NAMED) == (1, 1)
+
+
+@pytest.mark.nightly
+def test_a_record_of_another_that_names_the_person_stays_and_is_told(named: Seen) -> None:
+    control.want(named.lake.settings, "stopped")
+    receipt = named.forget(NAMED)
     counts = {name: receipt[name] for name in ("silver_rows", "duplicate_rows", "quarantined_rows", "mentions")}
     assert (counts, len(receipt["notes"])) == (
         {"silver_rows": 1, "duplicate_rows": 0, "quarantined_rows": 0, "mentions": 1},
         2,
     ), receipt["notes"]
-    assert tables_with(shop, VICTIM) == {"bronze/events", "silver/events"}
-    assert not shop.lake.settings.fold_file.exists(), "of a stream that is stopped the memory goes"
+    assert tables_with(named, NAMED) == {"bronze/events", "silver/events"}
+    assert not named.lake.settings.fold_file.exists(), "of a stream that is stopped the memory goes"
 
 
 @pytest.mark.parametrize("user", ["event_id", "shop"])
-def test_an_id_that_is_any_word_takes_no_record_of_others(shop: Shop, user: str) -> None:
-    assert erasing.found(shop.lake, user).num_rows == 0
+def test_an_id_that_is_any_word_takes_no_record_of_others(seen: Seen, user: str) -> None:
+    assert erasing.found(seen.lake, user).num_rows == 0
 
 
-def test_whom_nobody_knows_any_more_cannot_be_forgotten(shop: Shop) -> None:
-    job, name = JOBS["forget"], persons.name_of(shop.lake.settings, VICTIM)
+def test_whom_nobody_knows_any_more_cannot_be_forgotten(seen: Seen) -> None:
+    job, name = JOBS["forget"], persons.name_of(seen.lake.settings, VICTIM)
     with pytest.raises(UsageError, match="give the id again"):
-        job.run(shop.lake, job.parse({"user": name}), lambda _doing: None)
+        job.run(seen.lake, job.parse({"user": name}), lambda _doing: None)
