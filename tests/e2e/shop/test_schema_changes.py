@@ -14,6 +14,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.lake import Lake
 from lakehouse.ops import schema_changes
 from lakehouse.session import connect
+from lakehouse.small_tables import SmallTables
 from lakehouse.table import Table, column
 from tests.support.shop import Shop
 
@@ -100,7 +101,7 @@ def test_who_dies_before_the_change_is_made_up_for(lake: Lake, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Lake, "add_columns", dies)
+        patch.setattr(SmallTables, "add_columns", dies)
         schema_changes.apply(lake, [fourth])
     assert "gift" not in lake.read(fourth).columns
     assert schema_changes.apply(lake, [fourth]) == ["ops.growing: add column gift string"]
