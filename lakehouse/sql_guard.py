@@ -35,7 +35,7 @@ ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, S
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _LISTING = re.compile(r"\s*(?:desc(?:ribe)?|show\s+(?:all\s+)?tables(?:\s+from\s+(\w+))?)[\s;]*", re.IGNORECASE)
 _EXPLAIN = re.compile(
-    r"\s*explain\s+(?:analyze\s+)?(?:\((?:analyze|format)\b[\w\s,]*\))?(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
+    r"\s*explain\b\s*(?:analyze\b\s*)?(?:\((?:analyze|format)\b[\w\s,]*\))?(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
 )
 """Whoever lets more stand before the query that is explained, such as comments, may be shown another one than runs."""
 _CATALOG, _CATALOG_SCHEMAS = ("duckdb_", "pg_"), ("information_schema", "pg_catalog")
