@@ -83,7 +83,8 @@ def _parsed(sql: str) -> list[duckdb.Statement]:
     if _NO_TEXT.search(sql):
         raise UsageError("The statement has bytes that are no text.")
     try:
-        return duckdb.extract_statements(sql)
+        # To take IMPORT DATABASE and some PRAGMAs apart, the parser itself would read files and ask the network.
+        return _parser().cursor().extract_statements(sql)
     except duckdb.Error as error:
         word = next(iter(re.findall(r"\w+", sql)), "")
         if word.lower() in BEGINS:
@@ -143,7 +144,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 @cache
 def _parser() -> duckdb.DuckDBPyConnection:
-    """A database of nothing, to parse with."""
+    """A database of nothing, to parse with, that opens no file."""
     config: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "enable_external_access": "false"}
     return duckdb.connect(config=config)
 

@@ -1,6 +1,7 @@
 """What may be asked: statements that read, and the tables that they name."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +144,20 @@ def test_what_a_shop_asks_is_allowed() -> None:
 def test_bytes_that_are_no_text_are_a_sentence(statement: str) -> None:
     with pytest.raises(UsageError, match=r"^The statement has bytes that are no text\.$"):
         check_reading(statement)
+
+
+@pytest.mark.parametrize("statement", ["IMPORT DATABASE '{}'", "PRAGMA import_database('{}')"])
+@pytest.mark.parametrize("before", ["", "SELECT 1; "])
+def test_to_look_at_a_statement_opens_no_file(tmp_path: Path, before: str, statement: str) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "schema.sql").write_text("of_somebody_else")
+    with pytest.raises(ShoplakeError) as there:
+        check_reading(before + statement.format(folder))
+    with pytest.raises(ShoplakeError) as missing:
+        check_reading(before + statement.format(tmp_path / "b"))
+    assert "of_somebody_else" not in str(there.value)
+    assert str(there.value).replace(str(folder), "") == str(missing.value).replace(str(tmp_path / "b"), "")
 
 
 def test_a_deep_statement_is_a_sentence() -> None:
