@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,32 +33,29 @@ _FUNCTION_LIKE = ("duckdb_", "pragma_")
 ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_LISTING = re.compile(r"\s*(?:desc(?:ribe)?|show\s+(?:all\s+)?tables(?:\s+from\s+(\w+))?)[\s;]*", re.IGNORECASE)
 _EXPLAIN = re.compile(
     r"\s*explain\s+(?:analyze\s+)?(?:\((?:analyze|format)\b[\w\s,]*\))?(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
 )
 """Whoever lets more stand before the query that is explained, such as comments, may be shown another one than runs."""
+_ALL_TABLES = ('"tables"', "__show_tables_expanded")
+"""So DuckDB's parser says it."""
 _CATALOG, _CATALOG_SCHEMAS = ("duckdb_", "pg_"), ("information_schema", "pg_catalog")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A statement that only reads: every `layer.name` that it names, in order, once; and whether it asks about the
-    tables themselves, so that all of them must be visible."""
+    """A statement that only reads: every `layer.name` that it names, in order, once; whether it asks about the tables
+    themselves, so that all of them must be visible; and for `SHOW [ALL] TABLES [FROM layer]` and a bare `DESCRIBE` the
+    layer, or "" for all."""
 
     tables: tuple[str, ...]
     asks_catalog: bool
+    listed: str | None = None
 
 
 def statements(sql: str) -> list[str]:
     """The statements that semicolons separate, without empty ones."""
     return [one.query for one in _parsed(sql)]
-
-
-def listed_layer(sql: str) -> str | None:
-    """For `SHOW [ALL] TABLES [FROM layer]` and a bare `DESCRIBE`: the layer, or "" for all; else None."""
-    found = _LISTING.fullmatch(sql)
-    return (found[1] or "").lower() if found else None
 
 
 def check_reading(sql: str) -> Reading:
@@ -73,7 +70,7 @@ def check_reading(sql: str) -> Reading:
         explained = _EXPLAIN.fullmatch(sql)
         if explained is None:
             raise UsageError(f"{ONE_QUERY}; before EXPLAIN, and before its options, goes no comment.")
-        return check_reading(explained[1])
+        return replace(check_reading(explained[1]), listed=None)
     if kind != duckdb.StatementType.SELECT:
         raise UsageError(f"{ONE_QUERY}, not {kind.name}.")
     return _named(sql)
@@ -120,7 +117,14 @@ def _named(sql: str) -> Reading:
             asks_catalog |= schema in _CATALOG_SCHEMAS or table.startswith(_CATALOG)
             if schema in LAYERS and table:
                 tables.setdefault(f"{schema}.{table}", node.get("query_location", 0))
-    return Reading(tuple(sorted(tables, key=lambda name: tables[name])), asks_catalog)
+    return Reading(tuple(sorted(tables, key=lambda name: tables[name])), asks_catalog, _listed(tree["statements"][0]))
+
+
+def _listed(statement: dict[str, Any]) -> str | None:
+    shown = statement["node"].get("from_table") or {}
+    if shown.get("show_type") == "SHOW_FROM":
+        return str(shown["schema_name"]).lower()
+    return "" if shown.get("type") == "SHOW_REF" and shown["table_name"] in _ALL_TABLES else None
 
 
 def _check_table(name: str) -> None:

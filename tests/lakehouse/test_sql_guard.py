@@ -7,7 +7,7 @@ import pytest
 
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.sql_guard import check_reading, listed_layer
+from lakehouse.sql_guard import check_reading
 
 REFUSED = [
     "",
@@ -120,12 +120,16 @@ def test_finds_the_tables_a_statement_names(statement: str, names: list[str]) ->
         ("show all tables;", ""),
         ("DESCRIBE", ""),
         ("SHOW TABLES FROM gold", "gold"),
+        ("-- what is there?\nSHOW TABLES /* all */;", ""),
+        ('SHOW TABLES FROM "Gold" -- its tables', "gold"),
+        ("EXPLAIN SHOW TABLES", None),
+        ("FROM (SHOW TABLES)", None),
         ("SHOW silver.events", None),
         ("DESCRIBE silver.events", None),
     ],
 )
 def test_knows_a_listing(statement: str, layer: str | None) -> None:
-    assert listed_layer(statement) == layer
+    assert check_reading(statement).listed == layer
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("SELEC 1", "SELECT"), ("form ops.batches", "FROM"), ("whit", "WITH")])
