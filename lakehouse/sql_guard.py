@@ -34,9 +34,11 @@ ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, S
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _EXPLAIN = re.compile(
-    r"\s*explain\s+(?:analyze\s+)?(?:\((?:analyze|format)\b[\w\s,]*\))?(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
+    r"(?:[\s;]|--[^\r\n]*+)*+explain\b\s*(?:analyze\b\s*)?(?:\(\s*(?:analyze|format)\b[\w\s,]*\))?(.*)",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
 )
-"""Whoever lets more stand before the query that is explained, such as comments, may be shown another one than runs."""
+"""Whoever lets more stand before the query that is explained, such as comments that nest, may be shown another one than
+runs. Possessive, so that no EXPLAIN within a comment is taken for the statement's own."""
 _ALL_TABLES = ('"tables"', "__show_tables_expanded")
 """So DuckDB's parser says it."""
 _CATALOG, _CATALOG_SCHEMAS = ("duckdb_", "pg_"), ("information_schema", "pg_catalog")
@@ -69,7 +71,7 @@ def check_reading(sql: str) -> Reading:
     if kind == duckdb.StatementType.EXPLAIN:
         explained = _EXPLAIN.fullmatch(sql)
         if explained is None:
-            raise UsageError(f"{ONE_QUERY}; before EXPLAIN, and before its options, goes no comment.")
+            raise UsageError(f"{ONE_QUERY}; write EXPLAIN and its options without /* comments */.")
         return replace(check_reading(explained[1]), listed=None)
     if kind != duckdb.StatementType.SELECT:
         raise UsageError(f"{ONE_QUERY}, not {kind.name}.")
