@@ -56,8 +56,10 @@ class Reading:
 
 
 def statements(sql: str) -> list[str]:
-    """The statements that semicolons separate, without empty ones."""
-    return [one.query for one in _parsed(sql)]
+    """The statements that semicolons separate, without empty ones; all as one where DuckDB makes several of one, as of
+    a PIVOT that has to look for its columns first."""
+    found = [one.query for one in _parsed(sql)]
+    return found if all(found) else [sql]
 
 
 def check_reading(sql: str) -> Reading:
@@ -90,7 +92,7 @@ def _parsed(sql: str) -> list[duckdb.Statement]:
             raise ShoplakeError(one_sentence(error)) from None
     if meant := difflib.get_close_matches(word.lower(), BEGINS, n=1, cutoff=0.75):
         raise UsageError(f"{word.upper()[:30]} begins no statement; did you mean {meant[0].upper()}?")
-    raise UsageError(f"{ONE_QUERY}, not {word.upper()[:30]}.")
+    raise UsageError(f"{ONE_QUERY}, not {word.upper()[:30]}." if word else f"{ONE_QUERY}.")
 
 
 def _named(sql: str) -> Reading:

@@ -7,7 +7,7 @@ import pytest
 
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.sql_guard import check_reading
+from lakehouse.sql_guard import check_reading, statements
 
 REFUSED = [
     "",
@@ -143,6 +143,23 @@ def test_knows_a_listing(statement: str, layer: str | None) -> None:
 def test_a_typing_error_is_not_taken_for_a_write(typed: str, meant: str) -> None:
     with pytest.raises(UsageError, match=rf"^\S+ begins no statement; did you mean {meant}\?$"):
         check_reading(typed)
+
+
+@pytest.mark.parametrize(
+    ("script", "texts"),
+    [
+        ("SELECT ';' /* ; */; -- one\n;FROM silver.events -- end", ["SELECT ';' /* ; */", "FROM silver.events -- end"]),
+        ("PIVOT a ON b USING sum(c); SELECT 1", ["PIVOT a ON b USING sum(c); SELECT 1"]),
+    ],
+)
+def test_statements_are_as_they_were_written(script: str, texts: list[str]) -> None:
+    assert [one.strip() for one in statements(script)] == texts
+
+
+@pytest.mark.parametrize("statement", [")", "?!"])
+def test_a_statement_without_a_word_is_a_sentence(statement: str) -> None:
+    with pytest.raises(UsageError, match=r"SUMMARIZE or EXPLAIN\.$"):
+        check_reading(statement)
 
 
 def test_what_a_shop_asks_is_allowed() -> None:
