@@ -86,9 +86,9 @@ class SqlReader:
 
         Raises UsageError for a statement that does more than read, ShoplakeError for one that fails.
         """
-        if (layer := sql_guard.listed_layer(sql)) is not None:
-            return tables(layer)
         reading = sql_guard.check_reading(sql)
+        if reading.listed is not None:
+            return tables(reading.listed)
         names = list(grains()) if reading.asks_catalog else list(reading.tables)
         missing = self._attach(names, every=reading.asks_catalog)
         return self._run(sql, missing, retry=True)

@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,32 +33,33 @@ _FUNCTION_LIKE = ("duckdb_", "pragma_")
 ONE_QUERY = "This is read-only: give one SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_LISTING = re.compile(r"\s*(?:desc(?:ribe)?|show\s+(?:all\s+)?tables(?:\s+from\s+(\w+))?)[\s;]*", re.IGNORECASE)
 _EXPLAIN = re.compile(
-    r"\s*explain\b\s*(?:analyze\b\s*)?(?:\((?:analyze|format)\b[\w\s,]*\))?(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
+    r"(?:[\s;]|--[^\r\n]*+)*+explain\b\s*(?:analyze\b\s*)?(?:\(\s*(?:analyze|format)\b[\w\s,]*\))?(.*)",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
 )
-"""Whoever lets more stand before the query that is explained, such as comments, may be shown another one than runs."""
+"""Whoever lets more stand before the query that is explained, such as comments that nest, may be shown another one than
+runs. Possessive, so that no EXPLAIN within a comment is taken for the statement's own."""
+_ALL_TABLES = ('"tables"', "__show_tables_expanded")
+"""So DuckDB's parser says it."""
 _CATALOG, _CATALOG_SCHEMAS = ("duckdb_", "pg_"), ("information_schema", "pg_catalog")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A statement that only reads: every `layer.name` that it names, in order, once; and whether it asks about the
-    tables themselves, so that all of them must be visible."""
+    """A statement that only reads: every `layer.name` that it names, in order, once; whether it asks about the tables
+    themselves, so that all of them must be visible; and for `SHOW [ALL] TABLES [FROM layer]` and a bare `DESCRIBE` the
+    layer, or "" for all."""
 
     tables: tuple[str, ...]
     asks_catalog: bool
+    listed: str | None = None
 
 
 def statements(sql: str) -> list[str]:
-    """The statements that semicolons separate, without empty ones."""
-    return [one.query for one in _parsed(sql)]
-
-
-def listed_layer(sql: str) -> str | None:
-    """For `SHOW [ALL] TABLES [FROM layer]` and a bare `DESCRIBE`: the layer, or "" for all; else None."""
-    found = _LISTING.fullmatch(sql)
-    return (found[1] or "").lower() if found else None
+    """The statements that semicolons separate, without empty ones; all as one where DuckDB makes several of one, as of
+    a PIVOT that has to look for its columns first."""
+    found = [one.query for one in _parsed(sql)]
+    return found if all(found) else [sql]
 
 
 def check_reading(sql: str) -> Reading:
@@ -72,8 +73,8 @@ def check_reading(sql: str) -> Reading:
     if kind == duckdb.StatementType.EXPLAIN:
         explained = _EXPLAIN.fullmatch(sql)
         if explained is None:
-            raise UsageError(f"{ONE_QUERY}; before EXPLAIN, and before its options, goes no comment.")
-        return check_reading(explained[1])
+            raise UsageError(f"{ONE_QUERY}; write EXPLAIN and its options without /* comments */.")
+        return replace(check_reading(explained[1]), listed=None)
     if kind != duckdb.StatementType.SELECT:
         raise UsageError(f"{ONE_QUERY}, not {kind.name}.")
     return _named(sql)
@@ -83,14 +84,15 @@ def _parsed(sql: str) -> list[duckdb.Statement]:
     if _NO_TEXT.search(sql):
         raise UsageError("The statement has bytes that are no text.")
     try:
-        return duckdb.extract_statements(sql)
+        # To take IMPORT DATABASE and some PRAGMAs apart, the parser itself would read files and ask the network.
+        return _parser().cursor().extract_statements(sql)
     except duckdb.Error as error:
         word = next(iter(re.findall(r"\w+", sql)), "")
         if word.lower() in BEGINS:
             raise ShoplakeError(one_sentence(error)) from None
     if meant := difflib.get_close_matches(word.lower(), BEGINS, n=1, cutoff=0.75):
         raise UsageError(f"{word.upper()[:30]} begins no statement; did you mean {meant[0].upper()}?")
-    raise UsageError(f"{ONE_QUERY}, not {word.upper()[:30]}.")
+    raise UsageError(f"{ONE_QUERY}, not {word.upper()[:30]}." if word else f"{ONE_QUERY}.")
 
 
 def _named(sql: str) -> Reading:
@@ -119,7 +121,14 @@ def _named(sql: str) -> Reading:
             asks_catalog |= schema in _CATALOG_SCHEMAS or table.startswith(_CATALOG)
             if schema in LAYERS and table:
                 tables.setdefault(f"{schema}.{table}", node.get("query_location", 0))
-    return Reading(tuple(sorted(tables, key=lambda name: tables[name])), asks_catalog)
+    return Reading(tuple(sorted(tables, key=lambda name: tables[name])), asks_catalog, _listed(tree["statements"][0]))
+
+
+def _listed(statement: dict[str, Any]) -> str | None:
+    shown = statement["node"].get("from_table") or {}
+    if shown.get("show_type") == "SHOW_FROM":
+        return str(shown["schema_name"]).lower()
+    return "" if shown.get("type") == "SHOW_REF" and shown["table_name"] in _ALL_TABLES else None
 
 
 def _check_table(name: str) -> None:
@@ -143,7 +152,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 @cache
 def _parser() -> duckdb.DuckDBPyConnection:
-    """A database of nothing, to parse with."""
+    """A database of nothing, to parse with, that opens no file."""
     config: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "enable_external_access": "false"}
     return duckdb.connect(config=config)
 

@@ -56,10 +56,13 @@ def _plain_errors() -> Iterator[None]:
 def reader_for(settings: Settings, sql: str) -> ServingReader | None:
     """The serving file's reader when it can answer `sql`; None when nothing is published, or it names other tables."""
     path = settings.serving_file
-    if not path.is_file() or sql_guard.listed_layer(sql) is not None:
+    if not path.is_file():
+        return None
+    reading = sql_guard.check_reading(sql)
+    if reading.listed is not None:
         return None
     published = {BATCH_MINUTES, *(row["table_name"] for row in asked(settings, f"SELECT table_name FROM {PUBLISHED}"))}  # noqa: S608 - the name is declared in this project
-    return ServingReader(path) if published.issuperset(sql_guard.check_reading(sql).tables) else None
+    return ServingReader(path) if published.issuperset(reading.tables) else None
 
 
 class Answers:

@@ -31,7 +31,7 @@ def flags(lake: Lake, begin: datetime, end: datetime, now: datetime) -> pa.Table
     """Rows of gold.fraud_flags whose first crossing lies in [begin, end), detected `now`, from what silver has."""
     reads_from = begin - CONTEXT
     days = {str(day) for day in clock.days_of([(reads_from, end)])}
-    with connect(lake.settings, lake.settings.fold_memory_mb) as reader, reader.cursor() as cursor:
+    with connect(lake.settings, lake.settings.fold_memory_mb // 2) as reader, reader.cursor() as cursor:
         files = silver_files(lake, reader, lambda file: file.partition[0] in days)
         if files is None:
             return fraud_live.SCHEMA.empty_table()

@@ -1,12 +1,13 @@
 """What may be asked: statements that read, and the tables that they name."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.services.service import PROJECT_ROOT
-from lakehouse.sql_guard import check_reading, listed_layer
+from lakehouse.sql_guard import check_reading, statements
 
 REFUSED = [
     "",
@@ -49,7 +50,10 @@ REFUSED = [
     "EXPLAIN /* /* */ SELECT 1 -- */ DROP VIEW silver.events",
     "/* /* */ EXPLAIN SELECT 1 -- */ EXPLAIN DROP VIEW silver.events",
     "PIVOT silver.events ON event_type",
-    "-- a comment\nEXPLAIN SELECT 1",
+    "/* a comment */ EXPLAIN SELECT 1",
+    "-- EXPLAIN SELECT 1 --\nEXPLAIN DROP VIEW silver.events",
+    "-- EXPLAIN SELECT 1 --\n/* */ EXPLAIN DROP VIEW silver.events",
+    "-- EXPLAIN SELECT 1 --\\\nEXPLAIN ( ANALYZE ) COPY silver.events TO 's3://shoplake/x.csv'",
     "EXPLAIN (ANALYZE /*) SELECT 1 --*/ ) COPY silver.events TO 's3://shoplake/x.csv'",
     "EXPLAIN\u00a0ANALYZE\u00a0INSERT\u00a0INTO\u00a0silver.events SELECT 1",
 ]
@@ -72,6 +76,8 @@ READING = [
     "EXPLAIN(SELECT 1)",
     "EXPLAIN(FORMAT json) SELECT 1",
     "EXPLAIN ANALYZE(SELECT 1)",
+    "EXPLAIN ( ANALYZE, FORMAT json ) SELECT 1",
+    "; -- a comment\n-- another -- one\n\nEXPLAIN SELECT 1",
     "EXPLAIN (ANALYZE, FORMAT json) /* /* */ */ -- größe\n SELECT 'ü'",
     "SELECT\u00a0'\u00a0'\u3000FROM\ufeffsilver.events",
     "PIVOT gold.kpis_hourly ON clicks IN (1, 2) USING sum(views)",
@@ -122,18 +128,39 @@ def test_finds_the_tables_a_statement_names(statement: str, names: list[str]) ->
         ("show all tables;", ""),
         ("DESCRIBE", ""),
         ("SHOW TABLES FROM gold", "gold"),
+        ("-- what is there?\nSHOW TABLES /* all */;", ""),
+        ('SHOW TABLES FROM "Gold" -- its tables', "gold"),
+        ("EXPLAIN SHOW TABLES", None),
+        ("FROM (SHOW TABLES)", None),
         ("SHOW silver.events", None),
         ("DESCRIBE silver.events", None),
     ],
 )
 def test_knows_a_listing(statement: str, layer: str | None) -> None:
-    assert listed_layer(statement) == layer
+    assert check_reading(statement).listed == layer
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("SELEC 1", "SELECT"), ("form ops.batches", "FROM"), ("whit", "WITH")])
 def test_a_typing_error_is_not_taken_for_a_write(typed: str, meant: str) -> None:
     with pytest.raises(UsageError, match=rf"^\S+ begins no statement; did you mean {meant}\?$"):
         check_reading(typed)
+
+
+@pytest.mark.parametrize(
+    ("script", "texts"),
+    [
+        ("SELECT ';' /* ; */; -- one\n;FROM silver.events -- end", ["SELECT ';' /* ; */", "FROM silver.events -- end"]),
+        ("PIVOT a ON b USING sum(c); SELECT 1", ["PIVOT a ON b USING sum(c); SELECT 1"]),
+    ],
+)
+def test_statements_are_as_they_were_written(script: str, texts: list[str]) -> None:
+    assert [one.strip() for one in statements(script)] == texts
+
+
+@pytest.mark.parametrize("statement", [")", "?!"])
+def test_a_statement_without_a_word_is_a_sentence(statement: str) -> None:
+    with pytest.raises(UsageError, match=r"SUMMARIZE or EXPLAIN\.$"):
+        check_reading(statement)
 
 
 def test_what_a_shop_asks_is_allowed() -> None:
@@ -146,6 +173,20 @@ def test_what_a_shop_asks_is_allowed() -> None:
 def test_bytes_that_are_no_text_are_a_sentence(statement: str) -> None:
     with pytest.raises(UsageError, match=r"^The statement has bytes that are no text\.$"):
         check_reading(statement)
+
+
+@pytest.mark.parametrize("statement", ["IMPORT DATABASE '{}'", "PRAGMA import_database('{}')"])
+@pytest.mark.parametrize("before", ["", "SELECT 1; "])
+def test_to_look_at_a_statement_opens_no_file(tmp_path: Path, before: str, statement: str) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "schema.sql").write_text("of_somebody_else")
+    with pytest.raises(ShoplakeError) as there:
+        check_reading(before + statement.format(folder))
+    with pytest.raises(ShoplakeError) as missing:
+        check_reading(before + statement.format(tmp_path / "b"))
+    assert "of_somebody_else" not in str(there.value)
+    assert str(there.value).replace(str(folder), "") == str(missing.value).replace(str(tmp_path / "b"), "")
 
 
 def test_a_deep_statement_is_a_sentence() -> None:
