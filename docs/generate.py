@@ -284,13 +284,12 @@ def measured(benchmark: str, only: str | None = None) -> str:
 
 def _side_by_side(figures: Iterable[dict[str, Any]]) -> str:
     """Figures that are named `<system>: <figure>`, with a column for each system."""
-    systems: list[str] = []
     rows: dict[str, dict[str, str]] = {}
     for one in figures:
         system, _, name = one["name"].partition(": ")
-        systems += [] if system in systems else [system]
         digits = 0 if one["value"] >= 10 else 2
         rows.setdefault(f"{name}, {one['unit']}", {})[system] = f"{one['value']:,.{digits}f}"
+    systems = list(dict.fromkeys(system for values in rows.values() for system in values))
     cells = ((name, *(values.get(system, "") for system in systems)) for name, values in rows.items())
     return table(("figure", *systems), cells)
 
