@@ -140,8 +140,11 @@ def _sum(found: Figure) -> Iterator[tuple[str, object]]:
 
 
 def _number(value: object) -> str:
-    text = f"{value:f}" if isinstance(value, Decimal | float) else f"{value}"
-    return "NULL" if value is None else text.rstrip("0").rstrip(".") if "." in text else text
+    from lakehouse.serving.sql_output import digits
+
+    if value is None:
+        return "NULL"
+    return digits(value) if isinstance(value, Decimal | float) else f"{value}"
 
 
 def _moment(moment: datetime) -> str:

@@ -40,8 +40,8 @@ def _moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _digits(value: Decimal) -> str:
-    """Every digit that counts, and no exponent."""
+def digits(value: Decimal | float) -> str:
+    """Every digit that counts, of a float six places, and no exponent."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -53,7 +53,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     timedelta: str,
     int: lambda value: value if abs(value) < 2**63 else orjson.Fragment(str(value)),
     float: lambda value: value if math.isfinite(value) else None,
-    Decimal: lambda value: orjson.Fragment(_digits(value)) if value.is_finite() else None,
+    Decimal: lambda value: orjson.Fragment(digits(value)) if value.is_finite() else None,
     bytes: lambda value: base64.b64encode(value).decode("ascii"),
     UUID: str,
     list: lambda value: [plain(item) for item in value],
@@ -74,7 +74,7 @@ def exact_json(value: object) -> bytes:
 def _exact(value: object) -> orjson.Fragment:
     if not isinstance(value, Decimal):
         raise TypeError
-    return orjson.Fragment(_digits(value))
+    return orjson.Fragment(digits(value))
 
 
 def write_json(result: Result, out: TextIO, limit: int = 0) -> None:
