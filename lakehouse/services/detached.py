@@ -23,6 +23,8 @@ from lakehouse.settings import Settings
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 180
+KILL_SECONDS = 10
+"""How long a killed supervisor is waited for."""
 
 
 def start_detached(
@@ -114,11 +116,13 @@ def _tell(settings: Settings, supervisor: int, report: Callable[[Snapshot], None
 
 
 def _end_supervisor(settings: Settings, pid: int, report: Callable[[Snapshot], None]) -> None:
-    """It has ended when its lock is free. One that does not end in time is killed."""
+    """It has ended when its lock is free. One that does not end in time is killed, and waited for a little longer."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process, end = psutil.Process(pid), time.monotonic() + STOP_SECONDS
         process.terminate()
         while lock_holder(settings) == pid:
+            if time.monotonic() > end + KILL_SECONDS:
+                return
             if time.monotonic() > end:
                 process.kill()
             _tell(settings, pid, report)
