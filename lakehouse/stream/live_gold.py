@@ -211,7 +211,7 @@ class LiveGold:
 
     def _add_late(self, hours: set[int], *, with_flags: bool = False) -> None:
         """Remember hours to restate from silver; the first one starts the clock. The flags of an hour that has merely
-        closed are known from the scans, and recomputing them would cost more than the hour."""
+        closed are known from the scans."""
         if hours and not self._late:
             self._late_since = time.monotonic()
         self._late |= hours
