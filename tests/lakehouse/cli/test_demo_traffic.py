@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from typing import Any
 
 import duckdb
 import pytest
@@ -60,11 +61,12 @@ class Gold:
 
 def test_the_seconds_until_the_flag_is_seen_are_noted_once(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> None:
     traffic.try_cards()
-    assert not traffic.look_for_flag(Gold([]))  # type: ignore[arg-type]
+    nothing: Any = Gold([])
+    assert not traffic.look_for_flag(nothing)
     assert traffic.thief is not None and traffic.thief.seconds is None
     monkeypatch.setattr(demo_traffic.time, "time", lambda: 1000.0)
-    reader = Gold([{"at": 998.5}])
-    assert traffic.look_for_flag(reader) and traffic.look_for_flag(reader)  # type: ignore[arg-type]
+    reader: Any = Gold([{"at": 998.5}])
+    assert traffic.look_for_flag(reader) and traffic.look_for_flag(reader)
     assert traffic.thief.seconds == 1.5 and reader.asked == 1
     assert traffic.caught is traffic.thief
 
@@ -85,7 +87,8 @@ def test_freshness_counts_from_kafka_to_the_book_for_what_is_live(traffic: Traff
                 f" {at} - INTERVAL 500 MILLISECOND AS kafka_timestamp FROM range(50)"
             )
         traffic._began = time.time() - 90
-        traffic.measure(Reader(lake))  # type: ignore[arg-type]
+        reader: Any = Reader(lake)
+        traffic.measure(reader)
     assert traffic.freshness == Freshness(2.0, 2.5, 100)
 
 
