@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,9 @@ _COMMIT = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint(?:\.\d{10}\.(\d{10}))?\.parquet$")
 MOST_COMMITS = 200
 """So many commits are looked at one by one; beyond them the whole table is read."""
+LIST_SECONDS = 60.0
+"""So often a log is listed; in between, the next version is asked for by its name. A list costs more, on some servers
+by all that is in the log, but after a long pause versions may be missing because they are old."""
 _COLUMNS = ["add.path", "add.size", "add.modificationTime", "add.partitionValues", "add.deletionVector"]
 
 
@@ -115,15 +119,20 @@ class DeltaLog:
         self._client = s3_client(settings)
         self._bucket = settings.bucket
         self._versions: dict[str, int] = {}
+        self._listed: dict[str, float] = {}
         self._commits: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
     def version(self, table: Table) -> int | None:
         """The newest version; None when the table does not exist."""
-        log, last = _log_of(table), self._versions.get(table.full_name)
-        after = {"StartAfter": _commit(log, last)} if last is not None else {}
-        if commits := log_versions(_names(self._client, self._bucket, log, **after))[0]:
-            self._versions[table.full_name] = max(commits)
-        return self._versions.get(table.full_name)
+        name, known = table.full_name, self._versions.get(table.full_name)
+        if known is None or time.monotonic() - self._listed[name] >= LIST_SECONDS:
+            if not (commits := log_versions(_names(self._client, self._bucket, _log_of(table)))[0]):
+                return None
+            known, self._listed[name] = max(commits), time.monotonic()
+        while self._actions(table, known + 1) is not None:
+            known += 1
+        self._versions[name] = known
+        return known
 
     def changes(self, table: Table, old: int, new: int) -> Changes:
         """What differs between the versions `old` and `new`."""
@@ -157,28 +166,32 @@ class DeltaLog:
         }
 
     def _actions(self, table: Table, version: int) -> list[dict[str, Any]] | None:
-        from botocore.exceptions import ClientError
-
         if (known := self._commits.get((table.full_name, version))) is not None:
             return known
-        try:
-            body = _read(self._client, self._bucket, _commit(_log_of(table), version))
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                return None
-            raise
-        actions = _actions_in(body)
-        self._commits[table.full_name, version] = actions
+        if (actions := entry(self._client, self._bucket, table, version)) is not None:
+            self._commits[table.full_name, version] = actions
         return actions
+
+
+def entry(client: Any, bucket: str, table: Table, version: int) -> list[dict[str, Any]] | None:
+    """The actions of one version; None when it is not there: not yet, or no more."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return _actions_in(_read(client, bucket, _commit(_log_of(table), version)))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
 
 
 def _log_of(table: Table) -> str:
     return f"{table.layer}/{table.name}/_delta_log/"
 
 
-def _names(client: Any, bucket: str, log: str, **after: str) -> list[str]:
+def _names(client: Any, bucket: str, log: str) -> list[str]:
     """What is in a log, without its folder."""
-    return [str(found["Key"])[len(log) :] for found in listed(client, bucket, log, **after)]
+    return [str(found["Key"])[len(log) :] for found in listed(client, bucket, log)]
 
 
 def _read(client: Any, bucket: str, key: str) -> bytes:

@@ -1,46 +1,48 @@
-"""What delta-rs writes: all of the small tables, and what the stream adds to the large ones. Spark would plan longer
-than it writes: an append of a batch takes it half a second of a core, delta-rs 30 ms.
+"""Writes tables of the lake without Spark: small ones, and what the stream adds to the large ones. Spark would plan
+longer than it writes: half a second of a core for a batch.
 
-Several processes may write at once, Spark among them: a commit is S3's conditional PUT (Spark's way to it is
-`services/ConditionalLogStore.java`), and of two that replace the same rows the later one reads and writes again.
+Several threads and processes may write at once, Spark among them: a commit is S3's conditional PUT (Spark's way to it
+is `services/ConditionalLogStore.java`), and of two that replace the same rows the later one reads and writes again.
+What is done often is written by `lakehouse/commits.py`, all else by delta-rs.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
-from math import ceil, inf
+from math import ceil
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import tenacity
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
+from deltalake.exceptions import CommitFailedError, SchemaMismatchError
 
+from lakehouse import commits
+from lakehouse.commits import Action, File, Head, TakenError
+from lakehouse.delta_log import entry
 from lakehouse.errors import UsageError
 from lakehouse.s3 import delta_options, s3_client
 from lakehouse.settings import Settings
 from lakehouse.table import LOG_HOURS, Table
 
-ATTEMPTS = 10
-FRESH_SECONDS = 60.0
-"""A table that was written to so recently is written to again without a look: of what others wrote meanwhile the
-commit tells. Far below LOG_HOURS: of a version whose log was cleaned up no commit can be made."""
+ATTEMPTS = 50
+FRESH_SECONDS = 10.0
+"""What a process has learnt of a table counts for so long. Then it asks whether that version is still in the log: after
+one whose log was cleaned up no commit may be made. Who cleans up a young log waits for so long before."""
+CHECKPOINT_EVERY = 50
+"""Commits. A checkpoint costs more than it saves; what it saves is the reading of some small files with each look."""
 COMPACTED_BYTES = 128 * 2**20
 """A larger file would hold hours: nothing of it could be passed over by a lookup, and each merging of the running day's
 new files would write the day anew."""
 PROBE = "_shoplake/conditional-put"
-_AFTERWARDS = PostCommitHookProperties(cleanup_expired_logs=False)
-"""Not with every commit, which lists the whole log for it: stream/log_cleanup.py does that now and then."""
-_MADE_BEFORE = "Concurrent transaction"
-"""So delta-rs says it."""
 Change = Callable[[pa.Table], pa.Table]
-_PROPERTIES = {
-    # A checkpoint costs a second of a core; what it saves is the reading of some small files with each commit.
-    "delta.checkpointInterval": "50",
-}
+_PROPERTIES = {"delta.checkpointInterval": str(CHECKPOINT_EVERY)}
 
 
 class Compacted(NamedTuple):
@@ -68,18 +70,25 @@ def require_conditional_put(settings: Settings) -> None:
     )
 
 
+@dataclass
+class _Known:
+    """What a process has learnt of a table: its newest version, when (seconds), and the rows of some days in it."""
+
+    head: Head
+    at: float
+    days: list[date] | None = None
+    rows: pa.Table | None = None
+
+
 class SmallTables:
-    """The tables of one bucket as delta-rs writes them; may be shared by threads."""
+    """The tables of one bucket; may be shared by threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._options = settings, delta_options(settings)
-        self._tables: dict[str, DeltaTable] = {}
-        self._written: dict[str, float] = {}
-        """When this process wrote to a table that it did not look at since."""
-        self._replaced: dict[str, tuple[int, list[date], pa.Table]] = {}
-        """The version that the last replacement of days made, which days, and their rows in it."""
+        self._settings, self._options, self._client = settings, delta_options(settings), s3_client(settings)
+        self._known: dict[str, _Known] = {}
         self._turns: dict[str, threading.RLock] = {}
         self._guard = threading.Lock()
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
 
     def create(self, table: Table) -> None:
         """Create the table with its declared properties; nothing when it is there."""
@@ -92,68 +101,148 @@ class SmallTables:
             storage_options=self._options,
         )
 
+    # What is done with every batch: as few requests as there can be
+
     def read(self, table: Table, days: Iterable[date | str] | None = None) -> pa.Table:
         """The newest version, columns as declared; of `days` only, in a table that is partitioned by day."""
+        wanted = None if days is None else [day if isinstance(day, date) else date.fromisoformat(day) for day in days]
         with self._turn(table):
-            return self._rows(self._newest(table), table, days)
+            head = self._head(table, looks=True, with_files=True)
+        return as_declared(self._rows(table, head, wanted), head.schema, table)
 
     def append(
-        self,
-        table: Table,
-        rows: pa.Table,
-        mark: str = "",
-        *,
-        before: Callable[[], None] = lambda: None,
-        transaction: tuple[str, int] | None = None,
+        self, table: Table, rows: pa.Table, mark: str = "", *, before: Callable[[], None] = lambda: None
     ) -> None:
-        """Add `rows`; `mark` is what the history says of it, `before` is called before each try. Of two with the name
-        and version of a `transaction` the later one fails with CommitFailedError."""
+        """Add `rows`; `mark` is what the history says of it. `before` is called before this process looks at what
+        others have done: it may write on without a look only where nobody has."""
+        made: dict[str, Any] = {}
+
+        def added(head: Head) -> list[Action]:
+            if made.get("of") != head.token:
+                made["of"], made["actions"] = head.token, self._add(table, rows, head)
+            return list(made["actions"])
+
         # Spark takes rows that are added without a look at others for no conflict, when their commit says so.
-        named = [Transaction(*transaction)] if transaction else []
-        options = {"commit_properties": _marked(mark, named, isBlindAppend=True)}
-
-        def attempt(opened: DeltaTable) -> None:
-            before()
-            if transaction:
-                _require_newer(opened, *transaction)
-            _put(opened, rows, "append", None, **options)
-
-        self._settled(table, attempt, looks=transaction is not None)
+        said = {"operationParameters": {"mode": "Append"}, "isBlindAppend": True}
+        self._commit(table, added, mark, before=before, with_files=False, **said)
 
     def overwrite(self, table: Table, rows: pa.Table, mark: str = "") -> None:
         """Replace all rows."""
-        options = {"commit_properties": _marked(mark)}
-        self._settled(table, lambda opened: _put(opened, rows, "overwrite", None, **options), looks=False)
+        self._rewrite(table, None, lambda _head: rows, mark)
 
     def change(self, table: Table, change: Callable[[pa.Table], pa.Table | None], mark: str = "") -> None:
-        """Make all rows what `change` makes of them, nothing when that is None; what others append meanwhile stays."""
-
-        def attempt(opened: DeltaTable) -> None:
-            if (rows := change(self._rows(opened, table, None))) is not None:
-                _put(opened, rows, "overwrite", None, commit_properties=_marked(mark))
-
-        self._settled(table, attempt)
+        """Make all rows what `change` makes of them, nothing when that is None; again, when others
+        wrote meanwhile."""
+        self._rewrite(table, None, lambda head: change(self._declared(table, head, None)), mark)
 
     def replace_days(self, table: Table, days: Iterable[date], change: Change, mark: str = "") -> None:
         """Make the rows of some days what `change` makes of them; again, when others wrote meanwhile."""
-        column, wanted = table.partition_by[0], sorted(days)
-        listed = ", ".join(f"'{day}'" for day in wanted)
+        wanted = sorted(days)
 
-        def attempt(opened: DeltaTable) -> None:
-            version, replaced, known = self._replaced.get(table.full_name, (None, [], None))
-            is_known = known is not None and (version, replaced) == (opened.version(), wanted)
-            rows = change(known if is_known else self._rows(opened, table, wanted))
-            _put(opened, rows, "overwrite", f"{column} IN ({listed})", commit_properties=_marked(mark))
-            made = as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
-            self._replaced[table.full_name] = opened.version(), wanted, made
+        def changed(head: Head) -> pa.Table:
+            known = self._known.get(table.full_name)
+            is_known = known is not None and known.rows is not None and known.days == wanted
+            rows = change(known.rows if known and is_known else self._declared(table, head, wanted))
+            made["rows"] = as_declared(rows, head.schema, table)
+            return rows
 
+        made: dict[str, pa.Table] = {}
         if wanted:
-            self._settled(table, attempt, looks=False)
+            with self._turn(table):
+                self._rewrite(table, wanted, changed, mark)
+                known = self._known[table.full_name]
+                known.days, known.rows = wanted, made["rows"]
+
+    def _rewrite(
+        self, table: Table, days: list[date] | None, make: Callable[[Head], pa.Table | None], mark: str
+    ) -> None:
+        made: dict[str, Any] = {}
+
+        def rewritten(head: Head) -> list[Action]:
+            gone = head.on(days)
+            if made.get("of") != (head.token, gone):  # what others did elsewhere is no reason to begin anew
+                rows = make(head)
+                removed = [commits.remove(table, file) for file in gone]
+                actions = [] if rows is None else [*removed, *self._add(table, rows, head)]
+                made["of"], made["actions"] = (head.token, gone), actions
+            return list(made["actions"])
+
+        self._commit(table, rewritten, mark, with_files=True, operationParameters={"mode": "Overwrite"})
+
+    def _add(self, table: Table, rows: pa.Table, head: Head) -> list[Action]:
+        return commits.add(self._client, self._settings.bucket, table, commits.shaped(rows, head.schema))
+
+    def _declared(self, table: Table, head: Head, days: Iterable[date] | None) -> pa.Table:
+        return as_declared(self._rows(table, head, days), head.schema, table)
+
+    def _rows(self, table: Table, head: Head, days: Iterable[date] | None) -> pa.Table:
+        return commits.read(self._client, self._settings.bucket, table, head.on(days), head.schema)
+
+    def _commit(
+        self,
+        table: Table,
+        work: Callable[[Head], list[Action]],
+        mark: str,
+        *,
+        with_files: bool,
+        before: Callable[[], None] = lambda: None,
+        **said: Any,
+    ) -> None:
+        """Make the actions that `work` makes of the newest version the next one, again when others were first."""
+        said |= {"userMetadata": mark} if mark else {}
+        for attempt in tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random(0, 0.1),
+            retry=tenacity.retry_if_exception_type(TakenError),
+            reraise=True,
+        ):
+            with attempt, self._turn(table):
+                looks = attempt.retry_state.attempt_number > 1
+                head = self._head(table, looks=looks, with_files=with_files, before=before)
+                if not (actions := work(head)):
+                    return
+                version = head.version + 1
+                commits.put(self._client, self._settings.bucket, table, version, actions, **said)
+                self._known[table.full_name] = _Known(head.after(table, actions), time.monotonic())
+                if version % CHECKPOINT_EVERY == 0:
+                    self._beside.submit(self._checkpoint_beside, table)
+
+    def _head(self, table: Table, *, looks: bool, with_files: bool, before: Callable[[], None] = lambda: None) -> Head:
+        """The newest version that this process knows of, or with `looks` the newest one."""
+        known = self._known.get(table.full_name)
+        if known and (known.head.files is not None or not with_files) and self._is_there(table, known):
+            if not looks:
+                return known.head
+            before()
+            if found := commits.caught_up(self._client, self._settings.bucket, table, known.head):
+                self._known[table.full_name] = known if found is known.head else _Known(found, 0.0)
+                self._known[table.full_name].at = time.monotonic()
+                return found
+        else:
+            before()
+        opened = self._open(table)
+        files = tuple(_files_of(opened, table)) if with_files else None
+        found = Head(opened.version(), pa.schema(opened.schema().to_arrow()), files)
+        self._known[table.full_name] = _Known(found, time.monotonic())
+        return found
+
+    def _is_there(self, table: Table, known: _Known) -> bool:
+        """True if the log has the known version, and so all that came after it: it is cleaned up from its beginning."""
+        is_fresh = time.monotonic() - known.at < FRESH_SECONDS
+        version = known.head.version
+        return is_fresh or entry(self._client, self._settings.bucket, table, version) is not None
+
+    # What is done now and then
 
     def replace(self, table: Table, rows: pa.Table, predicate: str, mark: str = "") -> None:
         """Replace the rows of whole partitions, which the SQL `predicate` names."""
-        options = {"commit_properties": _marked(mark)}
-        self._settled(table, lambda opened: _put(opened, rows, "overwrite", predicate, **options))
+
+        def replaced(opened: DeltaTable) -> None:
+            shaped = commits.shaped(rows, pa.schema(opened.schema().to_arrow()))
+            properties = CommitProperties(custom_metadata={"userMetadata": mark} if mark else None)
+            write_deltalake(opened, shaped, mode="overwrite", predicate=predicate, commit_properties=properties)
+
+        self._settled(table, replaced)
 
     def add_columns(self, table: Table, names: Iterable[str]) -> None:
         """Add declared columns to a table that is there; its old rows have NULL in them."""
@@ -164,12 +253,12 @@ class SmallTables:
         """Bring the table to these properties, the declared ones by default; nothing is written when it has them."""
         wanted = properties_of(table) if properties is None else properties
 
-        def attempt(opened: DeltaTable) -> None:
+        def set_changed(opened: DeltaTable) -> None:
             changed = dict(wanted.items() - opened.metadata().configuration.items())
             if changed:
                 opened.alter.set_table_properties(changed, raise_if_not_exists=False)
 
-        self._settled(table, attempt)
+        self._settled(table, set_changed)
 
     def compact(self, table: Table, days: Iterable[date] | None = None) -> Compacted:
         """Merge small files, of `days` only where they are given."""
@@ -184,102 +273,57 @@ class SmallTables:
     def vacuum(self, table: Table, *, orphans: bool = False) -> None:
         """Delete files that no version of the table's last `keep_hours` needs; with `orphans` those that no version
         ever had, too."""
-        with self._turn(table):
-            self._newest(table).vacuum(
-                ceil(table.keep_hours), dry_run=False, enforce_retention_duration=False, full=orphans
-            )
+        self._open(table).vacuum(ceil(table.keep_hours), dry_run=False, enforce_retention_duration=False, full=orphans)
 
     def checkpoint(self, table: Table) -> None:
         """Write a checkpoint of the newest version, which makes the log before it unneeded. That is no commit: large
         tables may have it from here, too."""
-        with self._turn(table):
-            self._newest(table).create_checkpoint()
+        self._open(table).create_checkpoint()
 
     def history(self, table: Table, most: int) -> list[dict[str, Any]]:
         """The newest commits, the newest first, as the log tells of them."""
-        with self._turn(table):
-            return list(self._newest(table).history(most))
+        return list(self._open(table).history(most))
 
-    def _settled(self, table: Table, work: Callable[[DeltaTable], None], *, looks: bool = True) -> None:
-        """Do `work` on the newest version, again when others changed what it read. Without a look at first, that is
-        the one which this process has just written."""
+    def _checkpoint_beside(self, table: Table) -> None:
+        try:
+            self.checkpoint(table)
+        except Exception:  # the data is right without it; the next one comes after as many commits
+            logging.getLogger(__name__).exception("there is no checkpoint of %s", table.full_name)
+
+    def _settled(self, table: Table, work: Callable[[DeltaTable], None]) -> None:
+        """Do `work` on the newest version, again when others changed what it read."""
         for attempt in tenacity.Retrying(
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=tenacity.wait_random(0.01, 0.2),
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception_type((CommitFailedError, SchemaMismatchError)),
             reraise=True,
         ):
-            with attempt, self._turn(table):
-                is_known = not looks and attempt.retry_state.attempt_number == 1 and self._is_fresh(table)
-                work(self._tables[table.full_name] if is_known else self._newest(table))
-                if not looks:
-                    self._written[table.full_name] = time.monotonic()
+            with attempt:
+                work(self._open(table))
 
     def _turn(self, table: Table) -> threading.RLock:
         with self._guard:
             return self._turns.setdefault(table.full_name, threading.RLock())
 
-    def _is_fresh(self, table: Table) -> bool:
-        return time.monotonic() - self._written.get(table.full_name, -inf) < FRESH_SECONDS
-
-    def _newest(self, table: Table) -> DeltaTable:
-        self._written.pop(table.full_name, None)
-        if known := self._tables.get(table.full_name):
-            try:
-                known.update_incremental()
-                return known
-            except (DeltaError, TableNotFoundError):
-                pass  # its log was cleaned up to a version after the known one: it is opened anew
-        opened = DeltaTable(self._address(table), storage_options=self._options)
-        self._tables[table.full_name] = opened
-        return opened
+    def _open(self, table: Table) -> DeltaTable:
+        return DeltaTable(self._address(table), storage_options=self._options)
 
     def _address(self, table: Table) -> str:
         return f"s3://{self._settings.bucket}/{table.layer}/{table.name}"
 
-    def _rows(self, opened: DeltaTable, table: Table, days: Iterable[date | str] | None) -> pa.Table:
-        wanted = None if days is None else [day if isinstance(day, date) else date.fromisoformat(day) for day in days]
-        chosen = None if wanted is None else [(table.partition_by[0], "in", wanted)]
-        rows = opened.to_pyarrow_table(filters=chosen)
-        return as_declared(rows, pa.schema(opened.schema().to_arrow()), table)
 
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether another try can succeed, also after a column came; of two with one transaction the later one must not."""
-    return isinstance(error, (CommitFailedError, SchemaMismatchError)) and _MADE_BEFORE not in str(error)
-
-
-def _require_newer(opened: DeltaTable, name: str, version: int) -> None:
-    known = opened.transaction_version(name)
-    if known is not None and known >= version:
-        raise CommitFailedError(f"{_MADE_BEFORE}: {name} {version}, the table has {known}")
-
-
-def _put(opened: DeltaTable, rows: pa.Table, mode: Any, predicate: str | None, **options: Any) -> None:
-    schema = pa.schema(opened.schema().to_arrow())
-    shaped = _shaped(rows, schema, schema.names)
-    write_deltalake(opened, shaped, mode=mode, predicate=predicate, post_commithook_properties=_AFTERWARDS, **options)
+def _files_of(opened: DeltaTable, table: Table) -> Iterator[File]:
+    found = pa.table(opened.get_add_actions())
+    values = found.column("partition").to_pylist() if table.partition_by else [{}] * found.num_rows
+    for path, size, of in zip(
+        *(found.column(name).to_pylist() for name in ("path", "size_bytes")), values, strict=True
+    ):
+        yield File(path, size, tuple(None if of[name] is None else str(of[name]) for name in table.partition_by))
 
 
 def as_declared(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
     """`rows` with the declared columns that the table has, in the types of its `schema`; NULL in one that they lack."""
-    return _shaped(rows, schema, [name for name in table.columns if name in schema.names])
-
-
-def _shaped(rows: pa.Table, schema: pa.Schema, names: list[str]) -> pa.Table:
-    fields = [schema.field(name) for name in names]
-    columns = [
-        rows.column(field.name).cast(field.type)
-        if field.name in rows.column_names
-        else pa.nulls(rows.num_rows, field.type)
-        for field in fields
-    ]
-    return pa.table(columns, schema=pa.schema(fields))
-
-
-def _marked(mark: str, transactions: Sequence[Transaction] = (), **noted: bool) -> CommitProperties:
-    metadata = ({"userMetadata": mark} if mark else {}) | noted
-    return CommitProperties(custom_metadata=metadata or None, app_transactions=list(transactions))
+    return commits.shaped(rows, pa.schema([schema.field(name) for name in table.columns if name in schema.names]))
 
 
 def properties_of(table: Table) -> dict[str, str]:

@@ -6,14 +6,13 @@ docs/decisions/schema-change.md.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import structlog
 import tenacity
-from deltalake.exceptions import CommitFailedError
 from pyspark.errors import PySparkException
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType, TimestampType
 
@@ -91,6 +90,11 @@ def _change(field: StructField) -> str:
 def _log(lake: Lake, table: Table, change: str) -> None:
     """Write the row before the change, and only once: if this process dies in between, the next makes the change."""
     log.info("migration", table=table.full_name, change=change)
-    row = (table.full_name, change, CONTRACT_VERSION, datetime.now(UTC))
-    with contextlib.suppress(CommitFailedError):  # somebody else has written it
-        lake.small.append(TABLE, arrow_rows(TABLE, [row]), transaction=(f"migration:{table.full_name}:{change}", 1))
+    row = arrow_rows(TABLE, [(table.full_name, change, CONTRACT_VERSION, datetime.now(UTC))])
+    keys = list(TABLE.keys)
+
+    def with_row(known: pa.Table) -> pa.Table | None:
+        is_there = known.select(keys).to_pylist().count(row.select(keys).to_pylist()[0])
+        return None if is_there else pa.concat_tables([known, row.cast(known.schema)])
+
+    lake.small.change(TABLE, with_row)

@@ -15,6 +15,7 @@ from typing import Any
 from lakehouse.delta_log import snapshot
 from lakehouse.lake import Lake
 from lakehouse.s3 import delete_objects, listed, s3_client
+from lakehouse.small_tables import FRESH_SECONDS
 from lakehouse.stream import log_cleanup
 from lakehouse.table import Table
 
@@ -37,6 +38,7 @@ def close(lake: Lake, tables: Iterable[Table]) -> datetime:
     client.put_object(Bucket=bucket, Key=_KEY, Body=b"")
     moment: datetime = client.head_object(Bucket=bucket, Key=_KEY)["LastModified"]
     lake.fence(closed, uuid.uuid4().hex)
+    time.sleep(FRESH_SECONDS)  # until no writer goes by what it knew of a log that may be deleted now
     return moment
 
 
