@@ -44,6 +44,9 @@ class Freshness:
     p99: float | None
     samples: int
     p95: float | None = None
+    first: float | None = None
+    """p50 of the sixth of the events that was produced first, and of the `last`: they differ where something grows."""
+    last: float | None = None
 
 
 class FreshnessProbe:
@@ -70,14 +73,16 @@ class FreshnessProbe:
         """Percentiles over all events of `records` (sent after `start`, with this ledger) that gold counts."""
         produced = _produced(records, ledger)
         waits: list[float] = []
-        for hour, times in produced.items():
+        for hour, times in sorted(produced.items()):
             base = self._seen[0][1].get(hour, 0) if self._seen else 0
             waits += self._waits(hour, base, times)
-        waits.sort()
         if not waits:
             return Freshness(None, None, 0)
+        sixth = max(len(waits) // 6, 1)
+        first, last = (sorted(some)[len(some) // 2] for some in (waits[:sixth], waits[-sixth:]))
+        waits.sort()
         p50, p95, p99 = (waits[int(len(waits) * share)] for share in (0.5, 0.95, 0.99))
-        return Freshness(p50, p99, len(waits), p95)
+        return Freshness(p50, p99, len(waits), p95, first, last)
 
     def _waits(self, hour: int, base: int, times: list[float]) -> list[float]:
         waits: list[float] = []

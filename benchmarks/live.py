@@ -123,6 +123,8 @@ def _measured(settings: Settings, rate: float, seconds: int) -> list[Figure]:
         Figure(f"freshness p50 {at}", found.p50 or nothing, "s", "1"),
         Figure(f"freshness p95 {at}", found.p95 or nothing, "s"),
         Figure(f"freshness p99 {at}", found.p99 or nothing, "s", "3"),
+        Figure(f"freshness p50 of the first sixth {at}", found.first or nothing, "s"),
+        Figure(f"freshness p50 of the last sixth {at}", found.last or nothing, "s"),
         Figure(f"micro-batch, median {at}", statistics.median(took), "s", "1"),
         Figure(f"Spark and the fold per batch {at}", spent["spark"] / len(took), "core-s", "1"),
         Figure(f"all parts {at}", sum(spent.values()) / seconds, "cores"),
