@@ -62,11 +62,15 @@ SELECT u FROM (SELECT *, d AS device_id FROM fraud_seen)
 WHERE u IN (SELECT u FROM {batch}) AND u NOT IN (SELECT u FROM fraud_roaming) GROUP BY u HAVING {roams};
 
 INSERT INTO fraud_roaming
-SELECT "at", event_id, country, u, if(device_id IS NULL, NULL, hash(device_id)) FROM (
-    SELECT "at", event_id, country, u, device_id FROM {batch} WHERE u IN (SELECT u FROM fraud_roaming)
-    UNION ALL
-    SELECT "at", event_id, country, u, device_id FROM {events} WHERE u IN (SELECT u FROM fraud_new_roamers)
-);
+SELECT "at", event_id, country, u, if(device_id IS NULL, NULL, hash(device_id)) FROM {batch}
+WHERE u IN (SELECT u FROM fraud_roaming);
+
+SELECT min(hour) FROM fraud_seen WHERE u IN (SELECT u FROM fraud_new_roamers)
+"""
+_NOTE_NEW_ROAMERS = """
+INSERT INTO fraud_roaming
+SELECT "at", event_id, country, u, if(device_id IS NULL, NULL, hash(device_id)) FROM {events}
+WHERE "at" >= {begin} AND u IN (SELECT u FROM fraud_new_roamers)
 """
 
 _FLAGS = """
@@ -136,7 +140,9 @@ class _Range:
 def note(connection: duckdb.DuckDBPyConnection, batch: str, events: str = "fraud_events") -> None:
     """Take in a batch of events, each once, after adding them to `events` in the same transaction."""
     roams = " OR ".join(_possible(rule, watch) for rule, _, watch in _looks() if rule.considers == "events")
-    connection.execute(_NOTE.format(events=events, batch=batch, hour=HOUR, roams=roams))
+    found = connection.execute(_NOTE.format(batch=batch, hour=HOUR, roams=roams)).fetchall()
+    if (first := found[0][0]) is not None:  # as a constant: DuckDB passes over the blocks before it
+        connection.execute(_NOTE_NEW_ROAMERS.format(events=events, begin=first * HOUR))
 
 
 def forget(connection: duckdb.DuckDBPyConnection, before: int) -> None:
