@@ -9,11 +9,12 @@ from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 
-from api import audit, keys
+from api import keys
 from api.keys import Caller
 from api.limits import network_of
 from api.problems import Problem
 from api.resources import Shared
+from lakehouse.runs.models import AuditRow
 
 CHALLENGE = 'Bearer realm="shoplake"'
 
@@ -63,16 +64,18 @@ async def _identified(request: Request, shared: Shared, credential: str | None) 
 
 
 def note(request: Request, action: str, target: str, outcome: str) -> None:
-    """Add to the audit trail, with the request's id, caller and address."""
-    audit.note(
-        request.app.state.resources.registry.database,
-        action,
-        target,
-        outcome,
+    """Add to the audit trail, with the request's id, caller and address. `action` is a verb and its object
+    (`run.start`), `outcome` is `done` or a problem's kind."""
+    row = AuditRow(
+        action=action,
+        target=target[:255],
+        outcome=outcome,
         caller=getattr(request.state, "caller", None),
         request_id=request.state.request_id,
         address=address_of(request),
     )
+    with request.app.state.resources.registry.database.writing() as session:
+        session.add(row)
 
 
 def address_of(request: Request) -> str:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.runs.database import Database
-from lakehouse.runs.models import ApiKeyRow, now
+from lakehouse.runs.models import ApiKeyRow, AuditRow, now
 
 SCOPES = {
     "jobs:read": "See jobs, and the runs that this caller started.",
@@ -61,6 +61,8 @@ def issue(database: Database, name: str, scopes: list[str], lifetime: timedelta 
                 expires_at=now() + lifetime if lifetime else None,
             )
         )
+        target = f"{name} {' '.join(scopes)}"
+        session.add(AuditRow(action="key.create", target=target, outcome="done", caller=OPERATOR))
     return f"{PREFIX}_{key_id}_{secret}"
 
 
@@ -76,8 +78,9 @@ def revoke(database: Database, which: str) -> int:
     change = sa.update(ApiKeyRow).where(is_meant, ApiKeyRow.revoked_at.is_(None)).values(revoked_at=now())
     with database.writing() as session:
         count = len(session.scalars(change.returning(ApiKeyRow.id)).all())
-    if not count:
-        raise ShoplakeError(f"There is no valid key {which!r}; `shoplake keys list` shows all.")
+        if not count:
+            raise ShoplakeError(f"There is no valid key {which!r}; `shoplake keys list` shows all.")
+        session.add(AuditRow(action="key.revoke", target=which, outcome="done", caller=OPERATOR))
     return count
 
 

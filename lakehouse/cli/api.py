@@ -44,13 +44,10 @@ def create(
 
     Example: [bold]shoplake keys create reporting --scope jobs:run --scope jobs:read --expires 30d[/]
     """
-    from api import audit, keys
+    from api import keys
 
     lifetime = length(expires, "--expires") if expires is not None else None
-    database = _database()
-    key = keys.create(database, name, scope, lifetime)
-    audit.note(database, "key.create", f"{name} {' '.join(scope)}", "done", caller=keys.OPERATOR)
-    typer.echo(key)
+    typer.echo(keys.create(_database(), name, scope, lifetime))
 
 
 @keys.command("list")
@@ -82,12 +79,9 @@ def revoke(which: Annotated[str, typer.Argument(help="Id of a key, or a name for
 
     Example: [bold]shoplake keys revoke reporting[/]
     """
-    from api import audit, keys
+    from api import keys
 
-    database = _database()
-    count = keys.revoke(database, which)
-    audit.note(database, "key.revoke", which, "done", caller=keys.OPERATOR)
-    typer.echo(f"{count} revoked.")
+    typer.echo(f"{keys.revoke(_database(), which)} revoked.")
 
 
 def _database() -> Database:

@@ -183,7 +183,7 @@ class ApiKeyRow(Base):
 
 
 class AuditRow(Base):
-    """Who did what, and how it ended."""
+    """Who did what, from where, and how it ended. Rows are only ever added, and kept 400 days."""
 
     __tablename__ = "audit"
     __table_args__ = ({"sqlite_autoincrement": True},)
