@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 from lakehouse.lock import lock_holder
 from lakehouse.processes import is_alive, memory_mb
@@ -60,6 +61,9 @@ class Snapshot:
         return all(one.is_ready or (one.is_optional and one.state == "failed") for one in self.services.values())
 
 
+_AS_JSON = TypeAdapter(Snapshot)
+
+
 def state_path(settings: Settings) -> Path:
     """Where the state is written down."""
     return settings.run_dir / "state.json"
@@ -71,16 +75,14 @@ def write_state(settings: Settings, snapshot: Snapshot | None) -> None:
     if snapshot is None:
         path.unlink(missing_ok=True)
         return
-    replace_text(path, json.dumps(asdict(snapshot)))
+    replace_text(path, _AS_JSON.dump_json(snapshot).decode())
 
 
 def read_state(settings: Settings) -> Snapshot | None:
     """The state that was written last; None when nothing was started."""
     try:
-        found = json.loads(state_path(settings).read_text())
-        states = {name: ServiceState(**values) for name, values in found["services"].items()}
-        return Snapshot(found["supervisor"], states)
-    except (OSError, ValueError, KeyError, TypeError):
+        return _AS_JSON.validate_json(state_path(settings).read_bytes())
+    except (OSError, ValueError):
         return None
 
 
