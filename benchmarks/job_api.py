@@ -9,7 +9,8 @@ from datetime import datetime
 import httpx
 
 from benchmarks.figures import Figure, percentile
-from lakehouse.api_client import ENDED, ApiClient
+from lakehouse.api_client import ApiClient
+from lakehouse.runs.states import TERMINAL
 from lakehouse.settings import Settings
 
 CALLERS, CALLS = 50, 1_000
@@ -57,7 +58,7 @@ def _started(settings: Settings) -> list[Figure]:
     with ApiClient(settings) as client:
         for _ in range(WARM_RUNS + 1):
             run = client.start("stream", {"action": "status"})
-            while run["state"] not in ENDED:
+            while run["state"] not in TERMINAL:
                 time.sleep(0.2)
                 run = client.run(run["id"])
             created, started = (datetime.fromisoformat(run[name]) for name in ("created_at", "started_at"))

@@ -12,6 +12,7 @@ import httpx
 import tenacity
 
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.runs.states import TERMINAL
 from lakehouse.settings import Settings
 
 USER_AGENT = "shoplake-cli"
@@ -22,7 +23,6 @@ PATIENCE_SECONDS = 60.0
 """How long a followed run may be out of reach."""
 START_SECONDS = 20.0
 """How long a start is tried again while the API asks for patience."""
-ENDED = ("succeeded", "failed", "cancelled", "lost")
 _WRONG_USE = (400, 404, 413, 415, 422)
 _WORTH_A_RETRY = (429, 503)
 
@@ -92,7 +92,7 @@ class ApiClient(httpx.Client):
             if is_over:
                 return
             # A run says its last words before it ends: after that they are asked for once more.
-            is_over = self.run(run_id)["state"] in ENDED
+            is_over = self.run(run_id)["state"] in TERMINAL
             if not is_over:
                 time.sleep(0.5)
 
@@ -102,7 +102,7 @@ class ApiClient(httpx.Client):
         while True:
             run = again(self.run, run_id)
             yield run
-            if run["state"] in ENDED:
+            if run["state"] in TERMINAL:
                 return
             time.sleep(LOOK_SECONDS)
 
