@@ -22,10 +22,10 @@ from lakehouse.api_client import USER_AGENT
 from lakehouse.jobs import Job, WrongParameters
 from lakehouse.lake_secret import secret_for
 from lakehouse.runs.models import Run
-from lakehouse.runs.registry import RETRY_AFTER_SECONDS, KeyReused, QueueFull
+from lakehouse.runs.registry import KeyReused, QueueFull
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-DEPENDENCY_RETRY_SECONDS = 5
+RETRY_SECONDS = 5
 _KEY = r"^[\x21-\x7e]{1,200}$"
 _EXAMPLES: dict[str, dict[str, str]] = {
     "With every default": {},
@@ -157,9 +157,8 @@ def start_run(
             job, parameters, caller=caller.name, trigger="cli" if is_cli else "api", idempotency=idempotency
         )
     except (KeyReused, QueueFull) as refusal:
-        said = str(refusal).split(":")[0] + "."
-        is_full = isinstance(refusal, QueueFull)
-        problem = retry_after("queue-full", said, RETRY_AFTER_SECONDS) if is_full else Problem("key-reused", said)
+        said, is_full = str(refusal), isinstance(refusal, QueueFull)
+        problem = retry_after("queue-full", said, RETRY_SECONDS) if is_full else Problem("key-reused", said)
         note(request, "run.start", job.name, problem.kind)
         raise problem from None
     run = submitted.run
@@ -182,4 +181,4 @@ def _require_spark(shared: Resources, job: Job) -> None:
     """Refuse what could not start now, rather than let it wait for something that may never come back."""
     wrong = shared.readiness.check("spark") if job.needs_spark else None
     if wrong:
-        raise retry_after("dependency-away", f"Spark {wrong}.", DEPENDENCY_RETRY_SECONDS, missing={"spark": wrong})
+        raise retry_after("dependency-away", f"Spark {wrong}.", RETRY_SECONDS, missing={"spark": wrong})

@@ -25,7 +25,6 @@ from lakehouse.runs.failures import Failure, explain
 from lakehouse.runs.models import Run
 from lakehouse.runs.news import News
 from lakehouse.runs.states import State
-from lakehouse.secret_words import hide, secret_words
 from lakehouse.session import commit_mark, connect, end_session, mark_commits
 from lakehouse.settings import Settings
 
@@ -87,7 +86,7 @@ class Attempt:
         except Stopped:
             pass
         except Exception as error:  # whatever a job raises becomes the run's error
-            failure = explain(error, partial(hide, words=secret_words()))
+            failure = explain(error)
             log.error("attempt failed", code=failure.code, exc_info=self._stop is None)
         self._close()  # before anybody else may take the run: nothing of it goes on in Spark
         with self._concluding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -12,6 +11,7 @@ from botocore.exceptions import HTTPClientError
 from kafka.errors import KafkaError
 
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.secret_words import hide, secret_words
 from lakehouse.session import SparkAway
 
 
@@ -44,9 +44,9 @@ _CONNECTION = re.compile(
 )
 
 
-def explain(error: BaseException, hide: Callable[[str], str] = str) -> Failure:
-    """What to say about an error, and whether it may pass by itself; `hide` makes secrets in it unreadable."""
-    message = hide(sentence(error))
+def explain(error: BaseException) -> Failure:
+    """What to say about an error, without this process's secrets, and whether it may pass by itself."""
+    message = hide(sentence(error), secret_words())
     if isinstance(error, SparkAway):
         return Failure("spark_unavailable", message, is_worth_retrying=True)
     if isinstance(error, UsageError):

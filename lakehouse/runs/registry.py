@@ -19,7 +19,6 @@ from lakehouse.settings import Settings
 
 KEYS_KEPT = timedelta(hours=48)
 """An idempotency key stands for its run this long; callers are promised 24 hours."""
-RETRY_AFTER_SECONDS = 5
 
 
 class KeyReused(UsageError):
@@ -27,15 +26,7 @@ class KeyReused(UsageError):
 
 
 class QueueFull(ShoplakeError):
-    """As many runs wait as may wait; trying again is worth it after RETRY_AFTER_SECONDS."""
-
-    def __init__(self, waiting: int) -> None:
-        """`waiting` runs are queued."""
-        super().__init__(f"{waiting} runs are waiting, which is the limit: try again in {RETRY_AFTER_SECONDS} s.")
-
-
-class NoSuchRun(UsageError):
-    """There is no run of this id."""
+    """As many runs wait as may wait; trying again is worth it after some seconds."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +93,7 @@ class RunRegistry:
         queued = select(func.count()).select_from(Run).where(Run.state == State.queued)
         for limit, whose in ((most, true()), (max(1, most // 2), Run.caller == caller)):
             if (waiting := session.scalar(queued.where(whose)) or 0) >= limit:
-                raise QueueFull(waiting)
+                raise QueueFull(f"{waiting} runs are waiting, which is the limit.")
         run = Run(
             job=job.name,
             parameters=parameters.model_dump(mode="json", context=self.settings),
@@ -154,11 +145,9 @@ class RunRegistry:
 
     def cancel(self, run_id: str, cause: str) -> Run:
         """The run after asking for its end: a queued one is cancelled, a running one is cancelling until its worker
-        has stopped it, an ended one is unchanged. Raises NoSuchRun."""
+        has stopped it, an ended one is unchanged."""
         with self.database.writing() as session:
-            run = session.get(Run, run_id)
-            if run is None:
-                raise NoSuchRun(f"There is no run {run_id}.")
+            run = session.get_one(Run, run_id)
             to = State.cancelled if run.state == State.queued else State.cancelling
             if run.move(to, cause):
                 run.cancel_requested_at = now()
@@ -188,5 +177,5 @@ def _known(session: Session, caller: str, key: str, body_hash: str) -> Run | Non
     if found is None or found.created_at < now() - KEYS_KEPT:
         return None
     if found.body_hash != body_hash:
-        raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}: take a new key for a new run.")
+        raise KeyReused(f"The idempotency key {key!r} stands for run {found.run_id}.")
     return session.get_one(Run, found.run_id)

@@ -20,8 +20,7 @@ LOCK_FILE = Path(__file__).with_name("jars.lock")
 LOG_STORE = Path(__file__).with_name("log-store.jar")
 """ConditionalLogStore.java, compiled; a test compiles it again."""
 SETS = ("spark", "kafka", "s3proxy")
-TEST_SETS = ("yarn",)
-"""What no platform runs: a cluster for the test of executors on YARN."""
+"""What a platform runs. The lock has one more: a cluster for the test of executors on YARN."""
 ATTEMPTS = 3
 PARALLEL_DOWNLOADS = 8
 

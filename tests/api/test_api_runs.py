@@ -55,10 +55,10 @@ def test_the_same_key_and_body_is_the_same_run_and_answer(api: ServedApi):
 
 
 def test_a_key_stands_for_one_thing_and_belongs_to_its_caller(api: ServedApi):
-    headers = {"Idempotency-Key": "mine"}
+    headers = {"Idempotency-Key": "a:b"}
     assert api.operator.post(RUNS, json={}, headers=headers).status_code == 202
     other_body = api.operator.post(RUNS, json={"parameters": {"number": 2}}, headers=headers)
-    is_problem(other_body, 422, "key-reused")
+    assert "'a:b' stands for run " in is_problem(other_body, 422, "key-reused")["detail"]
     is_problem(api.operator.post("/v1/jobs/sparkless/runs", json={}, headers=headers), 422, "key-reused")
     other_caller = api.caller("key-other", "jobs:run").post(RUNS, json={}, headers=headers)
     assert other_caller.status_code == 202 and "idempotent-replayed" not in other_caller.headers

@@ -17,7 +17,7 @@ from api import keys
 from lakehouse.runs.claims import Claims, Line, LostRun, pause_seconds
 from lakehouse.runs.database import RegistryAway
 from lakehouse.runs.models import AuditRow, IdempotencyRow, Run, ScheduleRow, new_id
-from lakehouse.runs.registry import KeyReused, NoSuchRun, QueueFull, RunRegistry
+from lakehouse.runs.registry import KeyReused, QueueFull, RunRegistry
 from lakehouse.runs.states import State
 from lakehouse.settings import Settings
 from tests.support.registry_calls import (
@@ -51,8 +51,6 @@ def test_a_run_is_kept_as_it_was_asked_for(registry: RunRegistry) -> None:
     assert before - timedelta(milliseconds=1) <= made.created_at <= datetime.now(UTC)
     assert values(registry.get(made.id)) == values(made) and registry.get("other") is None
     assert [event.cause for event in registry.events(made.id)] == ["submitted by me (cli)"]
-    with pytest.raises(NoSuchRun):
-        registry.cancel("other", "because")
 
 
 def test_a_registry_of_an_older_release_goes_on(settings: Settings) -> None:
@@ -120,7 +118,7 @@ def test_a_key_is_kept_a_day_and_then_free(registry: RunRegistry) -> None:
 def test_a_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
     registry = registry_at(settings_for(tmp_path, max_queued_runs=1))
     submit(registry)
-    with pytest.raises(QueueFull, match="try again in 5 s"):
+    with pytest.raises(QueueFull, match="1 runs are waiting"):
         submit(registry, idempotency=("key", "body"))
     assert len(registry.list()) == 1
     Claims(registry).take("w", "s")
