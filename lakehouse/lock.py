@@ -15,13 +15,15 @@ from lakehouse.settings import Settings
 class Lock:
     """A file that carries its holder's process id and vanishes with a clean end."""
 
-    def __init__(self, path: Path, refusal: str) -> None:
+    def __init__(self, settings: Settings, path: Path, refusal: str) -> None:
         """Not taken yet; `refusal` is what the next one hears while somebody holds it."""
-        self._path, self._refusal = path, refusal
+        self._settings, self._path, self._refusal = settings, path, refusal
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Take the lock; raises UsageError when another process holds it."""
+        """Take the lock, and let nobody else into the lake's folder; raises UsageError when another process holds it,
+        and for a folder of another user."""
+        keep_private(self._settings)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             file = self._path.open("a+")
@@ -52,26 +54,16 @@ class Lock:
             self._file = None
 
 
-class LakeLock(Lock):
+def lake_lock(settings: Settings) -> Lock:
     """Held from `up` to `down`."""
-
-    def __init__(self, settings: Settings) -> None:
-        up = f"The lake in {settings.data_dir} is already up: `shoplake status` shows it, `shoplake down` ends it."
-        super().__init__(lock_path(settings), up)
-        self._settings = settings
-
-    def acquire(self) -> None:
-        """Take the lock, and let nobody else into the lake's folder; raises UsageError for one of another user."""
-        keep_private(self._settings)
-        super().acquire()
+    up = f"The lake in {settings.data_dir} is already up: `shoplake status` shows it, `shoplake down` ends it."
+    return Lock(settings, lock_path(settings), up)
 
 
-class StreamLock(Lock):
+def stream_lock(settings: Settings) -> Lock:
     """Held by the stream's client, under a supervisor or in the foreground."""
-
-    def __init__(self, settings: Settings) -> None:
-        runs = f"The stream of the lake in {settings.data_dir} runs already: `shoplake status` shows it."
-        super().__init__(settings.run_dir / "stream.lock", runs)
+    runs = f"The stream of the lake in {settings.data_dir} runs already: `shoplake status` shows it."
+    return Lock(settings, settings.run_dir / "stream.lock", runs)
 
 
 def lock_path(settings: Settings) -> Path:

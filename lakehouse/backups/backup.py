@@ -26,7 +26,7 @@ from lakehouse.backup_store import Store, store_at
 from lakehouse.catalog import TABLES
 from lakehouse.delta_log import Snapshot, snapshot
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.lock import LakeLock
+from lakehouse.lock import lake_lock
 from lakehouse.s3 import delete_objects, inside, listed, s3_client
 from lakehouse.services import s3
 from lakehouse.services.child import alone
@@ -93,7 +93,7 @@ def restore(settings: Settings, source: str, report: Report) -> dict[str, Any]:
     revoked. Raises UsageError when that is not so or `source` is no backup.
     """
     store = store_at(settings, source)
-    lock = LakeLock(settings)
+    lock = lake_lock(settings)
     lock.acquire()
     try:
         with s3_answers(settings, is_locked=True):
@@ -232,7 +232,7 @@ def s3_answers(settings: Settings, *, is_locked: bool = False) -> Iterator[None]
     if not settings.s3_is_embedded or service.is_healthy(0):
         yield
         return
-    lock = LakeLock(settings)
+    lock = lake_lock(settings)
     if not is_locked:
         lock.acquire()
     try:

@@ -35,7 +35,7 @@ class Watch:
         self._book = Book(settings, database)
         self._figures = figures or Figures(settings, database)
         self._sinks = list(sinks(settings) if told is None else told)
-        self._lock = Lock(settings.run_dir / "alerts.lock", "another worker service watches the alerts")
+        self._lock = Lock(settings, settings.run_dir / "alerts.lock", "Another worker service watches.")
         self._is_ours = False
         self._ending = threading.Event()
 

@@ -13,7 +13,7 @@ import psutil
 
 from lakehouse import processes
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.lock import LakeLock, lock_holder, lock_path
+from lakehouse.lock import lake_lock, lock_holder, lock_path
 from lakehouse.services import superset
 from lakehouse.services.child import spawn
 from lakehouse.services.service import child_environment
@@ -38,7 +38,7 @@ def start_detached(
 
     Raises UsageError when a start cannot work, ShoplakeError when a part does not come up.
     """
-    lock = LakeLock(settings)
+    lock = lake_lock(settings)
     lock.acquire()
     try:
         prepare_start(settings)

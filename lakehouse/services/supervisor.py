@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from lakehouse import processes
 from lakehouse.errors import ShoplakeError, exit_code
-from lakehouse.lock import LakeLock, lock_holder
+from lakehouse.lock import lake_lock, lock_holder
 from lakehouse.services import superset
 from lakehouse.services.child import Child
 from lakehouse.services.jars import fetch_jars
@@ -48,7 +48,7 @@ class Supervisor:
             for service in services(settings, with_stream=with_stream, with_superset=with_superset)
         ]
         self._stopping = threading.Event()
-        self._lock = LakeLock(settings)
+        self._lock = lake_lock(settings)
         self._last: Snapshot | None = None
 
     def run(self) -> None:

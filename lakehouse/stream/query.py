@@ -23,7 +23,7 @@ from lakehouse.broker import spark_options
 from lakehouse.catalog import TABLES
 from lakehouse.errors import ShoplakeError
 from lakehouse.lake import Lake
-from lakehouse.lock import StreamLock
+from lakehouse.lock import stream_lock
 from lakehouse.ops import schema_changes
 from lakehouse.reports import write_report
 from lakehouse.session import connect
@@ -95,7 +95,7 @@ def run(settings: Settings, say: Say) -> None:
 
     While `run/stream.desired` says "stopped" there is no query: the process waits, and starts one when told.
     """
-    lock = StreamLock(settings)
+    lock = stream_lock(settings)
     lock.acquire()
     report, ending, writer = _Report(settings), threading.Event(), Writer(settings)
     for number in (signal.SIGTERM, signal.SIGINT):

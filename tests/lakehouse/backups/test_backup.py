@@ -28,7 +28,7 @@ from lakehouse.cli import app
 from lakehouse.delta_log import snapshot
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake_secret import s3_keys
-from lakehouse.lock import LakeLock
+from lakehouse.lock import lake_lock
 from lakehouse.ops import batches, marks
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.s3 import s3_client
@@ -176,7 +176,7 @@ def test_tables_that_a_start_has_made_give_way(lake: HandMade, tmp_path: Path) -
 
 def test_restoring_beside_a_running_platform_is_refused(lake: HandMade, tmp_path: Path) -> None:
     made = backup.back_up(lake.settings, str(tmp_path / "backups"), nothing)
-    lock = LakeLock(lake.settings)
+    lock = lake_lock(lake.settings)
     lock.acquire()
     try:
         with pytest.raises(UsageError, match="already up"):

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lakehouse.lake_secret import credentials_of, local_remote, s3_keys, secret_for, spark_token
-from lakehouse.lock import LakeLock
+from lakehouse.lock import lake_lock
 from lakehouse.services import s3
 from lakehouse.services.child import alone
 from lakehouse.services.jars import fetch_jars
@@ -73,7 +73,7 @@ def lake(tmp_path):
         folder.chmod(0o755)
     settings = free_settings(tmp_path)
     settings.data_dir.mkdir(mode=0o755)
-    lock = LakeLock(settings)
+    lock = lake_lock(settings)
     lock.acquire()
     yield settings
     lock.release()
@@ -92,7 +92,7 @@ def test_another_users_folder_is_refused_in_one_sentence(tmp_path):
         folder.chmod(0o755)
     settings = free_settings(tmp_path)
     settings.data_dir.mkdir(mode=0o755)
-    assert as_a_stranger(LakeLock(settings).acquire) == "UsageError"
+    assert as_a_stranger(lake_lock(settings).acquire) == "UsageError"
     assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o755
 
 

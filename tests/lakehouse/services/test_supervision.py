@@ -16,7 +16,7 @@ import pytest
 from lakehouse import processes
 from lakehouse.cli.platform import StartReporter
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.lock import LakeLock, lock_holder, lock_path
+from lakehouse.lock import lake_lock, lock_holder, lock_path
 from lakehouse.probes import replies
 from lakehouse.services import detached
 from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, rotate
@@ -29,7 +29,7 @@ from tests.support.platform import free_settings
 
 def test_the_lock_has_one_holder(tmp_path):
     settings = free_settings(tmp_path)
-    first, second = LakeLock(settings), LakeLock(settings)
+    first, second = lake_lock(settings), lake_lock(settings)
     first.acquire()
     assert lock_holder(settings) == os.getpid()
     with pytest.raises(UsageError, match="already up"):
@@ -45,16 +45,16 @@ def test_the_lock_dies_with_its_holder(tmp_path):
     lock_path(settings).parent.mkdir(parents=True)
     lock_path(settings).write_text("1")
     assert lock_holder(settings) is None
-    lock = LakeLock(settings)
+    lock = lake_lock(settings)
     lock.acquire()
     lock.release()
 
 
 HOLD = """
 import time
-from lakehouse.lock import LakeLock
+from lakehouse.lock import lake_lock
 from lakehouse.settings import load_settings
-lock = LakeLock(load_settings())
+lock = lake_lock(load_settings())
 lock.acquire()
 print("held", flush=True)
 time.sleep(600)
@@ -267,10 +267,10 @@ def test_a_supervisor_whose_folder_is_deleted_ends_what_it_started_and_says_so(s
 
 
 def test_an_old_supervisor_leaves_the_lock_and_the_parts_of_a_new_one_alone(settings, monkeypatch):
-    old = LakeLock(settings)
+    old = lake_lock(settings)
     old.acquire()
     shutil.rmtree(settings.data_dir)
-    new = LakeLock(settings)
+    new = lake_lock(settings)
     new.acquire()
     old.release()
     assert new.is_held and not old.is_held and lock_holder(settings) == os.getpid()

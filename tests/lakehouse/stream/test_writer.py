@@ -10,7 +10,7 @@ import pytest
 
 from lakehouse import s3
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.lock import StreamLock
+from lakehouse.lock import stream_lock
 from lakehouse.settings import Settings
 from lakehouse.stream import writer
 from lakehouse.stream.writer import Writer
@@ -121,7 +121,7 @@ def test_a_claim_that_cannot_be_read_is_nobodys(settings: Settings) -> None:
 
 
 def test_a_second_stream_of_a_folder_hears_one_sentence(settings: Settings) -> None:
-    first, second = StreamLock(settings), StreamLock(settings)
+    first, second = stream_lock(settings), stream_lock(settings)
     first.acquire()
     with pytest.raises(UsageError, match="runs already: `shoplake status`"):
         second.acquire()
