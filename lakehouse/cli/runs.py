@@ -41,7 +41,6 @@ app.add_typer(runs, name="runs")
 def run(
     job: Annotated[str, typer.Argument(help="Name of the job; `shoplake jobs` lists them.")],
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="A parameter as name=value.")] = None,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Short for --param as_of=DATE.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the run and print its result.")] = False,
     format: HowToPrint = Format.table,
 ) -> None:
@@ -52,7 +51,7 @@ def run(
     """
     from lakehouse.jobs import find
 
-    given = _pairs(param or []) | ({} if as_of is None else {"as_of": as_of})
+    given = _pairs(param or [])
     if wait:
         run_and_wait(job, given, format)
         return

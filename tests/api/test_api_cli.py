@@ -71,7 +71,7 @@ def test_a_run_that_is_waited_for_prints_its_result(api: ServedApi):
     assert done.returncode == 0, done.stderr
     assert "cohort_retention: rows_written 7 · duration_seconds 0.5" in done.stdout
     assert "Readers do not see it until the publisher runs again" in done.stderr
-    as_json = shoplake(api.settings, "run", "cohort_retention", "--as-of", "2026-01-31", "--wait", "-f", "json")
+    as_json = shoplake(api.settings, "run", "cohort_retention", "-p", "as_of=2026-01-31", "--wait", "-f", "json")
     assert json.loads(as_json.stdout) == OUTCOMES["succeeded"]["result"] and as_json.returncode == 0
     newest = json.loads(shoplake(api.settings, "runs", "list", "--limit", "1", "-f", "json").stdout)[0]
     assert newest["parameters"]["as_of"] == "2026-01-31"
