@@ -78,6 +78,4 @@ class Readiness:
         if report.get("state") not in ("running", "stopped"):
             return f"is {report.get('state')}"
         seconds = age(report)
-        if math.isinf(seconds):
-            return "says nothing about itself"
         return f"was last heard of {seconds:.0f} s ago" if seconds > STALE_SECONDS else None
