@@ -154,9 +154,10 @@ class Listing:
 
     @cached_property
     def key_type(self) -> TypeAdapter[tuple[Any, ...]]:
-        """The types of what a cursor holds: the table's name, then the key of a row."""
+        """The types of what a cursor holds: this table's name, then the key of a row."""
         types = (python_type(self.table.schema[name].dataType) for name in (self.moment, *self.then))
-        return TypeAdapter(tuple[(str, *types)])  # type: ignore[valid-type]  # the types are known only now
+        own: Any = Literal[(self.table.full_name,)]
+        return TypeAdapter(tuple[(own, *types)])  # type: ignore[valid-type]  # the types are known only now
 
     def chosen(self, asked: Asked) -> Iterator[tuple[str, list[Any]]]:
         """The conditions that the filters in `asked` make, each with the values of its question marks."""
