@@ -36,7 +36,7 @@ def api() -> None:
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it; several keys of one name are one caller.")],
     scope: Annotated[
-        list[str], typer.Option(help="What it may do: jobs:read, jobs:run, jobs:cancel, gold:read, admin.")
+        list[str], typer.Option(help="What it may do: jobs:read, jobs:run, jobs:cancel, gold:read, trace:read, admin.")
     ],
     expires: Annotated[str | None, typer.Option(help="How long it is valid: 30d, 12h, 90m.")] = None,
 ) -> None:
