@@ -42,7 +42,6 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     return {
         **_engine_conf(settings),
         **_delta_conf(settings),
-        **_streaming_conf(),
         **{f"spark.hadoop.{name}": value for name, value in s3a_conf(settings).items()},
     }
 
@@ -58,7 +57,6 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
             # Room for what the JIT compiled of the generated code, or it is compiled again and again.
             "-XX:ReservedCodeCacheSize=400m "
             f"{FIRST_TIER if settings.java_jit == 'quick' else ' '.join(LOOPS_FIRST)} "
-            f'"-Dderby.system.home={home / "derby"}" '
             f"-Dio.netty.maxDirectMemory=268435456{java_options(settings)}"
         ),
         "spark.local.dir": str(home / "local"),
@@ -82,11 +80,14 @@ def _engine_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.codegen.cache.maxEntries": "2000",
         # The number of its stage in the name of a generated class makes the same code look different in every query.
         "spark.sql.codegen.useIdInClassName": "false",
-        # A batch is kept for seconds: looking for a good compression takes longer than it saves.
-        "spark.sql.inMemoryColumnarStorage.compressed": "false",
         "spark.sql.debug.maxToStringFields": "100",
         "spark.scheduler.mode": "FAIR",
         "spark.cleaner.periodicGC.interval": "10min",
+        # The other one starts a process for each look at a link and each mode of a file, a dozen in a batch.
+        "spark.sql.streaming.checkpointFileManagerClass": (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        ),
+        "spark.sql.streaming.minBatchesToRetain": "20",
     }
 
 
@@ -168,25 +169,6 @@ def _delta_conf(settings: Settings) -> dict[str, str]:
         # merging of the running day's new files would write the day anew.
         "spark.databricks.delta.optimize.maxFileSize": str(128 * 2**20),
         "spark.databricks.delta.optimize.minFileSize": str(64 * 2**20),
-        # A vacuum lists a table's files in as many tasks as this says. The default of 10,000, most of them empty, is
-        # a minute of a core per table.
-        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
-    }
-
-
-def _streaming_conf() -> dict[str, str]:
-    rocksdb = "spark.sql.streaming.stateStore.rocksdb"
-    return {
-        "spark.sql.streaming.stateStore.providerClass": (
-            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-        ),
-        f"{rocksdb}.changelogCheckpointing.enabled": "true",
-        f"{rocksdb}.trackTotalNumberOfRows": "false",
-        # The other one starts a process for each look at a link and each mode of a file, a dozen in a batch.
-        "spark.sql.streaming.checkpointFileManagerClass": (
-            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-        ),
-        "spark.sql.streaming.minBatchesToRetain": "20",
     }
 
 
@@ -264,7 +246,7 @@ def _home(settings: Settings) -> Path:
 
 
 def _prepare(settings: Settings) -> None:
-    for folder in ("local", "warehouse", "derby", "s3a"):
+    for folder in ("local", "warehouse", "s3a"):
         shutil.rmtree(_home(settings) / folder, ignore_errors=True)  # a killed server leaves records of people there
         (_home(settings) / folder).mkdir(parents=True, exist_ok=True)
     write_java_store(settings)
