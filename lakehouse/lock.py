@@ -73,8 +73,13 @@ def lock_path(settings: Settings) -> Path:
 
 def lock_holder(settings: Settings) -> int | None:
     """The process id of the living supervisor, None when nobody holds the lock."""
+    return holder_of(lock_path(settings))
+
+
+def holder_of(path: Path) -> int | None:
+    """The process id of the living holder of a lock, None when it has none."""
     try:
-        file = lock_path(settings).open("r+")
+        file = path.open("r+")
     except OSError:
         return None
     with file:

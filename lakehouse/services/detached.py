@@ -13,7 +13,7 @@ import psutil
 
 from lakehouse import processes
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.lock import lake_lock, lock_holder, lock_path
+from lakehouse.lock import holder_of, lake_lock, lock_holder
 from lakehouse.services import superset
 from lakehouse.services.child import spawn
 from lakehouse.services.service import child_environment
@@ -80,7 +80,9 @@ def stop(settings: Settings, report: Callable[[Snapshot], None] = lambda _snapsh
         _end_supervisor(settings, supervisor, report)
     left = processes.end_lake_processes(settings)
     write_state(settings, None)
-    lock_path(settings).unlink(missing_ok=True)
+    for lock in settings.run_dir.glob("*lock"):
+        if holder_of(lock) is None:  # that of a stream in the foreground stays
+            lock.unlink(missing_ok=True)
     return supervisor is not None or left > 0
 
 

@@ -16,7 +16,7 @@ import pytest
 from lakehouse import processes
 from lakehouse.cli.platform import StartReporter
 from lakehouse.errors import ShoplakeError, UsageError
-from lakehouse.lock import lake_lock, lock_holder, lock_path
+from lakehouse.lock import lake_lock, lock_holder, lock_path, stream_lock
 from lakehouse.probes import replies
 from lakehouse.services import detached
 from lakehouse.services.child import LONGEST_PAUSE_SECONDS, STABLE_SECONDS, Child, rotate
@@ -68,6 +68,16 @@ def test_a_supervisor_that_its_parent_has_not_asked_about_has_ended(settings):
     assert detached.stop(settings)
     assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
     assert child.wait() == -15
+
+
+def test_down_takes_away_the_locks_of_the_dead_and_no_other(settings):
+    """A part that is killed, or dies of another's end, gives its lock back and leaves the file."""
+    held, dead = stream_lock(settings), settings.run_dir / "alerts.lock"
+    held.acquire()
+    dead.write_text("1")
+    detached.stop(settings)
+    assert held.is_held and not dead.exists()
+    held.release()
 
 
 def test_a_busy_port_is_named():
