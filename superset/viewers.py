@@ -70,12 +70,13 @@ def foreign_sql(
 
 
 def foreign_work(question: Mapping[str, Any], charts: Collection[Mapping[str, Any]]) -> str | None:
-    """The first step behind the SQL, or layer of another chart, that no chart of the dataset has, or too large a number
-    of columns; None when all is well."""
+    """The first step behind the SQL, or layer of another chart, that no chart of the dataset has, a pattern with many
+    wildcards, or too large a number of columns; None when all is well."""
     layers = [_shape(one) for chart in charts for one in chart.get("annotation_layers") or ()]
     width = sum(len(question.get(part) or ()) for part in ("columns", "metrics"))
     found = [step for step in question.get("post_processing") or () if not any(_takes(one, step) for one in charts)]
     found += [one for one in question.get("annotation_layers") or () if _shape(one) not in layers]
+    found += [one for one in question.get("filter") or () if _has_inner_wildcard(one)]
     found += [f"{width} columns"] if width > MOST_COLUMNS else []
     return str(found[0]) if found else None
 
@@ -88,6 +89,12 @@ def _takes(chart: Mapping[str, Any], step: Mapping[str, Any]) -> bool:
         for operation, option, parameter in SIZED_BY
         if operation == step.get("operation")
     )
+
+
+def _has_inner_wildcard(condition: Mapping[str, Any]) -> bool:
+    """Whether a condition looks for more than one text. DuckDB tries out where each part may stand: a few more, and one
+    value takes hours, in which nothing interrupts it."""
+    return "LIKE" in str(condition.get("op")).upper() and "%" in str(condition.get("val")).strip("%")
 
 
 def _labels(value: Any) -> set[str]:

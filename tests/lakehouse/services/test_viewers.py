@@ -78,6 +78,8 @@ def then(operation: str, **options: Any) -> dict[str, Any]:
         then("contribution", orientation="row"),
         {"annotation_layers": [{"sourceType": "line", "value": 7, "overrides": {"time_range": "Last week"}}]},
         {"columns": ["hour_start"] * 10},
+        {"filter": [{"col": "rule", "op": "ILIKE", "val": "%card_testing%"}]},  # who types into a dashboard's filter
+        {"filter": [{"col": "rule", "op": "IN", "val": ["50 % off, 20 % more"]}]},
     ],
 )
 def test_what_charts_do_behind_the_sql_passes(question: dict[str, Any]) -> None:
@@ -97,6 +99,7 @@ def test_what_charts_do_behind_the_sql_passes(question: dict[str, Any]) -> None:
         {"annotation_layers": [{"sourceType": "line", "value": 8, "overrides": {"time_range": None}}]},
         {"annotation_layers": [{"sourceType": "line", "value": 7, "overrides": {"where": EVIL}}]},
         {"metrics": [{**SUM, "label": f"x{number}"} for number in range(10_000)]},
+        *({"filter": [{"col": "rule", "op": op, "val": "%a_" * 14}]} for op in ("LIKE", "NOT LIKE", "ILIKE")),
     ],
 )
 def test_nobody_makes_much_of_little(question: dict[str, Any]) -> None:
