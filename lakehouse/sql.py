@@ -22,7 +22,7 @@ from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from lakehouse.sql_names import VIEWS, explained, grains
 from lakehouse.sql_text import quoted_name, quoted_text
-from lakehouse.watchdog import Watchdog
+from lakehouse.watchdog import Watchdog, spill_folder
 from silver.views import SOURCE
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def _duckdb(settings: Settings, memory_mb: int, tuning: Mapping[str, int]) -> du
         "allow_persistent_secrets": "false",
         "python_enable_replacements": "false",
         "memory_limit": f"{memory_mb}MB",
-        "temp_directory": str(settings.run_dir / "duckdb"),
+        "temp_directory": str(spill_folder(settings.serving_file)),
         **tuning,
     }
     trusting = s3.duckdb_statements(settings)

@@ -1,13 +1,18 @@
-"""What keeps a question from taking its process down: a limit of time for each, a limit of memory for the process."""
+"""What keeps a question from taking its process down: a limit of time for each, a limit of memory for the process, and
+a folder of its own for what does not fit."""
 
 from __future__ import annotations
 
 import math
+import os
 import resource
+import shutil
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 
@@ -29,6 +34,25 @@ def limit_memory(duckdb_mb: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     bounds = [wanted, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)]
     resource.setrlimit(resource.RLIMIT_DATA, (min(bounds), hard))
+
+
+def spill_folder(serving_file: Path, name: str = "") -> Path:
+    """Where a database of this process puts what its memory does not hold; without a name another one each time. Two
+    databases with one folder write into each other's files: their processes crash, or answer wrongly. What processes
+    left there that were killed, and that has records of people, is deleted.
+    """
+    for left in serving_file.parent.glob("spilled-*"):
+        if not _lives(int(left.name.split("-")[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    return serving_file.with_name(f"spilled-{os.getpid()}-{name or uuid.uuid4().hex}")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 class Watchdog:

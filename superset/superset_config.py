@@ -111,7 +111,9 @@ def DB_CONNECTION_MUTATOR(uri, params, *_others):
     read-only and locked: no other file, no memory database from which files can be read."""
     if uri.drivername.startswith("duckdb"):
         uri = uri.set(database=os.environ["SHOPLAKE_SERVING_FILE"], query={})
-        params = {**params, "connect_args": copy.deepcopy(_CONNECT["extra"]["engine_params"]["connect_args"])}
+        connect = copy.deepcopy(_CONNECT["extra"]["engine_params"]["connect_args"])
+        connect["config"]["temp_directory"] = str(watchdog.spill_folder(Path(uri.database), "superset"))
+        params = {**params, "connect_args": connect}
     return uri, params
 
 

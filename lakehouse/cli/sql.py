@@ -80,11 +80,15 @@ def _prompt(settings: Settings, output: OutputFormat) -> NoReturn:
     """Become DuckDB's command line over the serving file: read-only, and without a way to files, shell or network."""
     import duckdb_cli
 
+    from lakehouse.sql_text import quoted_text
+    from lakehouse.watchdog import spill_folder
+
     if not settings.serving_file.is_file():
         raise ShoplakeError("Nothing is published yet; `shoplake up` publishes gold.")
     program = str(Path(duckdb_cli.__file__).with_name("duckdb"))
     options = ["-readonly", "-no-init", *([] if output is OutputFormat.table else [f"-{output}"])]
-    locked = ["-cmd", "SET TimeZone = 'UTC'; SET memory_limit = '512MB'", "-cmd", ".safe_mode"]
+    spilled = f"SET temp_directory = {quoted_text(str(spill_folder(settings.serving_file)))}"
+    locked = ["-cmd", f"SET TimeZone = 'UTC'; SET memory_limit = '512MB'; {spilled}", "-cmd", ".safe_mode"]
     os.execv(program, [program, *options, *locked, str(settings.serving_file)])  # noqa: S606 - no shell is wanted
 
 

@@ -5,6 +5,7 @@ Every step can be repeated: a run that died continues where it was. Why: docs/de
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -100,7 +101,7 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
 def _delete(folder: Path, names: str) -> None:
     """Delete what may still hold the person: the memory of a stopped stream, what people chose in filters."""
     for file in folder.glob(names):
-        file.unlink(missing_ok=True)
+        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
 
 
 def _unfinished_hours(lake: Lake) -> set[int]:

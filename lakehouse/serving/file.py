@@ -12,6 +12,7 @@ import duckdb
 from lakehouse.errors import ShoplakeError
 from lakehouse.settings import Settings
 from lakehouse.sql_text import quoted_text
+from lakehouse.watchdog import spill_folder
 
 PUBLISHED = "_published"
 BATCH_MINUTES = "ops.batch_minutes"
@@ -55,7 +56,8 @@ def open_serving(
 ) -> duckdb.DuckDBPyConnection:
     """A locked-down connection to the published file, with settings for speed; duckdb.Error when there is none."""
     with _opening:
-        connection = duckdb.connect(str(path), read_only=True, config={**LOCKED, **(tuning or {})})
+        spilled = {"temp_directory": str(spill_folder(path, path.name))}
+        connection = duckdb.connect(str(path), read_only=True, config={**LOCKED, **spilled, **(tuning or {})})
         # Connections of one process to one file share a database: a later one finds it configured, and locked.
         if not rows_of(connection, "SELECT current_setting('lock_configuration') AS is_locked")[0]["is_locked"]:
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -67,8 +69,7 @@ def open_with_moments(path: Path) -> duckdb.DuckDBPyConnection:
     """As `open_serving`, for a person's SQL: the file's moments, kept as UTC without a zone, are moments here, as in
     the lake. So a time without a zone in an answer is one that the query made."""
     config = {name: value for name, value in LOCKED.items() if name != _ACCESS}
-    # Beside the file, as DuckDB itself has it: its default is the folder from which somebody asks.
-    connection = duckdb.connect(config={**config, "temp_directory": f"{path}.tmp"})
+    connection = duckdb.connect(config={**config, "temp_directory": str(spill_folder(path))})
     try:
         connection.execute(f"ATTACH {quoted_text(str(path))} AS published (READ_ONLY)")
         for (statement,) in connection.execute(_VIEWS).fetchall():

@@ -150,3 +150,41 @@ def test_a_text_that_fills_the_memory_fails_alone() -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(asked)], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["refused", "42", "True"], done.stderr
+
+
+SPILLING = """
+import sys
+from pathlib import Path
+from lakehouse.serving import file
+file.LOCKED["memory_limit"] = "40MB"
+sorted_out = "SELECT count(*) FROM (SELECT range AS r, md5(range::VARCHAR) AS m FROM range(1000000) ORDER BY m)"
+with file.open_with_moments(Path(sys.argv[1])) as connection:
+    connection.execute("CREATE TEMP TABLE t AS " + sorted_out.replace("count(*)", "*"))
+    for _ in range(3):
+        found = connection.execute("SELECT count(*) FROM t WHERE m = md5(r::VARCHAR)").fetchone()
+        assert found == (1000000,), found
+print("as it was")
+"""
+
+
+def test_questions_that_need_the_disk_at_once_do_not_meet_there(tmp_path: Path) -> None:
+    """With one folder for both, both processes crash."""
+    file = tmp_path / "serving.duckdb"
+    duckdb.connect(str(file)).close()
+    command = [sys.executable, "-c", SPILLING, str(file)]
+    both = [subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE) for _ in range(2)]
+    assert [one.communicate()[0].endswith(b"as it was\n") for one in both] == [True, True]
+
+
+def test_what_a_killed_process_left_on_the_disk_is_deleted(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    left, mine = tmp_path / f"spilled-{gone.pid}-x", tmp_path / f"spilled-{os.getpid()}-x"
+    for folder in (left, mine):
+        folder.mkdir()
+        (folder / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("u4711")
+    with SqlReader(Settings(data_dir=tmp_path / "lake")):
+        assert left.exists(), "of another lake"
+    duckdb.connect(str(tmp_path / "serving.duckdb")).close()
+    assert ServingReader(tmp_path / "serving.duckdb").query("SELECT 1 AS n") == [{"n": 1}]
+    assert mine.exists() and not left.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ import pytest
 
 from lakehouse.catalog import TABLES
 from lakehouse.errors import UsageError
-from lakehouse.jobs import JOBS, backfill, find, maintenance
+from lakehouse.jobs import JOBS, backfill, find, forget, maintenance
 from lakehouse.lake import Lake
 from lakehouse.small_tables import Compacted
 from lakehouse.table import KEEP_HOURS, READER_SECONDS
@@ -191,3 +192,12 @@ def test_after_a_backfill_nobody_goes_on_from_where_he_was(monkeypatch: pytest.M
     monkeypatch.setattr(backfill.marks, "forget", lambda _lake, job: forgotten.append(job))
     backfill._forget_what_was_done(cast(Lake, None))
     assert set(forgotten) == {"cohort_retention", "reconcile", "quality"}
+
+
+def test_what_a_killed_stream_left_on_the_disk_goes_with_the_person(tmp_path: Path) -> None:
+    spilled = tmp_path / "fold.duckdb.tmp"
+    spilled.mkdir()
+    for file in (tmp_path / "fold.duckdb", spilled / "duckdb_temp_storage_DEFAULT-0.tmp"):
+        file.write_text("u4711")
+    forget._delete(tmp_path, "fold.duckdb*")
+    assert not [*tmp_path.iterdir()]
