@@ -111,6 +111,8 @@ class ApiClient(httpx.Client):
             return self.request(method, path, **how)
         except httpx.ConnectError:
             raise ShoplakeError(f"The API at {self.url} does not answer: `make up` starts it.") from None
+        except httpx.InvalidURL:
+            raise UsageError(f"{path!r} is no address: it has no name of a job and no id of a run.") from None
         except httpx.HTTPError as error:
             raise ShoplakeError(f"The API at {self.url} broke off ({error}): `make status` shows its state.") from None
 

@@ -26,7 +26,8 @@ BEGINS = (
 )  # fmt: skip
 """What somebody may have meant who wrote another word."""
 ALLOWED = frozenset(Path(__file__).with_name("allowed_functions.txt").read_text(encoding="utf-8").lower().split())
-"""Functions and operators that compute and nothing else. What DuckDB or an extension brings tomorrow is not in it."""
+"""Functions and operators that compute and nothing else. What DuckDB or an extension brings tomorrow is not in it, nor
+what goes through JSON by recursion: events may have some that is deep, and the process would end."""
 _TABLE_NAME = re.compile(r"(?!pg_settings$)[\w $-]*", re.IGNORECASE)
 """What looks like a path or an address is one: DuckDB would read the file of that name."""
 _FUNCTION_LIKE = ("duckdb_", "pragma_")
@@ -98,9 +99,11 @@ def _parsed(sql: str) -> list[duckdb.Statement]:
 def _named(sql: str) -> Reading:
     """What a statement names. UsageError for a function or a table beyond the lake's own."""
     # As a literal: for a bound value DuckDB would import pandas, which takes a second.
-    parsed = _parser().cursor().execute(f"SELECT json_serialize_sql({quoted_text(sql)})").fetchall()[0][0]
     try:
+        parsed = _parser().cursor().execute(f"SELECT json_serialize_sql({quoted_text(sql)})").fetchall()[0][0]
         tree = json.loads(parsed)
+    except (duckdb.Error, MemoryError):
+        raise ShoplakeError("There is not enough memory to look at the statement.") from None
     except RecursionError:
         raise UsageError("The statement is nested too deeply.") from None
     if tree["error"]:
@@ -108,6 +111,8 @@ def _named(sql: str) -> Reading:
     tables: dict[str, int] = {}
     asks_catalog = False
     for node in _nodes(tree):
+        if node.get("id") == "VARIANT":
+            raise UsageError("The type VARIANT is not allowed here: DuckDB makes it of no JSON that is deep.")
         for name in (node.get("function_name"), *(node.get("function_names") or ())):
             if name is not None and name.lower() not in ALLOWED:
                 raise UsageError(f"The function {name[:60]} is not allowed here: queries read the lake's tables only.")

@@ -64,7 +64,8 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Around each call of DuckDB. Raises ShoplakeError for a call that it has ended, and KeyboardInterrupt."""
+        """Around each call of DuckDB. Raises ShoplakeError for a call that it has ended, or that needs too much memory,
+        and KeyboardInterrupt."""
         done = threading.Event()
         dog = threading.Thread(target=self._end, args=(done,), daemon=True)
         if not math.isinf(self._left):  # else of the lake's own processes, for which a thread a call would be too much
@@ -76,6 +77,8 @@ class Watchdog:
             if self._has_barked:
                 raise ShoplakeError(f"The query was ended: it took more than {self._seconds:g} seconds.") from None
             raise
+        except MemoryError:
+            raise ShoplakeError("The query fails: it needs more memory than it may have.") from None
         except RuntimeError as error:
             # DuckDB's word for Ctrl-C. It works on, and whatever came next, closing it too, would wait for it.
             if isinstance(error.__cause__, KeyboardInterrupt):

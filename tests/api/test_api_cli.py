@@ -241,3 +241,8 @@ def test_the_example_script(api: ServedApi):
 
 def test_the_operators_name_cannot_be_taken(api: ServedApi):
     assert keys.OPERATOR not in {row.name for row in keys.listed(api.registry.database) if row.scopes != ["admin"]}
+
+
+def test_what_can_be_no_id_is_a_sentence(api: ServedApi) -> None:
+    done = shoplake(api.settings, "runs", "show", "\x1b]52;c;ZXZpbA==\x07")
+    assert done.returncode == 2 and "no id of a run" in done.stderr, done.stderr

@@ -152,6 +152,28 @@ def test_a_text_that_fills_the_memory_fails_alone() -> None:
     assert done.stdout.split() == ["refused", "42", "True"], done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count memory by this limit")
+def test_what_needs_too_much_memory_is_told_so(tmp_path: Path) -> None:
+    asked = """
+        import duckdb, sys
+        from pathlib import Path
+        from lakehouse import watchdog
+        from lakehouse.errors import ShoplakeError
+        from lakehouse.serving.reader import ServingReader
+        watchdog.SPARE_MB = 256
+        watchdog.limit_memory(256)
+        for question in ("SELECT entropy(range) FROM range(1000000000)", f"SELECT row({'1, ' * 200000}1)"):
+            try:
+                ServingReader(Path(sys.argv[1])).query(question)
+            except ShoplakeError as error:
+                print(error)
+    """
+    duckdb.connect(str(tmp_path / "serving.duckdb")).close()
+    command = [sys.executable, "-c", textwrap.dedent(asked), str(tmp_path / "serving.duckdb")]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert ["memory" in line for line in done.stdout.splitlines()] == [True, True], done
+
+
 SPILLING = """
 import sys
 from pathlib import Path
