@@ -50,10 +50,12 @@ WITH events AS (SELECT topic, event_type, processed_at, extra::JSON AS extra FRO
     WHERE extra IS NOT NULL AND processed_at > TIMESTAMPTZ '{since}' AND processed_at <= TIMESTAMPTZ '{until}'),
 places AS (SELECT *, '' AS place, extra AS fields FROM events
     UNION ALL SELECT *, 'context.' AS place, extra -> 'context' AS fields FROM events
-    UNION ALL SELECT *, 'data.' AS place, extra -> 'data' AS fields FROM events)
+    UNION ALL SELECT *, 'data.' AS place, extra -> 'data' AS fields FROM events),
+found AS (SELECT topic, event_type, processed_at, place, unnest(json_keys(fields)) AS key,
+    unnest(fields -> '$.*') AS value FROM places)
 SELECT topic, event_type, left(place || key, 200) AS path, min(processed_at) AS first_seen,
     max(processed_at) AS last_seen, count(*) AS count, arg_min(left(value::VARCHAR, 200), processed_at) AS sample
-FROM places, json_each(fields) WHERE place <> '' OR key NOT IN ('context', 'data') GROUP BY ALL
+FROM found WHERE place <> '' OR key NOT IN ('context', 'data') GROUP BY ALL
 """
 _MERGED = f"""
 WITH seen AS (FROM known UNION ALL BY NAME FROM fresh),

@@ -18,7 +18,7 @@ MOMENTS = [datetime(2026, 9, 3, 10, minute, tzinfo=UTC) for minute in range(4)]
 def found(*events: tuple[datetime, str | None], since: datetime = datetime(2026, 9, 1, tzinfo=UTC)) -> dict[str, Any]:
     """What is found in purchases of these moments, with these extra fields; by its path."""
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET memory_limit = '192MB'")
         connection.execute(
             "CREATE TABLE events (topic VARCHAR, event_type VARCHAR, processed_at TIMESTAMPTZ, extra VARCHAR)"
         )
@@ -73,6 +73,10 @@ def test_names_without_end_become_one_row() -> None:
 
 def test_a_name_without_end_is_cut() -> None:
     assert [len(path) for path in found((MOMENTS[0], json.dumps({"n" * 5_000: 1})))] == [200]
+
+
+def test_an_event_of_nothing_but_unknown_fields_fills_no_memory() -> None:
+    assert len(found((MOMENTS[0], json.dumps({f"k{number}": number for number in range(10_000)})))) == 10_000
 
 
 def rows(names: list[str], moment: datetime, each: int) -> list[tuple[Any, ...]]:
