@@ -60,4 +60,4 @@ def carries(field: str, wanted: str) -> str:
 
 def field_of(field: str) -> str:
     """The text of an event's `field`; NULL where the value is no JSON."""
-    return f"CASE WHEN json_valid({TEXT}) THEN json_extract_string({TEXT}, '$.{field}') END"
+    return f"try(json_extract_string({TEXT}, '$.{field}'))"
