@@ -207,3 +207,11 @@ def test_a_role_that_may_only_look_at_the_bucket_is_enough(aws, monkeypatch, tmp
     monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
     s3.ensure_bucket(settings)
     assert written and not [name for name in written if name.startswith(("Put", "Create"))]
+
+
+def test_the_token_that_spark_writes_into_its_log_stays_on_the_machine():
+    agent = json.loads((PROJECT_ROOT / "deploy/aws/cloudwatch-agent.json").read_text())
+    logs, _ = agent["logs"]["logs_collected"]["files"]["collect_list"]
+    left_out = [re.compile(one["expression"]) for one in logs["filters"] if one["type"] == "exclude"]
+    said = "Streaming ForeachBatch worker is starting with url sc://localhost:15002/;user_id=shoplake;token=2dfd and …"
+    assert any(one.search(said) for one in left_out)
