@@ -25,9 +25,9 @@ def moment_column(moment: datetime) -> Column:
     return F.timestamp_micros(F.lit(micros(moment)))
 
 
-def hour_start(event_time: str = "event_time") -> Column:
+def hour_start() -> Column:
     """The start of the clock hour that holds `event_time`."""
-    return F.date_trunc("hour", F.col(event_time)).alias("hour_start")
+    return F.date_trunc("hour", F.col("event_time")).alias("hour_start")
 
 
 def hour_number(moment: str = "event_time") -> Column:
@@ -72,15 +72,16 @@ def any_of(conditions: Sequence[Column]) -> Column:
     return any_of(conditions[:middle]) | any_of(conditions[middle:])
 
 
-def within(ranges: Iterable[tuple[datetime, datetime]], moment: str = "event_time") -> Column:
-    """True where a timestamp column falls into one of the half-open `ranges`."""
-    return any_of([(F.col(moment) >= F.lit(first)) & (F.col(moment) < F.lit(last)) for first, last in ranges])
+def within(ranges: Iterable[tuple[datetime, datetime]]) -> Column:
+    """True where `event_time` falls into one of the half-open `ranges`."""
+    moment = F.col("event_time")
+    return any_of([(moment >= F.lit(first)) & (moment < F.lit(last)) for first, last in ranges])
 
 
-def is_in(hours: Iterable[int], moment: str = "event_time") -> Column:
-    """True where a timestamp column falls into one of the `hours`; a list is data, not generated code."""
+def is_in(hours: Iterable[int]) -> Column:
+    """True where `event_time` falls into one of the `hours`; a list is data, not generated code."""
     wanted = sorted(hours)
-    return F.array_contains(F.lit(wanted), hour_number(moment)) if wanted else F.lit(False)
+    return F.array_contains(F.lit(wanted), hour_number()) if wanted else F.lit(False)
 
 
 def days_of(ranges: Iterable[tuple[datetime, datetime]]) -> list[date]:
@@ -94,9 +95,9 @@ def days_of(ranges: Iterable[tuple[datetime, datetime]]) -> list[date]:
     )
 
 
-def on_dates(ranges: Iterable[tuple[datetime, datetime]], column: str = "event_date") -> Column:
-    """True on the days that the ranges touch: lets Delta skip whole partitions."""
-    return F.col(column).isin(days_of(ranges))
+def on_dates(ranges: Iterable[tuple[datetime, datetime]]) -> Column:
+    """True on the days that the ranges touch: lets Delta skip whole partitions of silver."""
+    return F.col("event_date").isin(days_of(ranges))
 
 
 def sql_on_days(column: str, days: Iterable[date]) -> str:

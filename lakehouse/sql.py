@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXTENSIONS = ("httpfs", "delta")
-CHUNK = 2048
+CHUNK, BATCH = 2048, 100_000
 MEMORY_MB = 2048
 NO_TABLE = ("No files in log segment", "NoSuchBucket", "404 Not Found")
 REFUSED = ("403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch")
@@ -99,11 +99,11 @@ class SqlReader:
         with self._plain_errors([]):
             return cursor.execute(sql).to_arrow_table()
 
-    def batches(self, sql: str, rows: int = 100_000) -> pa.RecordBatchReader:
+    def batches(self, sql: str) -> pa.RecordBatchReader:
         """`arrow`, in batches as they are read."""
         cursor = self.cursor()
         with self._plain_errors([]):
-            return lasting(cursor, cursor.execute(sql).to_arrow_reader(rows))
+            return lasting(cursor, cursor.execute(sql).to_arrow_reader(BATCH))
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """For several statements of this project's own making, with temporary tables between them."""

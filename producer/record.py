@@ -49,22 +49,22 @@ def to_line(record: Record) -> bytes:
     return orjson.dumps(wrapper)
 
 
-def from_line(line: bytes, due: float = 0.0) -> Record:
+def from_line(line: bytes) -> Record:
     """The record that a line of a file stands for; what is no event at all is published as it is."""
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
         event = None
     if not isinstance(event, dict):
-        return Record(FALLBACK_TOPIC, None, line, due)
+        return Record(FALLBACK_TOPIC, None, line, 0.0)
     if "_topic" in event and event.keys() <= _WRAPPER:
-        return _unwrap(event, due)
+        return _unwrap(event)
     user, event_id = event.get("user_id"), event.get("event_id")
     return Record(
         topic=TOPIC_OF_TYPE.get(str(event.get("event_type")), FALLBACK_TOPIC),
         key=user.encode("utf-8") if isinstance(user, str) else None,
         value=line,
-        due=due,
+        due=0.0,
         event_id=event_id if isinstance(event_id, str) else None,
     )
 
@@ -78,7 +78,7 @@ def _is_plain(record: Record) -> bool:
     return back.topic == record.topic and back.key == record.key and record.reason is None
 
 
-def _unwrap(event: dict[str, object], due: float) -> Record:
+def _unwrap(event: dict[str, object]) -> Record:
     topic, key, text = event["_topic"], event.get("_key"), event.get("_value_base64")
     if not isinstance(topic, str) or not isinstance(key, str | None) or not isinstance(text, str | None):
         raise UsageError("A line with _topic must hold texts in _topic, _key and _value_base64 (or null).")
@@ -86,4 +86,4 @@ def _unwrap(event: dict[str, object], due: float) -> Record:
         value = None if text is None else base64.b64decode(text, validate=True)
     except ValueError:
         raise UsageError("A line with _topic must hold valid base64 in _value_base64.") from None
-    return Record(topic, None if key is None else key.encode("utf-8"), value, due)
+    return Record(topic, None if key is None else key.encode("utf-8"), value, 0.0)
