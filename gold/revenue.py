@@ -9,13 +9,17 @@ from pyspark.sql.types import DecimalType, LongType, StringType
 from gold.hourly import hourly_table
 from lakehouse.hours import hour_start
 from lakehouse.table import Kept, Live, column
+from producer.contract import VISIBLE
 from silver.conditions import IS_PAID
 
 UNKNOWN = "unknown"
 """The currency of a purchase that names none."""
 REVENUE = DecimalType(38, 9)
-CURRENCY_SQL = f"""CASE WHEN regexp_matches(trim(currency), '^[A-Za-z]{{3}}$') THEN upper(trim(currency))
-    WHEN regexp_matches(currency, '\\S') THEN currency ELSE '{UNKNOWN}' END"""
+_UNSEEN = f"{VISIBLE.replace('^', '', 1)}*"
+_CODE = rf"^{_UNSEEN}([A-Za-z]{{3}}){_UNSEEN}\z"
+"""Each engine has a trim of its own: Spark's takes spaces away, DuckDB's also U+00A0, with which prices are written."""
+CURRENCY_SQL = f"""CASE WHEN regexp_matches(currency, '{_CODE}') THEN upper(regexp_extract(currency, '{_CODE}', 1))
+    WHEN regexp_matches(currency, '{VISIBLE}') THEN currency ELSE '{UNKNOWN}' END"""
 """`currency` for DuckDB."""
 HOURS = Kept(
     f"""SELECT hour AS age, {CURRENCY_SQL} AS currency, count(*) AS purchases,
@@ -65,6 +69,5 @@ def hourly(events: DataFrame) -> DataFrame:
 
 def currency() -> Column:
     """The currency of a purchase, or UNKNOWN; codes in capitals. Never null."""
-    named = F.trim("currency")
-    is_code = named.rlike(r"^[A-Za-z]{3}\z")
-    return F.when(is_code, F.upper(named)).when(F.col("currency").rlike(r"\S"), F.col("currency")).otherwise(UNKNOWN)
+    code, is_seen = F.regexp_extract("currency", _CODE, 1), F.col("currency").rlike(VISIBLE)
+    return F.when(code != "", F.upper(code)).when(is_seen, F.col("currency")).otherwise(UNKNOWN)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import duckdb
 import pytest
 
 from gold import revenue
@@ -25,6 +26,24 @@ def test_counts_orders_and_sums_what_was_paid_by_currency(events):
         "JPY": (2, 2, Decimal("12000.000000001")),
         "unknown": (1, 1, Decimal("7")),
     }
+
+
+ODD = {
+    "EUR\u00a0": "EUR", "\u202feur": "EUR", "\u3000EUR\u2003": "EUR", "EUR\t\n": "EUR", "\u200bEUR": "EUR",
+    "eur\x0b": "EUR", "\u00a0\u20ac": "\u00a0\u20ac", "E UR": "E UR", "euro": "euro", "978": "978",
+    "\uff25\uff35\uff32": "\uff25\uff35\uff32", "\u00a0": "unknown", "": "unknown", None: "unknown",
+}  # fmt: skip
+
+
+def test_a_currency_has_one_spelling_in_both_engines(events):
+    rows = [{"event_type": "purchase", "currency": each} for each in ODD]
+    found = {
+        row.currency: row.told for row in events(rows).select("currency", revenue.currency().alias("told")).collect()
+    }
+    assert found == ODD
+    told = f"SELECT {revenue.CURRENCY_SQL} FROM (SELECT unnest(?::VARCHAR[]) AS currency)"
+    with duckdb.connect() as connection:
+        assert connection.execute(told, [list(ODD)]).fetchall() == [(each,) for each in ODD.values()]
 
 
 def test_has_the_declared_columns(events):
