@@ -186,11 +186,11 @@ REASONS = {
     "empty_value": "The value is empty or only white space. Send a JSON object.",
     "too_large": "The value is larger than 1 MiB. Split it, or send less.",
     "schema_registry_prefix": "The value begins with a schema's number or id, as serializers of a schema registry"
-    " (Confluent's, AWS Glue's) write it, not with JSON. Send plain JSON: StringSerializer, or JsonConverter with"
-    " schemas.enable=false.",
+    " (Confluent's, Apicurio's, AWS Glue's) write it, not with JSON. Send plain JSON: StringSerializer, or"
+    " JsonConverter with schemas.enable=false.",
     "invalid_utf8": "The value is not valid UTF-8. Encode it as UTF-8.",
-    "not_json": "The value is not one well-formed JSON value: truncated, duplicate keys, NaN, text after it, too deep."
-    " Send one JSON object as a JSON library writes it.",
+    "not_json": "The value is not one well-formed JSON value: truncated, duplicate keys, NaN, text after it, too deep,"
+    " a number of over 1,000 digits. Send one JSON object as a JSON library writes it.",
     "not_an_object": "The value is JSON but not an object: a list, or an event written as a text in quotes. Send one"
     " event per record, as an object.",
     "missing_field": "A required field is missing, null, or an identifier of white space only. Add it.",

@@ -310,7 +310,9 @@ def _whole_value_reasons() -> list[Column]:
     start = F.substring("_text", 1, 80)
     has_number = is_broken & F.expr("octet_length(value) >= 5 AND substring(value, 1, 1) = X'00'")
     has_id = is_broken & F.expr("octet_length(value) >= 18 AND substring(value, 1, 2) IN (X'0300', X'0305')")
-    schema = F.conv(F.hex(F.substring("value", 2, 4)), 16, 10)
+    # Four bytes, or eight in Apicurio's registry; no number is 0.
+    number = "substring(value, 2, if(substring(value, 2, 4) = X'00000000', 8, 4))"
+    schema = F.expr(f"conv(hex({number}), 16, 10)")
     glue = F.lower(F.hex(F.substring("value", 3, 16)))
     return [
         _refuse("tombstone", F.col("value").isNull(), "the record has no value"),

@@ -4,14 +4,16 @@ Steps are separated by `;`: `rename data.total=data.total_amount`, `cast data.pr
 `cast timestamp=timestamp Europe/Berlin`, `cast timestamp=local Europe/Berlin` (sent as UTC by mistake),
 `default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by its user_id), `retime seconds` (its
 Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read), `strip` (of what a serializer put
-before or around the JSON), `decode cp1252` (no UTF-8), `nan` (no numbers, but written as some), `cast data=json` (a
-text that holds an object or a list). `data.products.price` is the price of every line.
+before or around the JSON), `decode cp1252` (no UTF-8), `nan` (no numbers, but written as some), `clean` (characters
+that no text may have), `cast data=json` (a text that holds an object or a list). `data.products.price` is the price of
+every line.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -36,8 +38,13 @@ class _Exact(str):
     __slots__ = ()
 
 
-_PREFIX = re.compile(rb"\A(?:\0.{4}|\x03\0.{16}|\xef\xbb\xbf)", re.DOTALL)
-"""A schema's number as Confluent's registry has it, or its id as that of AWS Glue; or a byte order mark."""
+_PREFIX = re.compile(rb"\A(?:\0(?:\0{4})?.{4}|\x03[\0\x05].{16}|\xef\xbb\xbf)", re.DOTALL)
+"""A schema's number as Confluent's registry (4 bytes) or Apicurio's (8 bytes, the first of them 0) has it, or its id as
+that of AWS Glue, plain or before packed bytes; or a byte order mark."""
+_ZLIB_OR_GZIP = 47
+_MOST_UNPACKED = 1024 * 1024
+"""Bytes, as many as a record may have: few can stand for many."""
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000|\0")
 _LINES = "data.products"
 _MOST_OPENED = 100
 """Brackets in the JSON of a default: Python's reader fails at some thousand, its writer earlier."""
@@ -67,13 +74,18 @@ def parse(text: str) -> tuple[Step, ...]:
     return tuple(_step(part.strip()) for part in text.split(";") if part.strip()) or _fail("the fix is empty")
 
 
-def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None) -> Refused:
-    """The record with every step applied; the stream read it when it `arrived`. A value that is not one well-formed
-    JSON object stays as it is."""
+def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None) -> list[Refused]:
+    """The record with every step applied; the stream read it when it `arrived`. Of a value that held several events,
+    a record each. A value that is not one well-formed JSON object stays as it is."""
+    values = [record.value]
     for step in steps:
-        if record.value and (read := _OF_BYTES.get(step.verb)):
+        if read := _OF_BYTES.get(step.verb):
             with suppress(RecursionError):
-                record = replace(record, value=read(record.value, step))
+                values = [part for value in values for part in (read(value, step) if value else [value])]
+    return [_changed(steps, replace(record, value=value), arrived) for value in values]
+
+
+def _changed(steps: tuple[Step, ...], record: Refused, arrived: datetime | None) -> Refused:
     event = _json_of(record.value)
     if not isinstance(event, dict):
         return record
@@ -93,33 +105,59 @@ def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = N
     return record
 
 
-def _stripped(value: bytes, _: Step) -> bytes:
-    """The value without a prefix, without the schema that Kafka Connect sends beside it, out of a list of one, and
-    unquoted if a text."""
-    value = _PREFIX.sub(b"", value)
+def _stripped(value: bytes, _: Step) -> list[bytes]:
+    """The events of a value: without a prefix, unpacked, without the schema that Kafka Connect sends beside one, out of
+    a list or of lines, and unquoted if texts."""
+    value = _unpacked(_PREFIX.sub(b"", value))
     found = _json_of(value)
-    if isinstance(found, dict) and found.keys() == {"schema", "payload"}:
+    if isinstance(found, dict):
+        if found.keys() != {"schema", "payload"}:
+            return [value]
         found = found["payload"]
-        value = _bytes_of(found)
-    if isinstance(found, list) and len(found) == 1:
-        value = _bytes_of(found := found[0])
-    return found.encode("utf-8", "surrogatepass") if type(found) is str else value
+    elif found is None:
+        found = [_json_of(line) for line in value.splitlines() if line.strip()]
+    events = found if isinstance(found, list) else [found]
+    if not events or None in events:
+        return [value]
+    return [one.encode("utf-8", "surrogatepass") if type(one) is str else _bytes_of(one) for one in events]
 
 
-def _decoded(value: bytes, step: Step) -> bytes:
-    """The text in UTF-8. What is UTF-8 already stays: in another encoding it would be another text."""
-    with suppress(UnicodeError):
-        if "\0" not in value.decode():
-            return value
-    with suppress(UnicodeError):
-        return str(value, step.argument).encode()
+def _unpacked(value: bytes) -> bytes:
+    unpacking = zlib.decompressobj(_ZLIB_OR_GZIP)
+    with suppress(zlib.error):
+        found = unpacking.decompress(value, _MOST_UNPACKED)
+        return found if unpacking.eof else value
     return value
 
 
-def _without_nan(value: bytes, _: Step) -> bytes:
+def _decoded(value: bytes, step: Step) -> list[bytes]:
+    """The text in UTF-8. What is UTF-8 already stays: in another encoding it would be another text."""
+    with suppress(UnicodeError):
+        if "\0" not in value.decode():
+            return [value]
+    with suppress(UnicodeError):
+        return [str(value, step.argument).encode()]
+    return [value]
+
+
+def _without_nan(value: bytes, _: Step) -> list[bytes]:
     """The value with null where Python and pandas have written NaN or Infinity."""
     found = None if _json_of(value) is not None else _json_of(value, constant=lambda _: None)
-    return value if found is None else _bytes_of(found)
+    return [value if found is None else _bytes_of(found)]
+
+
+def _cleaned(value: bytes, _: Step) -> list[bytes]:
+    """The value without NULs, with other control characters escaped, and with U+FFFD for half a surrogate pair."""
+    found = _json_of(_NUL.sub(rb"\1", value), strict=False)
+    if found is None:
+        return [value]
+    return [
+        _bytes_of(found)
+        .decode("utf-8", "surrogatepass")
+        .encode("utf-16", "surrogatepass")
+        .decode("utf-16", "replace")
+        .encode()
+    ]
 
 
 def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> datetime | None:
@@ -134,7 +172,7 @@ def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> dat
 
 def _step(text: str) -> Step:
     verb, _, rest = text.partition(" ")
-    if verb in ("route", "rekey", "strip", "nan"):
+    if verb in ("route", "rekey", "strip", "nan", "clean"):
         return Step(verb) if not rest else _fail(f"{verb} takes nothing, not {rest!r}")
     if verb == "decode":
         try:
@@ -183,13 +221,14 @@ def _bytes_of(found: Any) -> bytes:
     return _MARKED.sub(r"\1", text).encode("utf-8", "surrogatepass")
 
 
-def _json_of(value: bytes | None, constant: Callable[[str], Any] = _fail) -> Any:
+def _json_of(value: bytes | None, constant: Callable[[str], Any] = _fail, *, strict: bool = True) -> Any:
     """The value's JSON; None if merely reading it would repair it: a repair has to be declared."""
-    if b"\\u0000#" in (value or b""):
+    if not value or _NUL.search(value):
         return None  # a NUL, which the contract refuses, would be taken for `_MARK`
     try:
         return json.loads(
-            (value or b"").decode("utf-8"),
+            value.decode("utf-8"),
+            strict=strict,
             object_pairs_hook=_unique,
             parse_constant=constant,
             parse_float=lambda text: _Exact(_MARK + text),
@@ -277,7 +316,12 @@ _CASTS: dict[str, Callable[[Any], Any]] = {
     "json": _parsed,
 }
 _TIMES = {"timestamp": numerals.moment_of, "local": numerals.local_moment}
-_STEPS = "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey, retime, strip, decode or nan"
-_OF_BYTES: dict[str, Callable[[bytes, Step], bytes]] = {"strip": _stripped, "decode": _decoded, "nan": _without_nan}
+_STEPS = "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey, retime, strip, decode, nan or clean"
+_OF_BYTES: dict[str, Callable[[bytes, Step], list[bytes]]] = {
+    "strip": _stripped,
+    "decode": _decoded,
+    "nan": _without_nan,
+    "clean": _cleaned,
+}
 """Done first, whatever order they stand in."""
 _VERBS: dict[str, Callable[[Event, Step], None]] = {"rename": _rename, "cast": _cast, "default": _default}

@@ -42,8 +42,9 @@ from silver.deduplicate import COORDINATES, IDENTITY
 
 WRITES = (quarantine.TABLE, replays.TABLE)
 PATIENCE_SECONDS, SEND_SECONDS = 180.0, 60.0
-_ORIGIN = ["origin", "was", "ingest_date"]
-"""Beside a record that is judged again: the topic it was refused on, for what reason, and its partition there."""
+_ORIGIN = ["origin", "was", "ingest_date", "events"]
+"""Beside a record that is judged again: the topic it was refused on, for what reason, its partition there, and how many
+events a fix has found in it."""
 _CHOSEN = StructType(
     [quarantine.TABLE.schema[name] for name in (*RECORD_COLUMNS, "reason_code", "ingest_date", "quarantined_at")]
 )
@@ -62,7 +63,7 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
         None,
         description="Change the records first: rename PATH=PATH,"
         " cast PATH=text|number|number_with_comma|integer|json|timestamp [ZONE]|local ZONE, default PATH=JSON, route,"
-        " rekey, retime seconds|arrival, strip, decode ENCODING, nan; steps separated by a semicolon.",
+        " rekey, retime seconds|arrival, strip, decode ENCODING, nan, clean; steps separated by a semicolon.",
     )
     limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
 
@@ -111,10 +112,10 @@ def run(lake: Lake, parameters: Parameters, say: Say) -> dict[str, Any]:
         return figures | {"already_in_silver": sum(row["is_known"] for row in records)}
     fates = _brought_home(lake, records, say)
     say("Marking the records as resolved")
-    _resolve(lake, fates, parameters.fix)
+    resolved = _resolve(lake, fates, parameters.fix)
     outcomes = Counter(fate.outcome for fate in fates)
     told = {name: outcomes[name] for name in ("accepted", "duplicate", "known")}
-    return figures | told | {"resolved": len(fates), "left": accepted - len(fates), "run": run_name(lake)}
+    return figures | told | {"resolved": resolved, "left": accepted - len(fates), "run": run_name(lake)}
 
 
 def chosen(lake: Lake, parameters: Parameters) -> DataFrame:
@@ -136,7 +137,8 @@ def chosen(lake: Lake, parameters: Parameters) -> DataFrame:
 
 def _fixed(lake: Lake, parameters: Parameters) -> DataFrame:
     """The chosen records, changed as declared, with `_ORIGIN` beside them."""
-    found = chosen(lake, parameters).withColumns({"origin": F.col("topic"), "was": F.col("reason_code")})
+    origin = {"origin": F.col("topic"), "was": F.col("reason_code"), "events": F.lit(1)}
+    found = chosen(lake, parameters).withColumns(origin)
     rows = found.select(*RECORD_COLUMNS, *_ORIGIN)
     if parameters.fix is None:
         return rows
@@ -148,7 +150,8 @@ def _fixed(lake: Lake, parameters: Parameters) -> DataFrame:
     for row in records:
         record = fixes.Refused(row["topic"], row["key"], row["value"], row["kafka_timestamp"])
         fixed = fixes.apply(steps, record, arrived=row["quarantined_at"])
-        changed.append(tuple({**row.asDict(), **vars(fixed)}[name] for name in (*RECORD_COLUMNS, *_ORIGIN)))
+        rows_of = ({**row.asDict(), **vars(each), "events": len(fixed)} for each in fixed)
+        changed += [tuple(one[name] for name in (*RECORD_COLUMNS, *_ORIGIN)) for one in rows_of]
     return lake.spark.createDataFrame(changed, rows.schema)
 
 
@@ -253,23 +256,28 @@ def _wait_until_read(lake: Lake, places: list[Place], say: Say) -> None:
             time.sleep(0.5)
 
 
-def _resolve(lake: Lake, fates: list[Fate], fix: str | None) -> None:
-    """Write down what became of the records: in `ops.replays`, and as resolved in `silver.quarantine`."""
-    if not fates:
-        return
+def _resolve(lake: Lake, fates: list[Fate], fix: str | None) -> int:
+    """Write down what became of the events: in `ops.replays`, and as resolved in `silver.quarantine` for the records
+    of which every event has its fate. Returns how many these are."""
     run, now = run_name(lake), datetime.now(UTC)
-    rows = [
+    rows = {
+        (run, row["origin"], row["partition"], row["offset"], row["event_id"]):
         (run, row["origin"], row["partition"], row["offset"], row["was"], row["event_id"], fix, outcome,
          *(place or (None, None, None)), now)
         for row, outcome, place in fates
-    ]  # fmt: skip
+    }  # fmt: skip
     # An earlier try of this run may have written some of them and died before it marked them as resolved.
     written = {tuple(row[key] for key in replays.TABLE.keys) for row in lake.small.read(replays.TABLE).to_pylist()}
-    if left := [row for row in rows if (row[0], *row[1:4]) not in written]:
+    if left := [row for key, row in rows.items() if key not in written]:
         lake.append_rows(replays.TABLE, left)
-    found = [(row["ingest_date"], row["origin"], row["partition"], row["offset"]) for row, _, _ in fates]
-    places = lake.spark.createDataFrame(found, "ingest_date date, topic string, partition int, offset bigint")
-    on_days = clock.sql_on_days("kept.ingest_date", {day for day, *_ in found})
-    is_it = same_in("ingest_date", *COORDINATES)
-    done = f"UPDATE SET status = 'resolved', resolved_by = '{run}'"
-    merge(lake, quarantine.TABLE, places, f"{on_days} AND {is_it} AND kept.status = 'open'", done)
+    seen = Counter(
+        (row["ingest_date"], row["origin"], row["partition"], row["offset"], row["events"]) for row, *_ in fates
+    )
+    found = [place for (*place, events), count in seen.items() if count == events]
+    if found:
+        places = lake.spark.createDataFrame(found, "ingest_date date, topic string, partition int, offset bigint")
+        on_days = clock.sql_on_days("kept.ingest_date", {day for day, *_ in found})
+        is_it = same_in("ingest_date", *COORDINATES)
+        done = f"UPDATE SET status = 'resolved', resolved_by = '{run}'"
+        merge(lake, quarantine.TABLE, places, f"{on_days} AND {is_it} AND kept.status = 'open'", done)
+    return len(found)

@@ -9,7 +9,7 @@ from lakehouse.table import Table, column
 TABLE = Table(
     layer="ops",
     name="replays",
-    grain="one refused record brought back by a run",
+    grain="one event of a refused record brought back by a run",
     schema=StructType(
         [
             column("run_id", StringType(), "The run that did it; resolved_by of the quarantine row"),
@@ -26,6 +26,6 @@ TABLE = Table(
             column("replayed_at", TimestampType(), "When the run knew the outcome, UTC"),
         ]
     ),
-    keys=("run_id", "topic", "partition", "offset"),
+    keys=("run_id", "topic", "partition", "offset", "event_id"),
     writer="delta-rs",
 )

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +29,9 @@ from quality import results
 from quality.gate import blocked_by, failing
 from quality.suites import SUITES
 from silver import events as silver_events
-from tests.support.pages import ROOT
 from tests.support.platform import platform
 from tests.support.refused import AGES, NOW, VIEWS, assert_identity, purchase, replayed, view
-from tests.support.shop import Shop, environment_of, eventually, shoplake
+from tests.support.shop import Shop, eventually, shoplake
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
@@ -256,17 +251,21 @@ def test_unknown_fields_are_reported_once(desk: Shop) -> None:
     ]
 
 
-def test_the_events_of_a_list_come_home_as_a_file(desk: Shop, tmp_path: Path) -> None:
-    listed = b"[%s,%s]" % tuple(view(number, 1.0, AGES[0]).value for number in (600, 601))
-    publish([Record(VIEWS, None, listed, time.time())], desk.settings)
+def test_the_events_of_a_list_come_home_and_the_list_is_resolved_with_the_last(desk: Shop, lake: Lake) -> None:
+    good, twin, astray = view(600, 1.0, AGES[0]), view(601, 1.0, AGES[3]), purchase(602, VIEWS, "u602", AGES[1])
+    priced = view(603, "1,50", AGES[0])
+    listed = b"[%s]" % b",".join(each.value or b"" for each in (good, twin, astray, priced, good))
+    publish([Record(VIEWS, b"batch", listed, time.time())], desk.settings)
     desk.wait_until_read()
-    page = (ROOT / "docs" / "how-to" / "quality.md").read_text(encoding="utf-8")
-    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
-    assert block
-    environment = os.environ | environment_of(desk) | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", block[1]], cwd=tmp_path, env=environment, check=True)
-    sent = shoplake(desk, "produce", "--replay", str(tmp_path / "events.jsonl"))
-    assert sent.returncode == 0, sent.stderr
-    desk.wait_until_read()
-    assert set(event_ids(desk)) >= {"view-600", "view-601"}
+    fix = "strip; route; rekey"
+    tried = replayed(lake, dry_run="true", reason="not_an_object", fix=fix)
+    assert (tried["acceptable"], tried["still_refused_by_reason"]["wrong_type"]) == (4, 1)
+    status = f"select status from silver.quarantine where octet_length(value) = {len(listed)}"
+    done = replayed(lake, reason="not_an_object", fix=fix)
+    assert (done["accepted"] + done["duplicate"], done["resolved"]) == (4, 0)
+    assert desk.ask(status) == [{"status": "open"}]
+    done = replayed(lake, reason="not_an_object", fix=f"{fix}; cast data.price=number")
+    assert (done["accepted"], done["known"], done["resolved"]) == (1, 4, 1)
+    assert desk.ask(status) == [{"status": "resolved"}]
+    assert set(event_ids(desk)) >= {"view-600", "view-601", "buy-602", "view-603"}
     assert_identity(desk)

@@ -152,6 +152,7 @@ SOUND = [
 UNSOUND = [
     Case("a_byte_too_large", padded(MEBIBYTE + 1), reason="too_large"),
     Case("avro", b"\0\0\0\1\2\x0c\xffe1001", reason="schema_registry_prefix"),
+    Case("apicurio", b"\0" + (77).to_bytes(8) + text(EVENT), reason="schema_registry_prefix"),
     Case("glue", b"\3\0" + bytes(16) + text(EVENT), reason="schema_registry_prefix"),
     Case("glue_packed", b"\3\5" + b"\xff" * 16 + b"x\x9c", reason="schema_registry_prefix"),
     Case("three_and_little_more", b"\3\0" + b"x" * 15, reason="not_json"),
@@ -249,6 +250,7 @@ def test_details_are_short(answers: dict[str, Row]) -> None:
 
 def test_a_schema_is_named(answers: dict[str, Row]) -> None:
     assert answers["avro"]["reason_detail"] == "a zero byte and the number of schema 258"
+    assert answers["apicurio"]["reason_detail"] == "a zero byte and the number of schema 77"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,9 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silver.fixes import Refused, apply, parse
+from silver import fixes
+from silver.fixes import Refused, parse
 
 TOPIC = "shop.page_views"
+
+
+def apply(steps: tuple[fixes.Step, ...], record: Refused, arrived: datetime | None = None) -> Refused:
+    """The one record that the steps make of `record`."""
+    (only,) = fixes.apply(steps, record, arrived)
+    return only
 
 
 def fixed(fix: str, event: dict[str, Any], key: bytes | None = None) -> Any:
@@ -67,7 +77,16 @@ def test_a_step_changes_every_line_of_an_order(fix: str, before: Any, after: Any
     assert fixed(fix, {"data": {"products": before}}) == {"data": {"products": after}}
 
 
-@pytest.mark.parametrize("before", [b"\0\0\0\0\x07", b"\0\n\x01\xff\0", b"\3\0" + bytes(range(16)), b"\xef\xbb\xbf"])
+BEFORE = {
+    "Confluent": b"\0\0\0\0\x07",
+    "Confluent, large": b"\0\n\x01\xff\0",
+    "Apicurio": b"\0\0\0\0\0\0\0\1\2",
+    "Glue": b"\3\0" + bytes(range(16)),
+    "byte order mark": b"\xef\xbb\xbf",
+}
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
 def test_what_a_serializer_put_before_the_event_is_stripped(before: bytes) -> None:
     event = Refused(TOPIC, b"u1", b'{ "user_id": "u1" }')
     assert apply(parse("strip"), replace(event, value=before + (event.value or b""))) == event
@@ -93,8 +112,50 @@ def test_an_event_in_a_text_or_beside_its_schema_is_stripped_to_the_digit(sent: 
     assert apply(parse("strip; rekey"), Refused(TOPIC, None, sent)) == Refused(TOPIC, b"u1", ORDER)
 
 
+@pytest.mark.parametrize("before", [b"\3\5" + bytes(range(16)), b"", b"\0\0\0\0\7"])
+@pytest.mark.parametrize("pack", [zlib.compress, gzip.compress])
+def test_what_was_packed_is_unpacked_up_to_what_a_record_may_have(
+    before: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    for value in (ORDER, json.dumps(ORDER.decode()).encode()):
+        assert apply(parse("strip"), Refused(TOPIC, None, before + pack(value))).value == ORDER
+    for packed in (pack(ORDER)[:-1], pack(b" " * 2**21 + ORDER), b"x\x9c", b"\x1f\x8b"):
+        assert len(apply(parse("strip"), Refused(TOPIC, None, before + packed)).value or b"") <= len(packed)
+
+
 @pytest.mark.parametrize(
-    "sent", [b"1.5", b"null", b'{"schema":1}', b'{"schema":1,"payload":2,"more":3}', b'"\xff"', b"[]", b"[{},{}]"]
+    "sent",
+    [
+        b"[%s, %s]" % (ORDER, ORDER),
+        b"%s\n\r\n%s\n" % (ORDER, ORDER),
+        json.dumps([ORDER.decode()] * 2).encode(),
+        b'\0\0\0\0\7{"schema":{},"payload":[%s,%s]}' % (ORDER, ORDER),
+        gzip.compress(b"[%s,%s]" % (ORDER, ORDER)),
+    ],
+)
+def test_events_that_were_sent_in_one_record_become_a_record_each(sent: bytes) -> None:
+    assert fixes.apply(parse("strip; rekey"), Refused(TOPIC, None, sent)) == [Refused(TOPIC, b"u1", ORDER)] * 2
+
+
+def test_other_steps_change_each_event_of_a_list() -> None:
+    sent = Refused(TOPIC, b"?", b'[{"user_id":"u1","event_type":"click"},{"user_id":"u2","event_type":"purchase"},7]')
+    found = fixes.apply(parse("strip; route; rekey"), sent)
+    assert [(one.topic, one.key) for one in found] == [("shop.clicks", b"u1"), ("shop.purchases", b"u2"), (TOPIC, b"?")]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"1.5",
+        b"null",
+        b'{"schema":1}',
+        b'{"schema":1,"payload":2,"more":3}',
+        b'"\xff"',
+        b"[]",
+        b"[{},null]",
+        b'{"a":1}\n{"b"',
+        b'{"a":1}{"b":1}',
+    ],
 )
 def test_what_holds_no_event_is_not_stripped(sent: bytes) -> None:
     assert apply(parse("strip"), Refused(TOPIC, None, sent)).value == sent
@@ -121,6 +182,22 @@ def test_what_is_no_number_is_null(sent: bytes, after: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "after"),
+    [
+        (b'{"a": "x\\u0000\\\\u0000", "n": 1.50}', b'{"a":"x\\\\u0000","n":1.50}'),
+        (b'{"a":"\\ud83d!","b":"\\ud83c\\udf81"}', '{"a":"\ufffd!","b":"\U0001f381"}'.encode()),
+        (b'{"a":"x\ty\nz\0","n":1.50}', b'{"a":"x\\ty\\nz","n":1.50}'),
+        (b'{"a":"\\t"}\0', b'{"a":"\\t"}'),
+        (b'{"a":"\\u0000\\u00235"}', b'{"a":"#5"}'),
+        (b'{"a":"x\ty","a":1}', b'{"a":"x\ty","a":1}'),
+        (b'{"a":"x\ty"', b'{"a":"x\ty"'),
+    ],
+)
+def test_characters_that_no_text_may_have_are_cleaned(sent: bytes, after: bytes) -> None:
+    assert apply(parse("clean"), Refused(TOPIC, None, sent)).value == after
+
+
+@pytest.mark.parametrize(
     ("encoding", "sent", "after"),
     [
         ("cp1252", '{"a":"caf\u00e9 \u20ac"}'.encode("cp1252"), '{"a":"caf\u00e9 \u20ac"}'),
@@ -142,7 +219,18 @@ def test_a_record_goes_to_its_topic_and_under_its_user() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"{", b"[]", b'{"a":1,"a":2}', b'{"a":NaN}', b'{"a":"\xff"}', b'{"a":' + b"[" * 100_000]
+    "value",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b'{"a":1,"a":2}',
+        b'{"a":NaN}',
+        b'{"a":"\xff"}',
+        b'{"a":"\\u0000\\u00235"}',
+        b'{"a":' + b"[" * 100_000,
+    ],
 )
 def test_what_is_not_well_formed_stays_as_it_is(value: bytes | None) -> None:
     record = Refused(TOPIC, None, value)
@@ -170,6 +258,7 @@ def test_what_needs_no_change_keeps_its_bytes() -> None:
         "rename data.products.sku=user_id",
         "strip prefix",
         "nan 0",
+        "clean up",
         "decode",
         "decode hex",
         "decode nothing",
@@ -337,10 +426,12 @@ def test_numbers_keep_every_decimal(amount: Decimal, fix: str) -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: json.dumps({"a": text, "b": 1.5}).encode()))
 def test_whatever_comes_a_fix_does_not_fail(value: bytes) -> None:
-    steps = "strip; decode cp1252; nan; cast a=json; cast a=number; cast b=timestamp UTC; cast b=integer; rename a=c"
+    steps = (
+        "strip; decode cp1252; nan; clean; cast a=json; cast a=number; cast b=timestamp UTC; cast b=integer; rename a=c"
+    )
     steps += "; retime seconds; route; rekey"
-    record = apply(parse(steps), Refused(TOPIC, b"\xff", value, datetime(2026, 9, 3, 10, 15)))
-    assert record.topic == TOPIC and isinstance(record.value, bytes)
+    for record in fixes.apply(parse(steps), Refused(TOPIC, b"\xff", value, datetime(2026, 9, 3, 10, 15))):
+        assert record.topic == TOPIC and isinstance(record.value, bytes)
 
 
 def test_a_field_that_becomes_too_deep_stays() -> None:
