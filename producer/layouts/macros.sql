@@ -20,8 +20,9 @@ CREATE MACRO is_of_product(event_type) AS
   event_type IN ('product_view', 'click', 'add_to_cart', 'add_to_wishlist');
 CREATE MACRO numbered(id, place) AS id || CASE WHEN place > 1 THEN '.' || place ELSE '' END;
 
--- Words for nothing: empty, and Google's.
-CREATE MACRO known(said) AS nullif(nullif(said, '(not set)'), '');
+-- Words for nothing: none, Google's, and what programs write for an id that they do not have.
+CREATE MACRO known(said) AS CASE WHEN trim(said) NOT IN
+  ('', '(not set)', 'null', 'undefined', 'false', '[]', '{}', '[object Object]') THEN said END;
 
 -- GA4: a parameter of an event.
 CREATE MACRO param(params, name) AS list_transform(list_filter(params, lambda each: each.key = name), lambda each:

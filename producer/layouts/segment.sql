@@ -7,8 +7,7 @@ WITH found AS NOT MATERIALIZED (
     "properties": {"url": "VARCHAR", "query": "VARCHAR", "order_id": "VARCHAR", "total": "VARCHAR",
       "revenue": "VARCHAR", "value": "VARCHAR", "currency": "VARCHAR", "payment_method": "VARCHAR",
       "product_id": "VARCHAR", "sku": "VARCHAR", "name": "VARCHAR", "category": "VARCHAR", "price": "VARCHAR",
-      "quantity": "VARCHAR", "products": [{"product_id": "VARCHAR", "sku": "VARCHAR", "quantity": "VARCHAR",
-        "price": "VARCHAR"}]}}'))
+      "quantity": "VARCHAR", "products": "JSON"}}'))
   FROM input
 ),
 calls AS NOT MATERIALIZED (
@@ -42,10 +41,13 @@ SELECT messageId AS event_id, event_type,
       'total_amount', number(coalesce(known(p.total), known(p.revenue), p.value)),
       'currency', p.currency,
       'payment_method', p.payment_method,
-      'products', list_transform(p.products, lambda line: whole(json_object(
-        'product_id', coalesce(known(line.product_id), known(line.sku)),
-        'quantity', number(line.quantity),
-        'price', number(line.price)))))
+      'products', CASE json_type(p.products) WHEN 'ARRAY' THEN
+        to_json(list_transform(json_extract(p.products, '$[*]'), lambda line: CASE json_type(line) WHEN 'OBJECT' THEN
+          whole(json_object(
+            'product_id', coalesce(known(line->>'product_id'), known(line->>'sku')),
+            'quantity', number(line->>'quantity'),
+            'price', number(line->>'price')))
+        ELSE line END)) ELSE p.products END)
     ELSE json_object(
       'product_id', coalesce(known(p.product_id), known(p.sku)),
       'product_name', p.name,

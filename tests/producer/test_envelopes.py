@@ -132,6 +132,24 @@ def test_an_empty_id_is_none(tmp_path: Path) -> None:
     assert event["user_id"] == "u1" and "context" not in event
 
 
+@pytest.mark.parametrize("nothing", ["null", "undefined", " ", False, [], {}, "[object Object]"])
+def test_what_programs_make_of_no_id_is_none(tmp_path: Path, nothing: Any) -> None:
+    (event,), _ = events_of(tmp_path, segment(1, "page") | {"userId": nothing})
+    assert event["user_id"] == "507f191e810c19729de860ea"
+    (event,), _ = events_of(tmp_path, ga4(1, "page_view") | {"user_id": nothing})
+    assert event["user_id"] == "1026454.4271112504"
+
+
+LINE = {"product_id": "507", "quantity": 1, "price": 19}
+
+
+@pytest.mark.parametrize("products", [json.dumps([LINE]), LINE, ["507"], [None, LINE], 5])
+def test_lines_that_cannot_be_read_are_left_to_quarantine(tmp_path: Path, products: Any) -> None:
+    order = segment(1, "track", "Order Completed", order_id="o1", total=5, products=products)
+    (event,), _ = events_of(tmp_path, order, are_valid=False)
+    assert event["data"]["products"] == products
+
+
 def test_a_page_or_a_search_beside_several_products_is_one_event(tmp_path: Path) -> None:
     pens = [{"item_id": name} for name in "abc"]
     events, left_out = events_of(
