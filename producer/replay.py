@@ -1,4 +1,4 @@
-"""Recorded data as records: JSON lines of the contract as they are, and the layouts of others as events."""
+"""Recorded data as records: JSON of the contract as it is, and the layouts of others as events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def replay(
     rate: float | None = None,
     left_out: Counter[str] | None = None,
 ) -> Generator[Record, None, None]:
-    """The records of a recorded file: JSON lines in their order, other layouts by time.
+    """The records of a recorded file: JSON of the contract in its order, other layouts by time.
 
     `shift_to` moves every timestamp by the same span, so that the last event happens then. `rate` spaces the
     records' `due` for `publish(..., live_from=0.0)`. `left_out` counts what the contract has no event type for.
@@ -35,7 +35,7 @@ def replay(
         raise UsageError(f"There is no file {path} to replay.")
     layout = layouts.layout_of(path)
     found = (
-        _json_lines(path, shift_to - _last_moment(path, shift_to) if shift_to else None)
+        _json_records(path, shift_to - _last_moment(path, shift_to) if shift_to else None)
         if layout is None
         else layouts.records(path, layout, shift_to, Counter() if left_out is None else left_out)
     )
@@ -43,13 +43,18 @@ def replay(
         yield record._replace(due=number / rate) if rate else record
 
 
-def _json_lines(path: Path, shift: timedelta | None) -> Iterator[Record]:
+def _json_records(path: Path, shift: timedelta | None) -> Iterator[Record]:
+    for text in layouts.documents(path) if layouts.document(path) else _lines(path):
+        record = from_line(text)
+        yield _shifted(record, shift) if shift else record
+
+
+def _lines(path: Path) -> Iterator[bytes]:
     with layouts.opened(path) as lines:
         for line in lines:
             # A mark of the byte order may stand before any line: files were put together.
             if text := line.removeprefix(layouts.BYTE_ORDER_MARK).rstrip(b"\r\n"):
-                record = from_line(text)
-                yield _shifted(record, shift) if shift else record
+                yield text
 
 
 def _shifted(record: Record, shift: timedelta) -> Record:
@@ -78,7 +83,7 @@ def _as_written(number: str) -> orjson.Fragment:
 
 def _last_moment(path: Path, until: datetime) -> datetime:
     """The last moment of the file. A later one than `until` is a clock that was wrong, unless there is no other."""
-    moments = (moment for record in _json_lines(path, None) if (moment := _moment(record)))
+    moments = (moment for record in _json_records(path, None) if (moment := _moment(record)))
     last = max(moments, key=lambda moment: (moment <= until, moment), default=None)
     if last is None:
         raise UsageError(f"{path.name} holds no event with a time, so it cannot be shifted.")

@@ -150,6 +150,13 @@ def test_lines_that_cannot_be_read_are_left_to_quarantine(tmp_path: Path, produc
     assert event["data"]["products"] == products
 
 
+@pytest.mark.parametrize("odd", ['"\\ud83d"', "NaN"])
+def test_a_first_line_that_is_not_strict_json_tells_the_layout_too(tmp_path: Path, odd: str) -> None:
+    first = json.dumps(segment(1, "identify", odd=0)).replace('"odd": 0', f'"odd": {odd}')
+    (event,), left_out = events_of(tmp_path, first, segment(2, "page"))
+    assert event["event_type"] == "page_view" and left_out.total() == 1
+
+
 def test_a_page_or_a_search_beside_several_products_is_one_event(tmp_path: Path) -> None:
     pens = [{"item_id": name} for name in "abc"]
     events, left_out = events_of(
@@ -189,6 +196,17 @@ def test_a_byte_order_mark_may_stand_before_any_line(tmp_path: Path) -> None:
     lines = [json.dumps(segment(number, "page")) for number in range(2)]
     events, left_out = events_of(tmp_path, *(f"\ufeff{line}" for line in lines))
     assert len(events) == 2 and not left_out
+
+
+def test_a_list_of_calls_is_read_like_lines_of_them(tmp_path: Path) -> None:
+    calls = [segment(1, "page"), segment(2, "track", "Product Viewed", product_id="p1", price=12.5)]
+    lines, _ = events_of(tmp_path, *calls)
+    for text in (json.dumps(calls), json.dumps(calls, indent=2), json.dumps(calls[0], indent=2) + json.dumps(calls[1])):
+        assert events_of(tmp_path, text) == (lines, Counter())
+
+
+def test_blank_lines_before_the_first_do_not_matter(tmp_path: Path) -> None:
+    assert events_of(tmp_path, "", " ", segment(1, "page"))[0] == events_of(tmp_path, segment(1, "page"))[0]
 
 
 def test_a_number_that_may_be_read_in_two_ways_is_left_to_quarantine(tmp_path: Path) -> None:

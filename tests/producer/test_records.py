@@ -1,6 +1,8 @@
 """Records as lines of a file, and recorded data as records."""
 
+import gzip
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,6 +142,49 @@ def test_shifting_repairs_nothing_and_one_bad_line_moves_no_other(tmp_path: Path
 def test_an_event_with_a_field_of_the_wrapper_is_an_event() -> None:
     line = at("2026-09-03T10:00:00Z", ',"_topic":"mine"').encode()
     assert same(from_line(line), Record("shop.page_views", b"u1", line, 0.0))
+
+
+LISTED = [at(f"2026-09-03T10:00:0{number}Z", ',"data":{"price":123456789012.123456789}') for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + ",".join(LISTED) + "]",
+        "\n[\n  " + ",\n  ".join(LISTED) + "\n]\n",
+        "[" + " , ".join(one.replace(",", ",\r\n    ") for one in LISTED) + "]",
+        "\n".join(one.replace("{", "{\n  ").replace("}", "\n}") for one in LISTED),
+    ],
+)
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_list_or_printed_objects_are_read_to_the_digit(
+    tmp_path: Path, text: str, packed: Callable[[bytes], bytes], mark: str
+) -> None:
+    (tmp_path / "f.json").write_bytes(packed((mark + text).encode()))
+    values = ["".join((record.value or b"").decode().split()) for record in replay(tmp_path / "f.json")]
+    assert values == LISTED
+    moved = [json.loads(record.value or b"")["timestamp"] for record in replay(tmp_path / "f.json", shift_to=NOON)]
+    assert moved == [f"2026-11-24T{time}.000Z" for time in ("11:59:58", "11:59:59", "12:00:00")]
+
+
+@pytest.mark.parametrize("text", ["[" + LAST + ",{", "[" + LAST, "[" + LAST + "]]", "[" + LAST + ",\n{'a':1}]"])
+def test_a_list_that_is_cut_off_or_wrong_stops_before_anything_is_sent(tmp_path: Path, text: str) -> None:
+    (tmp_path / "f.json").write_text(text)
+    with pytest.raises(UsageError, match=r"f\.json cannot be read as a list of JSON objects"):
+        next(replay(tmp_path / "f.json"))
+
+
+def test_an_empty_list_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "f.json").write_text("[]")
+    assert list(replay(tmp_path / "f.json")) == []
+
+
+@pytest.mark.parametrize("start", [b"PAR1\x15\x04" + b"x" * 200_000, b"\0" * 9, b"\xff\xfe" + "{}".encode("utf-16-le")])
+def test_what_is_no_text_is_refused(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "f").write_bytes(start)
+    with pytest.raises(UsageError, match="neither JSON"):
+        next(replay(tmp_path / "f"))
 
 
 def test_a_rate_spaces_the_records() -> None:
