@@ -278,7 +278,14 @@ def _cast(event: Event, step: Step) -> None:
     for held in holders:
         if held.get(name) is not None:
             with suppress(TypeError, ValueError, ArithmeticError):  # it stays as it is, and is refused again
-                held[name] = step.argument(held[name])
+                held[name] = step.argument(_bare(held[name]))
+
+
+def _bare(value: Any) -> Any:
+    """A value out of MongoDB's extended JSON: `{"$numberLong": "5"}`, `{"$date": …}`."""
+    while isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
+        (value,) = value.values()
+    return value
 
 
 def _spelled(value: Any) -> str:

@@ -30,6 +30,8 @@ _UNIX_DATE = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d:\d\d:\d\d) (UTC|GMT|[+-]\d{4}) (\d{4})", re.ASCII
 )
 """As Java and `date` write one."""
+_LOGGED_DATE = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})", re.ASCII)
+"""As web servers log one."""
 _UTC_MARK = re.compile(r" ?(Z|UTC|GMT|[+-]00:?00)\Z", re.ASCII | re.IGNORECASE)
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 """From the first number on, a time since 1970 counts this many units per second: in the next larger unit it would lie
@@ -71,6 +73,7 @@ def moment_of(text: str, zone: tzinfo | None) -> str:
     if _NUMBER.fullmatch(text):
         return _rfc3339(_since_1970(Decimal(text)))
     text = _SCRIPT_DATE.sub(r"Day, \2 \1 \3 \4 \5", _UNIX_DATE.sub(r"Day, \2 \1 \5 \3 \4", text))
+    text = _LOGGED_DATE.sub(r"Day, \1 \2 \3 \4 \5", text)
     if _MAIL_DATE.fullmatch(text):
         moment = parsedate_to_datetime(text)
     elif found := _MOMENT.fullmatch(text):
