@@ -43,7 +43,7 @@ TYPES = ["page_view", "product_view", "click", "add_to_cart", "purchase", "searc
 CENTS = [None, 0.0, 0.1, 0.2, 19.99, 1e-4, 5e-5, 4.9e-5, 2.5e-4, 1.00005, 3e-9]
 AMOUNTS = [*CENTS, 1e12, 999999999999.123, 1e-9]
 CURRENCIES = {
-    12: ["EUR", "eur", " EUR "],
+    12: ["EUR", "eur", " EUR ", "EUR\u00a0"],
     13: ["EUR", "JPY", None],
     14: [None, "", " ", "\t"],
     15: ["e", "EURO", "ÄÖÜ", "EUR"],
