@@ -86,7 +86,7 @@ def main() -> None:
     def commit_fraud() -> None:
         pressed.append(" but f")
 
-    keys = {"f": ("fraud", commit_fraud)}
+    keys = {"f": ("new thief", commit_fraud)}
     try:
         page.show(console, view.PANELS, Canned(), lambda: view.thief(thief), extras, keys)
     except KeyboardInterrupt:

@@ -102,7 +102,7 @@ def show(
             if step or now - turned > hold:
                 page, turned, hold = page + (step or 1), now, HOLD_SECONDS if step else TURN_SECONDS
             body = pages[page % len(pages)]
-            what = " · ".join(["n next", "p back", *(f"{key} {what}" for key, (what, _) in keys.items())])
+            what = " · ".join(["n, p turn", *(f"{key} {what}" for key, (what, _) in keys.items())])
             last = f"Ctrl-C ends and prints all · {what} · page {page % len(pages) + 1}/{len(pages)}"
             live.update(_screen(_header(figures), told(), body, last), refresh=True)
 

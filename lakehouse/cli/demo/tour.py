@@ -266,7 +266,7 @@ def _show_until_interrupted(settings: Settings, console: Console, traffic: Traff
         return [*_told(traffic, trust), steps]
 
     figures = page.Figures(settings, view.PANELS, traffic.look)
-    keys = {"f": ("fraud", traffic.try_cards), "d": ("dashboards", start_superset)}
+    keys = {"f": ("new thief", traffic.try_cards), "d": ("dashboards", start_superset)}
     try:
         page.show(console, view.PANELS, figures, lambda: view.thief(traffic.thief), extras, keys)
     except KeyboardInterrupt:

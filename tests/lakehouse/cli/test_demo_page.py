@@ -28,7 +28,7 @@ from tests.support.demo_rows import NOW, REASON, Canned, extras
 from tests.support.platform import free_settings
 
 SIZES = [(80, 24), (120, 40)]
-LAST = re.compile(r"Ctrl-C ends and prints all · n next · p back · f fraud · page (\d+)/(\d+)")
+LAST = re.compile(r"Ctrl-C ends and prints all · n, p turn · f new thief · page (\d+)/(\d+)")
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -148,7 +148,7 @@ def test_pages_turn_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
         return ""
 
     with pytest.raises(KeyboardInterrupt):
-        demo_page.show(console, view.PANELS, Canned(), told, extras, {"f": ("fraud", lambda: None)})
+        demo_page.show(console, view.PANELS, Canned(), told, extras, {"f": ("new thief", lambda: None)})
     assert [int(number) for number, _ in LAST.findall(output.getvalue())] == [2, 3, 4, 5]
 
 
@@ -157,7 +157,7 @@ def test_a_key_whose_answer_is_on_the_last_page_shows_it(monkeypatch: pytest.Mon
     output = io.StringIO()
     console = Console(file=output, width=80, height=24, color_system=None, force_terminal=True)
     with pytest.raises(StopIteration):
-        demo_page.show(console, view.PANELS, Canned(), lambda: "", extras, {"d": ("fraud", lambda: True)})
+        demo_page.show(console, view.PANELS, Canned(), lambda: "", extras, {"d": ("dashboards", lambda: True)})
     first, then = [(int(number), int(of)) for number, of in re.findall(r"page (\d+)/(\d+)", output.getvalue())]
     assert first[0] == 1 and then[0] == then[1] > 1
 
