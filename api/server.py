@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from types import FrameType
 from typing import cast
 
@@ -17,7 +16,7 @@ from api.limits import MAX_HEADER_BYTES
 from lakehouse.errors import UsageError
 from lakehouse.reports import replace_text
 from lakehouse.runs.registry import RunRegistry
-from lakehouse.services.ports import busy_port_message, is_loopback, trusted_proxies
+from lakehouse.services.ports import busy_port_message, certificate, refuse_unsafe
 from lakehouse.settings import Settings
 
 SHUTDOWN_SECONDS = 10
@@ -66,32 +65,6 @@ def server(settings: Settings, registry: RunRegistry) -> Server:
         lifespan="on",
     )
     return Server(config)
-
-
-def refuse_unsafe(settings: Settings) -> None:
-    """Raise UsageError for a public address without TLS, and for a certificate that cannot be used."""
-    trusted_proxies(settings)
-    if certificate(settings) is None and not is_loopback(settings.api_host) and not settings.api_public_without_tls:
-        raise UsageError(
-            f"The API would listen on {settings.api_host} without TLS, and keys could be read on their way: set"
-            " SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY, or SHOPLAKE_API_PUBLIC_WITHOUT_TLS=true behind a proxy."
-        )
-
-
-def certificate(settings: Settings) -> ssl.SSLContext | None:
-    """What TLS begins with; None without a certificate. Raises UsageError for one that cannot be used."""
-    cert, key = settings.api_tls_cert, settings.api_tls_key
-    if (cert is None) != (key is None):
-        raise UsageError("TLS needs both SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY.")
-    if cert is None or key is None:
-        return None
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        tls.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"The certificate {cert} with the key {key} cannot be used: {error}.") from None
-    return tls
 
 
 def keep_operator_key(settings: Settings, registry: RunRegistry) -> None:

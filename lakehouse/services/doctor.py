@@ -15,7 +15,7 @@ from lakehouse.errors import UsageError
 from lakehouse.lock import lock_holder
 from lakehouse.processes import lake_processes
 from lakehouse.services.jars import cache_dir, missing_jars
-from lakehouse.services.ports import busy_port_message, holder
+from lakehouse.services.ports import busy_port_message, holder, refuse_unsafe
 from lakehouse.services.service import NO_JAVA, java
 from lakehouse.services.services import services
 from lakehouse.settings import Settings
@@ -37,7 +37,7 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """All checks."""
-    return [*_essential(settings), *_ports(settings), _jars()]
+    return [*_essential(settings), *_api(settings), *_ports(settings), _jars()]
 
 
 def require_startable(settings: Settings) -> None:
@@ -131,6 +131,14 @@ def _folders(settings: Settings) -> Check:
             message = f"{folder} cannot be written ({error.strerror}): {remedy} to a folder of your own."
             return Check("folders", "failure", message)
     return Check("folders", "ok", "what has to be written can be")
+
+
+def _api(settings: Settings) -> Iterator[Check]:
+    """Settings with which the API refuses to start; the other parts do without it."""
+    try:
+        refuse_unsafe(settings)
+    except UsageError as error:
+        yield Check("API", "failure", str(error))
 
 
 def _ports(settings: Settings) -> Iterator[Check]:

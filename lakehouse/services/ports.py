@@ -1,10 +1,11 @@
-"""Says who holds a port, and which setting changes it."""
+"""Says who holds a port and which setting changes it, and whether the API's settings are safe."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import socket
+import ssl
 from collections.abc import Mapping
 
 import psutil
@@ -80,3 +81,29 @@ def trusted_proxies(settings: Settings) -> list[str]:
                 " whoever is believed can pretend to be any caller."
             )
     return found
+
+
+def refuse_unsafe(settings: Settings) -> None:
+    """Raise UsageError for a public address without TLS, and for a certificate that cannot be used."""
+    trusted_proxies(settings)
+    if certificate(settings) is None and not is_loopback(settings.api_host) and not settings.api_public_without_tls:
+        raise UsageError(
+            f"The API would listen on {settings.api_host} without TLS, and keys could be read on their way: set"
+            " SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY, or SHOPLAKE_API_PUBLIC_WITHOUT_TLS=true behind a proxy."
+        )
+
+
+def certificate(settings: Settings) -> ssl.SSLContext | None:
+    """What TLS begins with; None without a certificate. Raises UsageError for one that cannot be used."""
+    cert, key = settings.api_tls_cert, settings.api_tls_key
+    if (cert is None) != (key is None):
+        raise UsageError("TLS needs both SHOPLAKE_API_TLS_CERT and SHOPLAKE_API_TLS_KEY.")
+    if cert is None or key is None:
+        return None
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        tls.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"The certificate {cert} with the key {key} cannot be used: {error}.") from None
+    return tls

@@ -10,9 +10,9 @@ import time
 import httpx
 import pytest
 
-from api.server import refuse_unsafe
 from lakehouse.errors import UsageError
 from lakehouse.probes import says_ok
+from lakehouse.services.ports import refuse_unsafe
 from tests.support.platform import free_settings
 from tests.support.served_api import ServedApi, served, wait_until
 

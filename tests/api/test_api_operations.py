@@ -20,12 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.problems import KINDS
 from api.readiness import Readiness
-from api.server import keep_operator_key, refuse_unsafe
+from api.server import keep_operator_key
 from lakehouse.errors import UsageError
 from lakehouse.probes import says_ok
 from lakehouse.runs.registry import RunRegistry
 from lakehouse.runs.states import State
-from lakehouse.services.ports import is_loopback
+from lakehouse.services.ports import is_loopback, refuse_unsafe
 from lakehouse.services.service import child_environment
 from tests.support import command_line
 from tests.support.platform import free_settings

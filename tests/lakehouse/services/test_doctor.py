@@ -85,6 +85,12 @@ def test_a_foreign_server_on_a_port_is_a_failure(tmp_path):
     assert check.result == "failure" and "SHOPLAKE_S3_PORT" in check.message
 
 
+@pytest.mark.parametrize("unsafe", [{"api_host": "0.0.0.0"}, {"api_trusted_proxies": "*"}])  # noqa: S104
+def test_an_api_that_will_not_start_is_a_failure(tmp_path, unsafe):
+    check = by_name(free_settings(tmp_path, **unsafe))["API"]
+    assert check.result == "failure" and "SHOPLAKE_API_" in check.message
+
+
 def test_memory_is_told_by_part(tmp_path):
     settings = free_settings(tmp_path, spark_memory_mb=1536)
     message = by_name(settings)["memory"].message
