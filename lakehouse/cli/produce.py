@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,8 +157,9 @@ def _send(
             _write(records, to)
             return
         settings = load_settings()
+        begun = chain(list(islice(records, 1)), records)  # a file that cannot be read is no reason to wait for Kafka
         with progress(settings.bootstrap, total) as observe:
-            counts = publish(records, settings, ledger=ledger, live_from=live_from, stop=stop, observe=observe)
+            counts = publish(begun, settings, ledger=ledger, live_from=live_from, stop=stop, observe=observe)
     typer.echo(summary(counts))
     if counts.failed or counts.unacknowledged:
         raise ShoplakeError("Not every record reached Kafka; the line above says how many did not.")

@@ -144,7 +144,7 @@ def _reading(path: Path, layout: Layout | None) -> Iterator[duckdb.DuckDBPyConne
             yield connection
         except duckdb.Error as error:
             said = str(error).partition("\nPossible")[0].splitlines()[:3]
-            what = "; ".join(line for line in said if line and not line.startswith("Original Line"))
+            what = "; ".join(line for line in said if line and not line.startswith("Original Line") and line[-1] != ":")
             title = layout.title if layout else "a list of JSON objects"
             raise UsageError(f"{path.name} cannot be read as {title}: {what}") from error
 

@@ -49,6 +49,16 @@ def test_files_of_a_day_are_equal_and_hold_nothing_that_is_yet_to_come(
     assert max(json.loads(line)["timestamp"] for line in long.read_bytes().splitlines()) < "2026-09-03T00:05"
 
 
+def test_a_file_that_cannot_be_read_is_told_before_kafka_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOPLAKE_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    (tmp_path / "other.csv").write_text("a,b,c\n1,2,3\n")
+    for name, said in {"missing.csv": "There is no file", "other.csv": "neither JSON"}.items():
+        with pytest.raises(UsageError, match=said):
+            run("--replay", str(tmp_path / name))
+
+
 def test_the_shipped_sample_is_what_the_command_writes(tmp_path: Path) -> None:
     sample = tmp_path / "sample.jsonl"
     shares = ("--malformed", "0.04", "--harmless", "0.03", "--duplicates", "0.03", "--late", "0.02", "--fraud", "0.15")

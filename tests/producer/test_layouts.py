@@ -156,6 +156,10 @@ def test_a_row_that_is_no_row_stops_before_anything_is_sent(tmp_path: Path) -> N
     (tmp_path / "f.csv").write_text(f"{REES46}\n{bought(0, 'p1', '1')}\none,two\n")
     with pytest.raises(UsageError, match=r"f\.csv cannot be read as REES46 CSV"):
         next(replay(tmp_path / "f.csv"))
+    (tmp_path / "f.csv").write_text(f"{REES46}\none,two\n")
+    with pytest.raises(UsageError, match="cannot be read") as refused:
+        next(replay(tmp_path / "f.csv"))
+    assert not str(refused.value).endswith(":")
     (tmp_path / "f.csv").write_bytes(f"{REES46}\n{bought(0, 'lancôme', '1')}\n".encode("latin-1"))
     with pytest.raises(UsageError, match=r"Line: 2; .* not utf-8"):
         next(replay(tmp_path / "f.csv"))
