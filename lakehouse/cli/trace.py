@@ -32,8 +32,9 @@ def event(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most records of a key.")] = 20,
     format: HowToPrint = Format.table,
 ) -> None:
-    """Tell a record's whole way: when it came, whether it was accepted, repeats another or was refused and why, and
-    which published hours of gold and which flags it counts in.
+    """Show a record's whole way: when it arrived, what became of it, and where it counts.
+
+    It may be accepted, a duplicate, or refused. An accepted event names its published hours of gold, and its flags.
 
     Example: [bold]shoplake trace event --at shop.purchases-0-1042[/]
     """
@@ -46,7 +47,7 @@ def event(
         typer.echo(exact_json(found.model_dump()))
         return
     for record in found.records:
-        print_facts([("record", record.at), *_way(record)])
+        print_facts(_way(record))
         typer.echo()
 
 
@@ -59,8 +60,9 @@ def figure(
     limit: Annotated[int, typer.Option(min=0, max=100_000, help="Most events to list.")] = 10,
     format: HowToPrint = Format.table,
 ) -> None:
-    """Go back from a number to its events and their Kafka offsets, add them up, and say whether they match. The exit
-    code is 1 when they do not.
+    """Go back from a number to its events and their Kafka offsets, add them up, and say whether they match.
+
+    The exit code is 1 if they do not.
 
     Example: [bold]shoplake trace figure gold.kpis_hourly 2026-11-29T10 revenue[/]
     """
@@ -95,25 +97,26 @@ def _lake() -> Iterator[tuple[Settings, SqlReader, Publish | None]]:
 def _way(record: TracedRecord) -> Iterator[tuple[str, object]]:
     from lakehouse.serving.trace import SAID
 
+    named = f" with the event {record.event_id}" if record.event_id is not None else ""
+    yield "record", f"{record.at}{named}"
     sent = _moment(record.kafka_timestamp) if record.kafka_timestamp else "without a time that can be kept"
     yield "came", f"{sent} to Kafka with the key {record.key!r}, {_moment(record.ingested_at)} into bronze"
-    named = f" of the event {record.event_id}" if record.event_id is not None else ""
     if record.reason_code:
         resolved = f"; resolved by {record.resolved_by}" if record.resolved_by else f"; {record.status}"
-        yield "fate", f"refused{named}: {record.reason_code}, {record.reason_detail}{resolved}"
+        yield "fate", f"refused: {record.reason_code}, {record.reason_detail}{resolved}"
         return
     first = f" of {record.duplicate_of}" if record.duplicate_of else ""
-    yield "fate", f"{SAID[record.fate]}{first}{named}"
+    yield "fate", f"{SAID[record.fate]}{first}"
     if record.event is None:
         return
     yield "event", f"{record.event.event_type} of {record.event.user_id} at {_moment(record.event.event_time)}"
     for table, rows in groupby(record.event.counts_in, lambda one: f"{one.table} {one.hour_start:%Y-%m-%dT%H}"):
         for number, one in enumerate(rows):
-            row = "".join(f"{name} {value}, " for name, value in one.row.items())
+            row = ", ".join(f"{name} {value}" for name, value in one.row.items())
             shown = f" (published {_moment(one.published_at)})" if one.published_at else " (to be published)"
             if not number:
                 yield "counts in", f"{table}{shown}"
-            yield "", f"  {row}{', '.join(one.columns)}"
+            yield "", f"  {row}{': ' if row else ''}{', '.join(one.columns)}"
     if not record.event.counts_in:
         yield "counts in", "nothing that is published"
     for flag in record.event.flags:
@@ -126,6 +129,8 @@ def _sum(found: Figure) -> Iterator[tuple[str, object]]:
     yield "gold says", f"{_number(found.value)}, written {_moment(found.written_at)}"
     yield "events say", f"{_number(found.adds_up_to)}, from {found.events:,} events"
     yield "so", "they match" if found.matches else "they do not match"
+    if found.value is None and found.column == "revenue":
+        yield "", "several currencies, so no sum; SHOPLAKE_CURRENCY says which one counts"
     if found.later_events:
         yield "later", f"{found.later_events:,} events came since and wait for the next writing"
     if found.published_at:
