@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import math
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +25,7 @@ TABLE_ROWS = 200
 CELL_WIDTH, ANY_WIDTH = 60, 1_000_000
 FORMULA_BEGINS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are wide ones
 EXPLAINED = ("explain_key", "explain_value")
+_LAST_ZEROS = re.compile(r"(\.\d\d\d*?)0+$")
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 NUMBER_TYPES = (*NUMBERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 
@@ -155,8 +157,10 @@ def cell(value: Any) -> Text:
         return Text("null", style="dim", no_wrap=True)
     if isinstance(value, bytes):
         text = value.decode("utf-8", "backslashreplace")
-    elif isinstance(value, float | Decimal):
-        text = f"{value:f}" if isinstance(value, Decimal) else str(value)
+    elif isinstance(value, Decimal):
+        text = _LAST_ZEROS.sub(r"\1", f"{value:f}")
+    elif isinstance(value, float):
+        text = str(value)
     else:
         shown = plain(value)
         text = shown if isinstance(shown, str) else _json(shown)

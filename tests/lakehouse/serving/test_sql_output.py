@@ -80,6 +80,14 @@ def test_no_digit_of_a_number_is_lost_in_json_and_csv(value: object, written: st
     assert "e" not in sql_output.cell(value).plain.lower()
 
 
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("2891.440000000", "2891.44"), ("0.000000000", "0.00"), ("0.100000030", "0.10000003"), ("1.5", "1.5"), ("7", "7")],
+)
+def test_a_table_for_people_has_no_row_of_zeros(value: str, read: str) -> None:
+    assert sql_output.cell(Decimal(value)).plain == read
+
+
 def test_json_of_no_rows_is_an_empty_list() -> None:
     out = io.StringIO()
     sql_output.write_json(result(), out)
