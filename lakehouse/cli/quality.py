@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,14 +15,14 @@ from lakehouse.cli.common import Format, HowToPrint, length, minute, print_json
 from lakehouse.cli.runs import run_and_wait
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import load_settings
-from lakehouse.terminal import shown
+from lakehouse.terminal import shown, visible
 
 _LONGEST = timedelta(days=7)
 _COLOURS = {"firing": "red", "quiet": "green", "unknown": "dim"}
 
 app = typer.Typer()
-quality = typer.Typer(help="Check the tables, see what fails, decide about it.", no_args_is_help=True)
-alerts = typer.Typer(help="See what the alerts say, try whether they arrive.", no_args_is_help=True)
+quality = typer.Typer(help="Check the tables, see what fails, let it pass for a while.", no_args_is_help=True)
+alerts = typer.Typer(help="Show the alerts, and test whether their messages arrive.", no_args_is_help=True)
 app.add_typer(quality, name="quality")
 app.add_typer(alerts, name="alerts")
 
@@ -41,8 +42,9 @@ def check(
 
 @quality.command()
 def status(format: HowToPrint = Format.table) -> None:
-    """List the expectations that fail now: by the job `quality`, and by the audit of each publish, which holds tables
-    back at once. The exit code is 1 when a table, or some of its rows, is held back.
+    """List the expectations that fail now, and what each publish holds back.
+
+    The exit code is 1 if a table, or some of its rows, is held back.
 
     Example: [bold]shoplake quality status[/]
     """
@@ -60,12 +62,10 @@ def status(format: HowToPrint = Format.table) -> None:
     elif not (found or held or passed or rows):
         typer.echo("Every expectation holds.")
     else:
-        grid = Table("expectation", "severity", "means", "checked (UTC)", "overridden until")
         for row in found:
-            moments = minute(row["checked_at"]), minute(row["overridden_until"])
-            grid.add_row(shown(row["expectation"]), str(row["severity"]), shown(row["detail"]), *moments)
-        if found:
-            Console().print(grid)
+            until = f"; overridden until {minute(row['overridden_until'])}" if row["overridden_until"] else ""
+            typer.echo(visible(f"{row['expectation']} ({row['severity']}) does not hold: {row['detail']}"))
+            typer.echo(f"  Checked {minute(row['checked_at'])}{until} (UTC).")
         for table, names in held.items():
             typer.echo(f"{table} is held back: dashboards keep its last good version. {', '.join(names)}")
         for table, said in rows.items():
@@ -129,7 +129,7 @@ def override(
 
 @alerts.command("list")
 def list_alerts(format: HowToPrint = Format.table) -> None:
-    """List the rules, whether they fire, and what to do then.
+    """List the rules, whether they are firing, and what to do then.
 
     Example: [bold]shoplake alerts list[/]
     """
@@ -157,12 +157,17 @@ def list_alerts(format: HowToPrint = Format.table) -> None:
     if format is Format.json:
         print_json(rows)
         return
-    grid = Table("alert", "severity", "state", "since (UTC)", "figure", "limit", "detail")
+    console = Console()
+    names = ["alert", "severity", "state", "since (UTC)", "detail", "figure", "limit"]
+    names = names[: 7 if console.width >= 120 else 5]
+    grid = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for column in grid.columns[:4]:
+        column.no_wrap = True
     for row in rows:
         figures = ("" if row[name] is None else f"{row[name]:,.6g}" for name in ("value", "limit"))
         state = f"[{_COLOURS[row['state']]}]{row['state']}[/]"
-        grid.add_row(row["alert"], row["severity"], state, minute(row["since"]), *figures, shown(row["detail"]))
-    console = Console()
+        facts = [row["alert"], row["severity"], state, minute(row["since"]), shown(row["detail"]), *figures]
+        grid.add_row(*facts[: len(names)])
     console.print(grid)
     for row in rows:
         if row["state"] == "firing":
@@ -171,7 +176,9 @@ def list_alerts(format: HowToPrint = Format.table) -> None:
 
 @alerts.command()
 def test() -> None:
-    """Send a test message through every sink. The exit code is 1 when one does not take it.
+    """Send a test message through every sink.
+
+    The exit code is 1 if one does not accept it.
 
     Example: [bold]SHOPLAKE_ALERT_WEBHOOK_URL=http://127.0.0.1:9009/ shoplake alerts test[/]
     """

@@ -33,7 +33,7 @@ _COLOURS = {
 
 RunId = Annotated[str, typer.Argument(help="Id of the run; `shoplake runs list` shows them.")]
 app = typer.Typer()
-runs = typer.Typer(help="See and cancel runs of jobs.", no_args_is_help=True)
+runs = typer.Typer(help="List, follow and cancel runs of jobs.", no_args_is_help=True)
 app.add_typer(runs, name="runs")
 
 
@@ -44,8 +44,10 @@ def run(
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the run and print its result.")] = False,
     format: HowToPrint = Format.table,
 ) -> None:
-    """Start a job through the API. With --wait the exit code is 0 when it succeeded, 1 when it did not; it ends when
-    readers see what the job wrote, or says until when they do not.
+    """Start a job through the API.
+
+    --wait follows it until readers see what it wrote, or says why they do not yet. The exit code is 1 if the run did
+    not succeed.
 
     Example: [bold]shoplake run cohort_retention --param timezone=Europe/Berlin --wait[/]
     """
@@ -66,7 +68,7 @@ def run(
 
 
 @app.command()
-def jobs(job: Annotated[str | None, typer.Argument(help="Tell the parameters of this job.")] = None) -> None:
+def jobs(job: Annotated[str | None, typer.Argument(help="Show this job's parameters.")] = None) -> None:
     """List the jobs, or the parameters of one.
 
     Example: [bold]shoplake jobs backfill[/]
@@ -78,7 +80,7 @@ def jobs(job: Annotated[str | None, typer.Argument(help="Tell the parameters of 
     if job is None:
         for one in JOBS.values():
             grid.add_row(one.name, one.summary)
-        Console().print(grid, "\n`shoplake jobs NAME` tells the parameters of one.", highlight=False)
+        Console().print(grid, "\n`shoplake jobs NAME` shows its parameters.", highlight=False)
         return
     found = find(job)
     for name, field in found.parameters.model_fields.items():
@@ -89,14 +91,14 @@ def jobs(job: Annotated[str | None, typer.Argument(help="Tell the parameters of 
 
 @app.command()
 def forget(
-    user: Annotated[str, typer.Argument(help="The user_id; - reads it from standard input: no history has it then.")],
+    user: Annotated[str, typer.Argument(help="The user_id; - reads it from standard input, unseen by the shell.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
-    wait_seconds: Annotated[int | None, typer.Option(help="How long old files stay, less than the default.")] = None,
+    wait_seconds: Annotated[int | None, typer.Option(help="Seconds that old files stay; by default 900.")] = None,
     format: HowToPrint = Format.table,
 ) -> None:
-    """Take a person out of the lake for ever, bronze and old files included (the job `forget`), and print the receipt.
+    """Erase a person from the lake for good, bronze and old files included (the job `forget`), and print the receipt.
 
-    Old files stay for a quarter of an hour, for who reads them now.
+    Old files stay for a quarter of an hour, since queries may be reading them.
 
     Example: [bold]shoplake forget u5678[/]
     """
@@ -272,7 +274,7 @@ def print_outcome(run: Mapping[str, Any]) -> None:
     told = {
         name: value
         for name, value in result.items()
-        if value is not None and not isinstance(value, Mapping) and not _is_rows(value)
+        if value not in (None, []) and not isinstance(value, Mapping) and not _is_rows(value)
     }
     facts = " · ".join(f"{name} [bold]{shown(value)}[/]" for name, value in told.items())
     console.print(f"[green]✓[/] {run['job']}: {facts}", highlight=False)
@@ -287,7 +289,7 @@ def print_runs(found: Iterable[Mapping[str, Any]]) -> None:
     """A table of runs; their ids whole, because other commands want them."""
     console = Console()
     names = ["run", "job", "state", "created", "took", "caller"][: 6 if console.width >= 100 else 4]
-    grid = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    grid = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     grid.columns[0].no_wrap = True
     for run in found:
         colour = _COLOURS.get(run["state"], "default")

@@ -1,7 +1,9 @@
-"""`shoplake quality override` takes no decision that names nothing, gives no reason, or holds for long."""
+"""`shoplake quality status` tells what fails whole, at any width. `quality override` takes no decision that names
+nothing, gives no reason, or holds for long."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 
 from lakehouse.cli import app, quality
 from lakehouse.errors import ShoplakeError, UsageError
+from lakehouse.lake import arrow_rows
 from lakehouse.small_tables import SmallTables
 from quality import results
 from tests.support.memory_s3 import memory_lake
@@ -55,3 +58,18 @@ def test_where_nobody_keeps_a_decision_that_is_said(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(quality, "load_settings", lambda: free_settings(tmp_path))
     done = CliRunner().invoke(app, ["quality", "override", KNOWN, "--for", "2h", "--reason", "why"])
     assert isinstance(done.exception, ShoplakeError) and "S3 does not answer" in str(done.exception)
+
+
+def test_what_fails_is_told_whole_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    with memory_lake(tmp_path) as settings:
+        monkeypatch.setattr(quality, "load_settings", lambda: settings)
+        tables = SmallTables(settings)
+        for table in (results.TABLE, results.OVERRIDES):
+            tables.create(table)
+        row = ("run", now, "gold.kpis_hourly", KNOWN, "block", False, None, "An hour has one row.", "full")
+        tables.append(results.TABLE, arrow_rows(results.TABLE, [row]))
+        done = CliRunner().invoke(app, ["quality", "status"], env={"COLUMNS": "80"})
+    assert done.exit_code == 1
+    assert f"{KNOWN} (block) does not hold: An hour has one row." in done.stdout
+    assert f"Checked {now:%Y-%m-%d %H:%M} (UTC)." in done.stdout
