@@ -115,8 +115,9 @@ def commands_page() -> str:
     text = get_docs_for_click(obj=group, ctx=typer.Context(group, info_name="shoplake"), name="shoplake")
     body = re.sub(r"\[bold\](.*?)\[/\]", r"`\1`", text.partition("\n")[2].strip(), flags=re.DOTALL)
     body = body[body.index("## `shoplake up`") :]  # before it: all commands once more, cut off
-    # Said once instead of with each command: that there is --help, and how options are written.
-    for said in (r"\* `--help`: Show this message and exit\.\n", r"\*\*Usage\*\*:\n\n```console\n.*\n```\n\n"):
+    # Said once instead of with each command: that there is --help, how options are written, and a group's commands.
+    usage, listed = r"\*\*Usage\*\*:\n\n```console\n.*\n```\n\n", r"\n\*\*Commands\*\*:\n\n(\* .*\n)+"
+    for said in (r"\* `--help`: Show this message and exit\.\n", usage, listed):
         body = re.sub(said, "", body)
     body = re.sub(r"\*\*Options\*\*:\n\n(?!\*)", "", body)
     return f"# Commands\n\n{NOTE} lakehouse/cli. Every command has `--help`.\n\n{body}\n"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer()
-keys = typer.Typer(help="Keys of the callers of the API.", no_args_is_help=True)
+keys = typer.Typer(help="Make, list and revoke keys of the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 

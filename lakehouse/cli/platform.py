@@ -28,7 +28,9 @@ def up(
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Do not start the stream.")] = False,
     superset: Annotated[bool, typer.Option("--superset", help="Start Superset with the dashboards too.")] = False,
 ) -> None:
-    """Start the platform and supervise it until Ctrl-C. With --superset where it runs already: add Superset to it.
+    """Start the platform and supervise it until Ctrl-C.
+
+    Where it runs already, --superset adds Superset to it.
 
     Example: `shoplake up --detach`
     """
@@ -57,7 +59,9 @@ def up(
 
 @app.command()
 def down() -> None:
-    """End the platform; also what a crashed supervisor left, or parts whose folder was deleted. Data stays.
+    """End the platform; the data stays.
+
+    Also ends what a crashed supervisor left, and parts whose folder was deleted.
 
     Example: `shoplake down`
     """
@@ -119,7 +123,7 @@ def status(
 
 @app.command()
 def doctor() -> None:
-    """Check that this machine can run the platform; says per failure what to do.
+    """Check that this machine can run the platform, with a remedy per failure.
 
     Example: `shoplake doctor`
     """
@@ -150,7 +154,7 @@ def stream() -> None:
 
 @app.command()
 def spread() -> None:
-    """Give brokers that were added to Kafka their share of the topics' partitions. The stream goes on meanwhile.
+    """Give brokers that were added to Kafka their share of the topics' partitions. The stream keeps running.
 
     Example: `shoplake spread`
     """
@@ -161,7 +165,7 @@ def spread() -> None:
 
 @app.command()
 def credentials() -> None:
-    """Print what other programs show to the lake's own S3 and Spark servers, as lines for a shell.
+    """Print the credentials of the lake's own S3 and Spark servers, as shell lines for other programs.
 
     Example: `eval "$(shoplake credentials)"`
     """

@@ -26,14 +26,14 @@ def _known(option: typer.CallbackParam, value: str | None) -> str | None:
 
 Reason = Annotated[str | None, typer.Option(help="Only records refused with this reason code.", callback=_known)]
 Topic = Annotated[str | None, typer.Option(help="Only records of this Kafka topic.", callback=_known)]
-From = Annotated[datetime | None, typer.Option("--from", help="Only records refused from then on, UTC.")]
-To = Annotated[datetime | None, typer.Option("--to", help="Only records refused before then, UTC.")]
+From = Annotated[datetime | None, typer.Option("--from", help="Only records refused at this time (UTC) or later.")]
+To = Annotated[datetime | None, typer.Option("--to", help="Only records refused before this time (UTC).")]
 _FACTS = (
     "topic || '-' || \"partition\" || '-' || \"offset\" AS id, reason_code, reason_detail, status, resolved_by,"
     " quarantined_at"
 )
 
-app = typer.Typer(name="quarantine", help="See refused records, learn why, bring them home.", no_args_is_help=True)
+app = typer.Typer(name="quarantine", help="See, correct and replay refused records.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -52,7 +52,7 @@ def list_records(
 ) -> None:
     """List refused records, the newest first.
 
-    A value that is no JSON names a user or an event when the id stands in it in quotes.
+    In a value that is not JSON, --user and --event find an id in quotes.
 
     Example: [bold]shoplake quarantine list --summary[/]
     """
@@ -83,7 +83,7 @@ def list_records(
 
 @app.command()
 def show(record: RecordId, format: HowToPrint = Format.table) -> None:
-    """Show a refused record: why, what came, and who brought it back.
+    """Show a refused record: why, what arrived, and which run replayed it.
 
     Example: [bold]shoplake quarantine show shop.clicks-0-1042[/]
     """
@@ -132,7 +132,7 @@ def replay(
     everything: Annotated[bool, typer.Option("--all", help="All open records.")] = False,
     format: HowToPrint = Format.table,
 ) -> None:
-    """Judge refused records again and bring what is accepted into silver and gold, each once.
+    """Judge refused records again; what is accepted now reaches silver and gold, each once.
 
     Example: [bold]shoplake quarantine replay --reason wrong_type --fix "cast data.price=number" --dry-run[/]
     """

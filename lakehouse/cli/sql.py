@@ -40,8 +40,10 @@ def sql(
     tables: Annotated[bool, typer.Option("--tables", help="List the tables and what one row of each is.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Ask the Delta tables, not the published file.")] = False,
 ) -> None:
-    """Ask the lake: read-only queries over bronze, silver, gold and ops. Without a query: on a terminal DuckDB's own
-    prompt over what was published last, else the statements on standard input, each ended by a semicolon.
+    """Ask the lake: read-only queries over bronze, silver, gold and ops.
+
+    Without a query: on a terminal DuckDB's own prompt over what was published last, else the statements on standard
+    input, each ended by a semicolon.
 
     Gold is answered from what was published last, a few seconds ago; --live asks the lake itself.
 

@@ -43,7 +43,7 @@ def login(
 
 @app.command("import")
 def import_() -> None:
-    """Bring Superset to what the YAML under `superset/` says; what was removed there is removed here.
+    """Make Superset match the YAML files in `superset/`; what they no longer have is removed.
 
     Example: `shoplake superset import`
     """

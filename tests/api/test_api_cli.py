@@ -157,6 +157,11 @@ def test_another_api_needs_a_key_of_its_own(api: ServedApi, tmp_path):
     )
 
 
+def test_help_names_every_scope(api: ServedApi):
+    told = shoplake(api.settings, "keys", "create", "--help").stdout
+    assert [scope for scope in keys.SCOPES if scope not in told] == []
+
+
 def test_keys_are_made_listed_and_revoked(api: ServedApi):
     made = shoplake(
         api.settings, "keys", "create", "ci", "--scope", "jobs:run", "--scope", "jobs:read", "--expires", "30d"
