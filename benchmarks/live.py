@@ -30,7 +30,7 @@ from producer.simulator import SimulationOptions, simulate
 
 WINDOW = timedelta(hours=3)
 USERS, PRODUCTS = 90_000, 1_000
-_FILLED = """
+FILLED = """
 SELECT uuid()::VARCHAR AS event_id, 'u' || (hash(i) % {users}) AS user_id, 'd' || (hash(i) % {users}) AS device_id,
     'i' || (hash(i) % {users}) AS ip, 'DE' AS country,
     CASE WHEN i % 100 < 40 THEN 'product_view' WHEN i % 100 < 60 THEN 'page_view' WHEN i % 100 < 95 THEN 'click'
@@ -75,7 +75,7 @@ def fill_window(settings: Settings, rate: float) -> None:
     tag = fold.tag()
     if tag is None:
         raise SystemExit("The stream has left no fold: has it run?")
-    fold.load(_made(now - WINDOW, events), tag, now)
+    fold.load(made(now - WINDOW, events), tag, now)
     fold.close()
     stream_control.want(settings, "running")
 
@@ -92,13 +92,14 @@ def _opened(settings: Settings) -> Fold:
     return Fold(settings.fold_file, LIVE, timedelta(hours=settings.dedupe_hours), settings.fold_memory_mb)
 
 
-def _made(start: datetime, events: int) -> pa.RecordBatchReader:
+def made(start: datetime, events: int) -> pa.RecordBatchReader:
+    """So many events, evenly over the WINDOW from `start` on, as they are read from silver."""
     step = WINDOW.total_seconds() * 1e6 / events
     begin = int(start.timestamp() * 1e6)
-    made = duckdb.connect()
-    made.execute("SET TimeZone = 'UTC'")
-    sql = _FILLED.format(users=USERS, products=PRODUCTS, start=begin, step=step, events=events)
-    return lasting(made, made.execute(sql).to_arrow_reader(100_000))
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    sql = FILLED.format(users=USERS, products=PRODUCTS, start=begin, step=step, events=events)
+    return lasting(connection, connection.execute(sql).to_arrow_reader(100_000))
 
 
 def _options(rate: float, seconds: int) -> SimulationOptions:
