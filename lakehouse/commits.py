@@ -194,6 +194,8 @@ def read(client: Any, bucket: str, table: Table, files: Sequence[File], schema: 
     def rows(file: File) -> pa.Table:
         body = client.get_object(Bucket=bucket, Key=f"{table.layer}/{table.name}/{unquote(file.path)}")["Body"].read()
         found = parquet.read_table(io.BytesIO(body), coerce_int96_timestamp_unit="us", partitioning=None)
+        # Spark's UPDATE writes the partition's columns into the file, too.
+        found = found.select([name for name in found.column_names if name not in table.partition_by])
         for name, value in zip(table.partition_by, file.partition, strict=True):
             found = found.append_column(name, pa.repeat(pa.scalar(value, pa.string()), found.num_rows))
         return shaped(found, schema)

@@ -35,14 +35,15 @@ ATTEMPTS = 50
 FRESH_SECONDS = 10.0
 """What a process has learnt of a table counts for so long. Then it asks whether that version is still in the log: after
 one whose log was cleaned up no commit may be made. Who cleans up a young log waits for so long before."""
-CHECKPOINT_EVERY = 50
-"""Commits. A checkpoint costs more than it saves; what it saves is the reading of some small files with each look."""
 COMPACTED_BYTES = 128 * 2**20
 """A larger file would hold hours: nothing of it could be passed over by a lookup, and each merging of the running day's
 new files would write the day anew."""
 PROBE = "_shoplake/conditional-put"
 Change = Callable[[pa.Table], pa.Table]
-_PROPERTIES = {"delta.checkpointInterval": str(CHECKPOINT_EVERY)}
+_PROPERTIES = {
+    # A checkpoint costs a second of a core; what it saves is the reading of some small files with each look.
+    "delta.checkpointInterval": "50",
+}
 
 
 class Compacted(NamedTuple):
@@ -204,8 +205,8 @@ class SmallTables:
                 version = head.version + 1
                 commits.put(self._client, self._settings.bucket, table, version, actions, **said)
                 self._known[table.full_name] = _Known(head.after(table, actions), time.monotonic())
-                if version % CHECKPOINT_EVERY == 0:
-                    self._beside.submit(self._checkpoint_beside, table)
+                if (version + 1) % int(properties_of(table)["delta.checkpointInterval"]) == 0:
+                    self._beside.submit(self._checkpoint_beside, table, version)
 
     def _head(self, table: Table, *, looks: bool, with_files: bool, before: Callable[[], None] = lambda: None) -> Head:
         """The newest version that this process knows of, or with `looks` the newest one."""
@@ -284,9 +285,9 @@ class SmallTables:
         """The newest commits, the newest first, as the log tells of them."""
         return list(self._open(table).history(most))
 
-    def _checkpoint_beside(self, table: Table) -> None:
+    def _checkpoint_beside(self, table: Table, version: int) -> None:
         try:
-            self.checkpoint(table)
+            DeltaTable(self._address(table), version, self._options).create_checkpoint()
         except Exception:  # the data is right without it; the next one comes after as many commits
             logging.getLogger(__name__).exception("there is no checkpoint of %s", table.full_name)
 

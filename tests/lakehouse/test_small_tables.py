@@ -16,7 +16,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql.types import ArrayType, DateType, DecimalType, DoubleType, StringType, StructType, TimestampType
 
-from lakehouse import small_tables
+from lakehouse import commits, small_tables
 from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.lake import Lake, arrow_rows
 from lakehouse.ops.schema_changes import missing_columns
@@ -217,6 +217,20 @@ def test_a_column_of_another_type_is_refused(table: Table) -> None:
     other = replace(table, schema=StructType([money if one.name == "amount" else one for one in SCHEMA.fields]))
     with pytest.raises(ShoplakeError, match="never changes"):
         missing_columns(table, other.schema)
+
+
+def test_a_file_may_have_the_column_of_its_partition(
+    settings: Settings, small: SmallTables, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark's UPDATE writes it."""
+    whole = commits.shaped(rows("a"), pa.schema(opened(settings, table).schema().to_arrow()))
+    with monkeypatch.context() as patched:
+        patched.setattr(commits, "_parts", lambda _table, _rows: [({"day": str(MONDAY)}, whole)])
+        small.append(table, whole)
+    small.replace_days(table, [MONDAY], adding("b"))
+    assert SmallTables(settings).read(table, [MONDAY]).select(["name", "day"]).to_pylist() == [
+        {"name": name, "day": MONDAY} for name in "ab"
+    ]
 
 
 def test_properties_are_written_when_they_differ(settings: Settings, small: SmallTables, table: Table) -> None:

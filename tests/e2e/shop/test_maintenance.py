@@ -26,7 +26,7 @@ from lakehouse.session import connect as connect_spark
 from lakehouse.sql import SqlReader, connect
 from lakehouse.stream import log_cleanup
 from lakehouse.table import LOG_HOURS, Table, column
-from tests.support.shop import Shop
+from tests.support.shop import Shop, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -180,6 +180,7 @@ def test_a_long_log_has_a_checkpoint_and_loses_what_is_expired(lake: Lake, clien
         lake.append(LOGGED, rows(lake, turn, 1))
     assert log_cleanup.clean(client, lake.settings.bucket, LOGGED) == 0, "nothing is old enough"
     log = Path(lake.settings.data_dir) / "s3" / lake.settings.bucket / "ops" / LOGGED.name / "_delta_log"
+    eventually((log / f"{8:020}.checkpoint.parquet").exists, 60, "the checkpoint is written beside the appends")
     long_ago = (datetime.now(UTC) - timedelta(hours=LOG_HOURS + 1)).timestamp()
     for file in log.iterdir():
         if file.name[:20].isdigit() and int(file.name[:20]) <= 8:
