@@ -85,7 +85,7 @@ def test_a_foreign_server_on_a_port_is_a_failure(tmp_path):
     assert check.result == "failure" and "SHOPLAKE_S3_PORT" in check.message
 
 
-@pytest.mark.parametrize("unsafe", [{"api_host": "0.0.0.0"}, {"api_trusted_proxies": "*"}])  # noqa: S104
+@pytest.mark.parametrize("unsafe", [{"api_host": "0.0.0.0"}, {"api_trusted_proxies": "*"}])  # noqa: S104 - it is refused
 def test_an_api_that_will_not_start_is_a_failure(tmp_path, unsafe):
     check = by_name(free_settings(tmp_path, **unsafe))["API"]
     assert check.result == "failure" and "SHOPLAKE_API_" in check.message
