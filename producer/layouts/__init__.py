@@ -115,7 +115,7 @@ def _fields(text: bytes) -> set[str]:
 def documents(path: Path, most: int | None = None) -> Iterator[bytes]:
     """The objects of a document, as they are written. All are read before the first is given, or `most`."""
     with _reading(path, None) as connection:
-        connection.execute(f"CREATE TEMP TABLE found AS SELECT j FROM input LIMIT {most or 'ALL'}")  # noqa: S608 - a number
+        connection.execute("CREATE TEMP TABLE found AS SELECT j FROM input LIMIT ?", [most])
         rows = connection.execute("FROM found")
         while chunk := rows.fetchmany(_AT_ONCE):
             yield from (text.encode("utf-8") for (text,) in chunk)
