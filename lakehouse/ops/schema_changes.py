@@ -94,7 +94,7 @@ def _log(lake: Lake, table: Table, change: str) -> None:
     keys = list(TABLE.keys)
 
     def with_row(known: pa.Table) -> pa.Table | None:
-        is_there = known.select(keys).to_pylist().count(row.select(keys).to_pylist()[0])
+        is_there = row.select(keys).to_pylist()[0] in known.select(keys).to_pylist()
         return None if is_there else pa.concat_tables([known, row.cast(known.schema)])
 
     lake.small.change(TABLE, with_row)
