@@ -14,8 +14,9 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import reduce
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from lakehouse.delta_log import entry
+from lakehouse.s3 import inside
 from lakehouse.table import Table
 
 Action = dict[str, Any]
@@ -46,13 +48,13 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """A version of a table: its columns, and its data files where somebody wants to know. `token` names the look at the
-    whole table that this goes back to."""
+    """A version of a table: its columns, and its data files where somebody wants to know. `looked` is the version at
+    which the whole table was looked at; columns and properties are those since."""
 
     version: int
     schema: pa.Schema
     files: tuple[File, ...] | None
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    looked: int
 
     def after(self, table: Table, actions: Sequence[Action]) -> Head:
         """The next version, which these actions make."""
@@ -95,16 +97,15 @@ def _parts(table: Table, rows: pa.Table) -> Iterator[tuple[dict[str, str | None]
     if not table.partition_by:
         yield {}, rows
         return
-    own = rows.drop_columns(list(table.partition_by))
-    for values in rows.select(list(table.partition_by)).group_by(list(table.partition_by)).aggregate([]).to_pylist():
-        is_here = [
+    names = list(table.partition_by)
+    own, found = rows.drop_columns(names), rows.select(names).group_by(names).aggregate([]).to_pylist()
+    for values in found:
+        is_here = (
             pc.is_null(rows.column(name)) if value is None else pc.equal(rows.column(name), value)
             for name, value in values.items()
-        ]
-        mask = is_here[0]
-        for other in is_here[1:]:
-            mask = pc.and_(mask, other)
-        yield {name: None if value is None else str(value) for name, value in values.items()}, own.filter(mask)
+        )
+        part = own if len(found) == 1 else own.filter(reduce(pc.and_, is_here))
+        yield {name: None if value is None else str(value) for name, value in values.items()}, part
 
 
 def _add(client: Any, bucket: str, table: Table, rows: pa.Table, values: dict[str, str | None], now: int) -> Action:
@@ -168,31 +169,38 @@ def remove(table: Table, file: File) -> Action:
     }
 
 
-def put(client: Any, bucket: str, table: Table, version: int, actions: Sequence[Action], **said: Any) -> None:
-    """Make a version of these actions, of which the history says `said`. Raises TakenError."""
-    from botocore.exceptions import ClientError
-
-    rows = sum(json.loads(action["add"]["stats"])["numRecords"] for action in actions if "add" in action)
+def put(
+    client: Any, bucket: str, table: Table, version: int, actions: Sequence[Action], rows: int, **said: Any
+) -> None:
+    """Make a version of these actions, which add `rows`; the history says `said`. Raises TakenError."""
     info = {"timestamp": int(time.time() * 1000), "operation": "WRITE", "engineInfo": "Shoplake"}
-    metrics = {"num_added_rows": rows}
-    lines = ({"commitInfo": {**info, **said, "operationMetrics": metrics}}, *actions)
+    lines = [{"commitInfo": {**info, **said, "operationMetrics": {"num_added_rows": rows}}}, *actions]
     body = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode()
     key = f"{table.layer}/{table.name}/_delta_log/{version:020}.json"
+    # A request that is repeated since its answer was lost meets what it wrote itself.
+    if not put_new(client, bucket, key, body) and entry(client, bucket, table, version) != lines:
+        raise TakenError(f"{table.full_name} has a version {version} already")
+
+
+def put_new(client: Any, bucket: str, key: str, body: bytes) -> bool:
+    """Put an object where there is none, by a conditional PUT; False when there is one, or somebody is putting it."""
+    from botocore.exceptions import ClientError
+
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
             raise
-        # A request that is repeated since its answer was lost meets what it wrote itself.
-        if entry(client, bucket, table, version) != list(map(json.loads, body.splitlines())):
-            raise TakenError(f"{table.full_name} has a version {version} already") from None
+        return False
+    return True
 
 
 def read(client: Any, bucket: str, table: Table, files: Sequence[File], schema: pa.Schema) -> pa.Table:
     """The rows of some files, in the types of `schema`."""
 
     def rows(file: File) -> pa.Table:
-        body = client.get_object(Bucket=bucket, Key=f"{table.layer}/{table.name}/{unquote(file.path)}")["Body"].read()
+        path = inside(unquote(file.path), table.full_name)
+        body = client.get_object(Bucket=bucket, Key=f"{table.layer}/{table.name}/{path}")["Body"].read()
         found = parquet.read_table(io.BytesIO(body), coerce_int96_timestamp_unit="us", partitioning=None)
         # Spark's UPDATE writes the partition's columns into the file, too.
         found = found.select([name for name in found.column_names if name not in table.partition_by])

@@ -24,7 +24,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, SchemaMismatchError
 
 from lakehouse import commits
-from lakehouse.commits import Action, File, Head, TakenError
+from lakehouse.commits import File, Head, TakenError
 from lakehouse.delta_log import entry
 from lakehouse.errors import UsageError
 from lakehouse.s3 import delta_options, s3_client
@@ -55,20 +55,12 @@ class Compacted(NamedTuple):
 
 def require_conditional_put(settings: Settings) -> None:
     """Raise UsageError when the S3 server writes over an object that must not be there: commits would be lost."""
-    from botocore.exceptions import ClientError
-
     client = s3_client(settings)
-    try:
-        for _ in range(2):
-            client.put_object(Bucket=settings.bucket, Key=PROBE, Body=b"", IfNoneMatch="*")
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
-            return
-        raise
-    raise UsageError(
-        f"The S3 server at {settings.endpoint} knows no conditional PUT (If-None-Match), by which writers keep out of"
-        " each other's way: use AWS, or a server that has it."
-    )
+    if all(commits.put_new(client, settings.bucket, PROBE, b"") for _ in range(2)):
+        raise UsageError(
+            f"The S3 server at {settings.endpoint} knows no conditional PUT (If-None-Match), by which writers keep out"
+            " of each other's way: use AWS, or a server that has it."
+        )
 
 
 @dataclass
@@ -116,16 +108,9 @@ class SmallTables:
     ) -> None:
         """Add `rows`; `mark` is what the history says of it. `before` is called before this process looks at what
         others have done: it may write on without a look only where nobody has."""
-        made: dict[str, Any] = {}
-
-        def added(head: Head) -> list[Action]:
-            if made.get("of") != head.token:
-                made["of"], made["actions"] = head.token, self._add(table, rows, head)
-            return list(made["actions"])
-
         # Spark takes rows that are added without a look at others for no conflict, when their commit says so.
-        said = {"operationParameters": {"mode": "Append"}, "isBlindAppend": True}
-        self._commit(table, added, mark, before=before, with_files=False, **said)
+        said: dict[str, Any] = {"operationParameters": {"mode": "Append"}, "isBlindAppend": True}
+        self._commit(table, lambda _head: rows, mark, before=before, **said)
 
     def overwrite(self, table: Table, rows: pa.Table, mark: str = "") -> None:
         """Replace all rows."""
@@ -157,21 +142,8 @@ class SmallTables:
     def _rewrite(
         self, table: Table, days: list[date] | None, make: Callable[[Head], pa.Table | None], mark: str
     ) -> None:
-        made: dict[str, Any] = {}
-
-        def rewritten(head: Head) -> list[Action]:
-            gone = head.on(days)
-            if made.get("of") != (head.token, gone):  # what others did elsewhere is no reason to begin anew
-                rows = make(head)
-                removed = [commits.remove(table, file) for file in gone]
-                actions = [] if rows is None else [*removed, *self._add(table, rows, head)]
-                made["of"], made["actions"] = (head.token, gone), actions
-            return list(made["actions"])
-
-        self._commit(table, rewritten, mark, with_files=True, operationParameters={"mode": "Overwrite"})
-
-    def _add(self, table: Table, rows: pa.Table, head: Head) -> list[Action]:
-        return commits.add(self._client, self._settings.bucket, table, commits.shaped(rows, head.schema))
+        mode = {"mode": "Overwrite"}
+        self._commit(table, make, mark, replaced=lambda head: head.on(days), operationParameters=mode)
 
     def _declared(self, table: Table, head: Head, days: Iterable[date] | None) -> pa.Table:
         return as_declared(self._rows(table, head, days), head.schema, table)
@@ -182,15 +154,19 @@ class SmallTables:
     def _commit(
         self,
         table: Table,
-        work: Callable[[Head], list[Action]],
+        make: Callable[[Head], pa.Table | None],
         mark: str,
         *,
-        with_files: bool,
+        replaced: Callable[[Head], list[File]] | None = None,
         before: Callable[[], None] = lambda: None,
         **said: Any,
     ) -> None:
-        """Make the actions that `work` makes of the newest version the next one, again when others were first."""
+        """Put the rows that `make` makes of the newest version into the next one, in place of the files `replaced`;
+        nothing when they are None. Again when others were first: anew only if these files or the table itself
+        changed, since what others did elsewhere is no reason."""
         said |= {"userMetadata": mark} if mark else {}
+        client, bucket = self._client, self._settings.bucket
+        made_of: tuple[int, list[File]] | None = None
         for attempt in tenacity.Retrying(
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=tenacity.wait_random(0, 0.1),
@@ -199,11 +175,18 @@ class SmallTables:
         ):
             with attempt, self._turn(table):
                 looks = attempt.retry_state.attempt_number > 1
-                head = self._head(table, looks=looks, with_files=with_files, before=before)
-                if not (actions := work(head)):
+                head = self._head(table, looks=looks, with_files=replaced is not None, before=before)
+                gone = replaced(head) if replaced else []
+                if made_of != (head.looked, gone):
+                    rows = make(head)
+                    if rows is None:
+                        return
+                    count, added = rows.num_rows, commits.add(client, bucket, table, commits.shaped(rows, head.schema))
+                    actions, made_of = [*(commits.remove(table, file) for file in gone), *added], (head.looked, gone)
+                if not actions:
                     return
                 version = head.version + 1
-                commits.put(self._client, self._settings.bucket, table, version, actions, **said)
+                commits.put(client, bucket, table, version, actions, count, **said)
                 self._known[table.full_name] = _Known(head.after(table, actions), time.monotonic())
                 if (version + 1) % int(properties_of(table)["delta.checkpointInterval"]) == 0:
                     self._beside.submit(self._checkpoint_beside, table, version)
@@ -216,14 +199,16 @@ class SmallTables:
                 return known.head
             before()
             if found := commits.caught_up(self._client, self._settings.bucket, table, known.head):
-                self._known[table.full_name] = known if found is known.head else _Known(found, 0.0)
-                self._known[table.full_name].at = time.monotonic()
+                if found is known.head:
+                    known.at = time.monotonic()
+                else:
+                    self._known[table.full_name] = _Known(found, time.monotonic())
                 return found
         else:
             before()
         opened = self._open(table)
         files = tuple(_files_of(opened, table)) if with_files else None
-        found = Head(opened.version(), pa.schema(opened.schema().to_arrow()), files)
+        found = Head(opened.version(), pa.schema(opened.schema().to_arrow()), files, looked=opened.version())
         self._known[table.full_name] = _Known(found, time.monotonic())
         return found
 
@@ -287,7 +272,7 @@ class SmallTables:
 
     def _checkpoint_beside(self, table: Table, version: int) -> None:
         try:
-            DeltaTable(self._address(table), version, self._options).create_checkpoint()
+            self._open(table, version).create_checkpoint()
         except Exception:  # the data is right without it; the next one comes after as many commits
             logging.getLogger(__name__).exception("there is no checkpoint of %s", table.full_name)
 
@@ -306,8 +291,8 @@ class SmallTables:
         with self._guard:
             return self._turns.setdefault(table.full_name, threading.RLock())
 
-    def _open(self, table: Table) -> DeltaTable:
-        return DeltaTable(self._address(table), storage_options=self._options)
+    def _open(self, table: Table, version: int | None = None) -> DeltaTable:
+        return DeltaTable(self._address(table), version, self._options)
 
     def _address(self, table: Table) -> str:
         return f"s3://{self._settings.bucket}/{table.layer}/{table.name}"

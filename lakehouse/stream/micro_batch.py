@@ -181,8 +181,8 @@ class MicroBatch:
         )
 
     def _append(self, table: Table, rows: pa.Table, may_be_there: bool, mark: str) -> None:
-        """Each attempt checks the claim again: a commit that the next stream has fenced off must not be made behind it.
-        The table's history names the batch."""
+        """A commit behind that of another writer checks the claim again: the next stream may have fenced it off. The
+        table's history names the batch."""
         if may_be_there:
             rows = deduplicate.rows_without(rows, recovery.held_beyond(self._lake, table, self._start.offsets))
         self._lake.small.append(table, rows, mark, before=self._require_claim)
