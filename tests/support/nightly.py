@@ -32,7 +32,7 @@ SHARES: tuple[tuple[str, ...], ...] = (
         "tests/api/test_api_crashes.py",
         "tests/e2e/test_forget.py",
         "tests/e2e/shop/test_crashes.py::test_kill_under_load[s3]",
-        "tests/e2e/shop/test_replays.py",
+        "tests/e2e/shop/test_trust_replays.py",
     ),
     (
         "tests/benchmarks/test_fraud_quality.py",

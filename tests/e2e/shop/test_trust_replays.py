@@ -1,4 +1,7 @@
-"""Refused records come home once each when several ask at once; fifty at once: tests/e2e/test_quarantine_desk.py."""
+"""Refused records come home once each when several ask at once; fifty at once: tests/e2e/test_quarantine_desk.py.
+
+The oracle is not told of them, so this file runs after those that compare the lake with it.
+"""
 
 from __future__ import annotations
 
