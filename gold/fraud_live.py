@@ -51,15 +51,16 @@ SELECT "at", event_id, event_type, user_id, device_id, ip, card_fingerprint, cou
     if(card_fingerprint IS NULL, NULL, hash(card_fingerprint))
 FROM {batch} WHERE event_type = 'purchase';
 
-INSERT INTO fraud_seen
-SELECT new.* FROM (
+CREATE OR REPLACE TEMP TABLE fraud_new_seen AS SELECT new.* FROM (
     SELECT DISTINCT "at" // {hour} AS hour, u, if(device_id IS NULL, NULL, hash(device_id)) AS d, country FROM {batch}
 ) AS new ANTI JOIN fraud_seen AS old ON old.hour = new.hour AND old.u = new.u
     AND old.d IS NOT DISTINCT FROM new.d AND old.country IS NOT DISTINCT FROM new.country;
 
+INSERT INTO fraud_seen FROM fraud_new_seen;
+
 CREATE OR REPLACE TEMP TABLE fraud_new_roamers AS
 SELECT u FROM (SELECT *, d AS device_id FROM fraud_seen)
-WHERE u IN (SELECT u FROM {batch}) AND u NOT IN (SELECT u FROM fraud_roaming) GROUP BY u HAVING {roams};
+WHERE u IN (SELECT u FROM fraud_new_seen) AND u NOT IN (SELECT u FROM fraud_roaming) GROUP BY u HAVING {roams};
 
 INSERT INTO fraud_roaming
 SELECT "at", event_id, country, u, if(device_id IS NULL, NULL, hash(device_id)) FROM {batch}
