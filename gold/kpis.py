@@ -44,9 +44,9 @@ LIVE = Live(
     {
         "kpis_hours": Kept(_OF_BATCH, _MERGED),
         "revenue_hours": revenue.HOURS,
-        "kpis_users": Kept("SELECT DISTINCT hour AS age, user_id AS key FROM new_events", is_set=True),
+        "kpis_users": Kept("SELECT DISTINCT hour AS age, hash(hour, u) AS key FROM new_events", is_set=True),
         "kpis_buyers": Kept(
-            f"SELECT DISTINCT hour AS age, user_id AS key FROM new_events WHERE {IS_PAID}", is_set=True
+            f"SELECT DISTINCT hour AS age, hash(hour, u) AS key FROM new_events WHERE {IS_PAID}", is_set=True
         ),
     },
 )

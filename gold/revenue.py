@@ -35,8 +35,8 @@ LIVE = Live(
     {
         "revenue_hours": HOURS,
         "revenue_orders": Kept(
-            f"""SELECT DISTINCT hour AS age, {CURRENCY_SQL} AS currency, order_id AS key FROM new_events
-            WHERE {IS_PAID} AND order_id IS NOT NULL""",
+            f"""SELECT DISTINCT hour AS age, {CURRENCY_SQL} AS currency, hash(hour, {CURRENCY_SQL}, order_id) AS key
+            FROM new_events WHERE {IS_PAID} AND order_id IS NOT NULL""",
             is_set=True,
         ),
     },

@@ -41,56 +41,68 @@ HOURLY_LIVE = Live(
     {
         "top_hours": Kept(_VIEWS.format(age="hour"), _MERGED_VIEWS),
         "top_viewers": Kept(
-            f"SELECT DISTINCT hour AS age, hash(product_id) AS product, u AS key FROM new_events WHERE {IS_VIEW}",
+            f"""SELECT DISTINCT hour AS age, hash(product_id) AS product, hash(hour, product_id, u) AS key
+            FROM new_events WHERE {IS_VIEW}""",
             is_set=True,
         ),
     },
 )
-_BY_VIEWER = "WINDOW by_viewer AS (PARTITION BY viewer ORDER BY age)"
+_VIEWERS = f"SELECT {_SECOND} AS age, {_VIEWER} AS key FROM new_events WHERE {IS_VIEW}"
+_PAIRED = """
+    SELECT if(lag(key) OVER in_order = key, lag(age) OVER in_order, NULL) AS since, age, key, {repeats} AS repeats
+    FROM ({views}) WINDOW in_order AS (ORDER BY key, age)"""
 _REPEATS = f"""
-    WITH fresh AS (
-        SELECT {_SECOND} AS age, hash(product_id) AS product, {_VIEWER} AS viewer
-        FROM new_events WHERE {IS_VIEW}),
-    seen AS MATERIALIZED (SELECT age, product, viewer FROM top_views WHERE viewer IN (SELECT viewer FROM fresh)),
-    before AS (SELECT product, lag(age) OVER by_viewer AS since, age, -1 AS repeats FROM seen {_BY_VIEWER}),
-    after AS (
-        SELECT product, lag(age) OVER by_viewer AS since, age, 1 AS repeats
-        FROM (FROM seen UNION ALL FROM fresh) {_BY_VIEWER})
-    SELECT age, since, product, sum(repeats)::INT AS repeats
-    FROM (FROM before UNION ALL FROM after) WHERE since IS NOT NULL GROUP BY ALL HAVING sum(repeats) <> 0"""
+    SELECT age, since, product_id, sum(repeats)::INT AS repeats
+    FROM (FROM ({_PAIRED.format(views="FROM top_views_met", repeats=-1)})
+        UNION ALL FROM ({_PAIRED.format(views=f"FROM top_views_met UNION ALL {_VIEWERS}", repeats=1)}))
+        JOIN (SELECT DISTINCT {_VIEWER} AS key, product_id FROM new_events WHERE {IS_VIEW}) USING (key)
+    WHERE since IS NOT NULL GROUP BY ALL HAVING sum(repeats) <> 0"""
 """A view repeats the one before it by the same user of the same product, `since`. Distinct viewers of a period are its
 views less those that repeat one in it: counting that costs a tenth of `count(DISTINCT)`."""
+_TILES = f"""
+    SELECT age, product_id, sum(views)::BIGINT AS views, max(named) AS named, sum(repeats)::BIGINT AS repeats FROM (
+        SELECT *, 0 AS repeats FROM ({_VIEWS})
+        UNION ALL SELECT {{since}}, product_id, 0, NULL, repeats FROM top_pairs)
+    GROUP BY ALL"""
+_MERGED_TILES = """
+    SELECT age, product_id, sum(views)::BIGINT AS views, max(named) AS named, sum(repeats)::BIGINT AS repeats
+    FROM {kept} WHERE {where} GROUP BY ALL"""
 LAST_HOUR_LIVE = Live(
     """
-    WITH tiles AS (
+    WITH tiles AS NOT MATERIALIZED (
         SELECT * FROM top_minutes WHERE age >= {as_of} - 3540 AND age <= {as_of}
         UNION ALL
         SELECT * FROM top_seconds WHERE age > {as_of} - 3600 AND age <= ({as_of} - 3541) // 60 * 60
         UNION ALL
         SELECT * FROM top_seconds WHERE age > {as_of} // 60 * 60 AND age <= {as_of}),
-    top AS (
-        SELECT product_id, sum(views)::BIGINT AS views, max(named).name AS product_name,
+    top AS MATERIALIZED (
+        SELECT product_id, sum(views)::BIGINT AS views, sum(repeats) AS repeats,
             row_number() OVER (ORDER BY sum(views) DESC, product_id)::INT AS rank
         FROM tiles GROUP BY product_id QUALIFY rank <= {top_n}),
-    repeated AS (
-        SELECT product, sum(repeats) AS repeats FROM top_repeats
-        WHERE since > {as_of} - 3600 AND age <= {as_of} AND product IN (SELECT hash(product_id) FROM top)
-        GROUP BY product)
+    names AS (
+        SELECT product_id, max(named).name AS product_name
+        FROM tiles WHERE product_id IN (SELECT product_id FROM top) GROUP BY product_id),
+    ahead AS (
+        SELECT product_id, sum(repeats) AS repeats FROM top_repeats
+        WHERE age > {as_of} AND since <= {as_of} AND since > {as_of} - 3600 GROUP BY product_id)
     SELECT make_timestamptz({as_of} * 1000000) AS as_of, make_timestamptz(({as_of} - 3600) * 1000000) AS window_start,
-        rank, product_id, product_name, views, (views - coalesce(repeats, 0))::BIGINT AS unique_viewers
-    FROM top LEFT JOIN repeated ON product = hash(product_id)""",
+        rank, product_id, product_name, views,
+        (views - top.repeats + coalesce(ahead.repeats, 0))::BIGINT AS unique_viewers
+    FROM top JOIN names USING (product_id) LEFT JOIN ahead USING (product_id)""",
     {
-        "top_seconds": Kept(_VIEWS.format(age=_SECOND), per_second=True),
-        "top_minutes": Kept(_VIEWS.format(age=f"({_SECOND} + 59) // 60 * 60"), _MERGED_VIEWS, per_second=True),
-        "top_views": Kept(
-            f"""SELECT {_SECOND} AS age, hash(product_id) AS product, {_VIEWER} AS viewer
-            FROM new_events WHERE {IS_VIEW}""",
+        "top_seconds": Kept(_TILES.format(age=_SECOND, since="since"), per_second=True),
+        "top_minutes": Kept(
+            _TILES.format(age=f"({_SECOND} + 59) // 60 * 60", since="(since + 59) // 60 * 60"),
+            _MERGED_TILES,
             per_second=True,
         ),
-        "top_repeats": Kept(_REPEATS, per_second=True),
+        "top_views": Kept(_VIEWERS, per_second=True, is_met=True),
+        "top_repeats": Kept("FROM top_pairs", per_second=True),
     },
+    steps={"top_pairs": _REPEATS},
 )
-"""The rolling hour is the minutes that lie in it and the seconds at its edges."""
+"""The rolling hour is the minutes that lie in it and the seconds at its edges. A repeat counts where the view lies that
+it repeats; one whose own time is still ahead is taken out again."""
 READS = ("event_id", "event_type", "event_time", "user_id", "product_id", "product_name")
 HOURLY = hourly_table(
     "top_products_hourly",

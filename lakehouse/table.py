@@ -37,15 +37,18 @@ class Kept:
 
     The SQL reads `new_events`, the accepted events of one micro-batch: `moment` (event_time in microseconds since the
     epoch), `hour` (the clock hour that holds it, counted since the epoch), `u` (a hash of user_id) and columns of
-    silver.events. It may read what is kept under names before its own, as it was before the batch.
+    silver.events.
     """
 
     of_batch: str
     merged: str = ""
     """Makes rows of equal grain one, where that is worth it; with the places {kept} and {where}."""
     is_set: bool = False
-    """Rows have the column `key`, and one that is there already is not kept again. How many there are is kept beside
-    them, by their other columns, as `size`: to count them anew would cost what they are, not what came."""
+    """Rows have the column `key`, a hash of all others and of what is counted, and one that is there already is not
+    kept again. How many there are is kept beside them, by their other columns, as `size`: to count them anew would cost
+    what they are, not what came."""
+    is_met: bool = False
+    """Rows are `age` and `key`, a hash. `NAME_met` has all kept ones with a key of this batch, before its own."""
     per_second: bool = False
 
 
@@ -57,6 +60,8 @@ class Live:
 
     rows: str
     kept: dict[str, Kept] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
+    """What several of `kept` read of a batch, made once, before them."""
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from gold import fraud_live
 from lakehouse.catalog import TABLES
 from lakehouse.hours import HOUR, micros, number_of
-from lakehouse.stream.seen_ids import SeenIds
+from lakehouse.stream.seen import Seen
 from lakehouse.table import Kept, Live, Table
 from silver import events as silver_events
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _READ = {name for table in TABLES if table.live or not table.hourly for name in table.reads}
 OF_EVENT = {name: kind for name, kind in silver_events.DUCKDB_TYPES.items() if name in _READ}
@@ -39,7 +36,8 @@ ROWS_OF_ONE_THREAD = 20_000
 LEAST_MEMORY_MB = 128
 MICROS_OF_HOUR = HOUR // timedelta(microseconds=1)
 SEEN_MICROS = MICROS_OF_HOUR // 6
-"""The span of arrivals whose ids are read from the file at once."""
+SEEN_SECONDS = 600
+"""The span of arrivals whose ids are read from the file at once, and that of keys."""
 _EVENT = f"""
     epoch_us(event_time) AS moment, epoch_us(event_time) // {MICROS_OF_HOUR} AS hour,
     hash(user_id) AS u, {", ".join(name for name in OF_EVENT if name != "event_time")}
@@ -93,9 +91,9 @@ class Fold:
         """Open `path`, or make it anew when it is in use or broken; the state is whatever the file holds."""
         self._dedupe = dedupe // timedelta(microseconds=1)
         self._kept = {name: kept for table in tables if table.live for name, kept in table.live.kept.items()}
-        declared = repr(
-            (_TABLES, _FACTS, _ID, _SIZES, fraud_live.TABLES, sorted(self._kept.items()), duckdb.__version__)
-        )
+        self._steps = {name: sql for table in tables if table.live for name, sql in table.live.steps.items()}
+        ours = (_TABLES, _FACTS, _ID, _SIZES, fraud_live.TABLES)
+        declared = repr((ours, sorted(self._kept.items()), sorted(self._steps.items()), duckdb.__version__))
         self._version = sha256(declared.encode()).hexdigest()[:16]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._memory_mb = path, memory_mb
@@ -105,7 +103,7 @@ class Fold:
             self._remove()
             self._connection = self._open()
         self._swept = 0.0
-        self._seen = SeenIds()
+        self._seen, self._keys = Seen(), dict[str, Seen]()
         self.first_hour = 0
         """The window's first clock hour."""
 
@@ -159,7 +157,12 @@ class Fold:
         self._see()
         self._make_tables()
         c.execute(f"INSERT INTO ids SELECT epoch_us(processed_at), moment, {_ID} FROM candidates")
-        self._add()
+        self._add_facts()
+        for name, kept in self._kept.items():
+            # In order, so that blocks of another age are passed over as they are when batches come one by one.
+            c.execute(f"INSERT INTO {name} FROM ({kept.of_batch}) ORDER BY age")
+            if kept.is_set:
+                c.execute(f"INSERT INTO {name}_sizes {_SIZES.format(of=name)}")
         c.execute("DROP VIEW candidates; DROP TABLE source")
         self.commit(tag, now)
 
@@ -168,6 +171,11 @@ class Fold:
         self._connection.execute(f"CREATE TABLE facts AS {_FACTS} WITH NO DATA")
         self._connection.execute('CREATE VIEW fraud_events AS SELECT moment AS "at", * FROM facts')
         self._connection.execute(fraud_live.TABLES)
+        self._keys = self._no_keys()
+        for name, kept in self._kept.items():
+            if kept.is_met:
+                self._meet(name, pa.array([], pa.uint64()))
+        self._make_steps()
         for name, kept in self._kept.items():
             self._connection.execute(f"CREATE TABLE {name} AS {kept.of_batch} WITH NO DATA")
             if kept.is_set:
@@ -191,15 +199,21 @@ class Fold:
             c.execute(f"INSERT INTO held SELECT {_COORDINATES} FROM written")
             c.execute(f"INSERT INTO ids SELECT epoch_us(processed_at), epoch_us(event_time), {_ID} FROM written")
             c.unregister("written")
-        self._seen = SeenIds()
+        self._seen = Seen()
         first, last = c.execute("SELECT coalesce(min(arrived), 0), coalesce(max(arrived), -1) FROM ids").fetchall()[0]
         for since in range(first, last + 1, SEEN_MICROS):
             self._see_ids(f"ids WHERE arrived >= {since} AND arrived < {since + SEEN_MICROS}", since)
+        self._keys = self._no_keys()
+        for name in self._keys:
+            span = SEEN_SECONDS if self._kept[name].per_second else 1
+            for (part,) in c.execute(f"SELECT DISTINCT age // {span} FROM {name} ORDER BY ALL").fetchall():
+                self._see_keys(name, c.execute(f"FROM {name} WHERE age // {span} = {part}").to_arrow_table())
         self._share_memory()
 
     def _share_memory(self) -> None:
-        """Hashes of ids count as the state's memory: DuckDB gets what they leave."""
-        left = max(self._memory_mb - self._seen.megabytes, LEAST_MEMORY_MB)
+        """Hashes that were seen count as the state's memory: DuckDB gets what they leave."""
+        taken = sum(seen.megabytes for seen in (self._seen, *self._keys.values()))
+        left = max(self._memory_mb - taken, LEAST_MEMORY_MB)
         with suppress(duckdb.OutOfMemoryException):  # too much is in use now: the next minute tries again
             self._connection.execute(f"SET memory_limit = '{left}MiB'")
 
@@ -209,6 +223,15 @@ class Fold:
         if found.num_rows:
             newest = pc.max(found.column("moment")).as_py()
             self._seen.add(found.column("low").to_numpy(), since, max(since + SEEN_MICROS, newest))
+
+    def _no_keys(self) -> dict[str, Seen]:
+        return {name: Seen() for name, kept in self._kept.items() if kept.is_set or kept.is_met}
+
+    def _see_keys(self, name: str, rows: pa.Table) -> None:
+        """Remember the keys of some rows, and their ages where these are looked up."""
+        if rows.num_rows:
+            ages, keys = (rows.column(each).to_numpy() for each in ("age", "key"))
+            self._keys[name].add(keys, int(ages.min()), int(ages.max()), ages if self._kept[name].is_met else None)
 
     def hours_before(self, facts: pa.Table, moment: datetime) -> set[int]:
         """Hours of the valid events of a batch that happened before `moment`."""
@@ -263,20 +286,41 @@ class Fold:
 
     def _add(self) -> None:
         """Fold `new_events` in."""
+        self._add_facts()
+        for name, kept in self._kept.items():
+            if kept.is_met:
+                keys = self._connection.execute(f"SELECT DISTINCT key FROM ({kept.of_batch})").to_arrow_table()
+                self._meet(name, keys.column("key"))
+        self._make_steps()
+        for name, kept in self._kept.items():
+            if name in self._keys:
+                self._add_keys(name, kept)
+            else:
+                self._connection.execute(f"INSERT INTO {name} {kept.of_batch}")
+
+    def _add_facts(self) -> None:
         c = self._connection
         c.execute(f"INSERT INTO facts {_FACTS}")
         c.execute('CREATE OR REPLACE TEMP VIEW fraud_batch AS SELECT moment AS "at", * FROM new_events')
         fraud_live.note(c, "fraud_batch", "fraud_events")
-        hours = [str(row[0]) for row in c.execute("SELECT DISTINCT hour FROM new_events").fetchall()]
-        for name, kept in reversed(self._kept.items()):
-            rows = kept.of_batch
-            if kept.is_set:
-                # Hours as constants: DuckDB skips the blocks of all others.
-                known = f"(FROM {name} WHERE age IN ({', '.join(hours) or 'NULL'}))"
-                c.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS FROM ({rows}) AS fresh NATURAL ANTI JOIN {known}")
-                c.execute(f"INSERT INTO {name}_sizes {_SIZES.format(of='fresh')}")
-                rows = "FROM fresh"
-            c.execute(f"INSERT INTO {name} {rows}")
+
+    def _make_steps(self) -> None:
+        for name, sql in self._steps.items():
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+
+    def _meet(self, name: str, keys: pa.Array | pa.ChunkedArray) -> None:
+        met, ages = self._keys[name].met(keys.to_numpy())
+        self._connection.register(f"{name}_met", pa.table({"age": ages, "key": met}))
+
+    def _add_keys(self, name: str, kept: Kept) -> None:
+        rows = self._connection.execute(kept.of_batch).to_arrow_table()
+        if kept.is_set:
+            rows = rows.filter(pa.array(~self._keys[name].known(rows.column("key").to_numpy())))
+        self._connection.register("fresh", rows)
+        self._connection.execute(f"INSERT INTO {name} FROM fresh")
+        if kept.is_set:
+            self._connection.execute(f"INSERT INTO {name}_sizes {_SIZES.format(of='fresh')}")
+        self._see_keys(name, rows)
 
     def _taken(self, duplicates: pa.Table) -> Taken:
         c = self._connection
@@ -334,6 +378,8 @@ class Fold:
         c.execute(f"DELETE FROM facts WHERE hour < {first}")
         fraud_live.forget(c, first * MICROS_OF_HOUR)
         for name, kept in self._kept.items():
+            if name in self._keys:
+                self._keys[name].forget(second if kept.per_second else first)
             c.execute(f"DELETE FROM {name} WHERE age < {second if kept.per_second else first}")
             for told, sql in _merged(name, kept):
                 merged = sql.format(kept=told, where="true")
