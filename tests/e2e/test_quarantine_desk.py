@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from lakehouse.catalog import TABLES
 from lakehouse.errors import ShoplakeError
 from lakehouse.jobs import JOBS
 from lakehouse.lake import Lake
-from lakehouse.ops import schema_changes
+from lakehouse.ops import marks, schema_changes
 from lakehouse.serving.file import published
 from lakehouse.session import connect
 from lakehouse.sql import connect as open_sql
@@ -227,6 +228,8 @@ def test_poisoned_gold_is_blocked_until_it_is_right(desk: Shop, lake: Lake) -> N
     eventually(lambda: held_back(desk) == {}, 60, "once it is right it is published, also before a job looks")
     assert run_job(desk, "quality", scope="incremental")["blocking"] == []
     assert blocked_tables(desk) == {}
+    # What came in the ten minutes before the last run is judged again.
+    marks.move(lake, "quality", "", datetime.now(UTC) + timedelta(minutes=10))
     assert run_job(desk, "quality", scope="incremental")["days"] == 0, "nothing has changed since"
     whole = run_job(desk, "quality", scope="full")
     assert (whole["scope"], whole["days"]) == ("full", None)
