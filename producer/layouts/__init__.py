@@ -100,9 +100,19 @@ def _columns(line: bytes) -> set[str]:
 
 
 def document(path: Path) -> str | None:
-    """DuckDB's word for JSON that does not stand a line an object: a list, or objects printed over several lines."""
+    """DuckDB's word for JSON that does not stand a line an object: a list, or objects printed over several lines, or
+    written one behind another, as Firehose does."""
     first = _first_line(path)
-    return "array" if first.startswith(b"[") else "unstructured" if first == b"{" else None
+    return "array" if first.startswith(b"[") else "unstructured" if first == b"{" or _holds_more(first) else None
+
+
+def _holds_more(line: bytes) -> bool:
+    """Whether an object stands behind the first one."""
+    text = line.decode("utf-8", "replace")
+    try:
+        return text[json.JSONDecoder().raw_decode(text)[1] :].lstrip().startswith("{")
+    except (RecursionError, ValueError):
+        return False
 
 
 def _fields(text: bytes) -> set[str]:

@@ -154,11 +154,13 @@ LISTED = [at(f"2026-09-03T10:00:0{number}Z", ',"data":{"price":123456789012.1234
         "\n[\n  " + ",\n  ".join(LISTED) + "\n]\n",
         "[" + " , ".join(one.replace(",", ",\r\n    ") for one in LISTED) + "]",
         "\n".join(one.replace("{", "{\n  ").replace("}", "\n}") for one in LISTED),
+        "".join(LISTED),
+        f"{LISTED[0]} {LISTED[1]}\n{LISTED[2]}",
     ],
 )
 @pytest.mark.parametrize("packed", [bytes, gzip.compress])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_list_or_printed_objects_are_read_to_the_digit(
+def test_a_list_and_objects_however_they_stand_are_read_to_the_digit(
     tmp_path: Path, text: str, packed: Callable[[bytes], bytes], mark: str
 ) -> None:
     (tmp_path / "f.json").write_bytes(packed((mark + text).encode()))
