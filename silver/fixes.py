@@ -2,11 +2,11 @@
 
 Steps are separated by `;`: `rename data.total=data.total_amount`, `cast data.price=number`,
 `cast timestamp=timestamp Europe/Berlin`, `cast timestamp=local Europe/Berlin` (sent as UTC by mistake),
-`default data.currency="EUR"`, `route` (to the topic of its type), `rekey` (by its user_id), `retime seconds` (its
-Kafka time counts seconds), `retime arrival` (its Kafka time is when it was read), `strip` (of what a serializer put
-before or around the JSON), `decode cp1252` (no UTF-8), `nan` (no numbers, but written as some), `clean` (characters
-that no text may have), `cast data=json` (a text that holds an object or a list). `data.products.price` is the price of
-every line.
+`default data.currency="EUR"`, `identify` (an event without an id by its place in Kafka), `route` (to the topic of its
+type), `rekey` (by its user_id), `retime seconds` (its Kafka time counts seconds), `retime arrival` (its Kafka time is
+when it was read), `strip` (of what a serializer put before or around the JSON), `decode cp1252` (no UTF-8), `nan` (no
+numbers, but written as some), `clean` (characters that no text may have), `cast data=json` (a text that holds an object
+or a list). `data.products.price` is the price of every line.
 """
 
 from __future__ import annotations
@@ -74,18 +74,20 @@ def parse(text: str) -> tuple[Step, ...]:
     return tuple(_step(part.strip()) for part in text.split(";") if part.strip()) or _fail("the fix is empty")
 
 
-def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None) -> list[Refused]:
-    """The record with every step applied; the stream read it when it `arrived`. Of a value that held several events,
-    a record each. A value that is not one well-formed JSON object stays as it is."""
+def apply(steps: tuple[Step, ...], record: Refused, arrived: datetime | None = None, place: str = "") -> list[Refused]:
+    """The record with every step applied; the stream read it at its `place` when it `arrived`. Of a value that held
+    several events, a record each. A value that is not one well-formed JSON object stays as it is."""
     values = [record.value]
     for step in steps:
         if read := _OF_BYTES.get(step.verb):
             with suppress(RecursionError):
                 values = [part for value in values for part in (read(value, step) if value else [value])]
-    return [_changed(steps, replace(record, value=value), arrived) for value in values]
+    places = [place, *(f"{place}.{number}" for number in range(2, len(values) + 1))]
+    parts = zip(values, places, strict=True)
+    return [_changed(steps, replace(record, value=value), arrived, part) for value, part in parts]
 
 
-def _changed(steps: tuple[Step, ...], record: Refused, arrived: datetime | None) -> Refused:
+def _changed(steps: tuple[Step, ...], record: Refused, arrived: datetime | None, place: str) -> Refused:
     event = _json_of(record.value)
     if not isinstance(event, dict):
         return record
@@ -96,6 +98,8 @@ def _changed(steps: tuple[Step, ...], record: Refused, arrived: datetime | None)
         elif step.verb == "rekey":
             user = event.get("user_id")
             record = replace(record, key=user.encode("utf-8", "replace")) if isinstance(user, str) else record
+        elif step.verb == "identify":
+            event["event_id"] = place if event.get("event_id") in (None, "") else event["event_id"]
         elif step.verb == "retime":
             record = replace(record, kafka_timestamp=_retimed(record.kafka_timestamp, step, arrived))
         elif step.verb in _VERBS:
@@ -172,7 +176,7 @@ def _retimed(sent: datetime | None, step: Step, arrived: datetime | None) -> dat
 
 def _step(text: str) -> Step:
     verb, _, rest = text.partition(" ")
-    if verb in ("route", "rekey", "strip", "nan", "clean"):
+    if verb in ("identify", "route", "rekey", "strip", "nan", "clean"):
         return Step(verb) if not rest else _fail(f"{verb} takes nothing, not {rest!r}")
     if verb == "decode":
         try:
@@ -323,7 +327,9 @@ _CASTS: dict[str, Callable[[Any], Any]] = {
     "json": _parsed,
 }
 _TIMES = {"timestamp": numerals.moment_of, "local": numerals.local_moment}
-_STEPS = "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, route, rekey, retime, strip, decode, nan or clean"
+_STEPS = (
+    "rename PATH=PATH, cast PATH=KIND, default PATH=JSON, identify, route, rekey, retime, strip, decode, nan or clean"
+)
 _OF_BYTES: dict[str, Callable[[bytes, Step], list[bytes]]] = {
     "strip": _stripped,
     "decode": _decoded,

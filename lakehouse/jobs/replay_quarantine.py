@@ -62,8 +62,9 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
     fix: str | None = Field(
         None,
         description="Change the records first: rename PATH=PATH,"
-        " cast PATH=text|number|number_with_comma|integer|json|timestamp [ZONE]|local ZONE, default PATH=JSON, route,"
-        " rekey, retime seconds|arrival, strip, decode ENCODING, nan, clean; steps separated by a semicolon.",
+        " cast PATH=text|number|number_with_comma|integer|json|timestamp [ZONE]|local ZONE, default PATH=JSON,"
+        " identify, route, rekey, retime seconds|arrival, strip, decode ENCODING, nan, clean; steps separated by a"
+        " semicolon.",
     )
     limit: int = Field(10_000, ge=1, le=100_000, description="Most records of one run.")
 
@@ -149,7 +150,8 @@ def _fixed(lake: Lake, parameters: Parameters) -> DataFrame:
     changed = []
     for row in records:
         record = fixes.Refused(row["topic"], row["key"], row["value"], row["kafka_timestamp"])
-        fixed = fixes.apply(steps, record, arrived=row["quarantined_at"])
+        place = Place(row["topic"], row["partition"], row["offset"])
+        fixed = fixes.apply(steps, record, arrived=row["quarantined_at"], place=str(place))
         rows_of = ({**row.asDict(), **vars(each), "events": len(fixed)} for each in fixed)
         changed += [tuple(one[name] for name in (*RECORD_COLUMNS, *_ORIGIN)) for one in rows_of]
     return lake.spark.createDataFrame(changed, rows.schema)

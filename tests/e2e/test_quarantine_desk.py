@@ -272,3 +272,16 @@ def test_the_events_of_a_list_come_home_and_the_list_is_resolved_with_the_last(d
     assert desk.ask(status) == [{"status": "resolved"}]
     assert set(event_ids(desk)) >= {"view-600", "view-601", "buy-602", "view-603"}
     assert_identity(desk)
+
+
+def test_events_without_an_id_come_home_once_each_however_often(desk: Shop, lake: Lake) -> None:
+    with_id = [view(number, 1.0, AGES[0]) for number in (700, 701)]
+    events = [json.loads(record.value or b"") for record in with_id]
+    values = [json.dumps({**event, "event_id": None}).encode() for event in events]
+    publish([record._replace(value=value) for record, value in zip(with_id, values, strict=True)], desk.settings)
+    desk.wait_until_read()
+    for accepted in (2, 0):
+        assert replayed(lake, reason="missing_field", fix="identify")["accepted"] == accepted
+    home = desk.ask("select user_id from silver.events where starts_with(event_id, 'shop.page_views-') order by 1")
+    assert home == [{"user_id": "u700"}, {"user_id": "u701"}]
+    assert_identity(desk)

@@ -209,6 +209,14 @@ def test_a_text_in_another_encoding_becomes_utf_8(encoding: str, sent: bytes, af
     assert record.value == (sent if after is None else after.encode())
 
 
+def test_an_event_without_an_id_gets_that_of_its_record() -> None:
+    sent = Refused(TOPIC, None, b'[{"event_id":null},{"a":1},{"event_id":""},{"event_id":"e1"},{"event_id":5}]')
+    found = [json.loads(each.value or b"") for each in fixes.apply(parse("strip; identify"), sent, place="a-0-7")]
+    assert [each["event_id"] for each in found] == ["a-0-7", "a-0-7.2", "a-0-7.3", "e1", 5]
+    (only,) = fixes.apply(parse("identify"), Refused(TOPIC, None, b"{}"), place="a-0-7")
+    assert only.value == b'{"event_id":"a-0-7"}'
+
+
 def test_a_record_goes_to_its_topic_and_under_its_user() -> None:
     value = json.dumps({"event_type": "purchase", "user_id": "u1"}).encode()
     assert apply(parse("route; rekey"), Refused(TOPIC, b"other", value)) == Refused("shop.purchases", b"u1", value)
@@ -428,7 +436,7 @@ def test_whatever_comes_a_fix_does_not_fail(value: bytes) -> None:
     steps = (
         "strip; decode cp1252; nan; clean; cast a=json; cast a=number; cast b=timestamp UTC; cast b=integer; rename a=c"
     )
-    steps += "; retime seconds; route; rekey"
+    steps += "; identify; retime seconds; route; rekey"
     for record in fixes.apply(parse(steps), Refused(TOPIC, b"\xff", value, datetime(2026, 9, 3, 10, 15))):
         assert record.topic == TOPIC and isinstance(record.value, bytes)
 
