@@ -107,7 +107,7 @@ def document(path: Path) -> str | None:
 
 
 def _holds_more(line: bytes) -> bool:
-    """Whether an object stands behind the first one."""
+    """True if an object stands behind the first one."""
     text = line.decode("utf-8", "replace")
     try:
         return text[json.JSONDecoder().raw_decode(text)[1] :].lstrip().startswith("{")
