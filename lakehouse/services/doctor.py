@@ -37,7 +37,7 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """All checks."""
-    return [*_essential(settings), *_api(settings), *_ports(settings), _jars()]
+    return [*_essential(settings), *_ports(settings), _jars()]
 
 
 def require_startable(settings: Settings) -> None:
@@ -48,7 +48,7 @@ def require_startable(settings: Settings) -> None:
 
 
 def _essential(settings: Settings) -> Iterator[Check]:
-    checks: tuple[Callable[[Settings], Check], ...] = (_java, _memory, _disk, _folders)
+    checks: tuple[Callable[[Settings], Check], ...] = (_java, _memory, _disk, _folders, _api)
     return (check(settings) for check in checks)
 
 
@@ -133,12 +133,12 @@ def _folders(settings: Settings) -> Check:
     return Check("folders", "ok", "what has to be written can be")
 
 
-def _api(settings: Settings) -> Iterator[Check]:
-    """Settings with which the API refuses to start; the other parts do without it."""
+def _api(settings: Settings) -> Check:
     try:
         refuse_unsafe(settings)
     except UsageError as error:
-        yield Check("API", "failure", str(error))
+        return Check("API", "failure", str(error))
+    return Check("API", "ok", "its address and certificate are safe to listen with")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
