@@ -165,8 +165,8 @@ class Child:
         self.state = "failed"
         self.message = f"{self.service.name} {why}"
         if has_run:  # else its log tells nothing, and what kept it from starting says what to do
-            log = self.log.relative_to(Path.cwd()) if self.log.is_relative_to(Path.cwd()) else self.log
-            self.message += f"; see {log}; next start in {pause:.0f} s"
+            self.message += f"; see {self.log}"
+            self.message += "" if self.has_given_up else f"; next start in {pause:.0f} s"
         logging.getLogger(__name__).warning("%s %s", datetime.now(UTC).isoformat(timespec="seconds"), self.message)
 
 
