@@ -27,7 +27,11 @@ class Settings(BaseSettings):
         Path(".shoplake"), description="Where all state of this lake lives.", validate_default=True
     )
 
-    kafka_bootstrap: str | None = Field(None, description="Address of an external Kafka; unset starts a broker.")
+    kafka_bootstrap: str | None = Field(
+        None,
+        pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$",
+        description="Address of an external Kafka (host:port,…); unset starts a broker.",
+    )
     kafka_security: Literal["plaintext", "msk-iam"] = Field(
         "plaintext", description="How clients reach Kafka: plaintext, or msk-iam (TLS, signed with AWS credentials)."
     )
@@ -49,7 +53,9 @@ class Settings(BaseSettings):
         description="Days after which `shoplake backup` deletes older backups in the same place; unset keeps all.",
     )
     s3_endpoint: str | None = Field(
-        None, description="S3 endpoint: unset starts a local server, empty means AWS, else an address."
+        None,
+        pattern=r"^(https?://.+)?$",
+        description="S3 endpoint: unset starts a local server, empty means AWS, else an address.",
     )
     s3_ca_file: AbsolutePath | None = Field(
         None, description="Authorities (PEM) that sign the S3 server's certificate; unset trusts the public ones."
@@ -59,7 +65,7 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="AWS region of the bucket, and of MSK.")
 
     spark_remote: str | None = Field(
-        None, description="External Spark Connect server (sc://host:port); unset starts one."
+        None, pattern=r"^sc://.+", description="External Spark Connect server (sc://host:port); unset starts one."
     )
     spark_port: Port = Field(15002, description="Port of the embedded Spark Connect server.")
     spark_master: str = Field(
@@ -109,7 +115,9 @@ class Settings(BaseSettings):
     api_max_followers: int = Field(100, ge=1, description="Most runs that are followed over HTTP at once.")
     api_caller_requests_per_minute: int = Field(1_200, ge=1, description="Most requests of one caller.")
     api_address_requests_per_minute: int = Field(3_000, ge=1, description="Most requests from one address.")
-    api_url: str | None = Field(None, description="HTTP API that commands ask; unset is this lake's own.")
+    api_url: str | None = Field(
+        None, pattern=r"^(https?://.+)?$", description="HTTP API that commands ask; unset is this lake's own."
+    )
     api_key: SecretStr | None = Field(
         None, exclude=True, description="API key that commands use; unset is this lake's operator key."
     )
@@ -291,7 +299,7 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "SHOPLAKE_" + "_".join(str(part) for part in first["loc"]).upper()
-        got = "" if name in (*VARIABLES, *ADDRESSES) else f" (got {first['input']!r})"
+        got = "" if name in (*VARIABLES, *ADDRESSES, "SHOPLAKE_SPARK_REMOTE") else f" (got {first['input']!r})"
         raise UsageError(f"The setting {name} is wrong: {in_words(first)}{got}.") from None
     if settings.kafka_is_embedded and settings.kafka_security != "plaintext":
         raise UsageError("SHOPLAKE_KAFKA_SECURITY=msk-iam needs a cluster's address: set SHOPLAKE_KAFKA_BOOTSTRAP.")

@@ -46,6 +46,9 @@ def test_an_empty_endpoint_means_aws(monkeypatch):
         ("TOP_N", "many", "it must be a whole number"),
         ("BUCKET_VERSIONING", "perhaps", "it must be true or false"),
         ("JAVA_JIT", "slow", "it must be 'full' or 'quick'"),
+        ("S3_ENDPOINT", "minio:9000", "it must look like ^(https?://.+)?$"),
+        ("KAFKA_BOOTSTRAP", "broker", r"it must look like ^[^,\s]+:\d+(,[^,\s]+:\d+)*$"),
+        ("API_URL", "shop.example", "it must look like ^(https?://.+)?$"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_sentence(monkeypatch, name, value, words):
