@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from lakehouse.broker import client_options
 from lakehouse.errors import ShoplakeError
@@ -85,7 +85,8 @@ def _admin(settings: Settings, done: str) -> Iterator[KafkaAdminClient]:
     except (KafkaError, OSError) as error:
         # The broker's own words where there are some: the error itself repeats the whole exchange.
         said = re.search(r"error_message='([^']+)'", str(error))
-        what = said[1].rstrip(".") if said else type(error).__name__
+        kind = "it does not answer" if isinstance(error, KafkaTimeoutError) else type(error).__name__
+        what = said[1].rstrip(".") if said else kind
         raise ShoplakeError(f"The topics could not be {done} Kafka at {settings.bootstrap}: {what}.") from error
 
 
