@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -9,7 +10,7 @@ import typer
 from rich.console import Console
 
 from lakehouse.cli import api, backup, demo, platform, produce, quality, quarantine, runs, sql, superset, trace
-from lakehouse.errors import ShoplakeError
+from lakehouse.errors import ShoplakeError, UsageError
 from lakehouse.settings import misspelt
 from lakehouse.terminal import shown
 
@@ -36,3 +37,9 @@ def main() -> None:
     except ShoplakeError as error:
         console.print(f"[bold red]shoplake:[/] {shown(error)}", highlight=False)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        place = f"{error.filename} cannot be used" if error.filename else "A file cannot be written"
+        console.print(f"[bold red]shoplake:[/] {shown(f'{place}: {error.strerror}.')}", highlight=False)
+        sys.exit(UsageError.exit_code)

@@ -1,6 +1,7 @@
 """`shoplake produce` from the outside, without a broker."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from lakehouse.cli import app
 from lakehouse.errors import UsageError
 from producer.record import from_line
+from tests.support.command_line import shoplake
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -94,3 +96,11 @@ def test_a_file_can_be_replayed_to_a_file(tmp_path: Path) -> None:
 def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         run(*arguments)
+
+
+@pytest.mark.parametrize("option", ["--to", "--truth", "--ledger"])
+def test_a_file_that_cannot_be_written_is_one_sentence(option: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "SHOPLAKE_KAFKA_BOOTSTRAP": "127.0.0.1:1"}
+    done = shoplake("produce", "--count", "1", option, str(tmp_path), environment=environment, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"shoplake: {tmp_path} cannot be used: Is a directory.\n"
