@@ -77,10 +77,10 @@ def _added(table: Table, actions: Iterable[Action]) -> Iterator[File]:
             yield File(add["path"], add["size"], tuple(values.get(name) for name in table.partition_by))
 
 
-def caught_up(client: Any, bucket: str, table: Table, head: Head) -> Head | None:
-    """The newest version, by the entries after `head`; None when one changed the table's columns or properties: whoever
-    began before that begins anew, with new files."""
-    while (actions := entry(client, bucket, table, head.version + 1)) is not None:
+def caught_up(client: Any, bucket: str, table: Table, head: Head, until: int | None = None) -> Head | None:
+    """The newest version, or `until`, by the entries after `head`; None when one changed the table's columns or
+    properties: whoever began before that begins anew, with new files."""
+    while head.version != until and (actions := entry(client, bucket, table, head.version + 1)) is not None:
         if any("metaData" in action or "protocol" in action for action in actions):
             return None
         head = head.after(table, actions)

@@ -96,11 +96,12 @@ class SmallTables:
 
     # What is done with every batch: as few requests as there can be
 
-    def read(self, table: Table, days: Iterable[date | str] | None = None) -> pa.Table:
-        """The newest version, columns as declared; of `days` only, in a table that is partitioned by day."""
+    def read(self, table: Table, days: Iterable[date | str] | None = None, *, version: int | None = None) -> pa.Table:
+        """The newest version, or the one that is named, columns as declared; of `days` only, in a table that is
+        partitioned by day."""
         wanted = None if days is None else [day if isinstance(day, date) else date.fromisoformat(day) for day in days]
         with self._turn(table):
-            head = self._head(table, looks=True, with_files=True)
+            head = self._head(table, looks=True, with_files=True, until=version)
         return as_declared(self._rows(table, head, wanted), head.schema, table)
 
     def append(
@@ -191,14 +192,24 @@ class SmallTables:
                 if (version + 1) % int(properties_of(table)["delta.checkpointInterval"]) == 0:
                     self._beside.submit(self._checkpoint_beside, table, version)
 
-    def _head(self, table: Table, *, looks: bool, with_files: bool, before: Callable[[], None] = lambda: None) -> Head:
-        """The newest version that this process knows of, or with `looks` the newest one."""
+    def _head(
+        self,
+        table: Table,
+        *,
+        looks: bool,
+        with_files: bool,
+        before: Callable[[], None] = lambda: None,
+        until: int | None = None,
+    ) -> Head:
+        """The newest version that this process knows of, or with `looks` the newest one, or that of `until`."""
         known = self._known.get(table.full_name)
+        if known and until is not None and known.head.version > until:
+            known = None
         if known and (known.head.files is not None or not with_files) and self._is_there(table, known):
             if not looks:
                 return known.head
             before()
-            if found := commits.caught_up(self._client, self._settings.bucket, table, known.head):
+            if found := commits.caught_up(self._client, self._settings.bucket, table, known.head, until):
                 if found is known.head:
                     known.at = time.monotonic()
                 else:
@@ -206,7 +217,7 @@ class SmallTables:
                 return found
         else:
             before()
-        opened = self._open(table)
+        opened = self._open(table, until)
         files = tuple(_files_of(opened, table)) if with_files else None
         found = Head(opened.version(), pa.schema(opened.schema().to_arrow()), files, looked=opened.version())
         self._known[table.full_name] = _Known(found, time.monotonic())

@@ -245,7 +245,8 @@ class Publisher:
         gone = f" WHERE {changes.condition}" if changes.condition else ""
         if source.delta.layer == "gold" and source.delta.is_small:
             target.execute(f"DELETE FROM {source.name}{gone}")  # noqa: S608 - the names are declared in this project
-            self._insert(target, source, self._small.read(source.delta, changes.partitions or None))
+            # What is written meanwhile is not yet in the version that the file will name.
+            self._insert(target, source, self._small.read(source.delta, changes.partitions or None, version=new))
             return
         if changes.files:
             files = ", ".join(quoted_text(self._reader.address(source.delta.full_name, file)) for file in changes.files)

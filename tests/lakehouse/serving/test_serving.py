@@ -119,6 +119,23 @@ def test_an_overwritten_table_is_replaced(lake: Lake) -> None:
     assert lake.query("SELECT views FROM gold.top_products_last_hour") == [(7,)]
 
 
+def test_the_file_holds_the_version_that_it_names_whatever_is_written_meanwhile(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = "SELECT clicks, delta_version FROM gold.kpis_hourly, _published WHERE table_name = 'gold.kpis_hourly'"
+    lake.publisher.publish()
+    ((_, version),) = lake.query(counted)
+    lake.replace_hour("2026-09-01 10:00:00", 2)
+    changes = DeltaLog.changes
+    with monkeypatch.context() as patch:
+        later = iter([lambda: lake.replace_hour("2026-09-01 10:00:00", 3)])
+        patch.setattr(DeltaLog, "changes", lambda *given: (next(later, lambda: None)(), changes(*given))[1])
+        lake.publisher.publish()
+    assert lake.query(counted) == [(2, version + 1)]
+    lake.publisher.publish()
+    assert lake.query(counted) == [(3, version + 2)]
+
+
 def test_between_two_looks_at_all_tables_gold_alone_is_published(lake: Lake) -> None:
     lake.publisher.publish()
     lake.replace_top(7)
