@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from gold import fraud_live
 from lakehouse.catalog import TABLES
 from lakehouse.hours import HOUR, micros, number_of
-from lakehouse.stream.seen import Seen
+from lakehouse.stream.seen_hashes import SeenHashes
 from lakehouse.table import Kept, Live, Table
 from silver import events as silver_events
 
@@ -103,7 +103,7 @@ class Fold:
             self._remove()
             self._connection = self._open()
         self._swept = 0.0
-        self._seen, self._keys = Seen(), dict[str, Seen]()
+        self._seen, self._keys = SeenHashes(), dict[str, SeenHashes]()
         self.first_hour = 0
         """The window's first clock hour."""
 
@@ -199,7 +199,7 @@ class Fold:
             c.execute(f"INSERT INTO held SELECT {_COORDINATES} FROM written")
             c.execute(f"INSERT INTO ids SELECT epoch_us(processed_at), epoch_us(event_time), {_ID} FROM written")
             c.unregister("written")
-        self._seen = Seen()
+        self._seen = SeenHashes()
         first, last = c.execute("SELECT coalesce(min(arrived), 0), coalesce(max(arrived), -1) FROM ids").fetchall()[0]
         for since in range(first, last + 1, SEEN_MICROS):
             self._see_ids(f"ids WHERE arrived >= {since} AND arrived < {since + SEEN_MICROS}", since)
@@ -224,8 +224,8 @@ class Fold:
             newest = pc.max(found.column("moment")).as_py()
             self._seen.add(found.column("low").to_numpy(), since, max(since + SEEN_MICROS, newest))
 
-    def _no_keys(self) -> dict[str, Seen]:
-        return {name: Seen() for name, kept in self._kept.items() if kept.is_set or kept.is_met}
+    def _no_keys(self) -> dict[str, SeenHashes]:
+        return {name: SeenHashes() for name, kept in self._kept.items() if kept.is_set or kept.is_met}
 
     def _see_keys(self, name: str, rows: pa.Table) -> None:
         """Remember the keys of some rows, and their ages where these are looked up."""

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.stream import seen as module
-from lakehouse.stream.seen import Seen
+from lakehouse.stream import seen_hashes as module
+from lakehouse.stream.seen_hashes import SeenHashes
 
 IDS = st.integers(0, 40)
 BATCHES = st.lists(st.lists(IDS, max_size=9), max_size=25)
@@ -23,7 +23,7 @@ def test_no_id_that_can_be_met_again_is_missed(batches: list[list[int]], asked: 
     """Batch n arrives at n, and matters up to n + 3."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LARGEST", 16)
-        seen = Seen()
+        seen = SeenHashes()
         for at, batch in enumerate(batches):
             if batch:
                 seen.add(hashes(batch), at, at + 3)
@@ -35,7 +35,7 @@ def test_no_id_that_can_be_met_again_is_missed(batches: list[list[int]], asked: 
 
 def test_runs_stay_few_and_small_enough_to_tell_when(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 512)
-    seen = Seen()
+    seen = SeenHashes()
     for at in range(2000):
         seen.add(hashes([2 * at, 2 * at + 1]), at, at)
     assert seen.since(hashes([0, 3999])) == 0 and seen.since(hashes([4000])) is None
@@ -47,7 +47,7 @@ def test_runs_stay_few_and_small_enough_to_tell_when(monkeypatch: pytest.MonkeyP
 @given(BATCHES, st.lists(IDS, max_size=6, unique=True), st.integers(0, 12))
 def test_what_was_seen_is_known_and_met_with_its_ages(batches: list[list[int]], asked: list[int], now: int) -> None:
     """Batch n has age n. A run that is not forgotten yet may hold more than it must."""
-    plain, aged = Seen(), Seen()
+    plain, aged = SeenHashes(), SeenHashes()
     for at, batch in enumerate(batches):
         if batch:
             plain.add(hashes(batch), at, at)

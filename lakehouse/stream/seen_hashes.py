@@ -38,7 +38,7 @@ def _run(hashes: Hashes, ages: Ages | None, since: int, until: int) -> _Run:
     return _Run(hashes[order], ages[order], since, until)
 
 
-class Seen:
+class SeenHashes:
     """64-bit hashes in sorted runs, which are merged as they grow so that they stay few (the log-structured merge tree
     of O'Neil et al., 1996)."""
 
