@@ -1,7 +1,5 @@
 """The application: its layers from the outside in, its routes, and what they share."""
 
-from __future__ import annotations
-
 import structlog
 from fastapi import FastAPI
 

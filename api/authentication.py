@@ -1,7 +1,5 @@
 """Who asks, and whether they may: a key becomes a Caller, before anything else of a request is looked at."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Request, Security

@@ -1,7 +1,5 @@
 """/docs: Swagger UI from files of this machine, without a network and without scripts in the page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import fastapi_offline

@@ -1,8 +1,6 @@
 """Makes every error that a route, the framework or a library raises a problem; those of pydantic name the field, what
 was wrong, and what is expected."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

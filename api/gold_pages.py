@@ -1,7 +1,5 @@
 """Pages of a gold table from a publish: which rows come next, and the cursor that goes on after them."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Iterator

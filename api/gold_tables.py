@@ -1,7 +1,5 @@
 """What can be asked of gold over HTTP: per table its filters, the order of its rows, and the types of an answer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Answers about gold, made once: dashboards ask the same few questions again, and most publishes change few tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 
 from anyio import CapacityLimiter, to_thread

@@ -1,7 +1,5 @@
 """API keys: made, listed, revoked and recognised. A key is shown once; the database holds only its hash."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

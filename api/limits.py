@@ -1,7 +1,5 @@
 """How much one address, one caller and one request may ask for. Counts are kept in this process."""
 
-from __future__ import annotations
-
 import ipaddress
 import time
 from collections.abc import Callable

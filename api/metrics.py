@@ -1,8 +1,6 @@
 """/metrics in Prometheus form: runs, the queue, this API's latency, alerts, how far the stream is, and whether its
 figures can be trusted."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

@@ -1,7 +1,5 @@
 """What the API takes and gives, as types: the OpenAPI document is made from these."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 

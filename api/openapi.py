@@ -1,7 +1,5 @@
 """The OpenAPI 3.1 document. `python -m docs.generate` writes it to api/openapi.json."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

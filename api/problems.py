@@ -3,8 +3,6 @@
 `type` is the path of a page of this API that says what the problem means and what to do.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

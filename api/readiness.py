@@ -1,7 +1,5 @@
 """Which of the parts that the lake needs answer now, for /readyz and for refusing a run that could not start."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time

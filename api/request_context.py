@@ -1,7 +1,5 @@
 """The outermost layer: request id, limits, access log, security headers, latency, and no error without an answer."""
 
-from __future__ import annotations
-
 import re
 import time
 import uuid

@@ -1,7 +1,5 @@
 """What the routes share, made once per application and handed to them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from functools import cached_property

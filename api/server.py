@@ -1,7 +1,5 @@
 """Serves the API: `shoplake api`. Refuses what would be unsafe, and ends without breaking off an answer."""
 
-from __future__ import annotations
-
 import logging
 from types import FrameType
 from typing import cast

@@ -4,8 +4,6 @@ Every figure is measured on a platform of its own, started on free ports in a te
 noisy: read them beside each other, not as absolutes. How fresh gold is tells `benchmarks.live`.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from typing import Annotated

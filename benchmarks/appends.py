@@ -4,8 +4,6 @@ The same 8,000 judged records, kept in memory by each, are added to a bronze and
 of a processor are those of the Spark server and of this process; both are warm.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -4,8 +4,6 @@ The contract's checks per event, the audit of each publish against the stream's 
 and replays per second, on a platform of its own.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import threading

@@ -5,8 +5,6 @@ this benchmark share one machine with the driver, the broker and the S3 server, 
 what a cluster costs, not what it gains; on a machine with cores to spare it shows both.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Annotated, Any
 

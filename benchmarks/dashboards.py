@@ -3,8 +3,6 @@
 `python -m benchmarks.dashboards` measures it alone. Each question opens the file anew, as Superset does.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What the benchmarks have in common: a figure, and the files of results that are kept with the code."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass

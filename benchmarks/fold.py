@@ -5,8 +5,6 @@ Each is folded, written to gold, bronze and silver, and booked. The limit of an 
 half of it; the other half is for reading the next batch and for a peak.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 import uuid

@@ -4,8 +4,6 @@ Bytes per event in Kafka and in each layer, after compaction, and S3 requests pe
 its own whose S3 server writes every request down. docs/explanation/scaling.md rests on the result.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import statistics

@@ -5,8 +5,6 @@ that shows at least n. When it was produced is in the producer's ledger. Between
 at, which is one small request: who measures should not take what he measures away.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import time

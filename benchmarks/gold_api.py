@@ -5,8 +5,6 @@ is a process of its own, and its processor time per answer says more on a busy m
 Callers ask the same questions again, as dashboards do, or each time one that nobody has asked yet, without pause.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import subprocess

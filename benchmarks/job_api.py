@@ -1,7 +1,5 @@
 """Figures of the job API: how fast it accepts under many callers, and how soon a run is under way."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime

@@ -5,8 +5,6 @@ events of the window are made in DuckDB and handed to the fold, as a restart han
 million records first would take an hour.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from datetime import UTC, datetime, timedelta

@@ -4,8 +4,6 @@
 platform runs it. The first publish reads everything; the next ones what an hour of the shop changes.
 """
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 import time

@@ -5,8 +5,6 @@ the part answers again (worker, publisher, API). That nothing is lost or doubled
 checks; here only the clock counts. `docs/explanation/fault-tolerance.md` quotes the result.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

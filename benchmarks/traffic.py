@@ -1,7 +1,5 @@
 """What the benchmarks share: a platform of their own, a shop's traffic, and what the platform makes of it."""
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """bronze.events: every Kafka record as it came, byte-exact, with its coordinates."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pyarrow as pa

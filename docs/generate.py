@@ -3,8 +3,6 @@
 These are whole files, and in other pages what is between `<!-- made: … -->` and `<!-- end -->`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tempfile

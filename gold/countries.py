@@ -1,7 +1,5 @@
 """Countries as circles: where a country is, and how large, for the distance between two of them."""
 
-from __future__ import annotations
-
 from math import pi, sqrt
 
 COUNTRIES: dict[str, tuple[float, float, float]] = {

@@ -3,8 +3,6 @@
 How it works, and why so: docs/decisions/fraud-episodes.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """gold.fraud_coverage: what the fraud rules could judge. Without it, an hour without flags would look clean."""
 
-from __future__ import annotations
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType

@@ -8,8 +8,6 @@ every batch. `note` copies what most rules look at: purchases, and the events of
 devices or in several countries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime

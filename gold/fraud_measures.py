@@ -5,8 +5,6 @@ that is judged, in order of event_time and event_id. Expressions are kept small:
 more than running them on the events of an hour.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce

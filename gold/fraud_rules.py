@@ -8,8 +8,6 @@ Thresholds come from what shoppers can do by hand and what card schemes and shop
 from any data set. A flag alone must not convict: it says what to look at, and why.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal

@@ -1,7 +1,5 @@
 """Shared by gold tables of clock hours: when an hour began, when its rows were written."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pyspark.sql.types import DateType, StructField, StructType, TimestampType

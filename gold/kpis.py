@@ -1,7 +1,5 @@
 """gold.kpis_hourly: the shop's key figures per clock hour."""
 
-from __future__ import annotations
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, LongType, StringType

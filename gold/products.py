@@ -3,8 +3,6 @@
 Why no table: docs/decisions/products.md.
 """
 
-from __future__ import annotations
-
 from silver.views import SOURCE, View
 
 _NEWEST = "arg_max({0}, (event_time, event_id)) FILTER ({0} IS NOT NULL) AS {0}"

@@ -1,7 +1,5 @@
 """gold.cohort_retention: how many users of a cohort come back. Definitions: docs/decisions/retention-definitions.md."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """gold.revenue_hourly: what was sold per clock hour and currency, to the last decimal place."""
 
-from __future__ import annotations
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DecimalType, LongType, StringType

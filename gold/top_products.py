@@ -1,7 +1,5 @@
 """gold.top_products_hourly and gold.top_products_last_hour: the most viewed products."""
 
-from __future__ import annotations
-
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, LongType, StringType, StructType, TimestampType

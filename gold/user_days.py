@@ -1,7 +1,5 @@
 """gold.user_days: who was active on which calendar day; all that retention needs to know."""
 
-from __future__ import annotations
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, DateType, StringType, StructType

@@ -1,7 +1,5 @@
 """The HTTP API as the command line uses it: starts a run, follows it, and turns problems into one sentence."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import Iterator, Mapping

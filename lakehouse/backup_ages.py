@@ -1,7 +1,5 @@
 """Which backups of a lake there are, when they go, and whom they still hold who was forgotten since."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import datetime, timedelta

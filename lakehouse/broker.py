@@ -6,8 +6,6 @@ environment): there is no password. Both clients send a signed request as an OAU
 login, so that credentials may expire.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from contextlib import closing

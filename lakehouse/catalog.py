@@ -1,7 +1,5 @@
 """All tables, in the order of the data's way. Adding a table is one module and one line here."""
 
-from __future__ import annotations
-
 from bronze import events as bronze_events
 from gold import fraud, fraud_coverage, kpis, retention, revenue, top_products, user_days
 from lakehouse.ops import batches, erasures, marks, replays, schema_changes

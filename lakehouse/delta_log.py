@@ -1,8 +1,6 @@
 """What a Delta table's log says: the files of its newest version, and what changed between two versions. No Spark, few
 requests, nothing is written."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """Errors that a person can act on. Each carries one plain sentence and the exit code of the command line."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 

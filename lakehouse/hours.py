@@ -1,8 +1,6 @@
 """Moments and clock hours as columns, sets of hours as numbers since the epoch, and the conditions that pick them out
 of a table. Sessions run in UTC, so hours and dates are UTC."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 

@@ -1,8 +1,6 @@
 """Reading and writing the tables: the only place that knows paths and Delta options. Spark reads, and replaces rows of
 large tables; all else is delta-rs's (`lakehouse.small_tables`). A commit is S3's conditional PUT, whoever makes it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime

@@ -4,8 +4,6 @@ One file that only its owner may read. What each server asks for is derived from
 session shows the keys of S3) knows neither the secret nor the others.
 """
 
-from __future__ import annotations
-
 import hmac
 import secrets
 from contextlib import suppress

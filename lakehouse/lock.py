@@ -1,7 +1,5 @@
 """One supervisor and one stream per data directory: locks that the system releases when their holder dies."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from pathlib import Path

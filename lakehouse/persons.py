@@ -3,8 +3,6 @@
 So no run, log or receipt keeps the id, and whoever has the id and the lake can still ask whether it was forgotten.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 import re

@@ -3,8 +3,6 @@
 The embedded Kafka and Spark must reply, since a hung server accepts connections, too; others must accept one.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 import struct

@@ -1,7 +1,5 @@
 """Finds and ends the processes of one lake, and only those: each carries the lake's mark in its environment."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Iterable

@@ -1,8 +1,6 @@
 """A raw record: where it stands in Kafka, as people write it, and what its value carries, as SQL. Refused records and
 duplicates are known by nothing else."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from lakehouse.errors import UsageError

@@ -1,7 +1,5 @@
 """What a process says about itself: a small JSON file in the run folder, replaced whole, read by everybody else."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

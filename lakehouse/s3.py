@@ -4,8 +4,6 @@ The rules are the same for all: an empty endpoint is AWS, any other is asked by 
 lake's own keys, others those of the AWS chain; SHOPLAKE_S3_CA_FILE says who signs the server's certificate.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence

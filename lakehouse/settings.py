@@ -1,7 +1,5 @@
 """Every setting, once. Environment variables with the prefix `SHOPLAKE_`, or a `.env` file."""
 
-from __future__ import annotations
-
 import difflib
 from functools import cached_property
 from pathlib import Path

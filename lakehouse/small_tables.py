@@ -6,8 +6,6 @@ is `services/ConditionalLogStore.java`), and of two that replace the same rows t
 What is done often is written by `lakehouse/commits.py`, all else by delta-rs.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -4,8 +4,6 @@ reads the lake.
 `shoplake sql`, its readers and Superset all ask `check_reading`.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

@@ -1,7 +1,5 @@
 """The names of the lake in SQL: its tables and views, and what somebody may have meant who wrote another name."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Values and names as text of SQL."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 

@@ -1,7 +1,5 @@
 """What a table is: a declaration that code, documents and tests read. Nothing here reads or writes the lake."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime

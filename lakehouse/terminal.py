@@ -1,7 +1,5 @@
 """Texts of others on a terminal: no character of theirs steers it, and nothing in them is taken for markup."""
 
-from __future__ import annotations
-
 
 def visible(text: object, keep: str = "") -> str:
     """The text with every control character as it is written in code; those in `keep` stay."""

@@ -1,8 +1,6 @@
 """What keeps a question from taking its process down: a limit of time for each, a limit of memory for the process, and
 a folder of its own for what does not fit."""
 
-from __future__ import annotations
-
 import math
 import os
 import resource

@@ -1,7 +1,5 @@
 """What is wrong with a value, in words that are the same on the command line, over HTTP and about a setting."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ the declarations below. Adding an optional field is adding one line here, with `
 (docs/decisions/schema-change.md): nothing else, and nobody touches a table.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ times relative to the Kafka record, a name that comes twice, and NUL or half sur
 pattern, not a `format`, which most validators do not look at.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from producer import contract

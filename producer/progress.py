@@ -1,7 +1,5 @@
 """What a person sees while records are published, and the signals that end it."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Publishing records to Kafka, at full speed or in step with the clock."""
 
-from __future__ import annotations
-
 import gc
 import threading
 import time

@@ -1,7 +1,5 @@
 """What goes to Kafka: one record, and the JSON line that stands for it in a file."""
 
-from __future__ import annotations
-
 import base64
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Recorded data as records: JSON of the contract as it is, and the layouts of others as events."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

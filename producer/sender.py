@@ -1,7 +1,5 @@
 """Sending records with kafka-python: idempotent, acknowledged by all, compressed, bounded."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import threading

@@ -1,7 +1,5 @@
 """The Kafka topics, declared once, and applied to a broker with `apply_topics`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What an expectation is: a declaration that the job, the gate, the documents and the tests read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date

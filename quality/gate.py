@@ -1,7 +1,5 @@
 """The gate: which tables must not be published, and the expectations that say so."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

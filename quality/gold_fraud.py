@@ -1,7 +1,5 @@
 """gold.fraud_flags and gold.fraud_coverage: flags that can be proved, by rules that exist."""
 
-from __future__ import annotations
-
 from gold.fraud_rules import RULES
 from quality.declaration import no_row, seen, suite
 from quality.gold_kpis import HOUR

@@ -1,7 +1,5 @@
 """gold.kpis_hourly and gold.revenue_hourly: figures that are possible, and that are silver's."""
 
-from __future__ import annotations
-
 from gold.revenue import CURRENCY_SQL, UNKNOWN
 from quality.declaration import no_row, seen, suite
 from silver.conditions import IS_PAID

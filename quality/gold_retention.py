@@ -1,7 +1,5 @@
 """gold.cohort_retention and gold.user_days: cohorts that keep their size, and rates that are rates."""
 
-from __future__ import annotations
-
 from quality.declaration import no_row, none, suite
 
 TABLE, DAYS = "gold.cohort_retention", "gold.user_days"

@@ -1,7 +1,5 @@
 """gold.top_products_hourly and gold.top_products_last_hour: ranks that are ranks."""
 
-from __future__ import annotations
-
 from quality.declaration import between, no_row, none, suite
 from quality.gold_kpis import HOUR
 

@@ -1,7 +1,5 @@
 """Great Expectations as the judge of what SQL measures."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence

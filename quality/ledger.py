@@ -8,8 +8,6 @@ what it was. Only what the stream's book says is done is judged, so that the str
 on meanwhile.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping

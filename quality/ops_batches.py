@@ -1,7 +1,5 @@
 """ops.batches: the accounting identity, and offsets without gaps or overlaps."""
 
-from __future__ import annotations
-
 from quality.declaration import none, suite
 
 TABLE = "ops.batches"

@@ -1,8 +1,6 @@
 """What the checks said (ops.quality_results), what somebody has decided about it (ops.quality_overrides), and whether
 the books balanced (ops.ledger_results)."""
 
-from __future__ import annotations
-
 from pyspark.sql.types import ArrayType, BooleanType, LongType, StringType, StructType, TimestampType
 
 from lakehouse.table import Table, column

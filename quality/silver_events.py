@@ -1,7 +1,5 @@
 """silver.events: complete, unique, within the contract, arriving, and not suddenly another shop."""
 
-from __future__ import annotations
-
 from producer.contract import DATA_FIELDS, EVENT_TYPES, MAX_AMOUNT, MAX_QUANTITY, TOPIC_OF_TYPE
 from quality.declaration import between, none, suite
 

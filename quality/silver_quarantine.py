@@ -1,7 +1,5 @@
 """silver.quarantine: every refused record has a known reason, once, and its status is told."""
 
-from __future__ import annotations
-
 from producer.contract import REASONS
 from quality.declaration import between, none, suite
 

@@ -1,7 +1,5 @@
 """All suites, in the order of the data's way. Adding a table's expectations is one module and one line here."""
 
-from __future__ import annotations
-
 from quality import (
     gold_fraud,
     gold_kpis,

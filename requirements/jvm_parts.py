@@ -1,7 +1,5 @@
 """Prints the bill of materials (CycloneDX) of the JVM parts as they are locked; `make audit` keeps it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -4,8 +4,6 @@ A value is parsed once into a VARIANT, which keeps the JSON types, so `"5"` and 
 can throw: a value that cannot be read becomes a reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta

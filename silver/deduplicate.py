@@ -6,8 +6,6 @@ The stream looks among the ids of the last hours (`stream/fold.py`), and in silv
 through all of bronze at once.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pyarrow as pa

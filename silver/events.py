@@ -1,7 +1,5 @@
 """silver.events: every accepted event, once. The columns of the event's fields follow from the contract."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 

@@ -5,8 +5,6 @@ recognises these and extracts the values, at the cost of parsing the JSON alone.
 is judged by `silver.checks`, which stays the authority.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta

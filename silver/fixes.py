@@ -9,8 +9,6 @@ numbers, but written as some), `clean` (characters that no text may have), `cast
 or a list). `data.products.price` is the price of every line.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import zlib

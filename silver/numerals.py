@@ -1,8 +1,6 @@
 """Numbers and moments as people and their programs write them, for fixes: unambiguous texts are read, all others raise
 ValueError."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal

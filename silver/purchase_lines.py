@@ -1,7 +1,5 @@
 """silver.purchase_lines: the lines of purchases, a view over silver.events."""
 
-from __future__ import annotations
-
 from silver.conditions import IS_PAID
 from silver.views import SOURCE, View
 

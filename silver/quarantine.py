@@ -1,7 +1,5 @@
 """silver.quarantine: every refused record, whole, with the reason."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import pyarrow as pa

@@ -3,8 +3,6 @@
 Decided in docs/decisions/text.md.
 """
 
-from __future__ import annotations
-
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 

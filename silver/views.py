@@ -1,7 +1,5 @@
 """Views over silver.events as data: one per event type, each as the event contract says, and what a view is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 The files hold no number that Superset gave: things refer to each other by UUID, so that they are the same everywhere.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ Runs in Superset's own environment, as `shoplake up --superset` does, or with on
 `import`, `export` (the dashboards' YAML), `reset-password` (a new one for the administrator).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

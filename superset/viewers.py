@@ -1,8 +1,6 @@
 """Who may not use SQL Lab asks what the charts ask: filters and columns as they like, SQL of their own never, and no
 step behind the SQL that makes much of little."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 

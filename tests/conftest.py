@@ -1,7 +1,5 @@
 """What tests of several folders share, without a platform: a Spark session, and an empty lake."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Gold over HTTP: pages of the published tables. What is asked reaches the file only as bound values."""
 
-from __future__ import annotations
-
 import io
 import re
 from functools import partial

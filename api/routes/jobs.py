@@ -1,7 +1,5 @@
 """Jobs: which there are, and starting one."""
 
-from __future__ import annotations
-
 import hmac
 import json
 from typing import Annotated, Any, NoReturn

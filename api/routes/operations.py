@@ -1,7 +1,5 @@
 """For those who run it: is it alive, is it ready, its metrics, and what the problems mean. No key is needed."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST

@@ -1,7 +1,5 @@
 """Runs: listing, showing, cancelling and following them. The run of another caller does not exist for a caller."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import time

@@ -1,7 +1,5 @@
 """Schedules: what runs by itself, and when; pausing and resuming."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request

@@ -1,7 +1,5 @@
 """Where a record went, and which events a number comes from. Each question looks into the lake itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated
 

@@ -5,8 +5,6 @@ its own. They take turns: while one runs the others are halted, and all are warm
 when gold counts all of it, to the same rows as DuckDB over all that was sent.
 """
 
-from __future__ import annotations
-
 import statistics
 import subprocess
 import sys

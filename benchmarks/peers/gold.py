@@ -1,7 +1,5 @@
 """What gold must say of all that was sent, and what a system's gold says."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from contextlib import suppress

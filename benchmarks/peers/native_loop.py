@@ -4,8 +4,6 @@ Exactly once by Delta's application transactions: each batch has a number, and e
 number, so that a start after a kill knows which tables lack the last batch. Bronze comes first, with the offsets.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor

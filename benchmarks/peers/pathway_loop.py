@@ -4,8 +4,6 @@ Its connector for Delta asks for one, which needs an account. So gold alone is m
 keeps each event once and counts, and what it hands out is written by delta-rs. There is no bronze and no silver.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pathway as pw

@@ -3,8 +3,6 @@
 Duplicates and windows as in the guide to Structured Streaming, MERGE in `foreachBatch` as in Delta's documentation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from pyspark.sql import Column, DataFrame, SparkSession

@@ -1,7 +1,5 @@
 """The systems that are compared, each of which takes its turn: ours, and the peers as processes of their own."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """`python -m deploy.aws`: release, deploy, diff and destroy an installation on AWS."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Athena reads Delta's own log, so the catalogue must only say where a table is. I
 QuickSight and Lake Formation.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

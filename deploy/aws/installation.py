@@ -1,7 +1,5 @@
 """One installation: its two stacks (data, and the rest, which comes and goes), its releases, its instance."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime

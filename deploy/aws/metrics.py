@@ -1,7 +1,5 @@
 """What CloudWatch gets each minute: parts that are down, how far the stream is behind, how fresh, memory and disk."""
 
-from __future__ import annotations
-
 import os
 import re
 import urllib.request

@@ -1,7 +1,5 @@
 """The release artefact: one archive of what is committed, the same bytes whoever makes it."""
 
-from __future__ import annotations
-
 import gzip
 import subprocess
 import tarfile

@@ -1,7 +1,5 @@
 """The bucket of the releases: archives, what each release was deployed with, and what machines said last."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

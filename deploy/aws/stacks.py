@@ -1,7 +1,5 @@
 """CloudFormation stacks: what a deploy would change, doing it with progress, and the first failure in words."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping

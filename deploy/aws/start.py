@@ -5,8 +5,6 @@ Secrets go from Secrets Manager into the environment of the platform's processes
 which Spark's processes read from a file in memory (systemd's runtime directory) that goes with the unit.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

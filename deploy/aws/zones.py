@@ -1,7 +1,5 @@
 """Where an installation is: three zones of its region, chosen once, or a network that is there."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lakehouse.errors import UsageError

@@ -6,8 +6,6 @@ the middle of a batch leaves, which the stream mends when it starts without a ch
 where the book of the backup ends.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """The `shoplake` command: a module per area. Heavy imports stay inside functions, so that `--help` comes at once."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -1,7 +1,5 @@
 """What commands share: options, and how they print what they found."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

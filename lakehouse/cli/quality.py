@@ -1,7 +1,5 @@
 """`shoplake quality check|status|override`, `alerts list|test`: what does not hold, and what somebody decides."""
 
-from __future__ import annotations
-
 import getpass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any

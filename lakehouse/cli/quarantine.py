@@ -1,7 +1,5 @@
 """`shoplake quarantine list|show|explain|replay`: the desk for refused records."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any
 

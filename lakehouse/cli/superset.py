@@ -1,7 +1,5 @@
 """`shoplake superset`: how to log in, and the dashboards as code."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from typing import Annotated

@@ -3,8 +3,6 @@
 backfill makes silver and gold from bronze, the others their table of gold from silver.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """cohort_retention: the daily batch job. A new day costs the new day: only days whose silver changed are read."""
 
-from __future__ import annotations
-
 import zoneinfo
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

@@ -5,8 +5,6 @@ is it also when the id stands in it as a word: what cannot be read has no fields
 right now are left to it.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from functools import reduce
 

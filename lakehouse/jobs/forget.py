@@ -3,8 +3,6 @@
 Every step can be repeated: a run that died continues where it was. Why: docs/decisions/forgetting.md.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """maintenance: few, large, clustered files, short logs, and no file that no version needs; says what it has saved."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Changes a job makes row by row in tables that the stream writes, too, and the run in whose name it does."""
 
-from __future__ import annotations
-
 import random
 
 import tenacity

@@ -1,7 +1,5 @@
 """quality: judges the tables by the suites in `quality/`, writes the results, and reports unknown fields."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 

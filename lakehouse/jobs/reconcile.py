@@ -1,7 +1,5 @@
 """reconcile: proves that no record is lost or doubled between Kafka and what dashboards show, or names the first."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any

@@ -5,8 +5,6 @@ to Kafka once more, and the stream takes it in: it decides about duplicates, and
 docs/decisions/replay.md.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """stream: start and stop the streaming query, or tell how far it is. Reads and writes no table."""
 
-from __future__ import annotations
-
 import time
 from typing import Any, Literal
 

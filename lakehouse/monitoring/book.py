@@ -1,7 +1,5 @@
 """What the rules say and who has been told, in the registry's database, where every restart finds it."""
 
-from __future__ import annotations
-
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

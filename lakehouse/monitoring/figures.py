@@ -1,7 +1,5 @@
 """The figures that the rules look at, gathered from where they are: reports, the broker, the registry, the tables."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Callable

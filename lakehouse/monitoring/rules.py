@@ -1,7 +1,5 @@
 """The rules of the alerts, as data. A new one is one entry here, and one figure where it needs a new one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

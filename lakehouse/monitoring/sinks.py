@@ -1,7 +1,5 @@
 """Where messages about alerts go. A sink sends one message or raises NotSent; trying again is not its business."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from functools import partial

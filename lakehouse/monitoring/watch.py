@@ -1,7 +1,5 @@
 """Looks at the rules now and then, and tells what has changed: threads of the worker service."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial

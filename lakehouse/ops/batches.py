@@ -1,7 +1,5 @@
 """ops.batches: the book of the stream. One row per micro-batch and topic-partition, written last."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import pyarrow as pa

@@ -3,8 +3,6 @@
 The ledger counts these records as erased: they were read, and are missing with a reason.
 """
 
-from __future__ import annotations
-
 from pyspark.sql.types import ArrayType, IntegerType, LongType, StringType, StructType, TimestampType
 
 from lakehouse.table import Table, column

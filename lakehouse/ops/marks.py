@@ -1,7 +1,5 @@
 """ops.marks: how far a job has come, moved only when a run has succeeded."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from pyspark.sql.types import StringType, StructType, TimestampType

@@ -1,7 +1,5 @@
 """ops.replays: every refused record that was sent again, by which run, changed how, and what became of it."""
 
-from __future__ import annotations
-
 from pyspark.sql.types import IntegerType, LongType, StringType, StructType, TimestampType
 
 from lakehouse.table import Table, column

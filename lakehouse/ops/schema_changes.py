@@ -4,8 +4,6 @@ Old rows have NULL, older code reads and writes on, and a second run finds nothi
 docs/decisions/schema-change.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """One attempt at a run: the job in one thread, its heartbeat and its end from outside in another."""
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import threading

@@ -1,8 +1,6 @@
 """What workers do with runs: take one, show that they live, end it, give it back. A worker that has lost its run to
 another can do none of it: every change holds only for the attempt and the worker that took it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

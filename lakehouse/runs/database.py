@@ -1,7 +1,5 @@
 """The registry's database: a SQLite file in WAL mode, with its tables brought up to date on start."""
 
-from __future__ import annotations
-
 import fcntl
 import sqlite3
 import threading

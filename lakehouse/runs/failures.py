@@ -1,7 +1,5 @@
 """What an error of a job means: a stable code, one sentence, and whether another attempt is worth it."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a run has to tell while it goes on: its progress and its log, collected here until the next heartbeat."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterable, MutableMapping
 from typing import Any

@@ -5,8 +5,6 @@ make up for them: what is due every few minutes can wait for the next time, and 
 that is seen for the first time, or was paused, starts from now: nothing is made up for.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim

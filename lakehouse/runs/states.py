@@ -1,7 +1,5 @@
 """The states of a run and the moves between them that are legal: here, and nowhere else."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

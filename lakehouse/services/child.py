@@ -1,7 +1,5 @@
 """One supervised child: started, watched, restarted with back-off."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import shutil

@@ -5,8 +5,6 @@ The server stays the lake's only Delta writer: it is the driver, executors in th
 lakehouse.services.cluster` is a worker on another machine (docs/how-to/cluster.md).
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

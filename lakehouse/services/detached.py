@@ -1,7 +1,5 @@
 """`up --detach` and `down`: the supervisor in the background, started, waited for and ended from here."""
 
-from __future__ import annotations
-
 import contextlib
 import subprocess
 import sys

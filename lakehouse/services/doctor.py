@@ -1,7 +1,5 @@
 """Can this machine run the platform? One sentence per finding, with the remedy."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

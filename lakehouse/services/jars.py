@@ -4,8 +4,6 @@ One road for all sets: every jar of the lock is fetched once into the user's cac
 the class paths name it. `jars_lock.py` makes the lock.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

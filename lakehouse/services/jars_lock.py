@@ -4,8 +4,6 @@ Spark's set is resolved by the Ivy inside Spark, since jgo cannot read the AWS S
 the others by jgo. Jars that pyspark ships are left out: two versions on one class path is a lottery.
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Iterable

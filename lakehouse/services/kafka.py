@@ -1,7 +1,5 @@
 """The embedded broker: Apache Kafka in KRaft mode, one node, one JVM."""
 
-from __future__ import annotations
-
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode

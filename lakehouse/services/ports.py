@@ -1,7 +1,5 @@
 """Says who holds a port and which setting changes it, and whether the API's settings are safe."""
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import socket

@@ -1,7 +1,5 @@
 """The embedded S3 server (S3Proxy over a folder), and the bucket of the lake wherever it lives."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lakehouse.errors import ShoplakeError

@@ -1,7 +1,5 @@
 """What the supervisor needs to know about a part it runs."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

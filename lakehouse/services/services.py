@@ -1,7 +1,5 @@
 """The parts of the platform, in the order in which `status` shows them. A new part is one line here."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

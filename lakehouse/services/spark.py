@@ -1,7 +1,5 @@
 """The embedded Spark Connect server: the one engine of the lake and its only Delta writer."""
 
-from __future__ import annotations
-
 import secrets
 import shutil
 import sys

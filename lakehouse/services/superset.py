@@ -1,7 +1,5 @@
 """Superset as a child process, in its own environment; only with `shoplake up --superset`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import psutil

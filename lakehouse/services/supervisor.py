@@ -1,7 +1,5 @@
 """Starts the parts of a lake, watches them, and ends them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,8 +1,6 @@
 """The worker service, `python -m lakehouse.services.worker`: does runs in threads, reconciles what dead services left,
 triggers what is due, and watches the alerts. All heavy work is in Spark and DuckDB, so that threads are enough."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

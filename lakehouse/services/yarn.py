@@ -5,8 +5,6 @@ it executors. Nothing of ours has to be on the cluster's machines: they get Spar
 archive from the lake's bucket (docs/how-to/cluster.md).
 """
 
-from __future__ import annotations
-
 import hashlib
 import socket
 import tarfile

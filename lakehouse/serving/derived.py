@@ -1,8 +1,6 @@
 """What the serving file has besides copies of Delta tables, for the dashboards: ops.kafka_lag (what waits in Kafka, as
 the broker and the stream's own report tell it), gold.flag_events (evidence.py)."""
 
-from __future__ import annotations
-
 import logging
 import time
 from datetime import UTC, datetime

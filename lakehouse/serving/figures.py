@@ -4,8 +4,6 @@ Gold is looked at first, and then silver as it was when that row was written: so
 grows with every batch, can be compared, too.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

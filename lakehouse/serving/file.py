@@ -1,7 +1,5 @@
 """Where the serving file is and how it is opened: read-only, and so that a query reaches nothing outside it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ They stand in the serving file, in `held_back.<table>` with the expectation that
 what is wrong; and each publish judges them anew.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

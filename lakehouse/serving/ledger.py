@@ -4,8 +4,6 @@ The file says which version of gold it holds. It must be equal to that version; 
 as long as a publish takes, or because the gate holds the table back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """The newest publish, kept open for a process that asks often: opening the file costs more than a question."""
 
-from __future__ import annotations
-
 import os
 import threading
 import uuid

@@ -6,8 +6,6 @@ writer. What fails its audit is taken back: those rows stay as they were. The ol
 system when its last reader closes it.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 The file is read-only and locked down, and answers without S3; each query sees the newest publish.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """How answers look: a table for people, CSV or JSON for programs. Rows are written as they arrive."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import math

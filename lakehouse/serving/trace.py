@@ -4,8 +4,6 @@ counts in, and whether a publish shows them.
 Bronze, silver and quarantine are the lake's own, gold is what was published last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

@@ -4,8 +4,6 @@ A past day is rewritten once, and again when enough was added to it since: a run
 exists. The running day is left to its writers.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

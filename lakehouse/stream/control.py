@@ -1,7 +1,5 @@
 """Whether the stream should run: a word in a file, written by the `stream` job and read by the stream's process."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lakehouse.reports import replace_text

@@ -5,8 +5,6 @@ It is a function of silver, and a cache: the file names its micro-batch (its tag
 book, the state is rebuilt from silver. One transaction spans a micro-batch, from `take` to `commit`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ closed, and whatever a job asks for. Doing so twice changes nothing.
 The functions in `gold/` say what a table holds; this module decides which rows are replaced by which.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

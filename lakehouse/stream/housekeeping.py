@@ -1,7 +1,5 @@
 """Keeps files few while the stream runs: merges small files and deletes what no reader needs, beside the batches."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterable

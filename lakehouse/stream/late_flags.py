@@ -2,8 +2,6 @@
 at the few suspects only; Spark, with which jobs restate months, judges every event.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import pyarrow as pa

@@ -3,8 +3,6 @@ and older hours beside the batches. Spark recomputes an older hour, and one that
 its final row.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from concurrent.futures import Future, ThreadPoolExecutor

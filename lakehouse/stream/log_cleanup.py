@@ -4,8 +4,6 @@ Delta does so too, but only at a commit that writes a checkpoint (`delta.checkpo
 log of a table that is no longer written would stay. This makes no commit, so it disturbs no writer.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta

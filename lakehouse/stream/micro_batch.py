@@ -8,8 +8,6 @@ considers done. Records that tables already hold beyond that are skipped by thei
 last batch in the book. `ops.batches`, the book, is written last (docs/decisions/exactly-once.md).
 """
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

@@ -4,8 +4,6 @@ A file per batch under `offsets/`, with a version, metadata, and a line of JSON 
 Where the first batch began is in a file of the source, behind a version.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A vacuum keeps files for hours, and the log keeps the smallest and largest value
 soon as no one can need them: writers have to start again, and readers get some time to finish.
 """
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import Iterable

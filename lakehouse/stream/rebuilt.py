@@ -6,8 +6,6 @@ While a job replaces rows, the stream merges none of their files: if two writers
 first one win, and the job would lose again and again.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

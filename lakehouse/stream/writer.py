@@ -5,8 +5,6 @@ one. So a stream claims the lake before it reads where to continue: it ends what
 left, and refuses to start beside a live one of another. Every micro-batch checks that the claim is still its own.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import time

@@ -4,8 +4,6 @@ A statement reads `input` (the CSV's columns as text, or a JSON object `j` per l
 per event. DuckDB sorts, and puts the rows of an order together, on disk where memory ends.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import json

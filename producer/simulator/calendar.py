@@ -1,7 +1,5 @@
 """When people shop, by hour of their day and by day of the week; and moments as text."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """What the shop sells: categories, products with prices, and a popularity with a long tail (Zipf)."""
 
-from __future__ import annotations
-
 import random
 from functools import cache
 from typing import NamedTuple

@@ -4,8 +4,6 @@ A kind is a function from an ordinary event (and its moment, epoch seconds) to t
 silver are tested with every kind here, so a new way of being wrong is one declaration.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

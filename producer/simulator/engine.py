@@ -1,7 +1,5 @@
 """The simulation itself: days of history, then seconds of live traffic, merged by the moment of sending."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from bisect import bisect

@@ -1,7 +1,5 @@
 """The events of an episode, and the world in which fraud and its look-alikes take place."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass

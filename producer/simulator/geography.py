@@ -1,7 +1,5 @@
 """Countries of the shop's visitors, and how long travelling between them takes."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache

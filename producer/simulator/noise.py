@@ -1,7 +1,5 @@
 """What goes wrong on the way: records sent twice, out of order, late, malformed, or merely odd."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Iterator

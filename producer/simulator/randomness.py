@@ -1,7 +1,5 @@
 """Repeatable randomness: nothing here depends on the clock, the process or Python's own hashing."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import random

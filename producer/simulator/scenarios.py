@@ -1,8 +1,6 @@
 """Scenarios: fraud episodes, and innocent ones that look like them, which a rule must not flag. Parameters vary from
 episode to episode, so that no threshold separates them for free. Each begins about the moment `at` (epoch ms)."""
 
-from __future__ import annotations
-
 from random import Random
 
 from producer.simulator.episodes import Steps, World

@@ -1,7 +1,5 @@
 """What happens in one session: the funnel page view → product view → cart → purchase, with its side steps."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Generator, Iterator

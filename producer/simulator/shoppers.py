@@ -1,7 +1,5 @@
 """Who shops. A shopper is a function of seed and number, so a million of them cost nothing until they come."""
 
-from __future__ import annotations
-
 import bisect
 from collections.abc import Callable
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The truth about fraud episodes, for evaluation only: it goes to a file that no part of the pipeline reads."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who may do what: every operation of the OpenAPI document, with every scope, on one's own and on another's run."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import itertools

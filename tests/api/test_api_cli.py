@@ -1,7 +1,5 @@
 """The command line over the API: exit codes, what is printed where, keys, and one sentence for what is wrong."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

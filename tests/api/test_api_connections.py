@@ -1,7 +1,5 @@
 """The connections of the API's server: TLS, and hosts that are silent, slow, or too many."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 import subprocess

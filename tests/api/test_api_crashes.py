@@ -1,7 +1,5 @@
 """kill -9 of the API while callers start runs: nothing accepted is lost, nothing is started twice."""
 
-from __future__ import annotations
-
 import threading
 import time
 from multiprocessing.context import ForkServerProcess

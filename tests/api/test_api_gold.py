@@ -1,7 +1,5 @@
 """Gold over HTTP: filters, pages, versions and forms, over a published file."""
 
-from __future__ import annotations
-
 import csv
 import io
 import shutil

@@ -1,7 +1,5 @@
 """Bad input: every row of the table of errors, text that wants to be code, and bodies that are too much or too slow."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Running the API: liveness, readiness, metrics, headers, logs, a database that goes away, starting and ending it."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Runs over HTTP: starting each once, listing, looking, following and cancelling them."""
 
-from __future__ import annotations
-
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor

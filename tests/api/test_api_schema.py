@@ -1,7 +1,5 @@
 """schemathesis: requests made from the OpenAPI document, right and wrong ones; every answer is in the document."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

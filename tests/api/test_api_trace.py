@@ -1,7 +1,5 @@
 """`/v1/trace` over a lake of real tables: who may ask, what is answered, and that it is what the commands answer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime

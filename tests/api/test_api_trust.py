@@ -1,7 +1,5 @@
 """/readyz and /metrics say what the gate holds back, what the checks found, and whether the books balance."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The commands of docs/how-to/gold-api.md run as they stand."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

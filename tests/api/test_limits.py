@@ -1,7 +1,5 @@
 """Requests per minute: a clock that tests set."""
 
-from __future__ import annotations
-
 import threading
 
 from api.limits import MINUTE, Window, network_of

@@ -1,8 +1,6 @@
 """The release artefact on a new machine: the bootstrap that user-data calls, the distribution's systemd, the units as
 they are shipped, and what runs afterwards. Nothing is replaced; only AWS itself is missing, so the parts are local."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The fraud rules on shops that no threshold was chosen on: the flags are right, and the episodes are found."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

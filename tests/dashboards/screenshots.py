@@ -3,8 +3,6 @@
 `make screenshots`, or `python -m tests.dashboards.screenshots [FOLDER]`; needs Superset (`make superset`) and Chromium.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Superset with what is off by default: visitors without an account, and records in PostgreSQL."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`shoplake up --superset`, from a busy port to nothing left; the lake has no gold yet."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket

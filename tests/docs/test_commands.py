@@ -1,7 +1,5 @@
 """Whoever reads a command in the documents can be sure that it was run, or reads who would have to."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

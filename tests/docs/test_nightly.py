@@ -1,7 +1,5 @@
 """The shares of the nightly tests name tests that there are."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.support.nightly import BY_HAND, SHARES

@@ -1,7 +1,5 @@
 """A drawn picture is that of its source: `make pictures` draws it again."""
 
-from __future__ import annotations
-
 import re
 
 from tests.support.pages import ROOT

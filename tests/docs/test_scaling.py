@@ -1,7 +1,5 @@
 """The bill of docs/explanation/scaling.md adds up, rests on what was measured, and has what the templates make."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,8 +1,6 @@
 """A backup beside a writing stream, brought back into another bucket: the stream goes on from there as if nothing
 had been lost."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """kill -9 of parts while the demo runs: it waits for them, and what it shows is right."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

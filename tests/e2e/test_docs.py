@@ -1,7 +1,5 @@
 """The documents' commands run as they stand, one block after the other, on a platform that has some history."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

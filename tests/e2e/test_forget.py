@@ -3,8 +3,6 @@
 What it must leave alone, and every step by itself: tests/e2e/shop/test_forget_tables.py.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

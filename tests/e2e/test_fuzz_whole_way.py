@@ -1,7 +1,5 @@
 """100,000 records, good, odd and broken in every known way: the stream never stops, and each ends where it belongs."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterator

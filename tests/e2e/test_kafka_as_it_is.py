@@ -1,8 +1,6 @@
 """What Kafka holds beside plain records: transactions that were committed and aborted, the marks they leave, times that
 are none, keys and headers of any kind."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Refused records come home once each, however often and however many at once ask for it."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

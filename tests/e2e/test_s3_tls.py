@@ -1,7 +1,5 @@
 """The lake on an S3 server with TLS and an authority of our own: boto3, Spark and SQL all go there."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

@@ -4,8 +4,6 @@ The platform runs from a copy of the code. A release is an edit of the copy's `p
 process. Every other time a job's process with the new code changes the tables first, while the old stream writes.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

@@ -1,7 +1,5 @@
 """The whole shop on a Spark cluster of two workers: workers and the driver are killed under load."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

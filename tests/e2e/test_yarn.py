@@ -1,7 +1,5 @@
 """The whole shop with executors of a real YARN: executors and the driver are killed under load."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

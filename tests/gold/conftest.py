@@ -1,7 +1,5 @@
 """Events of silver from short descriptions."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

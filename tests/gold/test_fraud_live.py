@@ -1,7 +1,5 @@
 """The flags that DuckDB raises equal Spark's, to the row."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The fraud flags of simulated shops equal those of an independent recompute."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The rows that DuckDB tells while events come equal those that Spark tells of all of them, in every live table."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

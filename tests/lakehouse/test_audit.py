@@ -1,7 +1,5 @@
 """`make audit` judges what its tools say; here they say what they would say on a bad day."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

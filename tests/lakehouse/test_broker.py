@@ -1,8 +1,6 @@
 """What a real broker has, as a reader of committed records sees it: transactions that were committed, aborted, or are
 open. Starts Kafka alone, some ten seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

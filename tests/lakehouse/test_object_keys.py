@@ -1,7 +1,5 @@
 """A key never leads out of the folder in which it is used."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

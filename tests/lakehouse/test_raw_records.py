@@ -1,7 +1,5 @@
 """What a record's value carries, whatever its bytes are."""
 
-from __future__ import annotations
-
 import duckdb
 
 from lakehouse.raw_records import carries, field_of

@@ -1,7 +1,5 @@
 """What is tried again while a part is away or another writer was first, and what is not."""
 
-from __future__ import annotations
-
 import pytest
 from pyspark.errors import PySparkException
 from tenacity import stop_after_attempt, wait_none

@@ -1,7 +1,5 @@
 """What is secret in the environment is in no log and in no message."""
 
-from __future__ import annotations
-
 import pytest
 
 from api.app import access_log

@@ -1,7 +1,5 @@
 """What delta-rs writes is there, once, however many write it at the same time."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

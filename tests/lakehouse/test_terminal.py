@@ -1,7 +1,5 @@
 """What somebody sent never steers the terminal on which it is shown."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import json

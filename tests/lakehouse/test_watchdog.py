@@ -1,7 +1,5 @@
 """No question takes its process down, by time or by memory."""
 
-from __future__ import annotations
-
 import math
 import os
 import subprocess

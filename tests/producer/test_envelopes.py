@@ -1,7 +1,5 @@
 """Envelopes of other tools, in the shapes of their published examples, become events of the contract."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

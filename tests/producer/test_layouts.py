@@ -1,7 +1,5 @@
 """The public CSV layouts as they are published: orders of many rows, gaps, repeated rows, odd values, any size."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """docs/how-to/send-events.md: its examples are accepted."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import UTC, datetime

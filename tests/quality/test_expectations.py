@@ -1,7 +1,5 @@
 """Every expectation holds on sound data, and fails when what it is about is wrong: a check that cannot fail is none."""
 
-from __future__ import annotations
-
 import json
 from datetime import date
 

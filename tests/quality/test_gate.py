@@ -1,7 +1,5 @@
 """The gate blocks by the newest result, and lets through what is overridden, while it is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The books balance, and whatever is taken away, put in or counted wrongly is named with its place."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace

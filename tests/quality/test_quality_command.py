@@ -1,8 +1,6 @@
 """`shoplake quality status` tells what fails whole, at any width. `quality override` takes no decision that names
 nothing, gives no reason, or holds for long."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

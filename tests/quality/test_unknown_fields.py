@@ -1,7 +1,5 @@
 """Unknown fields are found where they stand, counted, and shown."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """What the stream adds to the tables is, to the row, what Spark makes of the same records for a backfill."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, date, datetime
 

@@ -1,7 +1,5 @@
 """Every record gets the right answer: silver columns, or the reason why not. Spark judges once per batch of records."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

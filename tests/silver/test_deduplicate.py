@@ -1,7 +1,5 @@
 """The first accepted record of an event id wins, wherever the stream is cut into batches and whatever is repeated."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

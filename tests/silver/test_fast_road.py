@@ -1,7 +1,5 @@
 """The fast road of the checks accepts only what the long one accepts, with the same columns; and it is taken."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Declared fixes change what they say, and never repair anything else on the way."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import zlib

@@ -3,8 +3,6 @@
 The long form, 100,000 records through the whole platform: tests/e2e/test_fuzz_whole_way.py.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from datetime import UTC, datetime
 

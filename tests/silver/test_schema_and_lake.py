@@ -1,7 +1,5 @@
 """`docs/event.schema.json`, the checks in Spark and the validator in plain Python say one thing about every event."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Usual events take the short way through the checks; nothing takes it that should not."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """The contract grows by optional fields: events of every version stand side by side, none is refused for its age."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import sys

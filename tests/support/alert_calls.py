@@ -1,7 +1,5 @@
 """Watches over the alerts, in this process and in others."""
 
-from __future__ import annotations
-
 import time
 from functools import partial
 from typing import Any

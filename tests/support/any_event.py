@@ -3,8 +3,6 @@
 `batches` is a strategy of hypothesis. A batch is made from one number: thousands of records at the cost of one draw.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import re

@@ -1,7 +1,5 @@
 """Records as Kafka hands them to the stream, in a frame of Spark."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """An authority of our own, for servers on this machine that speak TLS."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What moto's CloudFormation lacks of the resources that the templates make: they exist there with an address."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Looks at dashboards as a viewer does: the distribution's Chromium, driven by Playwright."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -4,8 +4,6 @@ It has what a minimal image has and nothing of this machine but its network and 
 registries. Needs root, debootstrap and systemd-nspawn; `missing()` says what is not there.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

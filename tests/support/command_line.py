@@ -1,8 +1,6 @@
 """`shoplake` in a process of its own, forked from one that has its modules: a new Python would take longer to load them
 than most commands take to answer."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import subprocess

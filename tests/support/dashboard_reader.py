@@ -4,8 +4,6 @@ Given are the file and a file that says stop. A round asks every chart's questio
 and looks whether a publish is whole. In the end one line of JSON says what happened.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

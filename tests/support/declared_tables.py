@@ -1,7 +1,5 @@
 """Every declared table in DuckDB, empty, so that what runs over the lake can be tested in milliseconds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import duckdb

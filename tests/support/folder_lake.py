@@ -1,7 +1,5 @@
 """A lake of three tables in a folder, which an S3 server hands out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from silver.events import TABLE as EVENTS

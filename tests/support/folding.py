@@ -1,7 +1,5 @@
 """Micro-batches as the fold gets them, from short descriptions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -4,8 +4,6 @@ It shares nothing with the pipeline but the table of countries. Thresholds stand
 page promises; a change of a rule has to be made in both places.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

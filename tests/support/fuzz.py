@@ -1,7 +1,5 @@
 """What must become of each kind of odd record, written down a second time: apart from where the kinds are made."""
 
-from __future__ import annotations
-
 REASON_OF_KIND: dict[str, str | None] = {
     kind: reason
     for reason, kinds in {

@@ -1,7 +1,5 @@
 """The worker service with jobs that do what a test needs: `python -m tests.support.job_worker`."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -3,8 +3,6 @@
 Conditional PUTs are answered as S3 answers them: of two at once one wins.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import subprocess

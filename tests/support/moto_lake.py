@@ -1,7 +1,5 @@
 """The bucket of a lake in an emulated S3."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -3,8 +3,6 @@
 Names are beginnings of test ids. A share has one test with a platform of its own, and some on the shared one.
 """
 
-from __future__ import annotations
-
 SHARES: tuple[tuple[str, ...], ...] = (
     (
         "tests/e2e/test_quarantine_desk.py",

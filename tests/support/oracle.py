@@ -3,8 +3,6 @@
 DuckDB reads what the generator made and the ledger of acknowledged offsets; nothing of the pipeline is used.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

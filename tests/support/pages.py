@@ -6,8 +6,6 @@
 <!-- by hand: why -->                   few, and listed in tests/docs/test_commands.py
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """A whole platform for a test: free ports, its own folder, gone afterwards."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

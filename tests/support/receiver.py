@@ -1,7 +1,5 @@
 """An HTTP receiver of alerts on this machine that can fail, hang, drip and recover."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """The contract's checks once more, in plain Python over `json`, to compare Spark's answers with."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Records that are refused until somebody mends them, and how they are brought home."""
 
-from __future__ import annotations
-
 import json
 import time
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Jobs that do nothing, and calls on a registry that run in processes of their own."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from threading import Barrier

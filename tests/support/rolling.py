@@ -1,7 +1,5 @@
 """gold.top_products_last_hour as Spark would make it, to compare with what the stream makes."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from pyspark.sql import DataFrame

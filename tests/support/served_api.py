@@ -1,7 +1,5 @@
 """The API on a real port with a real registry, without Kafka, S3 and Spark; its workers are the tests."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import socket

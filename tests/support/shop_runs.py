@@ -1,7 +1,5 @@
 """Runs of jobs on a whole platform: started, waited for, and looked at in the tables."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Programs that speak with Superset, logged in over its API."""
 
-from __future__ import annotations
-
 import functools
 import time
 

@@ -1,7 +1,5 @@
 """A lake of real Delta tables on the embedded S3 server, made of records by the functions that the stream uses."""
 
-from __future__ import annotations
-
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 A word may have several spellings.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Collection
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A YARN cluster of one machine: Hadoop's own resource manager and node manager, at an address of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What the demo takes, and how far it is: before it starts, and then one line per step with the time left."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import time

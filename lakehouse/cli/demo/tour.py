@@ -1,7 +1,5 @@
 """The demo: a whole lakehouse on this machine, with two months of history, live traffic and its numbers shown."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence

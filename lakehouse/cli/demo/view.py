@@ -3,8 +3,6 @@
 Every panel reads well at 80 columns and without colour; colour only repeats what a word or sign says.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

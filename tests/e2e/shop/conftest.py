@@ -1,7 +1,5 @@
 """One running platform with a day's worth of everything, shared by the end-to-end tests."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

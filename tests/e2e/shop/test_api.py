@@ -1,7 +1,5 @@
 """The API with the whole platform behind it: the documented way to a result, crashes, readiness, metrics."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """kill -9 of each process under load, and lost or old checkpoints: nothing is lost, nothing is doubled."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The commands of docs/how-to/quality.md run as they stand."""
 
-from __future__ import annotations
-
 import shlex
 
 import pytest

@@ -4,8 +4,6 @@ A lake of its own on the shop's Spark and S3 server; micro-batches are handed ov
 The whole platform, with its stream running: tests/e2e/test_forget.py.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A table that is tidied: lookups read fewer files, its log is short, and nobody who reads or writes it notices."""
 
-from __future__ import annotations
-
 import os
 import re
 import threading

@@ -1,7 +1,5 @@
 """Every number in the lake equals an independent recompute from what was sent."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import UTC, datetime
 

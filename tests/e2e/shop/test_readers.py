@@ -1,7 +1,5 @@
 """Many readers of the dashboards' questions, while the stream commits, tables are compacted, and gold is published."""
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

@@ -1,7 +1,5 @@
 """Runs on a whole platform: they end, are stopped in Spark too, and survive kill -9 of whatever carries them."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Columns that a declaration has gained come to the table in the lake: once, whoever else does the same or writes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Another user of the same machine reaches Spark's port, and is answered nothing."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

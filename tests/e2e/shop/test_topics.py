@@ -1,7 +1,5 @@
 """Topics that get more partitions while the stream reads them; they stay wider for the tests that come after."""
 
-from __future__ import annotations
-
 import pytest
 
 from lakehouse import broker

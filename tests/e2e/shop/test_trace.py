@@ -1,7 +1,5 @@
 """The commands of how-to/trace.md and how-to/send-events.md on a running platform, and the way of an event."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

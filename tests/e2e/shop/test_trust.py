@@ -1,7 +1,5 @@
 """The desk, the books and the gate by the commands of docs/how-to/quality.md, in short; the whole desk is nightly."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator

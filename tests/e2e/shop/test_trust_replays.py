@@ -3,8 +3,6 @@
 The oracle is not told of them, so this file runs after those that compare the lake with it.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal

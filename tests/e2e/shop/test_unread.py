@@ -3,8 +3,6 @@
 Near the end of this folder: the shop's own stream stops for good.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

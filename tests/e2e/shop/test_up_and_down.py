@@ -1,7 +1,5 @@
 """The platform as a whole: what it tells, a second one, and its supervisor killed; at the end nothing of it runs."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

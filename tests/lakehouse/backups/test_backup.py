@@ -3,8 +3,6 @@
 The whole platform, with a stream that goes on: tests/e2e/test_backup_beside_stream.py.
 """
 
-from __future__ import annotations
-
 import shutil
 import sqlite3
 import uuid

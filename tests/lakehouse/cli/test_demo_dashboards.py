@@ -1,7 +1,5 @@
 """The demo has Superset started where that can be, and says what is in the way where it cannot."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

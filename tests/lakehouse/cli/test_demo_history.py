@@ -1,7 +1,5 @@
 """When the demo sends its history: once this lake's Kafka is up, and not at all when the start fails."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The live page on terminals of two sizes: all of it can be seen, nothing of it is cut, and it can be left."""
 
-from __future__ import annotations
-
 import fcntl
 import io
 import os

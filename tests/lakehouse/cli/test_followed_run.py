@@ -1,7 +1,5 @@
 """A run that is followed: its bar, and its log to the last line."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -1,7 +1,5 @@
 """`shoplake sql` on a terminal: DuckDB's prompt over the published file, which reaches nothing else."""
 
-from __future__ import annotations
-
 import os
 import pty
 import re

@@ -1,7 +1,5 @@
 """`shoplake trace` writes numbers as people do."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 
 import pytest

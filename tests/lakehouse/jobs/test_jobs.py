@@ -1,7 +1,5 @@
 """The registry: every job says what it takes, and refuses what it does not by name."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An alert is told once when it begins and once when it ends, whoever looks, whatever dies, however sinks behave."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """The figures of the alerts are what the tables, the registry, the reports and the serving file say."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

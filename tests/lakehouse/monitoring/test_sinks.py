@@ -1,7 +1,5 @@
 """What sinks send, and how they say that it did not arrive."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

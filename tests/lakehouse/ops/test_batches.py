@@ -1,7 +1,5 @@
 """The book has the offsets that Spark planned, also where no record is."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 
 from lakehouse.ops import batches

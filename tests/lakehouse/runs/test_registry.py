@@ -1,7 +1,5 @@
 """The registry's promises, also to many threads and several processes at once."""
 
-from __future__ import annotations
-
 import itertools
 import multiprocessing
 import sqlite3

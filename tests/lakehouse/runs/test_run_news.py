@@ -1,7 +1,5 @@
 """What a run tells: progress over all stages, lines without secrets, and what its errors mean."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from types import SimpleNamespace

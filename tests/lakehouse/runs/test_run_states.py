@@ -1,7 +1,5 @@
 """The life of runs as a state machine: whatever callers, workers and the reaper do, in whatever order."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Each due time makes exactly one run, whoever looks, and what was missed makes one run at most."""
 
-from __future__ import annotations
-
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """The worker service by itself: no Spark, jobs that need none."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What keeps Superset from starting is one sentence that says what to do; nothing else is kept from starting."""
 
-from __future__ import annotations
-
 import runpy
 import socket
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a viewer of the dashboards may ask: what the charts ask, with other filters and columns, and no SQL besides."""
 
-from __future__ import annotations
-
 import runpy
 from typing import Any
 

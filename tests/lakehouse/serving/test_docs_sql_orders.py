@@ -1,7 +1,5 @@
 """docs/how-to/sql.md counts orders, not purchases: retried payments, reloaded pages, repeated lines, currencies."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`run --wait` ends when readers see what the run wrote, or says until when they do not."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """What the serving file has beyond copies of Delta tables: the events behind flags, and what waits in Kafka."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

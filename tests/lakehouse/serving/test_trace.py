@@ -1,7 +1,5 @@
 """Where every record went, and where every number of hourly gold comes from, against a recompute of what was sent."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """How long a trace takes on 60 days of history; `pytest -s -m nightly tests/lakehouse/serving/test_trace_time.py`."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Which days are clustered: those that are over and have changed enough, once."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 

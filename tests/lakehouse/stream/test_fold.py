@@ -1,7 +1,5 @@
 """The fold accepts what the contract says, and tells the same of any way that the same events came."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from datetime import datetime, timedelta

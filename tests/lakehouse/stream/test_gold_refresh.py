@@ -1,7 +1,5 @@
 """Rows of gold give way to those of the same hours, or flags of the same range, and to no others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """What the stream writes, the stream tidies: whatever is declared so, and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path

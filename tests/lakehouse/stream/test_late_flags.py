@@ -1,7 +1,5 @@
 """Flags of long ago, found in the files of silver, are those of the table that takes the events in as they come."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace

@@ -1,8 +1,6 @@
 """When gold is written: the window with every batch; older hours together, not too often while batches come, and at
 once when none do; flags every few seconds."""
 
-from __future__ import annotations
-
 import json
 import threading
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """What goes of a log: only what no version needs that somebody may still open."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.catalog import TABLES

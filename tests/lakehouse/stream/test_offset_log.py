@@ -1,7 +1,5 @@
 """What Spark planned to read, told from its own files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the lake knows of its own state, read from small tables."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What was seen is found again, whatever was merged meanwhile, and what is old is forgotten."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

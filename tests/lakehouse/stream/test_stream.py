@@ -1,7 +1,5 @@
 """What is said when the stream's query failed: one sentence, not a stack trace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

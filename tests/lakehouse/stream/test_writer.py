@@ -1,7 +1,5 @@
 """Who may write the lake: the newest stream of a data folder, and none beside a living one of another."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from pathlib import Path
