@@ -48,7 +48,9 @@ def main(folder: Path) -> None:
             time.sleep(LIVE_SECONDS)
             with ApiClient(settings) as client:
                 for job in JOBS:
-                    follow(client, client.start(job, {})["id"])
+                    run = follow(client, client.start(job, {})["id"])
+                    if run["state"] != "succeeded":
+                        raise SystemExit(f"{job} {run['state']}: {run['error']}")
             take(settings, folder)
 
 
