@@ -37,6 +37,7 @@ def publish(
     """
     stop = stop or threading.Event()
     began, sender = time.monotonic(), Sender(settings, stop, ledger)
+    offset = None if live_from is None else _clock_offset(live_from)
 
     def counts() -> Counts:
         return replace(sender.counts, seconds=time.monotonic() - began)
@@ -44,15 +45,16 @@ def publish(
     with _rare_collections(), _observed(counts, observe):
         try:
             if sender.connect():
-                _feed(records, sender, live_from, stop)
+                _feed(records, sender, live_from, offset, stop)
         finally:
             sender.finish()
     return counts()
 
 
-def _feed(records: Iterable[Record], sender: Sender, live_from: float | None, stop: threading.Event) -> None:
+def _feed(
+    records: Iterable[Record], sender: Sender, live_from: float | None, offset: float | None, stop: threading.Event
+) -> None:
     chunk: list[Record] = []
-    offset = None if live_from is None else _clock_offset(live_from)
     for record in records:
         if offset is not None and record.due > live_from:  # type: ignore[operator]
             wait = record.due + offset - time.time()

@@ -54,6 +54,14 @@ def test_all_records_are_sent_in_order_and_counted() -> None:
     assert [record.value for _, record in FakeSender.sent] == [b"%d" % n for n in range(1234)]
 
 
+def test_live_records_that_waited_for_kafka_are_not_live_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    began, clock = time.monotonic(), [time.time()]
+    monkeypatch.setattr("time.time", lambda: clock[-1] + time.monotonic() - began)
+    monkeypatch.setattr(FakeSender, "connect", lambda _self: clock.append(clock[0] + 3600) or True)
+    publish(records(20, spacing=1, start=clock[0]), SETTINGS, live_from=clock[0])
+    assert len(FakeSender.sent) == 20 and time.monotonic() - began < 5
+
+
 def test_live_records_leave_when_they_are_due() -> None:
     began = time.monotonic()
     publish(records(20, spacing=0.02), SETTINGS, live_from=0.0)
