@@ -176,7 +176,7 @@ SPILLING = """
 import sys
 from pathlib import Path
 from lakehouse.serving import file
-file.LOCKED["memory_limit"] = "40MB"
+file.LOCKED.update(memory_limit="40MB", threads=1)
 sorted_out = "SELECT count(*) FROM (SELECT range AS r, md5(range::VARCHAR) AS m FROM range(1000000) ORDER BY m)"
 with file.open_with_moments(Path(sys.argv[1])) as connection:
     connection.execute("CREATE TEMP TABLE t AS " + sorted_out.replace("count(*)", "*"))

@@ -26,6 +26,7 @@ from lakehouse.lake import arrow_schema
 from lakehouse.ops import batches
 from lakehouse.raw_records import Place
 from lakehouse.services.service import child_environment
+from lakehouse.serving import figures
 from lakehouse.serving.figures import WAYS, Figure, Figures, NothingThereError, hour_in, numbers_of, row_in
 from lakehouse.serving.newest import open_publish
 from lakehouse.serving.publisher import Publisher
@@ -403,7 +404,8 @@ def test_events_that_came_since_are_told_and_are_no_fault(lake: Traced) -> None:
     assert (found.events, found.later_events, len(found.first_events)) == (3, 0, 3)
 
 
-def test_a_batch_whose_gold_is_there_first_is_waited_for(lake: Traced) -> None:
+def test_a_batch_whose_gold_is_there_first_is_waited_for(lake: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "PATIENCE_SECONDS", 60.0)
     hour = QUIET + timedelta(days=2)
     book(lake, hour - timedelta(seconds=1))
     write_hour(lake, hour, 1, hour)
