@@ -57,14 +57,13 @@ _REPEATS = f"""
     WHERE since IS NOT NULL GROUP BY ALL HAVING sum(repeats) <> 0"""
 """A view repeats the one before it by the same user of the same product, `since`. Distinct viewers of a period are its
 views less those that repeat one in it: counting that costs a tenth of `count(DISTINCT)`."""
-_TILES = f"""
-    SELECT age, product_id, sum(views)::BIGINT AS views, max(named) AS named, sum(repeats)::BIGINT AS repeats FROM (
-        SELECT *, 0 AS repeats FROM ({_VIEWS})
-        UNION ALL SELECT {{since}}, product_id, 0, NULL, repeats FROM top_pairs)
-    GROUP BY ALL"""
 _MERGED_TILES = """
     SELECT age, product_id, sum(views)::BIGINT AS views, max(named) AS named, sum(repeats)::BIGINT AS repeats
     FROM {kept} WHERE {where} GROUP BY ALL"""
+_NEW_TILES = f"""(
+        SELECT *, 0 AS repeats FROM ({_VIEWS})
+        UNION ALL SELECT {{since}}, product_id, 0, NULL, repeats FROM top_pairs)"""
+_TILES = _MERGED_TILES.format(kept=_NEW_TILES, where="true")
 LAST_HOUR_LIVE = Live(
     """
     WITH tiles AS NOT MATERIALIZED (
