@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from gold import fraud_live
 from lakehouse.catalog import TABLES
 from lakehouse.hours import HOUR, micros, number_of
-from lakehouse.stream.seen_hashes import SeenHashes
+from lakehouse.stream.seen_hashes import NO_AGES, SeenHashes
 from lakehouse.table import Kept, Live, Table
 from silver import events as silver_events
 
@@ -101,7 +101,7 @@ class Fold:
             self._remove()
             self._connection = self._open()
         self._swept = 0.0
-        self._seen, self._keys = SeenHashes(), dict[str, SeenHashes]()
+        self._seen, self._keys = SeenHashes(), self._no_keys()
         self.first_hour = 0
         """The window's first clock hour."""
 
@@ -169,7 +169,6 @@ class Fold:
         self._connection.execute(f"CREATE TABLE facts AS {_FACTS} WITH NO DATA")
         self._connection.execute('CREATE VIEW fraud_events AS SELECT moment AS "at", * FROM facts')
         self._connection.execute(fraud_live.TABLES)
-        self._keys = self._no_keys()
         for name, kept in self._kept.items():
             if kept.is_met:
                 self._meet(name, pa.array([], pa.uint64()))
@@ -229,7 +228,7 @@ class Fold:
         """Remember the keys of some rows, and their ages where these are looked up."""
         if rows.num_rows:
             ages, keys = (rows.column(each).to_numpy() for each in ("age", "key"))
-            self._keys[name].add(keys, int(ages.min()), int(ages.max()), ages if self._kept[name].is_met else None)
+            self._keys[name].add(keys, int(ages.min()), int(ages.max()), ages if self._kept[name].is_met else NO_AGES)
 
     def hours_before(self, facts: pa.Table, moment: datetime) -> set[int]:
         """Hours of the valid events of a batch that happened before `moment`."""
@@ -285,14 +284,14 @@ class Fold:
     def _add(self) -> None:
         """Fold `new_events` in."""
         self._add_facts()
-        for name, kept in self._kept.items():
-            if kept.is_met:
-                keys = self._connection.execute(f"SELECT DISTINCT key FROM ({kept.of_batch})").to_arrow_table()
-                self._meet(name, keys.column("key"))
+        keyed = {name: self._connection.execute(self._kept[name].of_batch).to_arrow_table() for name in self._keys}
+        for name, rows in keyed.items():
+            if self._kept[name].is_met:
+                self._meet(name, pc.unique(rows.column("key")))
         self._make_steps()
         for name, kept in self._kept.items():
-            if name in self._keys:
-                self._add_keys(name, kept)
+            if name in keyed:
+                self._add_keys(name, kept, keyed[name])
             else:
                 self._connection.execute(f"INSERT INTO {name} {kept.of_batch}")
 
@@ -306,12 +305,11 @@ class Fold:
         for name, sql in self._steps.items():
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
-    def _meet(self, name: str, keys: pa.Array | pa.ChunkedArray) -> None:
+    def _meet(self, name: str, keys: pa.Array) -> None:
         met, ages = self._keys[name].met(keys.to_numpy())
         self._connection.register(f"{name}_met", pa.table({"age": ages, "key": met}))
 
-    def _add_keys(self, name: str, kept: Kept) -> None:
-        rows = self._connection.execute(kept.of_batch).to_arrow_table()
+    def _add_keys(self, name: str, kept: Kept, rows: pa.Table) -> None:
         if kept.is_set:
             rows = rows.filter(pa.array(~self._keys[name].known(rows.column("key").to_numpy())))
         self._connection.register("fresh", rows)

@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 Ages = NDArray[np.int64]
+NO_AGES: Ages = np.empty(0, np.int64)
 LARGEST = 2**20
 """A run this large is not merged again: after a hit in it, all ids since its beginning are looked up."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Sorted hashes of what came from `since` on, and matters up to `until`; what came with each, if that is kept."""
+    """Sorted hashes of what came from `since` on, and matters up to `until`; the age of each, or NO_AGES."""
 
     hashes: Hashes
-    ages: Ages | None
+    ages: Ages
     since: int
     until: int
 
     def joined(self, other: _Run) -> _Run:
-        hashes, since, until = (self.hashes, other.hashes), min(self.since, other.since), max(self.until, other.until)
-        ages = None if self.ages is None or other.ages is None else np.concatenate((self.ages, other.ages))
-        return _run(np.concatenate(hashes), ages, since, until)
+        hashes, ages = np.concatenate((self.hashes, other.hashes)), np.concatenate((self.ages, other.ages))
+        return _run(hashes, ages, min(self.since, other.since), max(self.until, other.until))
 
 
-def _run(hashes: Hashes, ages: Ages | None, since: int, until: int) -> _Run:
-    if ages is None:
-        return _Run(np.sort(hashes, kind="stable"), None, since, until)
+def _run(hashes: Hashes, ages: Ages, since: int, until: int) -> _Run:
+    if not len(ages):
+        return _Run(np.sort(hashes, kind="stable"), NO_AGES, since, until)
     order = np.argsort(hashes, kind="stable")
     return _Run(hashes[order], ages[order], since, until)
 
@@ -46,7 +46,7 @@ class SeenHashes:
         """Nothing was seen yet."""
         self._runs: list[_Run] = []
 
-    def add(self, hashes: Hashes, since: int, until: int, ages: Ages | None = None) -> None:
+    def add(self, hashes: Hashes, since: int, until: int, ages: Ages = NO_AGES) -> None:
         """Remember what came at `since` or later, and cannot be met again after `until`. `ages` are given always or
         never."""
         run = _run(hashes, ages, since, until)
@@ -67,22 +67,22 @@ class SeenHashes:
         return found
 
     def met(self, hashes: Hashes) -> tuple[Hashes, Ages]:
-        """Those of the distinct `hashes` that came before, as often as they did, and their ages."""
+        """Those of the distinct `hashes` that came before, as often as they did, and the ages that came with them."""
         wanted = np.sort(hashes)
-        found: list[tuple[Hashes, Ages]] = [(np.empty(0, np.uint64), np.empty(0, np.int64))]
+        found: list[tuple[Hashes, Ages]] = [(np.empty(0, np.uint64), NO_AGES)]
         for run in self._runs:
             first = np.searchsorted(run.hashes, wanted)
             counts = np.searchsorted(run.hashes, wanted, side="right") - first
             ends = np.cumsum(counts)
             places = np.repeat(first - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
-            found.append((run.hashes[places], run.ages[places]))  # type: ignore[index]  # ages are always given here
+            found.append((run.hashes[places], run.ages[places]))
         hashes_met, ages = zip(*found, strict=True)
         return np.concatenate(hashes_met), np.concatenate(ages)
 
     @property
     def megabytes(self) -> int:
-        """Memory that the hashes take."""
-        return sum(run.hashes.nbytes * (1 if run.ages is None else 2) for run in self._runs) // 2**20
+        """Memory that the hashes and ages take."""
+        return sum(run.hashes.nbytes + run.ages.nbytes for run in self._runs) // 2**20
 
     def forget(self, before: int) -> None:
         """Drop runs whose last hash cannot be met again from `before` on."""
